@@ -1,0 +1,52 @@
+"""Trivium: several tables of labelled text into one small BERT encoder that serves them all.
+
+    import trivium
+
+    trivium.train("recipes/quickstart.yaml", "runs/first")
+    model = trivium.load("runs/first")
+    model.predict("topic", ["Where is my parcel?"])
+
+Names are imported when they are first used, so that `import trivium` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trivium.errors import RecipeError
+    from trivium.recipe import Recipe, load_recipe
+    from trivium.run.files import evaluate, predict_file
+    from trivium.run.load import load
+    from trivium.run.preview import check
+    from trivium.run.train import train
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Recipe",
+    "RecipeError",
+    "__version__",
+    "check",
+    "evaluate",
+    "load",
+    "load_recipe",
+    "predict_file",
+    "train",
+]
+
+_HOMES = {
+    "Recipe": "trivium.recipe",
+    "RecipeError": "trivium.errors",
+    "check": "trivium.run.preview",
+    "evaluate": "trivium.run.files",
+    "load": "trivium.run.load",
+    "load_recipe": "trivium.recipe",
+    "predict_file": "trivium.run.files",
+    "train": "trivium.run.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'trivium' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,199 @@
+"""`trivium check | train | evaluate | predict`: the verbs, at a shell.
+
+Commands import their verb when they run, so that `--help` needs no torch.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivium import __version__
+from trivium.errors import RecipeError
+
+WRONG_INPUT, STOPPED = 2, 130
+
+app = typer.Typer(
+    name="trivium",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Several tables of labelled text into one small BERT encoder that serves them all.",
+    epilog="Start with: [bold]trivium train recipes/quickstart.yaml --out runs/first[/]",
+)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, or its model folder.")
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a setting by its dotted path, such as [bold]stages.0.epochs=1[/]; repeatable.",
+    ),
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16, or auto: as trained, where the device has it.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+@app.command()
+def check(recipe: RecipePath, set_: Changes = None) -> None:
+    """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
+
+    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
+    """
+    with _messages() as console:
+        from trivium.recipe import load_recipe
+        from trivium.run.preview import check as check_recipe
+
+        check_recipe(load_recipe(recipe, set_ or []), console)
+
+
+@app.command()
+def train(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default runs/NAME of the recipe.")
+    ] = None,
+    set_: Changes = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+    ] = False,
+) -> None:
+    """Train a recipe into a run folder: model/, scores.json, journal.jsonl, predictions/.
+
+    Ctrl-C saves and stops; --resume goes on. Example:
+    trivium train recipes/three-tasks.yaml --out runs/three --set seed=1
+    """
+    run = out or Path("runs") / recipe.stem
+    with _messages() as console:
+        from trivium.recipe import load_recipe
+        from trivium.run.scoreboard import print_scores
+        from trivium.run.train import Interrupted
+        from trivium.run.train import train as train_recipe
+
+        try:
+            scores = train_recipe(
+                load_recipe(recipe, set_ or []),
+                run,
+                resume=resume,
+                overwrite=overwrite,
+                console=console,
+            )
+        except Interrupted as stop:
+            console.print(f"{stop} Go on with: trivium train {recipe} --out {run} --resume")
+            raise typer.Exit(STOPPED) from None
+        print_scores(scores, console)
+        console.print(f"model: {run / 'model'}", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    run: RunPath,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Another table with labels.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as in scores.json.")] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Score a run on its dev files, or one task on another file.
+
+    Example: trivium evaluate runs/three --task sentiment --file more.csv
+    """
+    with _messages() as console:
+        from trivium.run.files import evaluate as evaluate_run
+        from trivium.run.scoreboard import print_scores
+
+        scores = evaluate_run(run, task=task, file=file, precision=precision, device=device)
+        if as_json:
+            print(json.dumps(scores, indent=2))
+        else:
+            print_scores(scores, console)
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    task: Annotated[str, typer.Option(help="The question to answer.")],
+    file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
+    out: Annotated[str, typer.Option(help="Table of answers, by its ending, or - for TSV.")] = "-",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="One more column per label.")
+    ] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Answer every row of a table, in its order, keeping its columns; any size of file.
+
+    Example: trivium predict runs/three --task sentiment --file in.csv --out out.csv
+    """
+    with _messages() as console:
+        from trivium.run.files import predict_file
+
+        rows = predict_file(
+            run,
+            task,
+            file,
+            out,
+            probabilities=probabilities,
+            precision=precision,
+            device=device,
+            console=console,
+        )
+        console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"trivium {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+@contextmanager
+def _messages() -> Iterator[Console]:
+    """A console on standard error; the user's mistakes as one message and exit code 2."""
+    console = Console(stderr=True)
+    try:
+        yield console
+    except RecipeError as error:
+        console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(WRONG_INPUT) from None
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise typer.Exit(STOPPED) from None
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,16 @@
+"""The one error that people see, and the hint that goes with a misspelt name."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecipeError(ValueError):
+    """The recipe, the data or a folder it names is wrong; the message says where and what to do."""
+
+
+def did_you_mean(name: object, allowed: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest allowed one, or all of them."""
+    names = list(allowed)
+    if close := difflib.get_close_matches(str(name), names, n=1, cutoff=0.6):
+        return f"; did you mean {close[0]!r}?"
+    return f"; there are {', '.join(map(repr, names))}" if names else ""

@@ -1,0 +1,142 @@
+"""BERT (Devlin et al. 2019), post-norm, on packed text. Shape letters: see `trivium.types`.
+
+Parameters carry Hugging Face's own names, so a checkpoint is loaded and saved without a mapping.
+"""
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from trivium.model.kernels import Layout, Linear, attention, dropout, layout, linear
+from trivium.part import Part
+from trivium.types import Tokens
+
+
+class EncoderConfig(Part):
+    """The shape of a BERT encoder; `config.json` holds it under Hugging Face's names."""
+
+    vocab_size: int = Field(default=30522, gt=0)
+    hidden_size: int = Field(default=768, gt=0)
+    num_hidden_layers: int = Field(default=12, gt=0)
+    num_attention_heads: int = Field(default=12, gt=0)
+    intermediate_size: int = Field(default=3072, gt=0)
+    max_position_embeddings: int = Field(default=512, gt=0)
+    type_vocab_size: int = Field(default=2, gt=0)
+    layer_norm_eps: float = Field(default=1e-12, gt=0)
+    hidden_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
+    attention_probs_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
+    initializer_range: float = Field(default=0.02, gt=0)
+    pad_token_id: int = 0
+    has_pooler: bool = True
+
+
+class LayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` that also takes bf16 inputs beside its fp32 parameters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight: Tensor = self.weight
+        bias: Tensor = self.bias
+        if x.dtype != weight.dtype and x.device.type != "cpu":  # CPUs mix the two without a copy
+            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
+
+
+class Embeddings(nn.Module):
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.LayerNorm = LayerNorm(width, eps=config.layer_norm_eps)
+        self.dropout = config.hidden_dropout_prob
+
+    def forward(self, tokens: Tokens) -> Tensor:
+        x_ND = self.word_embeddings(tokens.ids_N)
+        x_ND = x_ND + self.position_embeddings(tokens.positions_N)
+        x_ND = x_ND + self.token_type_embeddings(tokens.segments_N)
+        return dropout(self.LayerNorm(x_ND), self.dropout, training=self.training)
+
+
+class _Attention(nn.Module):
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.query = Linear(width, width)
+        self.key = Linear(width, width)
+        self.value = Linear(width, width)
+        self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
+
+    def forward(self, x_ND: Tensor, where: Layout) -> Tensor:
+        qkv_N3D = linear(x_ND, (self.query, self.key, self.value))
+        return attention(qkv_N3D, where, self.heads, self.dropout if self.training else 0.0)
+
+
+class _Output(nn.Module):
+    """Linear, dropout, residual, LayerNorm: the end of both halves of a layer."""
+
+    def __init__(self, inner: int, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = Linear(inner, config.hidden_size)
+        self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.dropout = config.hidden_dropout_prob
+
+    def forward(self, inner_NC: Tensor, x_ND: Tensor) -> Tensor:
+        update_ND = dropout(self.dense(inner_NC), self.dropout, training=self.training)
+        out_ND: Tensor = self.LayerNorm(x_ND + update_ND)
+        return out_ND
+
+
+class Layer(nn.Module):
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.attention = nn.ModuleDict(
+            {"self": _Attention(config), "output": _Output(config.hidden_size, config)}
+        )
+        self.intermediate = nn.ModuleDict(
+            {"dense": Linear(config.hidden_size, config.intermediate_size)}
+        )
+        self.output = _Output(config.intermediate_size, config)
+
+    def forward(self, x_ND: Tensor, where: Layout) -> Tensor:
+        mixed_ND = self.attention["self"](x_ND, where)
+        x_ND = self.attention["output"](mixed_ND, x_ND)
+        inner_NC = F.gelu(self.intermediate["dense"](x_ND))
+        out_ND: Tensor = self.output(inner_NC, x_ND)
+        return out_ND
+
+
+class Encoder(nn.Module):
+    """Texts to contextual vectors, in two halves so that the embeddings can be perturbed between."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.encoder = nn.ModuleDict(
+            {"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))}
+        )
+        self.pooler = (
+            nn.ModuleDict({"dense": Linear(config.hidden_size, config.hidden_size)})
+            if config.has_pooler
+            else None
+        )
+        self.precision: torch.dtype = torch.float32
+        """What the layers compute in; parameters stay fp32."""
+
+    def embed(self, tokens: Tokens) -> Tensor:
+        """Word + position + segment, LayerNorm, dropout: x_ND in fp32."""
+        x_ND: Tensor = self.embeddings(tokens)
+        return x_ND
+
+    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:
+        """The layers: hidden_ND in `precision`. `task` chooses task-specific adapters."""
+        where = layout(tokens.lengths_R, tokens.longest, len(tokens.ids_N))
+        x_ND = x_ND.to(self.precision)
+        for layer in self.encoder["layer"]:
+            x_ND = layer(x_ND, where)
+        return x_ND
+
+    def forward(self, tokens: Tokens, task: str = "") -> Tensor:
+        return self.encode(self.embed(tokens), tokens, task)

@@ -1,0 +1,78 @@
+"""One shared encoder and a head per task."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trivium.model.encoder import Encoder
+from trivium.types import Batch, Tokens
+
+Pooling = Literal["cls", "pooler", "mean", "max"]
+
+
+class Head(nn.Module, ABC):
+    """From contextual vectors to a task's outputs, in two halves.
+
+    `represent` looks at one text, so that a text is encoded once however many rows and tasks ask
+    about it; `decide` looks at the one or two texts of a row.
+    """
+
+    @abstractmethod
+    def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
+        """One fp32 vector per text: hidden_ND -> vector_RC."""
+
+    @abstractmethod
+    def decide(self, vector_BSC: Tensor) -> Tensor:
+        """The output of each row from its S texts' vectors: output_BK."""
+
+
+class MultiTaskModel(nn.Module):
+    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(dict(heads))
+
+    def head(self, task: str) -> Head:
+        head = self.heads[task]
+        assert isinstance(head, Head)
+        return head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Outputs of a batch: output_BK."""
+        hidden_ND: Tensor = self.encoder(batch.tokens, batch.task)
+        return self.finish(batch, hidden_ND)
+
+    def finish(self, batch: Batch, hidden_ND: Tensor) -> Tensor:
+        """Outputs from contextual vectors, which may have been perturbed on their way."""
+        head = self.head(batch.task)
+        vector_RC = head.represent(hidden_ND, batch.tokens, self.encoder)
+        # Pairs encoded apart are stacked: all firsts, then all seconds.
+        rows = len(batch.target_B)
+        return head.decide(vector_RC.view(-1, rows, vector_RC.shape[1]).transpose(0, 1))
+
+
+def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> Tensor:
+    """One fp32 vector per text: hidden_ND -> pooled_RD.
+
+    cls: the first token; pooler: BERT's tanh layer on it; mean and max: over the text's tokens,
+    special tokens included.
+    """
+    lengths_R = tokens.lengths_R
+    if how in ("cls", "pooler"):
+        cls_RD = hidden_ND.index_select(0, lengths_R.cumsum(0) - lengths_R).float()
+        if how == "cls":
+            return cls_RD
+        assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
+        return torch.tanh(encoder.pooler["dense"](cls_RD))
+    row_N = torch.arange(len(lengths_R), device=lengths_R.device)
+    row_N = row_N.repeat_interleave(lengths_R, output_size=len(hidden_ND))
+    if how == "mean":
+        total_RD = hidden_ND.new_zeros(len(lengths_R), hidden_ND.shape[1], dtype=torch.float32)
+        return total_RD.index_add(0, row_N, hidden_ND.float()) / lengths_R[:, None]
+    lowest_RD = hidden_ND.new_full(
+        (len(lengths_R), hidden_ND.shape[1]), -torch.inf, dtype=torch.float32
+    )
+    return lowest_RD.index_reduce(0, row_N, hidden_ND.float(), "amax")

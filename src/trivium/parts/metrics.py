@@ -1,0 +1,53 @@
+"""Metrics, computed by torchmetrics. Inputs are CPU tensors; every metric is better when higher."""
+
+import math
+
+import torch
+import torchmetrics.functional as M
+from torch import Tensor
+
+
+def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
+    """accuracy and macro_f1; with two classes also f1 of the second one."""
+    classes = probability_BK.shape[1]
+    predicted_B = probability_BK.argmax(dim=1)
+    scores = {
+        "accuracy": float((predicted_B == label_B).double().mean()),
+        "macro_f1": float(
+            M.f1_score(
+                predicted_B, label_B, task="multiclass", num_classes=classes, average="macro"
+            )
+        ),
+    }
+    if classes == 2:
+        scores["f1"] = float(M.f1_score(predicted_B, label_B, task="binary"))
+    return scores
+
+
+def regression(predicted_B: Tensor, target_B: Tensor) -> dict[str, float]:
+    """pearson and spearman; 0 where one side is constant, since nothing is ranked then."""
+    predicted_B, target_B = predicted_B.double(), target_B.double()
+    if len(target_B) < 2 or predicted_B.std() == 0 or target_B.std() == 0:
+        return {"pearson": 0.0, "spearman": 0.0}
+    pearson = M.pearson_corrcoef(predicted_B, target_B)
+    # torchmetrics ranks in the input's precision; ties keep their mean rank.
+    spearman = M.spearman_corrcoef(predicted_B, target_B)
+    return {"pearson": _finite(pearson), "spearman": _finite(spearman)}
+
+
+def confusion(probability_BK: Tensor, label_B: Tensor) -> list[list[int]]:
+    """Counts: row = true class, column = predicted class."""
+    classes = probability_BK.shape[1]
+    counts = M.confusion_matrix(
+        probability_BK.argmax(dim=1), label_B, task="multiclass", num_classes=classes
+    )
+    return [[int(count) for count in row] for row in counts]
+
+
+def _finite(value: Tensor) -> float:
+    found = float(value)
+    return found if math.isfinite(found) else 0.0
+
+
+def mean(values: list[float]) -> float:
+    return float(torch.tensor(values, dtype=torch.float64).mean())

@@ -1,0 +1,122 @@
+"""Samplers: which tasks does the next step train? To add one: a class, a line in `Sampler`.
+
+Sizes are rows per epoch of the stage's tasks, after caps. Draws use `step.generator`.
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+
+from trivium.part import Part
+from trivium.types import Step
+
+
+class SamplerPart(Part):
+    @abstractmethod
+    def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
+        """Indices of the tasks that the next batches come from, one batch each."""
+
+    @abstractmethod
+    def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
+        """Expected share of each task among the batches of an epoch; they sum to 1."""
+
+    def tasks_per_draw(self, tasks: int) -> int:
+        """Batches that one draw gives."""
+        return 1
+
+
+class Joint(SamplerPart):
+    """Every step holds one batch of every task."""
+
+    kind: Literal["joint"] = "joint"
+
+    def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
+        return list(range(len(sizes)))
+
+    def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
+        return [1 / len(sizes)] * len(sizes)
+
+    def tasks_per_draw(self, tasks: int) -> int:
+        return tasks
+
+
+class RoundRobin(SamplerPart):
+    """One task a step, in turn."""
+
+    kind: Literal["round_robin"] = "round_robin"
+
+    def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
+        turn = int(step.memory.get("round_robin", torch.zeros((), dtype=torch.int64)))
+        step.memory["round_robin"] = torch.tensor((turn + 1) % len(sizes))
+        return [turn]
+
+    def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
+        return [1 / len(sizes)] * len(sizes)
+
+
+class _Tempered(SamplerPart):
+    """A task is drawn with p_t in proportion to N_t ** alpha."""
+
+    def alpha_in(self, epoch: int, epochs: int) -> float:
+        """The exponent in an epoch counted from 1."""
+        raise TypeError(f"{type(self).__name__} has no exponent")
+
+    def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
+        share_T = torch.tensor(self.shares(sizes, step.epoch, step.epochs), dtype=torch.float64)
+        return [int(torch.multinomial(share_T, 1, generator=step.generator))]
+
+    def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
+        largest = max(sizes)  # scaled first, so that no power can overflow
+        weights = [(size / largest) ** self.alpha_in(epoch, epochs) for size in sizes]
+        return [weight / sum(weights) for weight in weights]
+
+
+class Proportional(_Tempered):
+    """p_t in proportion to N_t."""
+
+    kind: Literal["proportional"] = "proportional"
+
+    def alpha_in(self, epoch: int, epochs: int) -> float:
+        return 1.0
+
+
+class SquareRoot(_Tempered):
+    """p_t in proportion to the square root of N_t."""
+
+    kind: Literal["sqrt"] = "sqrt"
+
+    def alpha_in(self, epoch: int, epochs: int) -> float:
+        return 0.5
+
+
+class Temperature(_Tempered):
+    """p_t in proportion to N_t ** alpha: 1 is proportional, 0 is even."""
+
+    kind: Literal["temperature"] = "temperature"
+    alpha: float = Field(default=0.5, ge=0, le=1)
+
+    def alpha_in(self, epoch: int, epochs: int) -> float:
+        return self.alpha
+
+
+class Annealed(_Tempered):
+    """Proportional at first, nearly even at the end (Stickland & Murray 2019, section 4).
+
+    alpha = 1 - (1 - final) * (e - 1) / (E - 1) in epoch e of E; with one epoch, alpha = 1.
+    """
+
+    kind: Literal["annealed"] = "annealed"
+    final: float = Field(default=0.2, ge=0, le=1)
+    """alpha in the last epoch."""
+
+    def alpha_in(self, epoch: int, epochs: int) -> float:
+        return 1.0 if epochs == 1 else 1.0 - (1.0 - self.final) * (epoch - 1) / (epochs - 1)
+
+
+Sampler = Annotated[
+    Joint | RoundRobin | Proportional | SquareRoot | Temperature | Annealed,
+    Field(discriminator="kind"),
+]

@@ -1,0 +1,161 @@
+"""Task: everything that depends on what a question and its answer look like."""
+
+from abc import abstractmethod
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trivium.model.multitask import Head
+from trivium.part import Part
+from trivium.parts.heads import AnyHead
+from trivium.types import Answer, Example, Row
+
+Policy = Literal["refuse", "skip"]
+
+
+class RowError(ValueError):
+    """A row cannot be used: the message says why, the caller knows file and line."""
+
+
+class MissingLabelError(RowError):
+    """The row is fine but has no label for this task."""
+
+
+class Task(Part):
+    """One question about a text or a pair of texts, and where its rows are."""
+
+    name: str = ""
+    """Set from the task's key in the recipe."""
+    text: str | tuple[str, str]
+    """Column of the text; two columns for a pair."""
+    label: str
+    """Column of the label."""
+    train: str | None = None
+    dev: str | None = None
+    test: str | None = None
+    encode: Literal["separate", "joint"] = "separate"
+    """Pairs: each text by itself (vectors can be reused), or `[CLS] a [SEP] b [SEP]`."""
+    max_length: int | None = Field(default=None, ge=4)
+    """Word pieces of a sequence, special ones included; by default the encoder's limit."""
+    weight: float = Field(default=1.0, ge=0)
+    """Factor on the task's loss."""
+    missing_labels: Literal["refuse", "allow"] = "refuse"
+    """allow: a row with an empty label trains the other tasks only."""
+    bad_rows: Policy = "refuse"
+    """skip: leave out rows that cannot be used, and report each by file and line."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """Between cells; by default found from the header line."""
+    quoting: Literal["standard", "none"] = "standard"
+    """none: a quotation mark is a character like any other."""
+    head: AnyHead | None = None
+    """By default chosen by the kind of task: `resolved_head` says which."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_word_head(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("head"), str):
+            return values | {"head": {"kind": values["head"]}}
+        return values
+
+    @model_validator(mode="after")
+    def _head_fits_texts(self) -> "Task":
+        head = self.resolved_head
+        if self.sequences not in head.texts:
+            have = "two texts, encoded apart" if self.sequences == 2 else "one encoded sequence"
+            fits = "concat, cosine" if self.sequences == 2 else "linear"
+            raise ValueError(
+                f"head: {head.kind} does not fit {have} a row; use {fits}"
+                + (", or `encode: joint`" if self.sequences == 2 else "")
+                + ("" if self.sequences == 2 or not self.is_pair else ", or `encode: separate`")
+            )
+        if head.outputs is not None and head.outputs != self.outputs:
+            raise ValueError(
+                f"head: {head.kind} gives {head.outputs} output, "
+                f"but this task needs {self.outputs}; use linear or concat"
+            )
+        return self
+
+    # --- what a kind of task must say ---------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def outputs(self) -> int:
+        """Outputs of the head, K."""
+
+    @property
+    @abstractmethod
+    def metric(self) -> str:
+        """Name of the score by which models are chosen."""
+
+    @abstractmethod
+    def default_head(self) -> AnyHead: ...
+
+    @abstractmethod
+    def target(self, cell: str) -> float:
+        """The target a label cell stands for. Raises RowError."""
+
+    @abstractmethod
+    def targets(self, values: list[float]) -> Tensor:
+        """Targets as the loss wants them: target_B."""
+
+    @abstractmethod
+    def loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        """Mean loss of the batch, a scalar."""
+
+    @abstractmethod
+    def readout(self, output_BK: Tensor) -> Tensor:
+        """The output on the answer's own scale, so that averaging models makes sense."""
+
+    @abstractmethod
+    def answers(self, readout_BK: Tensor) -> list[Answer]: ...
+
+    @abstractmethod
+    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
+        """Columns of a prediction file."""
+
+    @abstractmethod
+    def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        """Metric name to value; higher is better."""
+
+    def leaderboard(self, scores: dict[str, float]) -> float:
+        """The task's part of the leaderboard mean, between 0 and 1."""
+        return scores[self.metric]
+
+    # --- what all kinds share -----------------------------------------------------------------
+
+    @property
+    def is_pair(self) -> bool:
+        return not isinstance(self.text, str)
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        return (self.text,) if isinstance(self.text, str) else self.text
+
+    @property
+    def sequences(self) -> int:
+        """Encoded sequences per row, S."""
+        return 2 if self.is_pair and self.encode == "separate" else 1
+
+    @property
+    def resolved_head(self) -> AnyHead:
+        return self.head or self.default_head()
+
+    def build_head(self, width: int) -> Head:
+        return self.resolved_head.build(width, self.outputs)
+
+    def example(self, row: Row) -> Example:
+        """The row as this task sees it. Raises RowError (MissingLabelError where only that lacks)."""
+        cell = row.cells[self.label]
+        if cell.strip() == "":
+            if self.missing_labels == "allow":
+                raise MissingLabelError("has no label")
+            raise RowError(
+                f"column {self.label!r} is empty. Fill it in, or set `missing_labels: allow` "
+                "(such rows train the other tasks only) or `bad_rows: skip`"
+            )
+        texts = tuple(row.cells[column] for column in self.text_columns)
+        for column, text in zip(self.text_columns, texts, strict=True):
+            if text.strip() == "":
+                raise RowError(f"column {column!r} is empty. Fill it in, or set `bad_rows: skip`")
+        return Example(texts, self.target(cell), row.line)

@@ -1,0 +1,80 @@
+"""A score within a range, for a text or a pair."""
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from trivium.parts import metrics
+from trivium.parts.heads import AnyHead, CosineHead, LinearHead
+from trivium.parts.tasks.base import RowError, Task
+from trivium.types import Answer
+
+
+class Regression(Task):
+    """Mean squared error on the score scaled to 0…1; judged by Pearson's r, with Spearman's."""
+
+    kind: Literal["regression"] = "regression"
+    range: tuple[float, float] = Field(default=(0.0, 1.0))
+    """Lowest and highest score. Answers are clipped to it."""
+
+    @field_validator("range")
+    @classmethod
+    def _rises(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not (math.isfinite(value[0]) and math.isfinite(value[1]) and value[0] < value[1]):
+            raise ValueError(f"must be two numbers, the lower one first, found {list(value)}")
+        return value
+
+    @property
+    def outputs(self) -> int:
+        return 1
+
+    @property
+    def metric(self) -> str:
+        return "pearson"
+
+    def default_head(self) -> AnyHead:
+        return CosineHead() if self.sequences == 2 else LinearHead()
+
+    def target(self, cell: str) -> float:
+        low, high = self.range
+        try:
+            score = float(cell)
+        except ValueError:
+            raise RowError(
+                f"column {self.label!r} holds {cell!r}, which is not a number. "
+                "Fix the row, or set `bad_rows: skip`"
+            ) from None
+        if not low <= score <= high:
+            raise RowError(
+                f"column {self.label!r} holds {cell!r}, outside its range [{low:g}, {high:g}]. "
+                "Widen `range`, fix the row, or set `bad_rows: skip`"
+            )
+        return score
+
+    def targets(self, values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32)
+
+    def loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        low, high = self.range
+        return F.mse_loss(output_BK.squeeze(1), (target_B - low) / (high - low))
+
+    def readout(self, output_BK: Tensor) -> Tensor:
+        low, high = self.range
+        return (low + (high - low) * output_BK).clamp(low, high)
+
+    def answers(self, readout_BK: Tensor) -> list[Answer]:
+        return [float(f"{score:.6g}") for score in readout_BK.squeeze(1).tolist()]
+
+    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
+        return {"prediction": self.answers(readout_BK)}
+
+    def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        return metrics.regression(readout_BK.squeeze(1), target_B)
+
+    def leaderboard(self, scores: dict[str, float]) -> float:
+        """A correlation r counts as (r + 1) / 2."""
+        return (scores[self.metric] + 1) / 2

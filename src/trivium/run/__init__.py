@@ -1,0 +1,1 @@
+"""The verbs: check, train, evaluate, predict."""

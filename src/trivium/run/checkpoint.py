@@ -1,0 +1,238 @@
+"""Files of a run directory: the model folder people share, and what resuming needs.
+
+Everything is written under a temporary name, synced and renamed; nothing is pickled: tensors in
+safetensors, the rest in JSON; every folder carries a manifest of sha256.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+import trivium
+from trivium.errors import RecipeError
+from trivium.model.encoder import Encoder
+from trivium.model.multitask import MultiTaskModel
+from trivium.model.pretrained import (
+    check_tensors,
+    load_encoder,
+    read_tensors,
+    save_encoder,
+    sha256,
+)
+from trivium.parts.tasks import AnyTask, Task
+from trivium.run.build import assemble
+from trivium.text.tokenizer import Tokenizer
+
+FORMAT = 1
+MODEL = "model"
+RESUME = "resume"
+KEPT_GENERATIONS = 2
+
+_TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
+_PLACES = {"train", "dev", "test"}
+
+
+# --- the model folder --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    model: MultiTaskModel
+    tasks: Mapping[str, Task]
+    tokenizer: Tokenizer
+    precision: str
+    """The precision it was trained in, fp32 or bf16."""
+
+
+def save_model(
+    model: MultiTaskModel,
+    tasks: Mapping[str, Task],
+    tokenizer: Tokenizer,
+    folder: Path,
+    precision: str,
+) -> None:
+    """Replace the model folder, all or nothing."""
+    fresh = _fresh(folder)
+    save_encoder(model.encoder, fresh)
+    tokenizer.save(fresh)
+    heads = {name: t.detach().cpu().contiguous() for name, t in model.heads.state_dict().items()}
+    save_file(heads, fresh / "heads.safetensors", metadata={"format": "pt"})
+    told = {
+        "format": FORMAT,
+        "trivium": trivium.__version__,
+        "torch": torch.__version__,
+        "precision": precision,
+        "tasks": {
+            name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
+        },
+    }
+    _seal(fresh, "trivium.json", told)
+    _replace(fresh, folder)
+
+
+def find_model(run: Path) -> Path:
+    """The model folder of a run directory, or the folder itself."""
+    for folder in (run / MODEL, run):
+        if (folder / "trivium.json").is_file():
+            return folder
+    if (run / "recipe.yaml").is_file():
+        raise RecipeError(
+            f"{run}: this run has no model yet. Go on with: trivium train RECIPE --out {run} --resume"
+        )
+    what = "holds no trained model (no trivium.json)" if run.is_dir() else "no such folder"
+    raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """A trained model, refused if a tensor or file is missing, unexpected or altered."""
+    told = _unseal(folder, "trivium.json")
+    if told.get("format") != FORMAT:
+        raise RecipeError(
+            f"{folder}: its format is {told.get('format')!r}, this version reads {FORMAT}. "
+            f"It was written by trivium {told.get('trivium')}."
+        )
+    try:
+        tasks = _TASKS.validate_python(told["tasks"])
+    except (KeyError, ValidationError) as error:
+        raise RecipeError(f"{folder}: trivium.json: tasks cannot be read: {error}") from error
+    encoder = load_encoder(folder)
+    model = assemble(encoder, tasks)
+    load_heads(model, read_tensors(folder / "heads.safetensors"), str(folder))
+    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]))
+
+
+def load_heads(model: MultiTaskModel, tensors: dict[str, Tensor], where: str) -> None:
+    check_tensors(tensors, model.heads.state_dict(), f"{where}/heads.safetensors")
+    model.heads.load_state_dict(tensors)
+
+
+def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
+    """Put a saved model's weights into a model of the same build, in place."""
+    saved: Encoder = load_encoder(folder)
+    model.encoder.load_state_dict(saved.state_dict())
+    load_heads(model, read_tensors(folder / "heads.safetensors"), str(folder))
+
+
+# --- resuming ----------------------------------------------------------------------------------
+
+
+def save_resume(run_dir: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+    """One more generation of the training state; older ones than the last two are removed."""
+    home = run_dir / RESUME
+    home.mkdir(exist_ok=True)
+    numbers = _generations(home)
+    folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
+    fresh = _fresh(folder)
+    save_file(
+        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors"
+    )
+    _seal(fresh, "state.json", dict(values))
+    _replace(fresh, folder)
+    for number in numbers[: len(numbers) + 1 - KEPT_GENERATIONS]:
+        shutil.rmtree(home / f"{number:06d}")
+
+
+def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest state that is whole; None where there is none."""
+    home = run_dir / RESUME
+    for number in reversed(_generations(home)):
+        folder = home / f"{number:06d}"
+        try:
+            values = _unseal(folder, "state.json")
+            return read_tensors(folder / "state.safetensors"), values
+        except RecipeError:
+            continue  # damaged: that is what the generation before is kept for
+    return None
+
+
+def remove_resume(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / RESUME, ignore_errors=True)
+
+
+def _generations(home: Path) -> list[int]:
+    if not home.is_dir():
+        return []
+    return sorted(int(path.name) for path in home.iterdir() if path.name.isdigit())
+
+
+# --- atomic folders ----------------------------------------------------------------------------
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file, all or nothing."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    _sync(fresh)
+    fresh.replace(path)
+
+
+def _fresh(folder: Path) -> Path:
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def _replace(fresh: Path, folder: Path) -> None:
+    """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both."""
+    for path in fresh.iterdir():
+        path.chmod(0o644)  # safetensors writes for the owner only, but folders are shared
+        _sync(path)
+    _sync(fresh)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish a replacement that a crash interrupted between its two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _seal(folder: Path, name: str, values: dict[str, Any]) -> None:
+    """Write `name` with the values and the sha256 of every other file."""
+    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
+    text = json.dumps(values | {"files": files}, indent=2, ensure_ascii=False)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def _unseal(folder: Path, name: str) -> dict[str, Any]:
+    """The values of `name`, once every file has the sha256 it was sealed with."""
+    path = folder / name
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        files = values["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{path}: is missing or damaged: {error}") from error
+    for file, digest in files.items():
+        if not (folder / file).is_file():
+            raise RecipeError(f"{folder / file}: is missing; the folder is not whole.")
+        if sha256(folder / file) != digest:
+            raise RecipeError(
+                f"{folder / file}: was altered after it was written (sha256 differs)."
+            )
+    found: dict[str, Any] = values
+    return found

@@ -1,0 +1,161 @@
+"""Whole files judged or answered, in constant memory."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Task
+from trivium.run.build import precision_name
+from trivium.run.data import load_data, open_task_table, read_split
+from trivium.run.directory import RECIPE, run_recipe
+from trivium.run.evaluate import Scores, overall, readout_of, score
+from trivium.run.evaluate import evaluate as evaluate_splits
+from trivium.run.load import load
+from trivium.run.predict import TorchPredictor
+from trivium.text.tables import BadRow, write_table
+from trivium.types import Answer, Row
+
+ROWS_AT_ONCE = 4096
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    task: str | None = None,
+    file: str | Path | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
+
+    Answers with the `tasks`, `overall` and `precision` of `scores.json`. Raises RecipeError.
+    """
+    predictor = load(run, precision=precision, device=device)
+    if file is not None:
+        if task is None:
+            raise RecipeError("evaluate: say which task the file is for (--task).")
+        chosen = predictor.task(task)
+        split = read_split(chosen, "file", file)
+        if not split.examples:
+            raise RecipeError(f"{split.table.name}: has no labelled rows for task {task!r}.")
+        scores: Scores = {
+            task: {"file": score(chosen, readout_of(predictor, chosen, split), split)}
+        }
+        return {"tasks": scores, "overall": {}, "precision": _precision(predictor)}
+    run = Path(run)
+    if not (run / RECIPE).is_file():
+        raise RecipeError(f"{run}: is a model folder without its recipe; name --task and --file.")
+    _, data = load_data(run_recipe(run))
+    if task is not None:
+        predictor.task(task)
+        data = {task: data[task]}
+    scores = evaluate_splits(predictor, data, ("dev", "test"))
+    means = overall(predictor.tasks, scores) if task is None else {}
+    return {"tasks": scores, "overall": means, "precision": _precision(predictor)}
+
+
+def predict_file(
+    run: str | Path | TorchPredictor,
+    task: str,
+    source: str | Path,
+    target: str | Path,
+    *,
+    probabilities: bool = False,
+    precision: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
+) -> int:
+    """Answer every row of a table into another table; the number of rows.
+
+    All columns of the source are kept, in order, and `prediction` (and `confidence`; with
+    `probabilities`, one column per label) is added. "-" is standard input or output. Memory does
+    not grow with the file. A bad row ends it with RecipeError naming the line, before the target
+    is touched.
+    """
+    predictor = (
+        run if isinstance(run, TorchPredictor) else load(run, precision=precision, device=device)
+    )
+    chosen = predictor.task(task)
+    table = open_task_table(chosen, source, chosen.text_columns)
+    added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
+    if clash := sorted(set(added) & set(table.columns)):
+        raise RecipeError(f"{table.name}: already has a column {clash[0]!r}; rename it first.")
+    cache = _Cache(predictor, task)
+    rows = empty = 0
+    with write_table(target, [*table.columns, *added]) as out, _progress(console) as bar:
+        counter = bar.add_task(f"{task}", total=None)
+        for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
+            texts = [tuple(row.cells[c] for c in chosen.text_columns) for row in part]
+            empty += sum(not text.strip() for row in texts for text in row)
+            columns = cache.columns(texts, detailed=probabilities)
+            for index, row in enumerate(part):
+                out.write([*row.cells.values(), *(column[index] for column in columns.values())])
+            rows += len(part)
+            bar.update(counter, completed=rows)
+    if empty and console:
+        console.print(
+            f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
+        )
+    return rows
+
+
+class _Cache:
+    """Answers of the last distinct rows, so that a repeated row is not computed again."""
+
+    MOST = 100_000
+
+    def __init__(self, predictor: TorchPredictor, task: str) -> None:
+        self.predictor, self.task = predictor, task
+        self._readouts: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+
+    def columns(
+        self, rows: Sequence[tuple[str, ...]], *, detailed: bool
+    ) -> dict[str, list[Answer]]:
+        new = list(dict.fromkeys(row for row in rows if row not in self._readouts))
+        if new:
+            for row, readout_K in zip(new, self.predictor.readout(self.task, new), strict=True):
+                self._readouts[row] = readout_K
+        readout_BK = torch.stack([self._readouts[row] for row in rows])
+        while len(self._readouts) > self.MOST:
+            self._readouts.popitem(last=False)
+        return self.predictor.task(self.task).columns(readout_BK, detailed=detailed)
+
+
+def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
+    for row in table:
+        if isinstance(row, BadRow):
+            raise RecipeError(f"{name}:{row.line}: {row.problem}")
+        yield row
+
+
+def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while part := list(islice(rows, size)):
+        yield part
+
+
+def _probe(task: Task) -> tuple[str, ...]:
+    return ("",) * len(task.text_columns)
+
+
+def _precision(predictor: TorchPredictor) -> str:
+    return precision_name(predictor.model.encoder.precision)
+
+
+def _progress(console: Console | None) -> Progress:
+    return Progress(
+        TextColumn("predicting {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.speed:,.0f} rows/s"),
+        TimeElapsedColumn(),
+        console=console or Console(stderr=True),
+        disable=console is None or not console.is_terminal,
+        transient=True,
+    )

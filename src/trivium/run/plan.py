@@ -1,0 +1,68 @@
+"""What a stage will do, in numbers: known before the first step, printed and followed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trivium.recipe import Recipe, Stage
+
+DEFAULT_EPOCHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    tasks: list[str]
+    rows: dict[str, int]
+    """Rows per epoch after caps: what samplers go by."""
+    batches: dict[str, int]
+    """Batches that one pass over those rows takes."""
+    weights: dict[str, float]
+    steps_per_epoch: int
+    steps: int
+    epochs: int
+    evaluate_every: int
+    batches_per_step: int
+    conflicts_every: int | None
+
+    def measures_conflicts(self, step: int) -> bool:
+        """Whether the tasks' gradients are kept apart in this step, to measure their cosines."""
+        return self.conflicts_every is not None and step % self.conflicts_every == 0
+
+
+def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
+    """An epoch holds as many batches as one pass over every task's (capped) rows.
+
+    rows: labelled training rows of every task.
+    """
+    names = recipe.stage_tasks(stage)
+    capped = {name: stage.rows_per_epoch.get(name, rows[name]) for name in names}
+    batches = {name: -(-capped[name] // stage.size(name)) for name in names}
+    per_step = stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step
+    steps_per_epoch = math.ceil(sum(batches.values()) / per_step)
+    ends = [stage.epochs * steps_per_epoch] if stage.epochs else []
+    ends += [stage.steps] if stage.steps else []
+    steps = min(ends, default=DEFAULT_EPOCHS * steps_per_epoch)
+    return Plan(
+        tasks=names,
+        rows=capped,
+        batches=batches,
+        weights={n: stage.weights.get(n, recipe.tasks[n].weight) for n in names},
+        steps_per_epoch=steps_per_epoch,
+        steps=steps,
+        epochs=math.ceil(steps / steps_per_epoch),
+        evaluate_every=stage.evaluate_every or steps_per_epoch,
+        batches_per_step=per_step,
+        conflicts_every=stage.conflicts_every,
+    )
+
+
+def coverage(stage: Stage, plan: Plan) -> dict[str, float]:
+    """Expected passes over each task's training rows in the whole stage."""
+    drawn = dict.fromkeys(plan.tasks, 0.0)
+    for epoch in range(1, plan.epochs + 1):
+        first = (epoch - 1) * plan.steps_per_epoch
+        steps = min(plan.steps_per_epoch, plan.steps - first)
+        shares = stage.sampler.shares(list(plan.rows.values()), epoch, plan.epochs)
+        for name, share in zip(plan.tasks, shares, strict=True):
+            drawn[name] += share * steps * plan.batches_per_step
+    return {name: drawn[name] / plan.batches[name] for name in plan.tasks}

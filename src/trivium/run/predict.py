@@ -1,0 +1,137 @@
+"""Texts in, answers out: the one path under evaluation, prediction files and servers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from trivium.errors import RecipeError, did_you_mean
+from trivium.model.multitask import Head, MultiTaskModel
+from trivium.parts.tasks import Task
+from trivium.run.data import packer_for
+from trivium.text.packing import Ids, Packer
+from trivium.text.tokenizer import Tokenizer
+from trivium.types import Answer
+
+Texts = str | tuple[str, ...]
+"""One row's text, or its pair of texts."""
+
+TOKENS_PER_PACK = 2048
+"""Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
+
+KEPT_TEXTS = 50_000
+"""Texts whose vectors `predict_file` remembers, so that repeated ones are encoded once."""
+
+
+class Predictor(Protocol):
+    @property
+    def tasks(self) -> Mapping[str, Task]: ...
+
+    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
+        """What the model says of B rows, on the answer's own scale: readout_BK, fp32, CPU."""
+        ...
+
+
+class TorchPredictor:
+    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once."""
+
+    def __init__(
+        self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
+    ) -> None:
+        self.model, self.tasks, self.tokenizer = model, tasks, tokenizer
+
+    def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
+        """A label's name or a score per row, in order.
+
+        rows: texts, or pairs of texts for a task about pairs. Raises RecipeError for an unknown
+        task or a row with the wrong number of texts.
+        """
+        return self.task(task).answers(self.readout(task, rows))
+
+    def probabilities(self, task: str, rows: Sequence[Texts]) -> list[dict[str, float]]:
+        """Per row, each label's probability (a score task: its score)."""
+        columns = self.task(task).columns(self.readout(task, rows), detailed=True)
+        prefix = "probability_"
+        chosen = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
+        chosen = chosen or {"prediction": columns["prediction"]}
+        return [
+            {key: float(value[row]) for key, value in chosen.items()} for row in range(len(rows))
+        ]
+
+    def task(self, name: str) -> Task:
+        if name not in self.tasks:
+            raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.tasks)}.")
+        return self.tasks[name]
+
+    @torch.inference_mode()
+    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
+        chosen = self.task(task)
+        if not rows:
+            return torch.zeros(0, max(1, chosen.outputs))
+        texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
+        _check_rows(chosen, texts)
+        packer = packer_for(chosen, self.tokenizer, self.limit)
+        apart = chosen.sequences == len(chosen.text_columns)
+        sequences = [(text,) for row in texts for text in row] if apart else texts
+        index = {sequence: i for i, sequence in enumerate(dict.fromkeys(sequences))}
+        was_training = self.model.training
+        self.model.eval()
+        vector_UC = self._vectors(chosen, list(index), packer)
+        place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
+        vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
+        output_BK = self.model.head(task).decide(vector_BSC)
+        self.model.train(was_training)
+        return chosen.readout(output_BK).float().cpu()
+
+    @property
+    def limit(self) -> int:
+        """The encoder's longest sequence, in tokens."""
+        return self.model.encoder.config.max_position_embeddings
+
+    def _vectors(self, task: Task, sequences: list[tuple[str, ...]], packer: Packer) -> Tensor:
+        """One vector per sequence: vector_UC."""
+        head = self.model.head(task.name)
+        device = next(self.model.parameters()).device
+        flat = [text for sequence in sequences for text in sequence]
+        pieces = iter(
+            [torch.tensor(ids, dtype=torch.int32).numpy() for ids in self.tokenizer(flat)]
+        )
+        rows = [[next(pieces) for _ in sequence] for sequence in sequences]
+        vector_UC: Tensor | None = None
+        for chosen in _packs([min(packer.length(row), packer.max_length) for row in rows]):
+            part_RC = self._encode(task.name, head, packer, [rows[i] for i in chosen], device)
+            if vector_UC is None:
+                vector_UC = part_RC.new_empty(len(rows), part_RC.shape[1])
+            vector_UC[torch.tensor(chosen, device=device)] = part_RC
+        assert vector_UC is not None
+        return vector_UC
+
+    def _encode(
+        self, task: str, head: Head, packer: Packer, rows: list[list[Ids]], device: torch.device
+    ) -> Tensor:
+        tokens = packer.pack(rows).to(device)
+        hidden_ND: Tensor = self.model.encoder(tokens, task)
+        return head.represent(hidden_ND, tokens, self.model.encoder)
+
+
+def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in packs of about TOKENS_PER_PACK tokens, texts of like length together."""
+    pack: list[int] = []
+    tokens = 0
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if pack and tokens + lengths[index] > TOKENS_PER_PACK:
+            yield pack
+            pack, tokens = [], 0
+        pack.append(index)
+        tokens += lengths[index]
+    if pack:
+        yield pack
+
+
+def _check_rows(task: Task, rows: Sequence[tuple[str, ...]]) -> None:
+    wanted = len(task.text_columns)
+    for number, row in enumerate(rows):
+        if len(row) != wanted or not all(isinstance(text, str) for text in row):
+            form = "a text" if wanted == 1 else "a pair of texts"
+            raise RecipeError(f"task {task.name!r}: row {number} must be {form}, found {row!r}.")

@@ -1,0 +1,103 @@
+"""What a person sees while training runs: live bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PLAIN_EVERY_S = 10.0
+SMOOTHING = 0.98
+"""Weight of the past in the shown loss."""
+
+
+class Monitor:
+    """Speed, losses and scores of one stage."""
+
+    def __init__(
+        self, console: Console, stage: str, tasks: Sequence[str], total: int, done: int
+    ) -> None:
+        self.console, self.stage, self.tasks, self.total = console, stage, list(tasks), total
+        self._losses: dict[str, float] = {}
+        self._scores: dict[str, str] = {}
+        self._start = self._told = time.monotonic()
+        self._first = self._done = done
+        self._rows = self._tokens = 0
+        self._bars: Progress | None = None
+        self._bar: TaskID = TaskID(0)
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._bars = Progress(
+                TextColumn("[bold]{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[facts]}"),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=self.console,
+                refresh_per_second=4,
+            )
+            self._bars.start()
+            self._bar = self._bars.add_task(
+                self.stage, total=self.total, completed=self._done, facts=""
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def step(self, losses: Mapping[str, float], rows: int, tokens: int) -> None:
+        """One optimizer step is done."""
+        self._done += 1
+        self._rows += rows
+        self._tokens += tokens
+        for task, loss in losses.items():
+            past = self._losses.get(task, loss)
+            self._losses[task] = SMOOTHING * past + (1 - SMOOTHING) * loss
+        now = time.monotonic()
+        if self._bars:
+            self._bars.update(self._bar, completed=self._done, facts=self._facts(now))
+        elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
+            self._told = now
+            self.console.print(
+                f"{self.stage} {self._done}/{self.total} · {self._facts(now)} · ETA {self._eta(now)}",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+    def evaluation(self, scores: Mapping[str, tuple[str, float]], kept: bool, note: str) -> None:
+        """Dev scores of every task: task -> (metric, value)."""
+        self._scores = {task: f"{value:.4f}" for task, (_, value) in scores.items()}
+        shown = " · ".join(
+            f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
+        )
+        mark = "[green]best so far, kept[/]" if kept else "not better, not kept"
+        self.console.print(
+            f"step {self._done} dev: {shown} · {note} · {mark}", soft_wrap=True, highlight=False
+        )
+
+    def _facts(self, now: float) -> str:
+        seconds = max(now - self._start, 1e-9)
+        each = " · ".join(self._task_facts(task) for task in self.tasks if task in self._losses)
+        return (
+            f"{each} · {self._rows / seconds:,.0f} rows/s · {self._tokens / seconds:,.0f} tokens/s"
+        )
+
+    def _task_facts(self, task: str) -> str:
+        score = f" dev {self._scores[task]}" if task in self._scores else ""
+        return f"{task} loss {self._losses[task]:.3f}{score}"
+
+    def _eta(self, now: float) -> str:
+        each = (now - self._start) / max(1, self._done - self._first)
+        minutes, seconds = divmod(round(each * (self.total - self._done)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{seconds:02d}"

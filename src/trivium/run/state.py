@@ -1,0 +1,95 @@
+"""What training carries from step to step, and how it is put into files and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trivium.errors import RecipeError
+from trivium.model.multitask import MultiTaskModel
+from trivium.text.streams import Stream
+
+
+@dataclass
+class Counters:
+    """The numbers of a run so far; they survive in JSON."""
+
+    stage: int = 0
+    step: int = 0
+    """Optimizer steps of this stage that are done."""
+    rows: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Time spent in training steps, of all sessions of the run together."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Best dev value so far in this stage: of `overall` and of each task."""
+    waited: int = 0
+    """Evaluations since the last kept model."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """Where the kept model comes from: stage, step, by."""
+
+
+@dataclass
+class TrainState:
+    model: MultiTaskModel
+    optimizer: torch.optim.Optimizer
+    streams: dict[str, Stream]
+    decisions: torch.Generator
+    """Draws tasks and orders: kept apart from the noise of dropout."""
+    memory: dict[str, Tensor]
+    counters: Counters
+
+
+def pack_state(state: TrainState, digest: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that decides what the next step does, as tensors and JSON values."""
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
+    tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
+    tensors["random.decisions"] = state.decisions.get_state()
+    tensors["random.noise"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    drawn = {name: stream.drawn for name, stream in state.streams.items()}
+    return tensors, {"counters": asdict(state.counters), "drawn": drawn, "data": digest}
+
+
+def counters_of(values: Mapping[str, Any], digest: str) -> Counters:
+    """The counters of a saved state; refuses a state of other data."""
+    if values["data"] != digest:
+        raise RecipeError(
+            "--resume: the data files changed since this run began, so it cannot go on as if they "
+            "had not. Put them back, or start a new run."
+        )
+    return Counters(**values["counters"])
+
+
+def unpack_state(
+    state: TrainState, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+) -> None:
+    """Restore in place what `pack_state` saved."""
+    state.model.load_state_dict(_under("model.", tensors))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    state.memory.clear()
+    state.memory.update(_under("memory.", tensors))
+    for name, stream in state.streams.items():
+        stream.drawn = values["drawn"][name]
+    state.decisions.set_state(tensors["random.decisions"])
+    torch.set_rng_state(tensors["random.noise"])
+    if torch.cuda.is_available() and "random.cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,1 @@
+"""Strings to tensors: tables, tokeniser, packed batches, streams of batches."""

@@ -1,0 +1,134 @@
+"""Parquet, for `tables`: cells become the text that JSON lines would have given."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from trivium.errors import RecipeError
+from trivium.types import Row
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Value = str | int | float | bool | None
+_BATCH_ROWS = 1024  # bounds what reading keeps in memory beyond one page of each column
+_GROUP_ROWS = 10_000  # rows kept in memory until they are written as one row group
+
+
+def open_parquet(path: Path) -> tuple[tuple[str, ...], Callable[[], Iterator[Row]]]:
+    """Column names, and a function that streams the rows; `line` is the row's number from 1.
+
+    Raises RecipeError for a file that is no Parquet, and for columns of lists, structs or bytes.
+    """
+    pa, pq = _pyarrow(str(path))
+    try:
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise RecipeError(f"{path}: is not a readable Parquet file ({error}).") from None
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_nested(kind) or "binary" in str(kind):
+            raise RecipeError(
+                f"{path}: column {column.name!r} holds {kind}; a cell is text, a number, a truth "
+                "value or null. Drop the column, or turn it into text."
+            )
+    return tuple(schema.names), lambda: _rows(path)
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    pa, pq = _pyarrow(str(path))
+    line = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                texts = [_texts(column) for column in batch.columns]
+                for cells in zip(*texts, strict=True):
+                    line += 1
+                    yield Row(dict(zip(batch.schema.names, cells, strict=True)), line)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"{path}:{line + 1}: cannot be read from this row on ({error}). Write the file again."
+        ) from None
+
+
+def _texts(column: "pa.Array") -> list[str]:
+    # Shortest text of a 32-bit number: 0.8, where Python's 64 bits would say 0.800000011920929.
+    narrow = {"float": np.float32, "halffloat": np.float16}.get(str(column.type))
+    values = column.to_pylist()
+    if narrow is not None:
+        values = [value if value is None else float(str(narrow(value))) for value in values]
+    return [text_of(value) for value in values]
+
+
+def text_of(value: Any) -> str:
+    """The text of a cell: strings as they are, None as "", numbers and truth values as in JSON.
+
+    Dates and decimals as Python prints them.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
+
+
+class ParquetRows:
+    """Writes rows to an open file, in row groups; a column's type is that of its first group."""
+
+    def __init__(self, stream: BinaryIO, columns: Sequence[str], name: str) -> None:
+        self._pa, self._pq = _pyarrow(name)
+        self._stream, self._columns, self._name = stream, columns, name
+        self._kept: list[Sequence[Value]] = []
+        self._writer: Any = None
+        self._schema: Any = None
+
+    def write(self, values: Sequence[Value]) -> None:
+        self._kept.append(values)
+        if len(self._kept) == _GROUP_ROWS:
+            self._write_group()
+
+    def finish(self) -> None:
+        if self._kept or self._writer is None:
+            self._write_group()
+
+    def close(self) -> None:
+        # Also after an error: pyarrow would else write to the closed stream later.
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_group(self) -> None:
+        values = list(zip(*self._kept, strict=True)) or [()] * len(self._columns)
+        types = self._schema.types if self._schema else [None] * len(self._columns)
+        arrays = [self._array(*column) for column in zip(self._columns, values, types, strict=True)]
+        table = self._pa.Table.from_arrays(arrays, names=list(self._columns))
+        if self._writer is None:
+            self._schema = table.schema
+            self._writer = self._pq.ParquetWriter(self._stream, self._schema)
+        self._writer.write_table(table)
+        self._kept.clear()
+
+    def _array(self, column: str, values: Sequence[Value], kind: "pa.DataType | None") -> Any:
+        try:
+            array = self._pa.array(values, type=kind)
+        except (self._pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+            raise RecipeError(
+                f"{self._name}: column {column!r} cannot be written as Parquet ({error}). A column "
+                "holds either text or numbers; write .jsonl or .tsv to mix them."
+            ) from None
+        # Nothing but missing cells so far says nothing of the type; text is what most columns hold.
+        return array.cast(self._pa.string()) if self._pa.types.is_null(array.type) else array
+
+
+def _pyarrow(name: str) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise RecipeError(
+            f"{name}: Parquet needs pyarrow. Run `pip install 'trivium[parquet]'`, or use .jsonl."
+        ) from None
+    return pyarrow, pyarrow.parquet

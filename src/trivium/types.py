@@ -1,0 +1,87 @@
+"""The values that travel between layers. Imports nothing of ours.
+
+Shape letters, used everywhere as suffixes of tensor names:
+  N tokens of a batch, packed one text after another (no padding)
+  R texts of a batch (R = B, or 2B when pairs are encoded apart: all firsts, then all seconds)
+  L tokens of the longest text      B examples      T tasks      V word pieces
+  D width of the encoder            H heads         K outputs of a head      P parameters
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+Answer = str | float
+"""What a task says about one row: a label, or a score in the task's range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table, as read: cells are text, whatever they look like."""
+
+    cells: Mapping[str, str]
+    line: int
+    """Line of the file on which the row starts, counted from 1 (a header is line 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What a task makes of a row: one or two texts, and the target if the row has one."""
+
+    texts: tuple[str, ...]
+    target: float | None
+    """Index of the label, or the score; None where the row has no label."""
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """R texts as one packed stream of N tokens, text after text."""
+
+    ids_N: Tensor
+    positions_N: Tensor
+    segments_N: Tensor
+    lengths_R: Tensor
+    longest: int
+    """L, kept as a number so that a GPU is never asked for it."""
+
+    def to(self, device: torch.device) -> "Tokens":
+        if device == self.ids_N.device:
+            return self
+        return replace(
+            self,
+            ids_N=self.ids_N.to(device, non_blocking=True),
+            positions_N=self.positions_N.to(device, non_blocking=True),
+            segments_N=self.segments_N.to(device, non_blocking=True),
+            lengths_R=self.lengths_R.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Examples of one task, ready for the model. A batch never mixes tasks."""
+
+    task: str
+    tokens: Tokens
+    target_B: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        return Batch(self.task, self.tokens.to(device), self.target_B.to(device))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a part may know about the current optimizer step of its stage."""
+
+    index: int
+    """Counted from 0."""
+    total: int
+    epoch: int
+    """Counted from 1, as in the papers."""
+    epochs: int
+    generator: torch.Generator
+    """For decisions (which task, in which order): the same on every process."""
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors a part keeps from step to step; saved in the checkpoint, so resuming is exact."""
