@@ -10,4 +10,6 @@ class Part(BaseModel):
     compared and sent to another machine. What must be remembered goes in `Step.memory`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )

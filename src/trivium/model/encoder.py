@@ -3,9 +3,11 @@
 Parameters carry Hugging Face's own names, so a checkpoint is loaded and saved without a mapping.
 """
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trivium.model.kernels import Layout, Linear, attention, dropout, layout, linear
@@ -29,6 +31,17 @@ class EncoderConfig(Part):
     initializer_range: float = Field(default=0.02, gt=0)
     pad_token_id: int = 0
     has_pooler: bool = True
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "EncoderConfig":
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        if not 0 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} is not below vocab_size")
+        return self
 
 
 class LayerNorm(nn.LayerNorm):
@@ -107,21 +120,40 @@ class Layer(nn.Module):
         return out_ND
 
 
+class _Stack(nn.Module):
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+    @property
+    def layers(self) -> Iterator[Layer]:
+        for layer in self.layer:
+            assert isinstance(layer, Layer)
+            yield layer
+
+
+class Pooler(nn.Module):
+    """tanh(W h + b) on the first token's vector."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.hidden_size)
+        nn.init.normal_(self.dense.weight, std=config.initializer_range)
+        nn.init.zeros_(self.dense.bias)
+
+    def forward(self, cls_RD: Tensor) -> Tensor:
+        return torch.tanh(self.dense(cls_RD))
+
+
 class Encoder(nn.Module):
-    """Texts to contextual vectors, in two halves so that the embeddings can be perturbed between."""
+    """Texts to contextual vectors, in two halves: embeddings can be perturbed between them."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        self.encoder = nn.ModuleDict(
-            {"layer": nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))}
-        )
-        self.pooler = (
-            nn.ModuleDict({"dense": Linear(config.hidden_size, config.hidden_size)})
-            if config.has_pooler
-            else None
-        )
+        self.encoder = _Stack(config)
+        self.pooler = Pooler(config) if config.has_pooler else None
         self.precision: torch.dtype = torch.float32
         """What the layers compute in; parameters stay fp32."""
 
@@ -130,11 +162,11 @@ class Encoder(nn.Module):
         x_ND: Tensor = self.embeddings(tokens)
         return x_ND
 
-    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:
+    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:  # noqa: ARG002 the seam
         """The layers: hidden_ND in `precision`. `task` chooses task-specific adapters."""
         where = layout(tokens.lengths_R, tokens.longest, len(tokens.ids_N))
         x_ND = x_ND.to(self.precision)
-        for layer in self.encoder["layer"]:
+        for layer in self.encoder.layers:
             x_ND = layer(x_ND, where)
         return x_ND
 

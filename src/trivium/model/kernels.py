@@ -31,18 +31,18 @@ class Linear(nn.Linear):
 
 
 def linear(x: Tensor, parts: Sequence[nn.Linear]) -> Tensor:
-    """`x @ cat(weights).T + cat(biases)`: several layers that read the same input as one product."""
+    """`x @ cat(weights).T + cat(biases)`: layers that read one input as one product."""
     weights: list[Tensor] = [part.weight for part in parts]
     biases: list[Tensor] = [part.bias for part in parts]
     if x.dtype != weights[0].dtype:
         low_weight, low_bias = _low_precision(parts, x.dtype)
-        y: Tensor = _MixedLinear.apply(x, low_weight, low_bias, *weights, *biases)  # type: ignore[no-untyped-call]
-        return y
+        low: Tensor = _MixedLinear.apply(x, low_weight, low_bias, *weights, *biases)  # type: ignore[no-untyped-call]
+        return low
     weight = weights[0] if len(parts) == 1 else torch.cat(weights)
     bias = biases[0] if len(parts) == 1 else torch.cat(biases)
     if x.device.type == "cpu" and x.dtype == torch.float32 and _ONEDNN and x.dim() == 2:
-        y = _OneDNNLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
-        return y
+        full: Tensor = _OneDNNLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return full
     return F.linear(x, weight, bias)
 
 
@@ -100,9 +100,9 @@ class _OneDNNLinear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous()
         grad_x = _onednn(grad, weight.t(), None) if ctx.needs_input_grad[0] else None
-        if not ctx.needs_input_grad[1]:
-            return grad_x, None, None
-        return grad_x, grad.t() @ x, grad.sum(0)
+        grad_weight = grad.t() @ x if ctx.needs_input_grad[1] else None
+        grad_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias
 
 
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -29,11 +29,19 @@ class Head(nn.Module, ABC):
         """The output of each row from its S texts' vectors: output_BK."""
 
 
+class _Heads(nn.ModuleDict):
+    """Heads by task; a task may be called `type` or `train`, which plain ModuleDict refuses."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        assert module is not None
+        self._modules[name] = module
+
+
 class MultiTaskModel(nn.Module):
     def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict(dict(heads))
+        self.heads = _Heads(dict(heads))
 
     def head(self, task: str) -> Head:
         head = self.heads[task]
@@ -66,7 +74,8 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
         if how == "cls":
             return cls_RD
         assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
-        return torch.tanh(encoder.pooler["dense"](cls_RD))
+        pooled_RD: Tensor = encoder.pooler(cls_RD)
+        return pooled_RD
     row_N = torch.arange(len(lengths_R), device=lengths_R.device)
     row_N = row_N.repeat_interleave(lengths_R, output_size=len(hidden_ND))
     if how == "mean":
@@ -75,4 +84,5 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
     lowest_RD = hidden_ND.new_full(
         (len(lengths_R), hidden_ND.shape[1]), -torch.inf, dtype=torch.float32
     )
-    return lowest_RD.index_reduce(0, row_N, hidden_ND.float(), "amax")
+    index_ND = row_N[:, None].expand_as(hidden_ND)
+    return lowest_RD.scatter_reduce(0, index_ND, hidden_ND.float(), "amax")

@@ -59,7 +59,7 @@ def find_checkpoint(encoder: str, base: Path = Path()) -> Path:
             "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub could not be reached"
         )
         raise RecipeError(
-            f"encoder: {encoder!r} is no folder here, it is not in the Hugging Face cache, and {why}. "
+            f"encoder: {encoder!r} is no folder here, not in the Hugging Face cache, and {why}. "
             "Name a folder, use the packaged `encoder: minilm`, or go online once."
         ) from error
     except (HfHubHTTPError, OSError) as error:
@@ -84,7 +84,7 @@ def read_config(folder: Path) -> EncoderConfig:
         value = found.get(key, allowed[0])
         if value not in allowed:
             raise RecipeError(
-                f"{path}: {key} is {value!r}; only {_either(allowed)} can be loaded (BERT encoders)."
+                f"{path}: {key} is {value!r}; only {_either(allowed)} can be loaded (BERT)."
             )
     try:
         return EncoderConfig.model_validate(
@@ -92,13 +92,13 @@ def read_config(folder: Path) -> EncoderConfig:
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise RecipeError(
-            f"{path}: {first['loc'][0]}: {first['msg']}, found {first['input']!r}."
-        ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        where = f"{first['loc'][0]}: {message}, found {first['input']!r}" if first["loc"] else message
+        raise RecipeError(f"{path}: {where}.") from error
 
 
 def load_encoder(folder: Path) -> Encoder:
-    """An `Encoder` with the checkpoint's weights in fp32; every tensor checked by name and shape."""
+    """The checkpoint as an `Encoder` in fp32; every tensor checked by name and shape."""
     config = read_config(folder)
     weights = {_our_name(name): tensor for name, tensor in read_weights(folder).items()}
     weights = {
@@ -137,9 +137,12 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise RecipeError(
-            f"{path}: cannot be read as weights: {_first_line(error)}. It is truncated, or holds more than tensors."
+            f"{path}: cannot be read as weights: {_first_line(error)}. "
+            "It is truncated, or holds more than tensors."
         ) from error
-    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+    if not isinstance(weights, dict) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()
+    ):
         raise RecipeError(f"{path}: is not a table of tensors.")
     return weights
 
@@ -213,7 +216,8 @@ def _packaged_minilm() -> Path:
     weights = folder / "model.safetensors"
     if not os.access(weights, os.R_OK) or sha256(weights) != MINILM_SHA256:
         raise RecipeError(
-            f"encoder: minilm: {weights} is missing or altered (its sha256 is not {MINILM_SHA256[:12]}…). "
+            f"encoder: minilm: {weights} is missing or altered "
+            f"(its sha256 is not {MINILM_SHA256[:12]}…). "
             f"Install it anew: {MINILM_INSTALL} --force-reinstall"
         )
     return folder

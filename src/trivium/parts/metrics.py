@@ -25,9 +25,9 @@ def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
 
 
 def regression(predicted_B: Tensor, target_B: Tensor) -> dict[str, float]:
-    """pearson and spearman; 0 where one side is constant, since nothing is ranked then."""
+    """pearson and spearman; 0 where one side is constant or not finite: nothing is ranked then."""
     predicted_B, target_B = predicted_B.double(), target_B.double()
-    if len(target_B) < 2 or predicted_B.std() == 0 or target_B.std() == 0:
+    if not (_varies(predicted_B) and _varies(target_B)):
         return {"pearson": 0.0, "spearman": 0.0}
     pearson = M.pearson_corrcoef(predicted_B, target_B)
     # torchmetrics ranks in the input's precision; ties keep their mean rank.
@@ -42,6 +42,11 @@ def confusion(probability_BK: Tensor, label_B: Tensor) -> list[list[int]]:
         probability_BK.argmax(dim=1), label_B, task="multiclass", num_classes=classes
     )
     return [[int(count) for count in row] for row in counts]
+
+
+def _varies(values_B: Tensor) -> bool:
+    # Not by the deviation, which rounding makes greater than 0 for equal numbers.
+    return len(values_B) > 1 and bool(values_B.isfinite().all() and values_B.min() < values_B.max())
 
 
 def _finite(value: Tensor) -> float:

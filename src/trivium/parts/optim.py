@@ -3,7 +3,7 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -20,12 +20,15 @@ class LearningRates(Part):
     heads: float = Field(default=1e-3, ge=0)
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class AdamW(Part):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019), none on biases and LayerNorm."""
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
 
     def build(
@@ -35,7 +38,7 @@ class AdamW(Part):
         lr: LearningRates,
     ) -> torch.optim.Optimizer:
         """Groups by learning rate and decay; a group's `base_lr` is its peak rate."""
-        groups = []
+        groups: list[dict[str, Any]] = []
         for parameters, rate in ((list(encoder), lr.encoder), (list(heads), lr.heads)):
             for decays in (True, False):
                 chosen = [p for name, p in parameters if _decays(name, p) is decays]

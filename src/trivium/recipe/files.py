@@ -9,7 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from trivium.errors import RecipeError
-from trivium.recipe.messages import problem
+from trivium.recipe.messages import problems
 from trivium.recipe.schema import Recipe
 
 
@@ -32,50 +32,96 @@ def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        # Where a list's items are wrong, pydantic adds that the list is too short: no news.
-        items = [item for item in error.errors() if item["type"] != "too_short"]
-        lines = [problem(item) for item in items or error.errors()]
+        lines = problems(error.errors())
         raise RecipeError("\n".join(f"{where}: {line}" for line in lines)) from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The whole recipe as YAML, every setting written out."""
     values = recipe.model_dump(mode="json", exclude={"tasks": {"__all__": {"name"}}})
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return text
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain data only; `yes`, `no`, `on`, `off` are words; a key twice is an error."""
+    """Plain data only: no tags, a key twice is an error, and words stay words (see below)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!"):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a recipe has no use for the tag {tag!r}", event.start_mark
+            )
+        return super().compose_node(parent, index)
 
 
+# YAML 1.1 takes yes and on for true, True in a table for true, 010 for 8, 12:30 for 750, = and
+# dates for values of their own, and 5e-5 for text. Labels are to be read as they are written.
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
+    first: kept
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    if (kept := [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "merge")])
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-# YAML 1.1 reads 5e-5 as text, since its floats need a point.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9]+(?:\.[0-9]*)?[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
+_NUMBER_STARTS = list("-+.0123456789")
+for _kind, _pattern, _starts in (
+    ("bool", r"true|false", list("tf")),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", _NUMBER_STARTS),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.inf|\.nan",
+        _NUMBER_STARTS,
+    ),
+):
+    _Loader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), _starts
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what our loader, or anybody else's, would take for something other than text."""
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: _Loader.yaml_implicit_resolvers.get(first, [])
+    + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
+    for first in {*_Loader.yaml_implicit_resolvers, *yaml.SafeDumper.yaml_implicit_resolvers}
+}
+
+
+def _text_node(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Unless escaped, these count as line breaks, which YAML folds.
+    style = '"' if any(character in text for character in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
 
 
 def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
+    seen: set[str] = set()
     for key_node, _ in node.value:
         key = key_node.value
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands here twice", key_node.start_mark
-            )
-        seen.add(key)
+        if not isinstance(key, str):
+            problem = "a key is one word or number, not a list or a table"
+        elif key in seen:
+            problem = f"the key {key!r} stands here twice"
+        else:
+            seen.add(key)
+            continue
+        raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
     return loader.construct_mapping(node, deep=True)
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)
+    except RecursionError:
+        raise yaml.YAMLError("lists or tables stand too deep inside one another") from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -90,7 +136,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from None
     try:
-        values = yaml.load(text, _Loader)
+        values = _parse(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -98,9 +144,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not plain YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(values, dict):
-        found = "empty" if values is None else f"a {type(values).__name__}"
+        kinds = {list: "a list", type(None): "empty"}
+        found = kinds.get(type(values), f"the single value {values!r}")
         raise RecipeError(
-            f"{path}: a recipe is a table of settings (encoder, data, tasks, stages); this is {found}."
+            f"{path}: a recipe is a table of settings (encoder, data, tasks, stages); "
+            f"this is {found}."
         )
     return values
 
@@ -111,16 +159,20 @@ def _apply(values: dict[str, Any], change: str) -> None:
     if not equals or not dotted:
         raise RecipeError(f"--set {change}: write dotted.path=value, such as stages.0.epochs=1.")
     try:
-        value = yaml.load(text, _Loader)
+        value = _parse(text)
     except yaml.YAMLError:
         raise RecipeError(f"--set {change}: {text!r} is not a YAML value.") from None
     *parents, last = dotted.split(".")
+    if parents[:1] == ["stages"] and values.get("stages") is None:
+        values["stages"] = [{}]  # left out, it means one stage of defaults
     place: Any = values
     for done, key in enumerate(parents):
         if isinstance(place, dict):
             if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind
                 place[key] = {"kind": place[key]}
-            place = place.setdefault(key, {})
+            if place.get(key) is None:
+                place[key] = {}
+            place = place[key]
         else:
             place = _item(place, key, change)
     if isinstance(place, dict):
@@ -135,7 +187,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
 def _item(place: Any, key: str, change: str) -> Any:
     if not isinstance(place, list):
         raise RecipeError(f"--set {change}: there is no table at {key!r}.")
-    if not key.isdigit() or int(key) >= len(place):
+    if not key.isdecimal() or int(key) >= len(place):
         raise RecipeError(
             f"--set {change}: {key!r} is not one of 0…{len(place) - 1}, the list's items."
         )

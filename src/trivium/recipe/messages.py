@@ -11,45 +11,103 @@ from trivium.errors import did_you_mean
 from trivium.recipe.schema import Recipe
 
 
-def problem(item: ErrorDetails) -> str:
-    """One line for one of pydantic's problems."""
-    place, model = _walk(item["loc"])
-    dotted = ".".join(str(key) for key in place)
+def problems(items: Sequence[ErrorDetails]) -> list[str]:
+    """One line per wrong place of a recipe."""
+    found: dict[tuple[str | int, ...], list[str]] = {}
+    inputs: dict[tuple[str | int, ...], str] = {}
+    for item in items:
+        place, parts = _walk(item["loc"])
+        said = _said(item, place[-1] if place else "", parts)
+        if said not in found.setdefault(place, []):
+            found[place].append(said)
+        if item["type"] not in _SELF_EXPLAINING:
+            inputs[place] = f", found {_shortened(repr(item['input']))}"
+    # What pydantic says of a place is no news where something inside it is wrong: that a list of
+    # wrong items is too short, or that a table of wrong numbers is no number.
+    outer = {place[:end] for place in found for end in range(len(place))}
+    return [
+        ".".join(map(str, place))
+        + (": " if place else "")
+        + " or ".join(said)
+        + inputs.get(place, "")
+        for place, said in found.items()
+        if place not in outer
+    ]
+
+
+_SELF_EXPLAINING = [
+    "extra_forbidden",
+    "union_tag_invalid",
+    "union_tag_not_found",
+    "missing",
+    "value_error",
+]
+_WORDS = {
+    "int_type": "should be a whole number",
+    "int_parsing": "should be a whole number",
+    "int_from_float": "should be a whole number",
+    "float_type": "should be a number",
+    "float_parsing": "should be a number",
+    "bool_type": "should be true or false",
+    "bool_parsing": "should be true or false",
+    "string_type": "should be text",
+    "tuple_type": "should be a list",
+    "dict_type": "should be a table of settings",
+    "model_type": "should be a table of settings",
+    "model_attributes_type": "should be a table of settings",
+    "too_short": "should have {min_length} or more items",
+    "too_long": "should have no more than {max_length} items",
+}
+
+
+def _said(item: ErrorDetails, key: str | int, parts: Sequence[type[BaseModel]]) -> str:
+    """What is wrong, in words. parts: what could stand at the place, or around it."""
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
-        fields = [name for name in (model.model_fields if model else {}) if name != "kind"]
-        return f"{dotted}: no such setting{did_you_mean(place[-1], fields)}"
+        fields = [name for part in parts[:1] for name in part.model_fields if name != "kind"]
+        return f"no such setting{did_you_mean(key, fields)}"
     if kind == "union_tag_invalid":
         kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
-        return f"{dotted}: no such kind {context['tag']!r}{did_you_mean(context['tag'], kinds)}"
+        return f"no such kind {context['tag']!r}{did_you_mean(context['tag'], kinds)}"
     if kind == "union_tag_not_found":
-        return f"{dotted}: says no `kind`"
+        return f"says no `kind`{did_you_mean('', [_kind(part) for part in parts])}"
     if kind == "missing":
-        return f"{dotted}: is missing"
+        return "is missing"
     message = str(item["msg"]).removeprefix("Value error, ")
     if kind == "value_error":
-        return f"{dotted}: {message}" if dotted else message
-    found = repr(item["input"])
-    found = found if len(found) < 80 else found[:77] + "..."
-    return f"{dotted}: {message[:1].lower()}{message[1:]}, found {found}"
+        return message
+    if kind in _WORDS:
+        return _WORDS[kind].format(**context)
+    return message[:1].lower() + message[1:]
 
 
-def _walk(location: Sequence[str | int]) -> tuple[list[str | int], type[BaseModel] | None]:
-    """The path without the tags that pydantic adds for unions, and the innermost part."""
+def _shortened(found: str) -> str:
+    return found if len(found) < 80 else found[:77] + "..."
+
+
+def _walk(
+    location: Sequence[str | int],
+) -> tuple[tuple[str | int, ...], Sequence[type[BaseModel]]]:
+    """The path without what pydantic adds for unions, and the innermost parts it may mean."""
     place: list[str | int] = []
     here: Any = Recipe
-    model: type[BaseModel] | None = Recipe
+    parts: list[type[BaseModel]] = [Recipe]
     for key in location:
         choices = _choices(here)
-        tagged = next((c for c in choices if _kind(c) == key), None)
-        if tagged is not None and len(choices) > 1:
-            here = model = tagged  # a tag, not a key of the recipe
+        if len(choices) > 1 and (chosen := [c for c in choices if key in _tags(c)]):
+            here = chosen[0]  # one of a union's members, not a key of the recipe
+            parts = chosen if _is_part(here) else parts
             continue
         place.append(key)
         here = _inside(choices, key)
-        if parts := [c for c in _choices(here) if _is_part(c)]:
-            model = parts[0] if len(parts) == 1 else None
-    return place, model
+        parts = [choice for choice in _choices(here) if _is_part(choice)] or parts
+    return tuple(place), parts
+
+
+def _tags(annotation: Any) -> list[Any]:
+    """What pydantic may call a union's member: its kind, or its type."""
+    name = annotation.__name__ if isinstance(annotation, type) else ""
+    return [_kind(annotation), name, str(annotation), str(annotation).replace(" ", "")]
 
 
 def _choices(annotation: Any) -> list[Any]:

@@ -1,7 +1,7 @@
 """The recipe: the whole of a run, as data."""
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,7 +29,7 @@ class Stage(Part):
     """Draws of the sampler whose gradients make one optimizer step (gradient accumulation)."""
     rows_per_epoch: dict[str, int] = Field(default_factory=dict)
     """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
-    weights: dict[str, float] = Field(default_factory=dict)
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """Loss weight per task in this stage; by default the task's own `weight`."""
     sampler: Sampler = Proportional()
     combiner: Combiner = Sum()
@@ -51,7 +51,7 @@ class Stage(Part):
     patience: int | None = Field(default=None, gt=0)
     """Evaluations without a new best after which the stage ends."""
     checkpoint_every: int | None = Field(default=None, gt=0)
-    """Steps between resume files, besides one at each evaluation and every five minutes."""
+    """Steps between resume files, besides one every two minutes."""
 
     @field_validator("sampler", "combiner", "optimizer", "schedule", mode="before")
     @classmethod
@@ -105,17 +105,25 @@ class Recipe(Part):
             return values
         tasks = {}
         for key, task in values["tasks"].items():
-            if not re.fullmatch(r"[A-Za-z_][\w-]*", str(key)):
+            if not (isinstance(key, str) and re.fullmatch(r"[A-Za-z_][\w-]*", key)):
                 raise ValueError(
                     f"tasks: {key!r} is no name for a task; use letters, digits, _ and -"
                 )
-            tasks[str(key)] = task | {"name": str(key)} if isinstance(task, dict) else task
+            if key in ("overall", "any"):
+                raise ValueError(f"tasks: {key!r} has a meaning of its own in `select`; rename it")
+            if isinstance(task, dict):
+                if task.get("name", key) != key:
+                    raise ValueError(f"tasks.{key}.name: a task's name is its key, {key!r}")
+                task = task | {"name": key}
+            tasks[key] = task
         return values | {"tasks": tasks}
 
     @model_validator(mode="after")
     def _stages_name_known_tasks(self) -> "Recipe":
         for index, stage in enumerate(self.stages):
             sized = stage.batch_size if isinstance(stage.batch_size, dict) else {}
+            if len(set(stage.tasks)) < len(stage.tasks):
+                raise ValueError(f"stages.{index}.tasks: names a task twice")
             for field, names in (
                 ("tasks", stage.tasks),
                 ("batch_size", sized),

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from trivium.errors import RecipeError
-from trivium.model.encoder import Encoder
-from trivium.model.kernels import Linear
+from trivium.model.encoder import Encoder, Pooler
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import find_checkpoint, load_encoder
 from trivium.parts.tasks import Task
@@ -36,11 +34,7 @@ def assemble(encoder: Encoder, tasks: Mapping[str, Task]) -> MultiTaskModel:
     """The encoder with fresh heads, and a fresh pooler if one is asked for and it has none."""
     wants_pooler = any(task.resolved_head.pooling == "pooler" for task in tasks.values())
     if wants_pooler and encoder.pooler is None:
-        width = encoder.config.hidden_size
-        dense = Linear(width, width)
-        nn.init.normal_(dense.weight, std=encoder.config.initializer_range)
-        nn.init.zeros_(dense.bias)
-        encoder.pooler = nn.ModuleDict({"dense": dense})
+        encoder.pooler = Pooler(encoder.config)
         encoder.config = encoder.config.model_copy(update={"has_pooler": True})
     width = encoder.config.hidden_size
     return MultiTaskModel(encoder, {name: task.build_head(width) for name, task in tasks.items()})
@@ -69,5 +63,5 @@ def precision_name(dtype: torch.dtype) -> str:
 
 def _multiplies_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

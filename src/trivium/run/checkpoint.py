@@ -86,7 +86,8 @@ def find_model(run: Path) -> Path:
             return folder
     if (run / "recipe.yaml").is_file():
         raise RecipeError(
-            f"{run}: this run has no model yet. Go on with: trivium train RECIPE --out {run} --resume"
+            f"{run}: this run has no model yet. Go on with: "
+            f"trivium train RECIPE --out {run} --resume"
         )
     what = "holds no trained model (no trivium.json)" if run.is_dir() else "no such folder"
     raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")

@@ -1,6 +1,7 @@
 """Rows to examples to batches: what a recipe's files hold, checked before anything is trained."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.tasks import Classification, MissingLabelError, RowError, Task
+from trivium.parts.tasks.classification import canonical
 from trivium.recipe import Recipe
 from trivium.text.packing import Ids, Packer, TokenTable
 from trivium.text.tables import BadRow, Table, open_table
@@ -69,7 +71,7 @@ def load_data(recipe: Recipe) -> tuple[Recipe, Data]:
 
 
 def read_split(task: Task, split: str, path: str | Path) -> Split:
-    """One file's rows with this task's label. Raises RecipeError naming bad rows by file and line."""
+    """One file's rows for this task. Raises RecipeError naming bad rows by file and line."""
     table = open_task_table(task, path, (*task.text_columns, task.label))
     examples, bad, unlabelled = [], [], 0
     for row in table:
@@ -129,7 +131,8 @@ class Encoded:
         each = [np.asarray([len(self.table[i]) for i in texts]) for texts in self.texts]
         if self.task.sequences == len(self.texts):
             return np.concatenate([length + 2 for length in each])
-        return np.sum(each, axis=0) + 1 + len(each)
+        total: NDArray[np.int64] = np.sum(each, axis=0)
+        return total + 1 + len(each)
 
 
 def encode(task: Task, examples: Sequence[Example], table: TokenTable, packer: Packer) -> Encoded:
@@ -161,22 +164,27 @@ def packer_for(task: Task, tokenizer: Tokenizer, limit: int) -> Packer:
 def _labels_found(recipe: Recipe, task: Task) -> dict[str, str]:
     assert task.train is not None
     table = open_task_table(task, Path(recipe.data) / task.train, (task.label,))
-    found = {row.cells[task.label].strip() for row in table if not isinstance(row, BadRow)} - {""}
+    cells = {row.cells[task.label].strip() for row in table if not isinstance(row, BadRow)}
+    found = _sorted_labels(cells - {""})
     if not 2 <= len(found) <= MOST_FOUND_LABELS:
         raise RecipeError(
-            f"task {task.name!r}: {table.name}: column {task.label!r} holds {len(found):,} different "
-            f"labels; a classification needs 2 to {MOST_FOUND_LABELS:,}, or say `labels` yourself."
+            f"task {task.name!r}: {table.name}: column {task.label!r} holds {len(found):,} "
+            f"different labels; a classification needs 2 to {MOST_FOUND_LABELS:,}. "
+            "Or say `labels` yourself."
         )
-    return {label: label for label in _sorted_labels(found)}
+    return {label: label for label in found}
 
 
-def _sorted_labels(labels: set[str]) -> Iterator[str]:
+def _sorted_labels(labels: Iterable[str]) -> list[str]:
     """Numbers by value, and one spelling of each ('1' rather than '1.0'); texts by alphabet."""
-    try:
-        numbers = {float(label): label for label in sorted(labels, key=len, reverse=True)}
-    except ValueError:
-        return iter(sorted(labels))
-    return (numbers[value] for value in sorted(numbers))
+    spelt = {canonical(label) for label in labels}
+    if all(_is_number(label) for label in spelt):
+        return sorted(spelt, key=float)
+    return sorted(spelt)
+
+
+def _is_number(label: str) -> bool:
+    return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", label) is not None
 
 
 def _has_label(recipe: Recipe, task: Task, file: str) -> bool:

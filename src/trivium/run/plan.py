@@ -35,7 +35,7 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
     rows: labelled training rows of every task.
     """
     names = recipe.stage_tasks(stage)
-    capped = {name: stage.rows_per_epoch.get(name, rows[name]) for name in names}
+    capped = {name: min(stage.rows_per_epoch.get(name, rows[name]), rows[name]) for name in names}
     batches = {name: -(-capped[name] // stage.size(name)) for name in names}
     per_step = stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step
     steps_per_epoch = math.ceil(sum(batches.values()) / per_step)
@@ -57,7 +57,7 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
 
 
 def coverage(stage: Stage, plan: Plan) -> dict[str, float]:
-    """Expected passes over each task's training rows in the whole stage."""
+    """Expected passes over each task's (capped) rows of an epoch in the whole stage."""
     drawn = dict.fromkeys(plan.tasks, 0.0)
     for epoch in range(1, plan.epochs + 1):
         first = (epoch - 1) * plan.steps_per_epoch

@@ -1,27 +1,27 @@
 """Texts in, answers out: the one path under evaluation, prediction files and servers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.model.multitask import Head, MultiTaskModel
+from trivium.model.encoder import Encoder
+from trivium.model.multitask import MultiTaskModel, Pooling, pool
 from trivium.parts.tasks import Task
 from trivium.run.data import packer_for
-from trivium.text.packing import Ids, Packer
+from trivium.text.packing import Packer
 from trivium.text.tokenizer import Tokenizer
-from trivium.types import Answer
+from trivium.types import Answer, Tokens
 
 Texts = str | tuple[str, ...]
 """One row's text, or its pair of texts."""
 
 TOKENS_PER_PACK = 2048
 """Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
-
-KEPT_TEXTS = 50_000
-"""Texts whose vectors `predict_file` remembers, so that repeated ones are encoded once."""
 
 
 class Predictor(Protocol):
@@ -75,44 +75,58 @@ class TorchPredictor:
         apart = chosen.sequences == len(chosen.text_columns)
         sequences = [(text,) for row in texts for text in row] if apart else texts
         index = {sequence: i for i, sequence in enumerate(dict.fromkeys(sequences))}
+        head = self.model.head(task)
         was_training = self.model.training
         self.model.eval()
-        vector_UC = self._vectors(chosen, list(index), packer)
+        vector_UC = self._vectors(task, head.represent, list(index), packer)
         place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
         vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
-        output_BK = self.model.head(task).decide(vector_BSC)
+        output_BK = head.decide(vector_BSC)
         self.model.train(was_training)
         return chosen.readout(output_BK).float().cpu()
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
+        """The shared encoder's vector of each text: vector_BD, fp32, CPU, not normalised."""
+        if not texts:
+            return torch.zeros(0, self.model.encoder.config.hidden_size)
+        self.model.eval()
+        index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        represent = partial(pool, how=pooling)
+        packer = Packer(self.tokenizer, self.limit)
+        vector_UD = self._vectors("", represent, [(text,) for text in index], packer)
+        return vector_UD.float().cpu()[torch.tensor([index[text] for text in texts])]
 
     @property
     def limit(self) -> int:
         """The encoder's longest sequence, in tokens."""
         return self.model.encoder.config.max_position_embeddings
 
-    def _vectors(self, task: Task, sequences: list[tuple[str, ...]], packer: Packer) -> Tensor:
+    def _vectors(
+        self,
+        task: str,
+        represent: Callable[[Tensor, Tokens, Encoder], Tensor],
+        sequences: Sequence[tuple[str, ...]],
+        packer: Packer,
+    ) -> Tensor:
         """One vector per sequence: vector_UC."""
-        head = self.model.head(task.name)
         device = next(self.model.parameters()).device
-        flat = [text for sequence in sequences for text in sequence]
-        pieces = iter(
-            [torch.tensor(ids, dtype=torch.int32).numpy() for ids in self.tokenizer(flat)]
-        )
-        rows = [[next(pieces) for _ in sequence] for sequence in sequences]
+        pieces = [
+            np.asarray(ids, dtype=np.int32)
+            for ids in self.tokenizer([text for sequence in sequences for text in sequence])
+        ]
+        texts = iter(pieces)
+        rows = [[next(texts) for _ in sequence] for sequence in sequences]
         vector_UC: Tensor | None = None
         for chosen in _packs([min(packer.length(row), packer.max_length) for row in rows]):
-            part_RC = self._encode(task.name, head, packer, [rows[i] for i in chosen], device)
+            tokens = packer.pack([rows[i] for i in chosen]).to(device)
+            hidden_ND: Tensor = self.model.encoder(tokens, task)
+            part_RC = represent(hidden_ND, tokens, self.model.encoder)
             if vector_UC is None:
                 vector_UC = part_RC.new_empty(len(rows), part_RC.shape[1])
             vector_UC[torch.tensor(chosen, device=device)] = part_RC
-        assert vector_UC is not None
+        assert vector_UC is not None, "callers pass at least one sequence"
         return vector_UC
-
-    def _encode(
-        self, task: str, head: Head, packer: Packer, rows: list[list[Ids]], device: torch.device
-    ) -> Tensor:
-        tokens = packer.pack(rows).to(device)
-        hidden_ND: Tensor = self.model.encoder(tokens, task)
-        return head.represent(hidden_ND, tokens, self.model.encoder)
 
 
 def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -101,9 +101,9 @@ class Preview:
             if cut := self.truncated(name):
                 length = self.encoded[name].packer.max_length
                 found.append(f"{name}: {cut:,} training texts are cut to {length} word pieces")
-            for split in splits.keys() - {"train"}:
-                if common := self.overlap(name, split):
-                    found.append(f"{name}: {common:,} rows of {split} also stand in train")
+            for other in (s for s in splits if s != "train"):
+                if common := self.overlap(name, other):
+                    found.append(f"{name}: {common:,} rows of {other} also stand in train")
         for stage in self.recipe.stages:
             found += self._coverage_warnings(stage)
         return found
@@ -178,17 +178,19 @@ def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
     trained, frozen = preview.parameters(stage)
     device = choose_device(preview.recipe.device)
     precision = precision_name(choose_precision(preview.recipe.precision, device))
+    epochs = plan.steps / plan.steps_per_epoch
     console.print(
-        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {plan.steps / plan.steps_per_epoch:.3g} "
+        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {epochs:.3g} "
         f"epochs of {plan.steps_per_epoch:,}, sampler {stage.sampler.kind}, combiner "
         f"{stage.combiner.kind}, {precision} on {device} with {torch.get_num_threads()} threads",
         soft_wrap=True,
         highlight=False,
     )
     for name, passes in coverage(stage, plan).items():
+        times = passes * plan.rows[name] / len(preview.encoded[name])
         console.print(
             f"  {name}: {plan.rows[name]:,} rows an epoch by {stage.size(name)}, "
-            f"each training row seen about {passes * plan.rows[name] / len(preview.encoded[name]):.1f} "
+            f"each training row seen about {times:.1f} "
             f"times in all, loss weight {plan.weights[name]:g}",
             soft_wrap=True,
             highlight=False,

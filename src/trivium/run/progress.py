@@ -69,7 +69,8 @@ class Monitor:
         elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
             self._told = now
             self.console.print(
-                f"{self.stage} {self._done}/{self.total} · {self._facts(now)} · ETA {self._eta(now)}",
+                f"{self.stage} {self._done}/{self.total} · {self._facts(now)} "
+                f"· ETA {self._eta(now)}",
                 soft_wrap=True,
                 highlight=False,
             )

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor, nn
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
@@ -31,15 +30,8 @@ from trivium.run.checkpoint import (
     save_resume,
     write_text,
 )
-from trivium.run.data import Data, Encoded, encode, load_data, packer_for
+from trivium.run.data import Data, encode, load_data, packer_for
 from trivium.run.evaluate import Scores, evaluate, overall, readout_of, score, write_predictions
-from trivium.run.gradients import (
-    add_gradient,
-    cosines,
-    gram_matrix,
-    set_weighted_sum,
-    take_gradient,
-)
 from trivium.run.journal import Journal
 from trivium.run.load import load
 from trivium.run.plan import Plan, plan_stage
@@ -47,11 +39,11 @@ from trivium.run.predict import TorchPredictor
 from trivium.run.preview import Preview, print_preview
 from trivium.run.progress import Monitor
 from trivium.run.state import Counters, TrainState, counters_of, pack_state, unpack_state
+from trivium.run.step import Setup, start_stage, train_step
 from trivium.text.packing import TokenTable
-from trivium.text.streams import Stream
-from trivium.types import Step
 
-CHECKPOINT_EVERY_S = 300.0
+CHECKPOINT_EVERY_S = 120.0
+"""What a crash can cost. Evaluations need no checkpoint of their own: they happen again, alike."""
 
 
 class Interrupted(Exception):  # noqa: N818 an outcome, not an error
@@ -62,15 +54,17 @@ class Interrupted(Exception):  # noqa: N818 an outcome, not an error
 class Work:
     """What stays the same during a run."""
 
-    recipe: Recipe
+    setup: Setup
     run_dir: Path
-    encoded: dict[str, Encoded]
     data: Data
     digest: str
     predictor: TorchPredictor
     journal: Journal
     console: Console
-    device: torch.device
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.setup.recipe
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -120,10 +114,9 @@ def train(
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     if not resume:
         directory.start_run(run_dir, recipe, overwrite=overwrite)
-    work = Work(
-        recipe, run_dir, encoded, data, directory.data_digest(data), predictor,
-        Journal(run_dir), console, device,
-    )  # fmt: skip
+    setup = Setup(recipe, encoded, model, device)
+    digest = directory.data_digest(data)
+    work = Work(setup, run_dir, data, digest, predictor, Journal(run_dir), console)
     try:
         with _stop_on_signal() as stopping:
             counters = _run_stages(work, resume=resume, stopping=stopping)
@@ -151,8 +144,8 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
         work.journal.cut(0)
     for index in range(counters.stage, len(work.recipe.stages)):
         stage = work.recipe.stages[index]
-        plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in work.encoded.items()})
-        state = _start_stage(work, stage, plan, counters)
+        plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in work.setup.encoded.items()})
+        state = start_stage(work.setup, stage, plan, counters)
         if saved and index == counters.stage:
             unpack_state(state, *saved)
             saved = None
@@ -168,22 +161,6 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
     return counters
 
 
-def _start_stage(work: Work, stage: Stage, plan: Plan, counters: Counters) -> TrainState:
-    """Fresh optimizer, streams and generator; the model as the stage before left it."""
-    model = work.predictor.model
-    model.encoder.requires_grad_(not stage.frozen_encoder)
-    heads = [(n, p) for t in plan.tasks for n, p in model.heads[t].named_parameters(prefix=t)]
-    shared = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
-    optimizer = stage.optimizer.build(shared, heads, stage.lr)
-    seed = work.recipe.seed + 1000 * counters.stage
-    streams = {
-        task: Stream(task, len(work.encoded[task]), stage.size(task), seed, plan.rows[task])
-        for task in plan.tasks
-    }
-    decisions = torch.Generator().manual_seed(seed)
-    return TrainState(model, optimizer, streams, decisions, {}, counters)
-
-
 def _run_stage(
     work: Work, stage: Stage, plan: Plan, state: TrainState, stopping: threading.Event
 ) -> None:
@@ -192,7 +169,7 @@ def _run_stage(
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
         while counters.step < plan.steps:
-            done = _train_step(work, stage, plan, state)
+            done = train_step(work.setup, stage, plan, state)
             counters.step += 1
             now = time.monotonic()
             counters.seconds += now - told
@@ -201,7 +178,7 @@ def _run_stage(
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
             over = judged and bool(work.judged) and _judge(work, stage, state, monitor)
             due = stage.checkpoint_every and counters.step % stage.checkpoint_every == 0
-            if judged or due or now - saved > CHECKPOINT_EVERY_S or stopping.is_set():
+            if due or now - saved > CHECKPOINT_EVERY_S or stopping.is_set():
                 _save(work, state)
                 saved = time.monotonic()
             if stopping.is_set():
@@ -210,56 +187,6 @@ def _run_stage(
                 work.console.print(f"no better model in {stage.patience} evaluations: stage ends")
                 break
             told = time.monotonic()
-
-
-def _train_step(work: Work, stage: Stage, plan: Plan, state: TrainState) -> dict[str, Any]:
-    """One optimizer step; what the journal says of it."""
-    index, model = state.counters.step, state.model
-    model.train()
-    model.encoder.train(not stage.frozen_encoder)
-    epoch = min(index // plan.steps_per_epoch, plan.epochs - 1) + 1
-    step = Step(index, plan.steps, epoch, plan.epochs, state.decisions, state.memory)
-    factor = stage.schedule.factor(index, plan.steps, epoch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
-    shared = [p for p in model.encoder.parameters() if p.requires_grad]
-    apart = stage.combiner.needs_gram or plan.measures_conflicts(index)
-    gradients: dict[str, list[Tensor | None]] = {}
-    losses: dict[str, list[Tensor]] = {}
-    rows = tokens = 0
-    for _ in range(stage.batches_per_step):
-        for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
-            batch = work.encoded[name].batch(state.streams[name].draw()).to(work.device)
-            loss = work.tasks[name].loss(model(batch), batch.target_B)
-            torch.autograd.backward(loss * (plan.weights[name] / stage.batches_per_step))
-            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
-                add_gradient(gradients, name, take_gradient(shared))
-            losses.setdefault(name, []).append(loss.detach())
-            rows += len(batch.target_B)
-            tokens += len(batch.tokens.ids_N)
-    told: dict[str, Any] = {}
-    if apart:
-        gram_TT = gram_matrix(list(gradients.values()))
-        set_weighted_sum(shared, gradients, stage.combiner.weigh(gram_TT, step))
-        told["cosines"] = cosines(gram_TT, list(gradients))
-    norm = nn.utils.clip_grad_norm_(_trained(state.optimizer), stage.clip or math.inf)
-    state.optimizer.step()
-    state.optimizer.zero_grad()
-    state.counters.rows += rows
-    state.counters.tokens += tokens
-    means = {name: float(torch.stack(each).mean()) for name, each in losses.items()}
-    if not all(math.isfinite(loss) for loss in means.values()):
-        raise RecipeError(
-            f"stage {stage.name!r}, step {index + 1}: the loss is not finite ({means}). "
-            "Lower the learning rate, or set `precision: fp32`."
-        )
-    return told | {
-        "losses": means, "lr": factor, "norm": float(norm), "rows": rows, "tokens": tokens,
-    }  # fmt: skip
-
-
-def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 # --- judging and keeping -----------------------------------------------------------------------
@@ -303,7 +230,7 @@ def _save(work: Work, state: TrainState) -> None:
 
 def _finish(work: Work, counters: Counters) -> dict[str, Any]:
     """Judge the saved model as `evaluate` would, and write what there is to know of the run."""
-    predictor = load(work.run_dir, device=str(work.device))
+    predictor = load(work.run_dir, device=str(work.setup.device))
     scores: Scores = {}
     for name, splits in work.data.items():
         scores[name] = {}
@@ -322,7 +249,7 @@ def _finish(work: Work, counters: Counters) -> dict[str, Any]:
             "rows": counters.rows,
             "tokens": counters.tokens,
             "tokens_per_s": round(counters.tokens / max(counters.seconds, 1e-9), 1),
-            "peak_memory_bytes": _peak_memory(work.device),
+            "peak_memory_bytes": _peak_memory(work.setup.device),
             "parameters": sum(p.numel() for p in model.parameters()),
         },
         "selected": counters.kept,
@@ -347,7 +274,7 @@ def _stop_on_signal() -> Iterator[threading.Event]:
         yield stopping
         return
 
-    def ask(number: int, frame: Any) -> None:
+    def ask(_number: int, _frame: Any) -> None:
         if stopping.is_set():
             raise KeyboardInterrupt
         stopping.set()

@@ -1,28 +1,29 @@
-"""Parquet, for `tables`: cells become the text that JSON lines would have given."""
+"""Parquet: cells become the text that JSON lines would have given; `line` is the row's number."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from trivium.errors import RecipeError
+from trivium.text.jsonl import Value, text_of
+from trivium.text.lines import Opened, Source, check_columns
 from trivium.types import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Value = str | int | float | bool | None
 _BATCH_ROWS = 1024  # bounds what reading keeps in memory beyond one page of each column
 _GROUP_ROWS = 10_000  # rows kept in memory until they are written as one row group
 
 
-def open_parquet(path: Path) -> tuple[tuple[str, ...], Callable[[], Iterator[Row]]]:
-    """Column names, and a function that streams the rows; `line` is the row's number from 1.
-
-    Raises RecipeError for a file that is no Parquet, and for columns of lists, structs or bytes.
-    """
+def open_parquet(source: Source) -> Opened:
+    """RecipeError for a file that is no Parquet, and for columns of lists, structs or bytes."""
+    path = source.path
+    if path is None or not source.is_file:
+        raise RecipeError(f"{source.name}: Parquet cannot be read from a pipe; name a file.")
     pa, pq = _pyarrow(str(path))
     try:
         with pq.ParquetFile(path) as file:
@@ -36,7 +37,9 @@ def open_parquet(path: Path) -> tuple[tuple[str, ...], Callable[[], Iterator[Row
                 f"{path}: column {column.name!r} holds {kind}; a cell is text, a number, a truth "
                 "value or null. Drop the column, or turn it into text."
             )
-    return tuple(schema.names), lambda: _rows(path)
+    columns = tuple(schema.names)
+    check_columns(columns, source.name)
+    return columns, "Parquet", lambda: _rows(path)
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -64,21 +67,20 @@ def _texts(column: "pa.Array") -> list[str]:
     return [text_of(value) for value in values]
 
 
-def text_of(value: Any) -> str:
-    """The text of a cell: strings as they are, None as "", numbers and truth values as in JSON.
+@contextmanager
+def parquet_rows(
+    stream: BinaryIO, columns: Sequence[str], name: str
+) -> Iterator[Callable[[Sequence[Value]], None]]:
+    """A function that writes one row; a column's type is that of its first row group."""
+    groups = _RowGroups(stream, columns, name)
+    try:
+        yield groups.add
+        groups.finish()
+    finally:
+        groups.close()
 
-    Dates and decimals as Python prints them.
-    """
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
 
-
-class ParquetRows:
-    """Writes rows to an open file, in row groups; a column's type is that of its first group."""
-
+class _RowGroups:
     def __init__(self, stream: BinaryIO, columns: Sequence[str], name: str) -> None:
         self._pa, self._pq = _pyarrow(name)
         self._stream, self._columns, self._name = stream, columns, name
@@ -86,7 +88,7 @@ class ParquetRows:
         self._writer: Any = None
         self._schema: Any = None
 
-    def write(self, values: Sequence[Value]) -> None:
+    def add(self, values: Sequence[Value]) -> None:
         self._kept.append(values)
         if len(self._kept) == _GROUP_ROWS:
             self._write_group()

@@ -6,13 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer as Pieces
-from tokenizers.implementations import (
-    BertWordPieceTokenizer,  # type: ignore[attr-defined]
-)
+from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[attr-defined]
 
 from trivium.errors import RecipeError
 
 _FILES = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
+_SPECIAL = {
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "pad_token": "[PAD]",
+    "mask_token": "[MASK]",
+}
 
 
 class Tokenizer:
@@ -28,11 +33,12 @@ class Tokenizer:
         # Texts come whole and unpadded; `pack` adds special tokens and cuts.
         self._pieces.no_padding()
         self._pieces.no_truncation()
-        names = _settings(folder)
-        self.cls = self._special(names, "cls_token", "[CLS]")
-        self.sep = self._special(names, "sep_token", "[SEP]")
-        self.pad = self._special(names, "pad_token", "[PAD]")
-        self.mask = self._special(names, "mask_token", "[MASK]")
+        names = _special_names(_settings(folder))
+        self._special(names, "unk_token")  # the library asks for it only when it meets a new word
+        self.cls = self._special(names, "cls_token")
+        self.sep = self._special(names, "sep_token")
+        self.pad = self._special(names, "pad_token")
+        self.mask = self._special(names, "mask_token")
 
     def __call__(self, texts: Sequence[str]) -> list[list[int]]:
         """Word-piece ids of each text, without special tokens, uncut."""
@@ -56,13 +62,10 @@ class Tokenizer:
             text = "".join(f"{piece}\n" for piece, _ in vocabulary)
             (folder / "vocab.txt").write_text(text, encoding="utf-8")
 
-    def _special(self, names: dict[str, object], role: str, usual: str) -> int:
-        name = names.get(role, usual)
-        if isinstance(name, dict):  # written by old versions as an object with its content
-            name = name.get("content", usual)
-        found = self._pieces.token_to_id(str(name))
+    def _special(self, names: dict[str, str], role: str) -> int:
+        found = self._pieces.token_to_id(names[role])
         if found is None:
-            raise RecipeError(f"{self.folder}: the vocabulary lacks {name!r}, which is its {role}.")
+            raise _lacks(self.folder, names, role)
         return int(found)
 
 
@@ -77,14 +80,40 @@ def _read_pieces(folder: Path) -> Pieces:
     if not path.is_file():
         raise RecipeError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
     settings = _settings(folder)
-    strip = settings.get("strip_accents")
-    wordpiece = BertWordPieceTokenizer(
-        str(path),
-        lowercase=bool(settings.get("do_lower_case", True)),
-        strip_accents=strip if isinstance(strip, bool) else None,
-        handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
-    )
+    strip, names = settings.get("strip_accents"), _special_names(settings)
+    try:
+        wordpiece = BertWordPieceTokenizer(
+            str(path),
+            unk_token=names["unk_token"],
+            sep_token=names["sep_token"],
+            cls_token=names["cls_token"],
+            pad_token=names["pad_token"],
+            mask_token=names["mask_token"],
+            lowercase=bool(settings.get("do_lower_case", True)),
+            strip_accents=strip if isinstance(strip, bool) else None,
+            handle_chinese_chars=bool(settings.get("tokenize_chinese_chars", True)),
+        )
+    except TypeError as error:  # "cls_token not found in the vocabulary", or sep_token
+        raise _lacks(folder, names, str(error).split()[0]) from error
+    except Exception as error:  # bare, from the library: not UTF-8, or not readable
+        raise RecipeError(f"{path}: is not a vocabulary: {error}") from error
     return Pieces.from_str(wordpiece.to_str())
+
+
+def _special_names(settings: dict[str, object]) -> dict[str, str]:
+    """What the checkpoint calls each special token."""
+    names = {}
+    for role, usual in _SPECIAL.items():
+        name = settings.get(role, usual)
+        if isinstance(name, dict):  # written by old versions as an object with its content
+            name = name.get("content", usual)
+        names[role] = str(name)
+    return names
+
+
+def _lacks(folder: Path, names: dict[str, str], role: str) -> RecipeError:
+    name = names.get(role, role)
+    return RecipeError(f"{folder}: the vocabulary lacks {name!r}, which is its {role}.")
 
 
 def _settings(folder: Path) -> dict[str, object]:

@@ -71,8 +71,8 @@ class Task(Part):
             )
         if head.outputs is not None and head.outputs != self.outputs:
             raise ValueError(
-                f"head: {head.kind} gives {head.outputs} output, "
-                f"but this task needs {self.outputs}; use linear or concat"
+                f"head: {head.kind} gives {head.outputs} output, but this task needs "
+                f"{self.outputs or 'one per label'}; use {self.default_head().kind}"
             )
         return self
 
@@ -145,7 +145,7 @@ class Task(Part):
         return self.resolved_head.build(width, self.outputs)
 
     def example(self, row: Row) -> Example:
-        """The row as this task sees it. Raises RowError (MissingLabelError where only that lacks)."""
+        """The row as this task sees it. Raises RowError (MissingLabelError if only that lacks)."""
         cell = row.cells[self.label]
         if cell.strip() == "":
             if self.missing_labels == "allow":

@@ -44,7 +44,7 @@ class Classification(Task):
             raise ValueError(f"needs at least two labels, found {len(value)}")
         if len(set(value.values())) < len(value):
             raise ValueError("gives the same name to two labels")
-        if len({_canonical(key) for key in value}) < len(value):
+        if len({canonical(key) for key in value}) < len(value):
             raise ValueError("holds the same number twice, written in two ways")
         return value
 
@@ -66,10 +66,10 @@ class Classification(Task):
 
     @cached_property
     def _index(self) -> dict[str, int]:
-        return {_canonical(key): index for index, key in enumerate(self.labels or {})}
+        return {canonical(key): index for index, key in enumerate(self.labels or {})}
 
     def target(self, cell: str) -> float:
-        found = self._index.get(_canonical(cell))
+        found = self._index.get(canonical(cell))
         if found is None:
             raise RowError(
                 f"column {self.label!r} holds {cell!r}, which is not one of its labels "
@@ -105,19 +105,22 @@ class Classification(Task):
 
 def _text(value: object) -> str:
     """A YAML value as it stands in a table's cell."""
+    if value is None:
+        raise ValueError("holds an empty label; put null in quotes if it is the label's name")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _canonical(cell: str) -> str:
+def canonical(cell: str) -> str:
     """Numbers in one spelling ('1.0' -> '1'); other labels without surrounding space."""
     cell = cell.strip()
     try:
         number = float(cell)
     except ValueError:
         return cell
-    if cell.lower().lstrip("+-") in ("nan", "inf", "infinity") or "_" in cell:
+    # Beyond 2**53 different whole numbers would become one; inf and nan are no numbers here.
+    if "_" in cell or not abs(number) < 2**53:
         return cell
-    return repr(int(number)) if number.is_integer() and abs(number) < 2**53 else repr(number)
+    return repr(int(number)) if number.is_integer() else repr(number)
 
 
 def _some(labels: list[str]) -> str:

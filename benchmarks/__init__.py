@@ -1,0 +1,1 @@
+"""Measurements against transformers and sentence-transformers; see the README in this folder."""

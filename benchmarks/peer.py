@@ -1,0 +1,142 @@
+"""The other side of training: `transformers.Trainer`, with its defaults or at its strongest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    DataCollatorWithPadding,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_pt_utils import get_length_grouped_indices
+
+from benchmarks.sst import LABELS, Fit
+from trivium.types import Example
+
+Features = list[dict[str, Any]]
+"""Tokenised rows, unpadded."""
+
+BATCHES_GROUPED = 50
+"""Batches that the option sorts by length together, once there are four times as many."""
+
+
+def silence() -> None:
+    """No progress bars and no notes between the lines of a benchmark."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def tokenize(folder: Path, examples: Sequence[Example]) -> Features:
+    """Rows with one text each, as the Trainer takes them."""
+    encoded = AutoTokenizer.from_pretrained(folder)(
+        [example.texts[0] for example in examples], truncation=True, max_length=512
+    )
+    return [
+        {key: values[row] for key, values in encoded.items()} | {"labels": int(example.target)}
+        for row, example in enumerate(examples)
+        if example.target is not None
+    ]
+
+
+def grouped(features: Features, batch_size: int, seed: int) -> Features:
+    """The rows in the order of `train_sampling_strategy="group_by_length"`.
+
+    On few rows the option itself would sort fewer batches together, and so pad more, than it does
+    on the whole file; this is its own function with the size that it takes there.
+    """
+    order = get_length_grouped_indices(
+        [len(row["input_ids"]) for row in features],
+        batch_size,
+        mega_batch_mult=BATCHES_GROUPED,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    return [features[index] for index in order]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What differs between two uses of the Trainer."""
+
+    bf16: bool = False
+    keep_order: bool = False
+    """Take the rows as they come instead of shuffling them."""
+
+
+def build_trainer(
+    folder: Path, fit: Fit, output_dir: str, train: Features, settings: Settings
+) -> Any:
+    """A Trainer with a fresh model, which evaluates nothing, saves nothing and says nothing."""
+    set_seed(fit.seed)  # the classifier's weights are drawn before the Trainer sets its own seed
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, num_labels=len(LABELS), classifier_dropout=fit.dropout, dtype=torch.float32
+    )
+    steps = fit.epochs * -(-len(train) // fit.batch_size)
+    arguments = TrainingArguments(
+        output_dir=output_dir,
+        per_device_train_batch_size=fit.batch_size,
+        per_device_eval_batch_size=fit.batch_size,
+        num_train_epochs=fit.epochs,
+        max_steps=min(fit.steps or steps, steps),
+        learning_rate=fit.lr,
+        weight_decay=fit.weight_decay,
+        lr_scheduler_type="linear",
+        warmup_steps=fit.warmup,  # below 1: a share of the steps
+        max_grad_norm=fit.clip,
+        seed=fit.seed,
+        bf16=settings.bf16,
+        train_sampling_strategy="sequential" if settings.keep_order else "random",
+        use_cpu=True,
+        dataloader_pin_memory=False,  # there is no GPU to copy to; it would only warn
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(folder))
+    trainer = Trainer(model, arguments, data_collator=collator, train_dataset=train)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+class StepClock(TrainerCallback):  # type: ignore[misc]  # its base has no types
+    """Reads the clock before the first step and after the last one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self.began: float | None = None
+        self.ended = 0.0
+
+    @property
+    def seconds(self) -> float:
+        assert self.began is not None, "read after training"
+        return self.ended - self.began
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        if self.began is None:
+            self.began = self.clock()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.ended = self.clock()
+
+
+class EpochJudge(TrainerCallback):  # type: ignore[misc]  # its base has no types
+    """Accuracy on dev after every epoch."""
+
+    def __init__(self, trainer: Any, dev: Features) -> None:
+        self.trainer, self.dev = trainer, dev
+        self.accuracies: list[float] = []
+
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        answer = self.trainer.predict(self.dev)
+        self.accuracies.append(float(np.mean(answer.predictions.argmax(-1) == answer.label_ids)))

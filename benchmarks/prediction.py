@@ -1,0 +1,127 @@
+"""Prediction speed: Quora questions embedded per second, against sentence-transformers."""
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sentence_transformers import SentenceTransformer
+from torch import Tensor
+
+from benchmarks import measure, peer
+from benchmarks.inputs import existing
+from trivium.model.pretrained import find_checkpoint
+from trivium.recipe import parse_recipe
+from trivium.run.build import build, choose_precision
+from trivium.run.predict import TorchPredictor
+from trivium.text.tables import open_table
+from trivium.types import Row
+
+FILE = "quora-dev.csv"
+SAMPLE = 4_000
+WARM_UP_TEXTS = 256
+PEERS = ("st", "st_bf16")
+
+Embed = Callable[[Sequence[str]], Tensor]
+"""Texts to vectors, in order."""
+
+
+def main() -> None:
+    parser = measure.options(__doc__)
+    help_texts = f"how many, drawn from the file, or all (default {SAMPLE:,})"
+    parser.add_argument("--texts", type=_number_of_texts, default=SAMPLE, help=help_texts)
+    parser.add_argument("--repetitions", type=measure.positive, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    peer.silence()
+    say = measure.teller(given)
+    texts = _texts(existing(given.data, FILE), given.texts)
+    distinct = len(set(texts))
+    say(f"{len(texts):,} texts of {FILE}, {distinct:,} distinct; {given.threads} threads")
+    variants = _variants(find_checkpoint("minilm"))
+    vectors: dict[str, Tensor] = {}
+    for embed in variants.values():
+        embed(texts[:WARM_UP_TEXTS])
+    rates = {name: partial(_rate, name, texts, e, vectors) for name, e in variants.items()}
+    found = measure.Rates("texts_per_s", measure.in_turn(rates, given.repetitions, say))
+    drifts = {name: _drift(vectors[name], vectors["st"]) for name in variants if name != "st"}
+    say(found.table(PEERS))
+    for name, (most, mean) in drifts.items():
+        say(f"{name}: 1 - cos against st: max {most:.1e}, mean {mean:.1e}")
+    measure.last_line(
+        {
+            "ours_fp32_over_st": found.ratio("ours_fp32", "st"),
+            "ours_bf16_over_st": found.ratio("ours_bf16", "st"),
+            "ours_bf16_over_st_bf16": found.ratio("ours_bf16", "st_bf16"),
+            **found.values(),
+            "drift_max": drifts["ours_bf16"][0],
+            "drift_mean": drifts["ours_bf16"][1],
+            "drifts": drifts,
+            "texts": len(texts),
+            "distinct_texts": distinct,
+            "repetitions": given.repetitions,
+            **measure.machine(),
+        }
+    )
+
+
+def _number_of_texts(text: str) -> int | None:
+    return None if text == "all" else measure.positive(text)
+
+
+def _texts(path: Path, number: int | None) -> list[str]:
+    """Both columns, row by row; a sample keeps the file's order. Empty cells are left out."""
+    rows = [row for row in open_table(path) if isinstance(row, Row)]
+    texts = [row.cells[column] for row in rows for column in ("sentence1", "sentence2")]
+    texts = [text for text in texts if text.strip()]
+    if number is None or number >= len(texts):
+        return texts
+    return [texts[i] for i in sorted(random.Random(0).sample(range(len(texts)), number))]
+
+
+def _variants(folder: Path) -> dict[str, Embed]:
+    return {
+        "ours_fp32": _ours("fp32"),
+        "ours_bf16": _ours("bf16"),
+        "st": _theirs(folder, {}),
+        "st_bf16": _theirs(folder, {"dtype": torch.bfloat16}),
+    }
+
+
+def _ours(precision: str) -> Embed:
+    task = {"kind": "regression", "text": "text", "label": "label", "range": [0, 1]}
+    recipe = parse_recipe({"tasks": {"unused": task}, "device": "cpu"})
+    model, tokenizer = build(recipe)
+    model.encoder.precision = choose_precision(precision, torch.device("cpu"))
+    return TorchPredictor(model, recipe.tasks, tokenizer).embed
+
+
+def _theirs(folder: Path, model_kwargs: dict[str, Any]) -> Embed:
+    model = SentenceTransformer(str(folder), device="cpu", model_kwargs=model_kwargs)
+
+    def embed(texts: Sequence[str]) -> Tensor:
+        return torch.from_numpy(model.encode(list(texts), show_progress_bar=False))
+
+    return embed
+
+
+def _rate(name: str, texts: Sequence[str], embed: Embed, vectors: dict[str, Tensor]) -> float:
+    """Texts per second; the vectors are kept under the variant's name."""
+    began = time.perf_counter()
+    vectors[name] = embed(texts)
+    return len(texts) / (time.perf_counter() - began)
+
+
+def _drift(vector_BD: Tensor, reference_BD: Tensor) -> tuple[float, float]:
+    """Largest and mean 1 - cosine; neither side need be normalised."""
+    cosine_B = F.cosine_similarity(vector_BD.double(), reference_BD.double())
+    distance_B = 1.0 - cosine_B
+    return float(f"{distance_B.max():.3g}"), float(f"{distance_B.mean():.3g}")
+
+
+if __name__ == "__main__":
+    main()

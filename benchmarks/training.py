@@ -1,0 +1,135 @@
+"""Training speed: real tokens per second of fine-tuning MiniLM on SST-5, against the Trainer."""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks import measure, peer
+from benchmarks.sst import TASK, Fit, recipe_of
+from trivium.model.pretrained import find_checkpoint
+from trivium.run.build import build, choose_precision
+from trivium.run.data import encode, load_data, packer_for
+from trivium.run.plan import plan_stage
+from trivium.run.state import Counters
+from trivium.run.step import Setup, start_stage, train_step
+from trivium.text.packing import TokenTable
+from trivium.types import Example
+
+WARM_UP_BATCHES = 8
+PEERS = ("trainer", "trainer_best")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    tokens: int
+    """Trained on, padding not counted."""
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        return self.tokens / self.seconds
+
+
+def main() -> None:
+    parser = measure.options(__doc__)
+    parser.add_argument("--batches", type=measure.positive, default=40)
+    parser.add_argument("--batch-size", type=measure.positive, default=32)
+    parser.add_argument("--repetitions", type=measure.positive, default=3)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    peer.silence()
+    say = measure.teller(given)
+    fit = Fit(given.data, batch_size=given.batch_size)
+    examples = _choose(fit, given.batches)
+    batches = -(-len(examples) // fit.batch_size)
+    say(f"{len(examples):,} rows of SST-5 in {batches} batches; {given.threads} threads")
+    warm_up = _variants(fit, examples[: WARM_UP_BATCHES * fit.batch_size])
+    tokens = {name: measured().tokens for name, measured in warm_up.items()}
+    assert len(set(tokens.values())) == 1, f"both sides must train on the same tokens: {tokens}"
+    variants = _variants(fit, examples)
+    rates = {name: partial(_rate, measured) for name, measured in variants.items()}
+    found = measure.Rates("tokens_per_s", measure.in_turn(rates, given.repetitions, say))
+    say(found.table(PEERS))
+    measure.last_line(
+        {
+            "ours_fp32_over_trainer": found.ratio("ours_fp32", "trainer"),
+            "ours_bf16_over_trainer": found.ratio("ours_bf16", "trainer"),
+            "ours_bf16_over_trainer_best": found.ratio("ours_bf16", "trainer_best"),
+            **found.values(),
+            "batch_size": fit.batch_size,
+            "batches": batches,
+            "repetitions": given.repetitions,
+            **measure.machine(),
+        }
+    )
+
+
+def _choose(fit: Fit, batches: int) -> list[Example]:
+    """Rows for so many batches, drawn from the training file (all of it, if it has no more)."""
+    _, data = load_data(recipe_of(fit, "fp32"))
+    examples = data[TASK]["train"].examples
+    wanted = min(batches * fit.batch_size, len(examples))
+    return random.Random(fit.seed).sample(examples, wanted)
+
+
+def _variants(fit: Fit, examples: Sequence[Example]) -> dict[str, Callable[[], Measured]]:
+    """Each trains a fresh model on every row once, and times the steps alone."""
+    folder = find_checkpoint("minilm")
+    features = peer.tokenize(folder, examples)
+    best = peer.grouped(features, fit.batch_size, fit.seed)
+    strongest = peer.Settings(bf16=True, keep_order=True)
+    return {
+        "ours_fp32": partial(_ours, fit, examples, "fp32"),
+        "ours_bf16": partial(_ours, fit, examples, "bf16"),
+        "trainer": partial(_theirs, fit, folder, features, peer.Settings()),
+        "trainer_best": partial(_theirs, fit, folder, best, strongest),
+    }
+
+
+def _rate(measured: Callable[[], Measured]) -> float:
+    return measured().rate
+
+
+def _ours(fit: Fit, examples: Sequence[Example], precision: str) -> Measured:
+    setup = _setup(fit, examples, precision)
+    stage = setup.recipe.stages[0]
+    plan = plan_stage(stage, setup.recipe, {TASK: len(examples)})
+    state = start_stage(setup, stage, plan, Counters())
+    began = time.perf_counter()
+    while state.counters.step < plan.steps:
+        train_step(setup, stage, plan, state)
+        state.counters.step += 1
+    return Measured(state.counters.tokens, time.perf_counter() - began)
+
+
+def _setup(fit: Fit, examples: Sequence[Example], precision: str) -> Setup:
+    """What `trivium.train` prepares before its first step."""
+    recipe = recipe_of(fit, precision)
+    device = torch.device("cpu")
+    model, tokenizer = build(recipe)
+    model.encoder.precision = choose_precision(recipe.precision, device)
+    task = recipe.tasks[TASK]
+    packer = packer_for(task, tokenizer, model.encoder.config.max_position_embeddings)
+    encoded = {TASK: encode(task, examples, TokenTable(tokenizer), packer)}
+    return Setup(recipe, encoded, model, device)
+
+
+def _theirs(fit: Fit, folder: Path, features: peer.Features, settings: peer.Settings) -> Measured:
+    clock = peer.StepClock(time.perf_counter)
+    with tempfile.TemporaryDirectory() as output_dir:
+        trainer = peer.build_trainer(folder, fit, output_dir, features, settings)
+        trainer.add_callback(clock)
+        trainer.train()
+    batches = -(-len(features) // fit.batch_size)
+    assert trainer.state.global_step == batches, "every row is seen once"
+    return Measured(sum(len(row["input_ids"]) for row in features), clock.seconds)
+
+
+if __name__ == "__main__":
+    main()

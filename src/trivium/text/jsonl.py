@@ -1,0 +1,97 @@
+"""JSON lines: one flat object per line; the keys of the first one name the columns."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.text.lines import BLANK, BadRow, Opened, Source, without_last_blanks
+from trivium.types import Row
+
+Value = str | int | float | bool | None
+"""What a cell can be written from; None is a missing cell."""
+
+
+def open_jsonl(source: Source) -> Opened:
+    first = source.head()[0]
+    try:
+        columns = tuple(_cells(first))
+    except ValueError as error:
+        raise RecipeError(f"{source.name}:1: {error}") from None
+    if not columns:
+        raise RecipeError(f"{source.name}:1: is an empty object; its keys must name the columns.")
+
+    def rows() -> Iterator[Row | BadRow]:
+        lines = enumerate(source.again(), 1)
+        return without_last_blanks(_row(text, line, columns) for line, text in lines)
+
+    return columns, "JSON lines, UTF-8", rows
+
+
+def text_of(value: Any) -> str:
+    """The text of a cell: strings as they are, None as "", numbers and truth values as in JSON.
+
+    Dates and decimals, which Parquet has, as Python prints them.
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _row(text: str, line: int, columns: tuple[str, ...]) -> Row | BadRow:
+    if not text.strip("\r\n"):
+        return BadRow(line, BLANK)
+    try:
+        cells = _cells(text)
+    except ValueError as error:
+        return BadRow(line, str(error))
+    if cells.keys() == set(columns):
+        return Row({column: cells[column] for column in columns}, line)
+    missing = [column for column in columns if column not in cells]
+    what = f"lacks {missing}" if missing else f"has other keys too, {sorted({*cells} - {*columns})}"
+    return BadRow(
+        line, f"{what}; the first line has {list(columns)}. Give every line the same keys."
+    )
+
+
+def _cells(text: str) -> dict[str, str]:
+    """Text of each value of one object; ValueError with the problem and the remedy."""
+    try:
+        record = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        found = f"{error.msg}, at column {error.colno}"
+        raise ValueError(f"is not JSON: {found}. Write one object per line.") from None
+    except RecursionError:
+        raise ValueError("is nested too deep. Write one flat object per line.") from None
+    if not isinstance(record, dict):
+        raise ValueError('is not an object. Write one per line: {"text": ..., "label": ...}.')
+    for key, value in record.items():
+        if isinstance(value, (dict, list)):
+            kind = "an object" if isinstance(value, dict) else "a list"
+            raise ValueError(f"key {key!r} holds {kind}. Make it text, a number, true or null.")
+    cells = {key: text_of(value) for key, value in record.items()}
+    if "\\u" in text and re.search("[\ud800-\udfff]", "".join([*cells, *cells.values()])):
+        raise ValueError("holds half a surrogate pair (\\ud800 to \\udfff). Remove it.")
+    return cells
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"has the key {twice!r} twice. Keep one.")
+    return record
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"holds {text}, which is not JSON. Write null for a missing number.")
+
+
+# Numbers stay the text that the file has: 1.0 is not 1, and 0.10 is not 0.1.
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=_no_constant
+)

@@ -1,0 +1,184 @@
+"""Lines of UTF-8 text from a file or a stream, and what tables of every format share."""
+
+import codecs
+import difflib
+import sys
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from trivium.errors import RecipeError
+from trivium.types import Row
+
+Format = Literal["csv", "tsv", "jsonl", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class BadRow:
+    """A row that could not be read."""
+
+    line: int
+    problem: str
+    """What was found and what to do; without the name of the file."""
+
+
+Opened = tuple[tuple[str, ...], str, Callable[[], Iterator[Row | BadRow]]]
+"""The columns of a table, how it was understood (for people), and what streams its rows."""
+
+BLANK = "is blank. Remove the line, or fill it in."
+SAMPLE_LINES = 100  # looked at when a table is opened
+
+
+@dataclass(slots=True)
+class Source:
+    """The lines of a file, or of a stream, which can be read once."""
+
+    path: Path | None
+    """None for standard input."""
+    name: str
+    is_file: bool
+    _stream: Iterator[str] | None = None
+
+    @classmethod
+    def of(cls, path: str | Path) -> "Source":
+        if str(path) == "-":
+            return cls(None, "standard input", False)
+        path = Path(path)
+        # Opening a pipe twice would cut off the program that writes into it.
+        is_stream = path.exists() and not path.is_file() and not path.is_dir()
+        if not is_stream:
+            _open(path).close()
+        return cls(path, str(path), not is_stream)
+
+    def head(self) -> list[str]:
+        """The first lines; RecipeError unless the very first says something."""
+        stream = self._lines()
+        head = list(islice(stream, SAMPLE_LINES))
+        if not head:
+            raise RecipeError(f"{self.name}: is empty; its first line must name the columns.")
+        if not head[0].strip("\r\n"):
+            raise RecipeError(f"{self.name}:1: is blank; the first line must name the columns.")
+        if self.is_file:
+            stream.close()
+        else:
+            self._stream = chain(head, stream)
+        return head
+
+    def again(self) -> Iterator[str]:
+        """All lines from the first; RecipeError for a stream already read."""
+        if self.is_file:
+            return self._lines()
+        if self._stream is None:
+            raise RecipeError(f"{self.name}: can be read once only; save it to a file first.")
+        lines, self._stream = self._stream, None
+        return lines
+
+    def _lines(self) -> Generator[str, None, None]:
+        stream = sys.stdin.buffer if self.path is None else _open(self.path)
+        try:
+            for number, raw in enumerate(iter(lambda: stream.readline(_LINE_BYTES), b""), 1):
+                yield _decoded(raw, number, self.name)
+        finally:
+            if self.path is not None:
+                stream.close()
+
+
+def _open(path: Path) -> BinaryIO:
+    if path.is_dir():
+        raise RecipeError(f"{path}: is a folder; name a file in it.")
+    try:
+        return path.open("rb")
+    except FileNotFoundError:
+        near = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, near, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else " Check the path."
+        where = "no such file." if path.parent.is_dir() else f"no folder {str(path.parent)!r}."
+        raise RecipeError(f"{path}: {where}{hint}") from None
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: cannot be read ({error.strerror}). Check the permissions of the file."
+        ) from None
+
+
+def _decoded(raw: bytes, number: int, name: str) -> str:
+    if number == 1:
+        for magic, what in _BINARY.items():
+            if raw.startswith(magic):
+                raise RecipeError(f"{name}:1: is {what}; a table is UTF-8 text.")
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+    if b"\0" in raw:
+        raise RecipeError(
+            f"{name}:{number}: holds a NUL byte, which text does not. If the file is UTF-16, "
+            "convert it with `iconv -f utf-16 -t utf-8`; else remove the byte."
+        )
+    if len(raw) == _LINE_BYTES:
+        raise RecipeError(
+            f"{name}:{number}: is longer than {_LINE_BYTES >> 20} MiB. Does a row end with LF?"
+        )
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"{name}:{number}: byte {error.start + 1} of the line is 0x{raw[error.start]:02x}, "
+            "which is not UTF-8. Convert the file, for instance with `iconv -f latin1 -t utf-8`."
+        ) from None
+
+
+def format_of(path: Path) -> Format:
+    """The format that the ending of a file's name stands for."""
+    kind = _ENDINGS.get(path.suffix.lower())
+    if kind is None:
+        raise RecipeError(
+            f"{path}: the ending {path.suffix!r} is not one of {', '.join(_ENDINGS)}. "
+            "Rename the file, or say its `format`: csv, tsv, jsonl or parquet."
+        )
+    return kind
+
+
+def check_columns(columns: Sequence[str], name: str) -> None:
+    """RecipeError for names that hold a line end, and for names that columns share."""
+    for column in columns:
+        if "\n" in column or "\r" in column:
+            raise RecipeError(f"{name}:1: column {column!r} has a line end in its name. Remove it.")
+        if columns.count(column) > 1:
+            what = f"named {column!r}" if column else "without a name"
+            raise RecipeError(
+                f"{name}:1: {columns.count(column)} columns are {what}, in the header "
+                f"{list(columns)}. Give every column a name of its own; one may have none."
+            )
+
+
+def without_last_blanks(rows: Iterable[Row | BadRow]) -> Iterator[Row | BadRow]:
+    """The rows without the blank ones that end the file."""
+    held: list[BadRow] = []
+    for row in rows:
+        if isinstance(row, BadRow) and row.problem is BLANK:
+            held.append(row)
+            continue
+        yield from held
+        held.clear()
+        yield row
+
+
+_ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "tsv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+}
+_LINE_BYTES = 64 * 2**20
+_BINARY = {
+    b"\x1f\x8b": "gzip; decompress it with `gunzip`",
+    b"BZh91AY&SY": "bzip2; decompress it with `bunzip2`",
+    b"\xfd7zXZ": "xz; decompress it with `unxz`",
+    b"\x28\xb5\x2f\xfd": "zstandard; decompress it with `unzstd`",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unzip it, or save the sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV UTF-8",
+    b"PAR1\x15": "Parquet; let its name end in .parquet",
+    b"\xff\xfe": "UTF-16; convert it with `iconv -f utf-16 -t utf-8`",
+    b"\xfe\xff": "UTF-16; convert it with `iconv -f utf-16 -t utf-8`",
+}

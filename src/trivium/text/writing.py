@@ -1,0 +1,143 @@
+"""Writing tables: whole or not at all, so that `open_table` gives back what went in."""
+
+import codecs
+import csv
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+from trivium.errors import RecipeError
+from trivium.text.delimited import all_quoted
+from trivium.text.jsonl import Value, text_of
+from trivium.text.lines import Format, check_columns, format_of
+from trivium.text.parquet import parquet_rows
+
+_Put = Callable[[Sequence[Value]], None]
+"""Writes the values of one row; ValueError for one that the format cannot hold."""
+
+
+@contextmanager
+def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWriter]":
+    """Write a table in the format of the path's ending; "-" is standard output, tab-separated.
+
+    The file appears, or is replaced, when the block ends well; after an error all is as before.
+    Numbers stay numbers in JSON lines and Parquet. Raises RecipeError.
+    """
+    if str(path) == "-":
+        sys.stdout.flush()
+        with _writer(sys.stdout.buffer, "tsv", columns, "standard output") as writer:
+            yield writer
+        sys.stdout.buffer.flush()
+        return
+    kind = format_of(Path(path))
+    with _replacing(path) as stream, _writer(stream, kind, columns, str(path)) as writer:
+        yield writer
+
+
+class TableWriter:
+    """What `write_table` gives: one call of `write` per row."""
+
+    def __init__(self, put: _Put, columns: tuple[str, ...], name: str, has_header: bool) -> None:
+        self._put, self._columns, self._name, self._row = put, columns, name, 0
+        if has_header:
+            self._guarded(self._columns)
+
+    def write(self, row: Mapping[str, Value] | Sequence[Value]) -> None:
+        """Write one row: values in the order of the columns, or by name. None is a missing cell.
+
+        Raises RecipeError for other columns, and for values that the format cannot hold.
+        """
+        self._row += 1
+        found = list(row) if isinstance(row, Mapping) else len(row)
+        if isinstance(row, Mapping) and row.keys() == set(self._columns):
+            row = [row[column] for column in self._columns]
+        if isinstance(row, Mapping) or len(row) != len(self._columns):
+            raise RecipeError(
+                f"{self._name}: row {self._row} has {found} where the columns are "
+                f"{list(self._columns)}. Write a value for each of them."
+            )
+        self._guarded(row)
+
+    def _guarded(self, values: Sequence[Value]) -> None:
+        try:
+            self._put(values)
+        except RecipeError:
+            raise
+        except ValueError as error:  # half a surrogate pair, NUL, or a number such as NaN
+            raise RecipeError(
+                f"{self._name}: row {self._row} cannot be written ({error}). Fix the value."
+            ) from None
+
+
+@contextmanager
+def _replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """A new file that takes the place of the old one when the block ends well."""
+    target = Path(os.path.realpath(path))  # a link stays a link
+    if target.exists() and not target.is_file():
+        raise RecipeError(f"{path}: is not a regular file, so it cannot be replaced.")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    try:
+        stream = part.open("xb")
+    except OSError as error:
+        raise RecipeError(
+            f"{path}: cannot be written ({error.strerror}). Check its folder."
+        ) from None
+    try:
+        with stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _writer(
+    stream: BinaryIO, kind: Format, columns: Sequence[str], name: str
+) -> Iterator[TableWriter]:
+    check_columns(columns, name)
+    if not columns:
+        raise RecipeError(f"{name}: cannot be written without a column.")
+    columns = tuple(columns)  # the caller's list may change
+    rows: AbstractContextManager[_Put]
+    if kind == "parquet":
+        rows = parquet_rows(stream, columns, name)
+    elif kind == "jsonl":
+        rows = nullcontext(_json_rows(stream, columns))
+    else:
+        rows = nullcontext(_delimited_rows(stream, "," if kind == "csv" else "\t"))
+    with rows as put:
+        yield TableWriter(put, columns, name, has_header=kind in ("csv", "tsv"))
+
+
+def _json_rows(stream: BinaryIO, columns: tuple[str, ...]) -> _Put:
+    def put(values: Sequence[Value]) -> None:
+        record = dict(zip(columns, values, strict=True))
+        stream.write(f"{json.dumps(record, ensure_ascii=False, allow_nan=False)}\n".encode())
+
+    return put
+
+
+def _delimited_rows(stream: BinaryIO, delimiter: str) -> _Put:
+    out = csv.writer(codecs.getwriter("utf-8")(stream), delimiter=delimiter, lineterminator="\n")
+
+    def put(values: Sequence[Value]) -> None:
+        cells = [text_of(value) for value in values]
+        text = "".join(cells)
+        if "\0" in text:
+            raise ValueError("a NUL byte")
+        # Rows of several lines, or of one cell, could be taken for others if not quoted whole; and
+        # a mark at the very start would be read as a byte order mark.
+        if len(cells) == 1 or "\n" in text or "\r" in text or cells[0].startswith("\ufeff"):
+            stream.write(f"{all_quoted(cells, delimiter)}\n".encode())
+        else:
+            out.writerow(cells)
+
+    return put

@@ -1,0 +1,206 @@
+"""Schedules agree with transformers, the optimizer with plain torch."""
+
+import math
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor, nn
+from transformers import get_scheduler
+
+from trivium.parts.optim import (
+    AdamW,
+    Constant,
+    Cosine,
+    LearningRates,
+    Linear,
+    Schedule,
+    SchedulePart,
+    StepDecay,
+)
+
+WARMUPS = [(0.0, 0), (0.06, 3), (0.1, 5), (0.5, 25), (7, 7), (1, 1), (50, 50), (80, 80)]
+"""As a recipe says it, and in steps of 50."""
+
+
+def reference(name: str, warmup: int, total: int) -> Iterator[float]:
+    """The factor at each step, from transformers."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = get_scheduler(name, optimizer, warmup, total)
+    for _ in range(total):
+        yield optimizer.param_groups[0]["lr"]
+        with warnings.catch_warnings():  # that no optimizer stepped before the schedule
+            warnings.simplefilter("ignore")
+            schedule.step()
+
+
+@pytest.mark.parametrize(("warmup", "steps"), WARMUPS)
+@pytest.mark.parametrize(
+    ("schedule", "name"),
+    [(Linear, "linear"), (Cosine, "cosine"), (Constant, "constant_with_warmup")],
+)
+def test_factors_agree_with_transformers_at_every_step(
+    schedule: type[SchedulePart], name: str, warmup: float, steps: int
+) -> None:
+    total = 50
+    part = schedule(warmup=warmup)
+    assert part.warmup_steps(total) == steps
+    found = [part.factor(step, total, 1) for step in range(total)]
+    assert found == pytest.approx(list(reference(name, steps, total)), abs=1e-12)
+
+
+@pytest.mark.parametrize("schedule", [Constant(), Linear(), Cosine(), StepDecay()])
+@pytest.mark.parametrize("total", [1, 2, 9])
+def test_a_stage_of_few_steps_starts_at_the_peak(schedule: SchedulePart, total: int) -> None:
+    assert schedule.factor(0, total, 1) == 1.0
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.3, 4])
+@pytest.mark.parametrize("kind", [Linear, Cosine])
+def test_decay_falls_to_zero_and_not_below(kind: type[SchedulePart], warmup: float) -> None:
+    factors = [kind(warmup=warmup).factor(step, 20, 1) for step in range(30)]
+    peak = factors.index(max(factors))
+    assert factors[peak] == 1.0
+    assert factors[peak:] == sorted(factors[peak:], reverse=True)
+    assert all(factor == pytest.approx(0, abs=1e-12) for factor in factors[20:])
+
+
+def test_step_decay_multiplies_every_few_epochs() -> None:
+    part = StepDecay(gamma=0.5, every=2)
+    found = [part.factor(10 * epoch, 60, epoch) for epoch in range(1, 7)]
+    assert found == [1, 1, 0.5, 0.5, 0.25, 0.25]
+    assert StepDecay(gamma=0.1).factor(30, 60, 3) == pytest.approx(0.01)
+
+
+def test_step_decay_warms_up_first() -> None:
+    part = StepDecay(gamma=0.5, warmup=4)
+    assert [part.factor(step, 40, 1) for step in range(5)] == [0, 0.25, 0.5, 0.75, 1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"kind": "linear", "warmup": -0.1}, "warmup"),
+        ({"kind": "step", "gamma": 0}, "gamma"),
+        ({"kind": "step", "gamma": 1.5}, "gamma"),
+        ({"kind": "step", "every": 0}, "every"),
+    ],
+)
+def test_impossible_schedules_are_refused(settings: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        TypeAdapter[object](Schedule).validate_python(settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"betas": (1.0, 0.9)}, {"betas": (0.9, -0.1)}, {"eps": 0}, {"weight_decay": -1}],
+)
+def test_impossible_optimizers_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AdamW.model_validate(settings)
+
+
+class Toy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(3, 4)
+        self.LayerNorm = nn.LayerNorm(4)
+        self.scale = nn.Parameter(torch.ones(()))
+
+
+def toy(seed: int) -> Toy:
+    torch.manual_seed(seed)
+    return Toy()
+
+
+def test_groups_split_by_rate_and_decay() -> None:
+    encoder, head = toy(0), toy(1)
+    optimizer = AdamW(weight_decay=0.2).build(
+        encoder.named_parameters(), head.named_parameters(), LearningRates(encoder=1e-4, heads=1e-2)
+    )
+    names = {id(p): f"e.{name}" for name, p in encoder.named_parameters()}
+    names |= {id(p): f"h.{name}" for name, p in head.named_parameters()}
+    found = {
+        names[id(p)]: (group["lr"], group["base_lr"], group["weight_decay"])
+        for group in optimizer.param_groups
+        for p in group["params"]
+    }
+    still = ["dense.bias", "LayerNorm.weight", "LayerNorm.bias", "scale"]
+    expected = {"e.dense.weight": (1e-4, 1e-4, 0.2), "h.dense.weight": (1e-2, 1e-2, 0.2)}
+    expected |= {f"e.{name}": (1e-4, 1e-4, 0.0) for name in still}
+    expected |= {f"h.{name}": (1e-2, 1e-2, 0.0) for name in still}
+    assert found == expected
+
+
+def test_a_layer_norm_of_two_axes_does_not_decay_either() -> None:
+    norm = [("output.LayerNorm.weight", nn.Parameter(torch.ones(2, 2)))]
+    optimizer = AdamW().build([], norm, LearningRates())
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
+
+
+def test_a_frozen_encoder_leaves_the_heads_alone() -> None:
+    optimizer = AdamW().build([], toy(0).named_parameters(), LearningRates())
+    assert {group["lr"] for group in optimizer.param_groups} == {LearningRates().heads}
+
+
+def gradients(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def by_hand(before: Tensor, grads: list[Tensor], lr: float, decay: float) -> Tensor:
+    """Loshchilov & Hutter 2019, algorithm 2, in double precision."""
+    value = before.double()
+    first, second = torch.zeros_like(value), torch.zeros_like(value)
+    for t, grad in enumerate((g.double() for g in grads), start=1):
+        first = 0.8 * first + 0.2 * grad
+        second = 0.95 * second + 0.05 * grad**2
+        update = (first / (1 - 0.8**t)) / ((second / (1 - 0.95**t)).sqrt() + 1e-6)
+        value = value - lr * (update + decay * value)
+    return value
+
+
+def test_steps_equal_the_papers_and_those_of_plain_torch() -> None:
+    ours, theirs = toy(3), toy(3)
+    part = AdamW(weight_decay=0.1, betas=(0.8, 0.95), eps=1e-6)
+    optimizer = part.build(ours.named_parameters(), [], LearningRates(encoder=1e-2))
+    decayed = [theirs.dense.weight]
+    others = [p for p in theirs.parameters() if p is not theirs.dense.weight]
+    plain = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}],
+        lr=1e-2,
+        betas=(0.8, 0.95),
+        eps=1e-6,
+        fused=False,
+        foreach=False,
+    )
+    before, grads = theirs.dense.weight.detach().clone(), []
+    for seed in range(3):
+        gradients(ours, seed)
+        gradients(theirs, seed)
+        assert theirs.dense.weight.grad is not None
+        grads.append(theirs.dense.weight.grad.clone())
+        optimizer.step()
+        plain.step()
+    for mine, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, wanted, rtol=1e-6, atol=1e-7)
+    expected = by_hand(before, grads, 1e-2, 0.1)
+    torch.testing.assert_close(ours.dense.weight.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_counts_as_a_change_of_every_parameter() -> None:
+    module = toy(0)
+    optimizer = AdamW().build(module.named_parameters(), [], LearningRates())
+    before = [parameter._version for parameter in module.parameters()]
+    gradients(module, 0)
+    optimizer.step()
+    after = [parameter._version for parameter in module.parameters()]
+    assert all(new > old for old, new in zip(before, after, strict=True))
+
+
+def test_warm_up_as_a_share_is_rounded_up() -> None:
+    assert [Linear(warmup=0.06).warmup_steps(total) for total in (1, 10, 100)] == [1, 1, 6]
+    assert math.isclose(Linear(warmup=0.06).factor(3, 100, 1), 0.5)

@@ -1,0 +1,205 @@
+"""Prediction: the same answers in any company, whole files in and out."""
+
+import csv
+import io
+import json
+import random
+import subprocess
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from rich.console import Console
+
+import trivium
+from tests.run.conftest import sentence
+from trivium.errors import RecipeError
+from trivium.recipe import parse_recipe
+from trivium.run import predict as predict_module
+from trivium.run.predict import TorchPredictor
+
+
+@pytest.fixture
+def trained(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
+    trivium.train(parse_recipe(recipe_values), tmp_path / "run", console=Console(file=StringIO()))
+    return tmp_path / "run"
+
+
+def texts_of(count: int) -> list[str]:
+    rng = random.Random(3)
+    return [
+        " ".join(sentence(rng.randrange(4000)) for _ in range(rng.randrange(1, 9)))
+        for _ in range(count)
+    ]
+
+
+def test_answers_do_not_depend_on_order_company_or_pack_size(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = trivium.load(trained, precision="fp32")
+    texts = texts_of(60)
+    wanted = predictor.readout("mood", texts)
+    order = random.Random(1).sample(range(60), 60)
+    shuffled = predictor.readout("mood", [texts[i] for i in order])
+    torch.testing.assert_close(shuffled, wanted[order], atol=1e-4, rtol=0)
+    alone = torch.cat([predictor.readout("mood", [text]) for text in texts])
+    torch.testing.assert_close(alone, wanted, atol=1e-4, rtol=0)
+    for tokens in (16, 100_000):
+        monkeypatch.setattr(predict_module, "TOKENS_PER_PACK", tokens)
+        torch.testing.assert_close(predictor.readout("mood", texts), wanted, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("task", ["same", "near"])
+def test_pairs_are_answered_as_pairs_together_or_apart(trained: Path, task: str) -> None:
+    predictor = trivium.load(trained)
+    firsts, seconds = texts_of(20), list(reversed(texts_of(20)))
+    pairs = list(zip(firsts, seconds, strict=True))
+    together = predictor.readout(task, pairs)
+    alone = torch.cat([predictor.readout(task, [pair]) for pair in pairs])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+
+
+def test_a_repeated_text_is_encoded_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = trivium.load(trained)
+    seen: list[int] = []
+    forward = predictor.model.encoder.forward
+
+    def counted(tokens: Any, task: str = "") -> Any:
+        seen.append(len(tokens.lengths_R))
+        return forward(tokens, task)
+
+    monkeypatch.setattr(predictor.model.encoder, "forward", counted)
+    predictor.readout("near", [("good cat", "bad dog"), ("bad dog", "good cat")] * 50)
+    assert sum(seen) == 2
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_file_is_answered_row_by_row_with_its_columns_kept(
+    trained: Path, tmp_path: Path, ending: str
+) -> None:
+    texts = ['a "quoted" cat', "with, comma", "tab\tand\nline", "NA", " null", "", "good"]
+    source = tmp_path / "in.csv"
+    with source.open("w", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerows([["id", "text", "note"], *([f"r{i}", t, ""] for i, t in enumerate(texts))])
+    target = tmp_path / f"out.{ending}"
+    assert trivium.predict_file(trained, "mood", source, target, probabilities=True) == len(texts)
+    rows = _read(target)
+    assert [row["id"] for row in rows] == [f"r{i}" for i in range(len(texts))]
+    assert [row["text"] for row in rows] == texts
+    predictor = trivium.load(trained)
+    assert [row["prediction"] for row in rows] == predictor.predict("mood", texts)
+    for row in rows:
+        chances = [float(row["probability_up"]), float(row["probability_down"])]
+        assert sum(chances) == pytest.approx(1, abs=1e-4)
+        assert float(row["confidence"]) == pytest.approx(max(chances), abs=1e-6)
+
+
+def test_chunks_of_a_long_file_give_what_one_call_gives(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = texts_of(50) * 2
+    source, target = tmp_path / "in.tsv", tmp_path / "out.tsv"
+    source.write_text("text\n" + "".join(f"{text}\n" for text in texts))
+    monkeypatch.setattr("trivium.run.files.ROWS_AT_ONCE", 7)
+    trivium.predict_file(trained, "mood", source, target)
+    rows = _read(target)
+    assert [r["prediction"] for r in rows] == trivium.load(trained).predict("mood", texts)
+
+
+def test_standard_input_to_standard_output(trained: Path) -> None:
+    command = [sys.executable, "-m", "trivium", "predict", str(trained), "--task", "mood"]
+    done = subprocess.run(
+        [*command, "--file", "-"], input="id\ttext\n7\tgood cat\n9\tbad dog\n",
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(done.stdout), delimiter="\t"))
+    assert [row["id"] for row in rows] == ["7", "9"]
+    assert {row["prediction"] for row in rows} <= {"up", "down"}
+
+
+def test_a_bad_row_leaves_the_target_as_it_was(trained: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.tsv", tmp_path / "out.tsv"
+    source.write_text("id\ttext\n1\tgood\n2\n")
+    target.write_text("precious")
+    with pytest.raises(RecipeError, match=r"in\.tsv:3: "):
+        trivium.predict_file(trained, "mood", source, target)
+    assert target.read_text() == "precious"
+    assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.tsv"]
+
+
+def test_columns_that_would_clash_or_lack_are_refused(trained: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.tsv"
+    source.write_text("text\tprediction\ngood\tx\n")
+    with pytest.raises(RecipeError, match="already has a column 'prediction'"):
+        trivium.predict_file(trained, "mood", source, tmp_path / "out.tsv")
+    source.write_text("txt\ngood\n")
+    with pytest.raises(RecipeError, match="no column 'text'; did you mean 'txt'"):
+        trivium.predict_file(trained, "mood", source, tmp_path / "out.tsv")
+
+
+def test_scores_stay_in_their_range(trained: Path) -> None:
+    predictor = trivium.load(trained)
+    with torch.no_grad():
+        next(iter(predictor.model.head("near").parameters())).mul_(100)
+    pairs = [("good cat", "good cat"), ("red fish eats", "not very blue")]
+    answers = predictor.predict("near", pairs)
+    assert all(isinstance(answer, float) and 0 <= answer <= 3 for answer in answers)
+
+
+@pytest.mark.parametrize(
+    ("task", "rows", "said"),
+    [
+        ("moood", ["x"], "no task 'moood'.*did you mean 'mood'"),
+        ("mood", [("a", "b")], "row 0 must be a text"),
+        ("near", ["a"], "row 0 must be a pair of texts"),
+    ],
+)
+def test_wrong_questions_are_refused(trained: Path, task: str, rows: Any, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        trivium.load(trained).predict(task, rows)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "vocab.txt"])
+def test_an_altered_or_missing_file_of_a_model_is_refused(trained: Path, name: str) -> None:
+    path = trained / "model" / name
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RecipeError, match=f"{name}: was altered"):
+        trivium.load(trained)
+    path.unlink()
+    with pytest.raises(RecipeError, match=f"{name}: is missing"):
+        trivium.load(trained)
+
+
+def test_a_head_tensor_is_never_silently_random(trained: Path) -> None:
+    told = trained / "model" / "trivium.json"
+    values = json.loads(told.read_text())
+    values["tasks"]["extra"] = values["tasks"]["mood"] | {"name": "extra"}
+    told.write_text(json.dumps(values))
+    with pytest.raises(RecipeError, match=r"tensor extra\.linear\.bias is missing"):
+        trivium.load(trained)
+
+
+def test_embeddings_are_the_mean_of_the_texts_tokens(trained: Path) -> None:
+    predictor: TorchPredictor = trivium.load(trained)
+    texts = ["good cat", "bad", "good cat"]
+    vector_BD = predictor.embed(texts)
+    assert vector_BD.shape == (3, 32)
+    torch.testing.assert_close(vector_BD[0], vector_BD[2])
+    torch.testing.assert_close(predictor.embed(["bad"])[0], vector_BD[1], atol=1e-5, rtol=0)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    if path.suffix == ".parquet":
+        return list(pq.read_table(path).to_pylist())
+    delimiter = "," if path.suffix == ".csv" else "\t"
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))

@@ -1,0 +1,160 @@
+"""Stopped and resumed training is the uninterrupted one, bit for bit."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.run.conftest import make_recipe
+from trivium.model.pretrained import sha256
+from trivium.run.journal import NAME as JOURNAL
+
+pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("resume")]
+
+STAGES = {"steps": 160, "evaluate_every": 25, "checkpoint_every": 4, "sampler": "proportional"}
+
+
+def start(recipe: Path, run_dir: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "trivium", "train", str(recipe), "--out", str(run_dir)]
+    # One thread: the tensors are tiny, and threads of parallel tests would fight.
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def finish(recipe: Path, run_dir: Path, *options: str) -> str:
+    process = start(recipe, run_dir, *options)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors.decode()
+    return errors.decode()
+
+
+def wait_for_step(process: subprocess.Popen[bytes], run_dir: Path, generation: int) -> None:
+    """Until so many checkpoints were written."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        names = {p.name for p in (run_dir / "resume").glob("0*")} if run_dir.exists() else set()
+        if any(int(name) >= generation for name in names):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"no checkpoint {generation}: exit {process.returncode}")
+
+
+def facts(run_dir: Path) -> dict[str, object]:
+    """All of a run that does not depend on the clock."""
+    scores = json.loads((run_dir / "scores.json").read_text())
+    events = [json.loads(line) for line in (run_dir / JOURNAL).read_text().splitlines()]
+    return {
+        "encoder": sha256(run_dir / "model" / "model.safetensors"),
+        "heads": sha256(run_dir / "model" / "heads.safetensors"),
+        "scores": {key: scores[key] for key in ("tasks", "overall", "selected")},
+        "journal": [{k: v for k, v in event.items() if k != "seconds"} for event in events],
+    }
+
+
+@pytest.fixture(scope="module")
+def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a recipe in it."""
+    folder = tmp_path_factory.mktemp("resume")
+    values = make_recipe(tiny, folder)
+    values["stages"] = [values["stages"][0] | STAGES]
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(home: Path) -> tuple[Path, Path]:
+    """The recipe, and its run without a break."""
+    finish(home / "recipe.yaml", home / "whole")
+    return home / "recipe.yaml", home / "whole"
+
+
+def test_a_killed_run_resumes_bit_for_bit(uninterrupted: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, whole = uninterrupted
+    broken = tmp_path / "broken"
+    chance = random.Random()
+    for attempt in range(2):  # killed twice, each time at a step nobody chose
+        options = ["--resume"] if attempt else []
+        process = start(recipe, broken, *options)
+        wait_for_step(process, broken, generation=2 + 16 * attempt + chance.randrange(12))
+        time.sleep(chance.random() * 0.1)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert not (broken / "scores.json").exists(), "it was killed too late to show anything"
+    errors = finish(recipe, broken, "--resume")
+    assert "resumed at stage train, step" in errors
+    assert facts(broken) == facts(whole)
+
+
+def test_ctrl_c_saves_leaves_130_and_resumes_bit_for_bit(
+    uninterrupted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, whole = uninterrupted
+    broken = tmp_path / "broken"
+    process = start(recipe, broken)
+    wait_for_step(process, broken, generation=3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert "--resume" in errors.decode()
+    assert "Traceback" not in errors.decode()
+    finish(recipe, broken, "--resume")
+    assert facts(broken) == facts(whole)
+
+
+def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
+    uninterrupted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, whole = uninterrupted
+    broken = tmp_path / "broken"
+    process = start(recipe, broken)
+    wait_for_step(process, broken, generation=5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    newest = max((broken / "resume").glob("0*"))
+    state = newest / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    finish(recipe, broken, "--resume")
+    assert facts(broken) == facts(whole)
+
+
+def test_resuming_refuses_another_recipe_and_other_data(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = make_recipe(tiny, tmp_path)
+    values["stages"] = [values["stages"][0] | STAGES]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(values))
+    broken = tmp_path / "broken"
+    process = start(recipe, broken)
+    wait_for_step(process, broken, generation=2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+    process = start(recipe, broken, "--resume", "--set", "seed=7")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "seed was 0 and is now 7" in " ".join(errors.decode().split())
+
+    path = tmp_path / "data" / "mood-train.tsv"
+    path.write_text(path.read_text().replace("good", "awful", 1))
+    process = start(recipe, broken, "--resume")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "the data files changed" in " ".join(errors.decode().split())
+
+
+def test_a_finished_run_has_nothing_to_resume(uninterrupted: tuple[Path, Path]) -> None:
+    recipe, whole = uninterrupted
+    before = facts(whole)
+    assert "finished" in finish(recipe, whole, "--resume")
+    assert facts(whole) == before
+    assert not (whole / "resume").exists()

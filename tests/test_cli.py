@@ -1,0 +1,243 @@
+"""The command line: what it says of bad input, in one message, with exit code 2 and no trace."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner
+
+import trivium
+from tests.run.conftest import make_recipe, tiny
+from trivium.cli import app
+from trivium.recipe import parse_recipe
+
+__all__ = ["tiny"]  # a fixture
+
+Spoil = Callable[[dict[str, Any], Path], None]
+
+
+@pytest.fixture
+def values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
+    return make_recipe(tiny, tmp_path)
+
+
+def call(*arguments: str | Path) -> tuple[int, str]:
+    """Exit code, and all that was printed with its line breaks undone."""
+    environment = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    result = CliRunner().invoke(app, [str(a) for a in arguments], env=environment)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, " ".join(result.output.split())
+
+
+def file(name: str, content: str | bytes) -> Spoil:
+    def spoil(values: dict[str, Any], folder: Path) -> None:
+        data = content if isinstance(content, bytes) else content.encode()
+        (folder / "data" / name).write_bytes(data)
+
+    return spoil
+
+
+def setting(path: str, value: Any) -> Spoil:
+    def spoil(values: dict[str, Any], folder: Path) -> None:
+        place: Any = values
+        *parents, last = path.split(".")
+        for key in parents:
+            place = place[int(key)] if key.isdigit() else place[key]
+        place[last] = value
+
+    return spoil
+
+
+HEAD = "id\ttext\tmood\n"
+BAD_INPUT: dict[str, tuple[Spoil, list[str]]] = {
+    "a wrong key": (setting("stages.0.epoch", 3), ["stages.0.epoch", "did you mean 'epochs'"]),
+    "a wrong kind": (
+        setting("stages.0.sampler", "anealed"),
+        ["stages.0.sampler", "did you mean 'annealed'"],
+    ),
+    "a missing column": (
+        setting("tasks.mood.text", "txt"),
+        ["task 'mood'", "mood-train.tsv", "no column 'txt'", "did you mean 'text'"],
+    ),
+    "a missing file": (setting("tasks.mood.dev", "mood-dve.tsv"), ["mood-dve.tsv", "mood-dev.tsv"]),
+    "a label outside labels": (
+        setting("tasks.mood.labels", ["up", "sideways"]),
+        ["mood-train.tsv:", "holds 'down'", "['up', 'sideways']", "bad_rows: skip"],
+    ),
+    "a score outside its range": (
+        setting("tasks.near.range", [0, 0.5]),
+        ["near-train.tsv:", "outside its range [0, 0.5]"],
+    ),
+    "text that is not UTF-8": (
+        file("mood-train.tsv", HEAD.encode() + b"1\tcaf\xe9\tup\n"),
+        ["mood-train.tsv:2", "0xe9", "UTF-8"],
+    ),
+    "an empty file": (file("mood-train.tsv", ""), ["mood-train.tsv", "empty"]),
+    "only a header": (file("mood-train.tsv", HEAD), ["mood-train.tsv", "no labelled rows"]),
+    "an unbalanced quote": (
+        file("mood-train.tsv", HEAD + '1\tgood\tup\n2\t"bad\tdown\n3\tfine\tup\n'),
+        ["mood-train.tsv:3", "quot"],
+    ),
+    "too few cells": (file("mood-train.tsv", HEAD + "1\tgood\n"), ["mood-train.tsv:2", "2 cells"]),
+    "too many cells": (
+        file("mood-train.tsv", HEAD + "1\tgood\tup\textra\n"),
+        ["mood-train.tsv:2", "4 cells"],
+    ),
+    "NUL bytes": (file("mood-train.tsv", HEAD + "1\tgo\0od\tup\n"), ["mood-train.tsv:2", "NUL"]),
+    "a folder for a file": (setting("tasks.mood.train", "."), ["data", "folder"]),
+    "an unknown encoder": (setting("encoder", "./nowhere"), ["nowhere", "encoder"]),
+    "an unknown hub name": (setting("encoder", "bert-base-nowhere"), ["HF_HUB_OFFLINE", "minilm"]),
+    "a missing data folder": (setting("data", "nowhere"), ["data", "nowhere"]),
+    "a pair head on a text": (
+        setting("tasks.mood.head", "cosine"),
+        ["tasks.mood", "head: cosine does not fit"],
+    ),
+    "too long": (setting("tasks.mood.max_length", 900), ["tasks.mood.max_length", "900", "64"]),
+    "no GPU": (setting("device", "cuda:7"), ["device", "cuda:7"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_one_message_and_writes_nothing(
+    values: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    if name == "no GPU":
+        values["device"] = "cuda:7"
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("there is a GPU")
+    spoil, said = BAD_INPUT[name]
+    spoil(values, tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(values))
+    before = sorted(tmp_path.rglob("*"))
+    for command in (["train", recipe, "--out", tmp_path / "run"], ["check", recipe]):
+        code, output = call(*command)
+        assert code == 2, output
+        assert output.count("error ") == 1
+        assert "Traceback" not in output
+        for words in said:
+            assert words in output
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("tasks: !!python/object/apply:os.system ['touch hacked']", "tag"),
+        ("tasks: {a: 1, a: 2}", "twice"),
+        ("", "empty"),
+        ("- a\n- b", "list"),
+        ("tasks: [", "recipe.yaml:"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text)
+    code, output = call("check", recipe)
+    assert (code, output.count("error ")) == (2, 1)
+    assert said in output
+    assert not (tmp_path / "hacked").exists()
+
+
+def write(values: dict[str, Any], folder: Path) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def test_an_existing_run_is_refused_resumed_or_replaced(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe, run = write(values, tmp_path), tmp_path / "run"
+    assert call("train", recipe, "--out", run, "--set", "stages.0.steps=2")[0] == 0
+    before = (run / "scores.json").read_bytes()
+    code, output = call("train", recipe, "--out", run)
+    assert code == 2
+    assert "--resume" in output
+    assert "--overwrite" in output
+    assert (run / "scores.json").read_bytes() == before
+    (run / "notes.txt").write_text("mine")
+    assert call("train", recipe, "--out", run, "--overwrite", "--set", "stages.0.steps=3")[0] == 0
+    assert (run / "scores.json").read_bytes() != before
+    assert (run / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(values: dict[str, Any], tmp_path: Path) -> None:
+    home = tmp_path / "thesis"
+    home.mkdir()
+    (home / "chapter.txt").write_text("years of work")
+    for option in ("--overwrite", "--resume"):
+        code, output = call("train", write(values, tmp_path), "--out", home, option)
+        assert code == 2, output
+    assert (home / "chapter.txt").read_text() == "years of work"
+    assert len(list(home.iterdir())) == 1
+
+
+def test_an_unwritable_place_is_refused_before_any_work(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    places = [tmp_path / "file", tmp_path / "file" / "run"]
+    if os.name == "posix" and Path("/proc").is_dir():
+        places.append(Path("/proc/trivium-run"))  # read-only even for root
+    for place in places:
+        code, output = call("train", write(values, tmp_path), "--out", place)
+        assert code == 2
+        assert str(place) in output
+
+
+def test_the_four_verbs_work_together(values: dict[str, Any], tmp_path: Path) -> None:
+    recipe, run = write(values, tmp_path), tmp_path / "run"
+    code, output = call("check", recipe)
+    assert code == 0
+    for words in ("mood", "96 / 32", "parameters trained", "GiB", "12 steps"):
+        assert words in output
+    code, output = call("train", recipe, "--out", run)
+    assert code == 0
+    assert str(run / "model") in output
+    code, output = call("evaluate", run)
+    assert code == 0
+    assert "accuracy" in output
+    source, target = tmp_path / "data" / "mood-dev.tsv", tmp_path / "answers.csv"
+    code, output = call("predict", run, "--task", "mood", "--file", source, "--out", target)
+    assert (code, "32 rows answered" in output) == (0, True)
+    assert target.read_text().splitlines()[0] == "id,text,mood,prediction,confidence"
+
+
+def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_path: Path) -> None:
+    scores = trivium.train(
+        parse_recipe(values), tmp_path / "run", console=Console(file=StringIO())
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "trivium", "evaluate", str(tmp_path / "run"), "--json"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    for task, splits in scores["tasks"].items():
+        assert found["tasks"][task]["dev"] == pytest.approx(splits["dev"], abs=1e-6)
+
+
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict"])
+def test_help_teaches_with_an_example(verb: str) -> None:
+    code, output = call(verb, "--help")
+    assert code == 0
+    assert f"trivium {verb} r" in output
+
+
+def test_a_run_without_a_model_says_how_to_go_on(tmp_path: Path) -> None:
+    code, output = call("evaluate", tmp_path / "nowhere")
+    assert code == 2
+    assert "no such folder" in output

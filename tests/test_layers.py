@@ -1,0 +1,195 @@
+"""The architecture is a list; this is its only enforcement."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "trivium"
+LAYERS = {
+    layer: height
+    for height, layers in enumerate(
+        [
+            ("types", "errors", "part"),
+            ("text", "model"),
+            ("parts",),
+            ("recipe",),
+            ("run",),
+            ("apps",),
+            ("cli",),
+            ("__main__",),
+        ]
+    )
+    for layer in layers
+}
+STRANGERS = {("text", "model"), ("model", "text")}
+OPTIONAL = {"pyarrow"}
+"""Extras, which may be imported where they are used."""
+HEAVY = [
+    "torch",
+    "pydantic",
+    "transformers",
+    "pyarrow",
+    "numpy",
+    "tokenizers",
+    "torchmetrics",
+    "huggingface_hub",
+    "yaml",
+]
+
+
+def sources() -> dict[str, str]:
+    """Every module but the package's own `__init__`, which only knows where names live."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text("utf-8")
+    del found["trivium"]
+    return found
+
+
+def violations(modules: Mapping[str, str]) -> list[str]:
+    """What breaks the import rule, in words; modules: dotted name -> source."""
+    found, graph = [], {}
+    for module, source in modules.items():
+        tree = ast.parse(source)
+        graph[module] = imported(tree, modules)
+        found += [f"{module}: {what}" for what in _relative(tree)]
+        if module != "trivium.cli":  # it says there why
+            found += [f"{module}: {what}" for what in _hidden(tree)]
+        found += [
+            f"{module}: {what}" for name in graph[module] if (what := _forbidden(module, name))
+        ]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found.append("cycle: " + " -> ".join(error.args[1]))
+    return found
+
+
+def imported(tree: ast.AST, modules: Mapping[str, str]) -> list[str]:
+    """Our modules that a module imports, wherever it does so."""
+    names: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [name if name in modules else node.module for name in whole]
+    # `from trivium import __version__` names no module.
+    return sorted({name for name in names if name.startswith("trivium.")})
+
+
+def _forbidden(module: str, name: str) -> str | None:
+    ours, theirs = module.split(".")[1], name.split(".")[1]
+    if theirs not in LAYERS or ours not in LAYERS:
+        return f"{name}: a module that stands in no layer"
+    if LAYERS[theirs] > LAYERS[ours]:
+        return f"imports {name}, which is above it"
+    if (ours, theirs) in STRANGERS:
+        return f"imports {name}, a stranger to it"
+    apps = [path.split(".")[2:3] for path in (module, name)]
+    if ours == theirs == "apps" and apps[0] != apps[1]:
+        return f"imports {name}, another app"
+    return None
+
+
+def _relative(tree: ast.AST) -> list[str]:
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return ["relative import" for node in nodes if node.level > 0]
+
+
+def _hidden(tree: ast.AST) -> list[str]:
+    found = []
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        for node in ast.walk(function):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            hidden = {name for name in names if name.split(".")[0] not in OPTIONAL}
+            found += [f"imports {name} inside a function" for name in sorted(hidden)]
+    return found
+
+
+def test_imports_point_down_and_never_in_circles() -> None:
+    modules = sources()
+    assert len(modules) > 30
+    assert {name.split(".")[1] for name in modules} <= set(LAYERS)
+    assert violations(modules) == []
+
+
+@pytest.mark.parametrize(
+    ("modules", "said"),
+    [
+        ({"trivium.types": "import trivium.part\nfrom trivium.run import train"}, "above it"),
+        ({"trivium.parts.heads": "def f():\n    from trivium.recipe import Recipe"}, "above it"),
+        ({"trivium.run.train": "import trivium.cli"}, "above it"),
+        ({"trivium.text.tables": "from trivium.model.encoder import Encoder"}, "stranger"),
+        ({"trivium.model.encoder": "import trivium.text.packing"}, "stranger"),
+        ({"trivium.apps.tune": "from trivium.apps.serve import app"}, "another app"),
+        ({"trivium.run.train": "from .plan import Plan"}, "relative import"),
+        ({"trivium.run.train": "def f():\n    import json"}, "inside a function"),
+        ({"trivium.run.train": "async def f():\n    from json import dump"}, "inside a function"),
+        ({"trivium.parts.a": "from trivium.misc import b"}, "no layer"),
+        (
+            {
+                "trivium.parts.a": "from trivium.parts import b",
+                "trivium.parts.b": "from trivium.parts.c import C",
+                "trivium.parts.c": "import trivium.parts.a",
+            },
+            "cycle: trivium.parts",
+        ),
+        (
+            {
+                "trivium.types": "from trivium.errors import A",
+                "trivium.errors": "from trivium.types import B",
+            },
+            "cycle: ",
+        ),
+    ],
+)
+def test_a_forbidden_import_is_found(modules: dict[str, str], said: str) -> None:
+    assert said in "\n".join(violations(modules))
+
+
+def test_what_the_rule_allows_is_not_reported() -> None:
+    allowed = {
+        "trivium.cli": "def f():\n    from trivium.run.train import train",
+        "trivium.run.train": "from trivium import __version__\nfrom trivium.parts import heads",
+        "trivium.parts.heads": "import torch\nfrom trivium.model.encoder import Encoder",
+        "trivium.text.parquet": "def f():\n    import pyarrow.parquet",
+        "trivium.apps.report.page": "from trivium.apps.report import plots",
+    }
+    assert violations(allowed) == []
+
+
+def loaded_after(code: str) -> list[str]:
+    """Heavy packages that a fresh interpreter holds after running `code`."""
+    script = (
+        f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_importing_the_package_costs_nothing() -> None:
+    assert loaded_after("import trivium; trivium.RecipeError; trivium.__version__") == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
+def test_help_needs_no_torch(arguments: list[str]) -> None:
+    code = (
+        "from trivium.cli import app\n"
+        f"try: app({arguments!r})\n"
+        "except SystemExit as stop: assert not stop.code, stop.code"
+    )
+    assert set(loaded_after(code)) <= {"pydantic"}  # the terminal's libraries may use it

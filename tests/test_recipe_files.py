@@ -1,0 +1,164 @@
+"""Recipes: changed by dotted path, with folders made absolute, and written again."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.test_recipe import GOOD, load, refusal, saved
+from trivium.parts.samplers import Annealed, SquareRoot
+from trivium.recipe import dump_recipe, load_recipe, parse_recipe
+from trivium.recipe.files import read_yaml
+
+# --- changing ----------------------------------------------------------------------------------
+
+
+def changed(folder: Path, *changes: str) -> Any:
+    return load(folder, *changes).model_dump()
+
+
+def test_changes_reach_into_tables_and_lists(tmp_path: Path) -> None:
+    values = changed(
+        tmp_path, "seed=7", "stages.1.epochs=9", "tasks.sim.range.1=10", "stages.0.lr.heads=1e-2"
+    )
+    assert values["seed"] == 7
+    assert values["stages"][1]["epochs"] == 9
+    assert values["tasks"]["sim"]["range"] == (0, 10)
+    assert values["stages"][0]["lr"]["heads"] == 0.01
+
+
+def test_a_change_may_add_what_the_file_leaves_out(tmp_path: Path) -> None:
+    new = "{kind: regression, text: a, label: z}"
+    recipe = load(tmp_path, f"tasks.new={new}", "stages.0.optimizer.eps=1e-6")
+    assert recipe.tasks["new"].label == "z"
+    assert recipe.stages[0].optimizer.eps == 1e-6
+    only_tasks = GOOD.partition("stages")[0]
+    assert load(tmp_path, "stages.0.epochs=4", content=only_tasks).stages[0].epochs == 4
+
+
+def test_a_plain_word_is_short_for_its_kind(tmp_path: Path) -> None:
+    assert load(tmp_path, "stages.0.sampler=sqrt").stages[0].sampler == SquareRoot()
+    assert load(tmp_path, "stages.0.sampler.final=0.5").stages[0].sampler == Annealed(final=0.5)
+    assert load(tmp_path, "stages.0.sampler.kind=sqrt").stages[0].sampler == SquareRoot()
+
+
+def test_the_last_change_wins(tmp_path: Path) -> None:
+    assert load(tmp_path, "seed=1", "seed=2").seed == 2
+
+
+def test_a_value_may_hold_an_equals_sign_and_be_empty(tmp_path: Path) -> None:
+    assert load(tmp_path, "tasks.mood.label='a=b'").tasks["mood"].label == "a=b"
+    assert load(tmp_path, "stages.0.clip=").stages[0].clip is None
+
+
+def test_a_setting_that_is_null_may_become_a_table(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "tasks.sim.head=", "tasks.sim.head.kind=concat")
+    assert recipe.tasks["sim"].resolved_head.kind == "concat"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("seed", "--set seed: write dotted.path=value, such as stages.0.epochs=1."),
+        ("=1", "--set =1: write dotted.path=value, such as stages.0.epochs=1."),
+        ("stages.2.epochs=1", "--set stages.2.epochs=1: '2' is not one of 0…1, the list's items."),
+        ("stages.x.epochs=1", "--set stages.x.epochs=1: 'x' is not one of 0…1, the list's items."),
+        ("stages.².epochs=1", "--set stages.².epochs=1: '²' is not one of 0…1, the list's items."),
+        (
+            "stages.-1.epochs=1",
+            "--set stages.-1.epochs=1: '-1' is not one of 0…1, the list's items.",
+        ),
+        ("stages.5=1", "--set stages.5=1: '5' is not one of 0…1, the list's items."),
+        (
+            "stages.1.lr.heads=1",
+            "--set stages.1.lr.heads=1: stages.1.lr is a single value, not a table.",
+        ),
+        ("stages.1.lr.a.b=1", "--set stages.1.lr.a.b=1: there is no table at 'a'."),
+        ("seed=[1", "--set seed=[1: '[1' is not a YAML value."),
+        ("seed={a: 1, a: 2}", "--set seed={a: 1, a: 2}: '{a: 1, a: 2}' is not a YAML value."),
+    ],
+)
+def test_a_change_that_leads_nowhere_is_refused(tmp_path: Path, change: str, said: str) -> None:
+    assert refusal(tmp_path, change) == [said]
+
+
+# --- folders -----------------------------------------------------------------------------------
+
+
+def test_data_starts_at_the_recipe_or_else_where_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, work = tmp_path / "home", tmp_path / "work"
+    (work / "tables").mkdir(parents=True)
+    home.mkdir()
+    monkeypatch.chdir(work)
+    content = GOOD + "data: tables\nencoder: bert\n"
+    assert load(home, content=content).data == str((work / "tables").resolve())
+    (home / "tables").mkdir()
+    (home / "bert").mkdir()
+    recipe = load(home, content=content)
+    assert recipe.data == str((home / "tables").resolve())
+    assert recipe.encoder == str((home / "bert").resolve())
+    assert load(home, f"data={tmp_path}", content=content).data == str(tmp_path.resolve())
+    (line,) = refusal(home, "data=nowhere", content=content)
+    tried = [str((folder / "nowhere").resolve()) for folder in (home, work)]
+    assert line == f": data: no folder {tried[0]} or {tried[1]}."
+
+
+def test_a_name_on_the_hub_is_left_as_it_is(tmp_path: Path) -> None:
+    assert load(tmp_path, "encoder=google/bert-tiny").encoder == "google/bert-tiny"
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def test_a_written_recipe_reads_the_same(tmp_path: Path) -> None:
+    recipe = load(tmp_path, 'tasks.mood.delimiter="\\t"', "stages.0.batch_size={mood: 8}")
+    text = dump_recipe(recipe)
+    assert load_recipe(saved(tmp_path, text, "again.yaml")) == recipe
+    assert "name: mood" not in text
+    assert "kind: annealed" in text
+    assert "final: 0.2" in text
+
+
+TRAPS = [
+    "1e3",
+    "5e-5",
+    "yes",
+    "True",
+    "true",
+    "null",
+    "~",
+    "010",
+    "12:30",
+    "=",
+    "<<",
+    "2024-01-01",
+    "1_0",
+    ".5",
+    "-",
+    "!x",
+    "&a",
+    "*a",
+    "# c",
+    "a: b",
+    "",
+    " x",
+    "\ufeff",
+    "\x85",
+    "'",
+    '"',
+]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(st.sampled_from(TRAPS) | st.text(max_size=5), min_size=2, max_size=5, unique=True))
+def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) -> None:
+    # Distinct numbers as keys; anything as names.
+    task = {"kind": "classification", "text": "a", "label": "y"}
+    task_labels = {str(index): name for index, name in enumerate(names)}
+    recipe = parse_recipe({"tasks": {"mood": task | {"labels": task_labels}}})
+    path = saved(tmp_path, dump_recipe(recipe), "written.yaml")
+    assert parse_recipe(read_yaml(path)) == recipe

@@ -1,0 +1,26 @@
+"""Every published recipe trains for two steps, on the data it names."""
+
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import trivium
+
+ROOT = Path(__file__).parents[1]
+COURSE = ROOT.parent / "shared" / "data" / "cs224n"
+# So that two steps do not end with half a minute of evaluation.
+SHORT = {"three-tasks": ["tasks.paraphrase.dev=null", "tasks.sentiment.dev=null"]}
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_a_recipe_runs(path: Path, tmp_path: Path) -> None:
+    if "shared/data" in path.read_text() and not COURSE.is_dir():
+        pytest.skip(f"the course's data is not at {COURSE}")
+    changes = ["stages.0.steps=2", "stages.0.batch_size=4", *SHORT.get(path.stem, [])]
+    recipe = trivium.load_recipe(path, changes)
+    scores = trivium.train(recipe, tmp_path / "run", console=Console(file=StringIO()))
+    assert scores["cost"]["rows"] >= 8
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
