@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -68,8 +68,7 @@ class Settings:
     """What differs between two uses of the Trainer."""
 
     bf16: bool = False
-    keep_order: bool = False
-    """Take the rows as they come instead of shuffling them."""
+    order: Literal["random", "sequential", "group_by_length"] = "random"
 
 
 def build_trainer(
@@ -94,7 +93,7 @@ def build_trainer(
         max_grad_norm=fit.clip,
         seed=fit.seed,
         bf16=settings.bf16,
-        train_sampling_strategy="sequential" if settings.keep_order else "random",
+        train_sampling_strategy=settings.order,
         use_cpu=True,
         dataloader_pin_memory=False,  # there is no GPU to copy to; it would only warn
         eval_strategy="no",

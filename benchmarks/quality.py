@@ -104,12 +104,12 @@ def _ours(precision: str, fit: Fit) -> list[float]:
         ]
 
 
-def _theirs(fit: Fit) -> list[float]:
+def _theirs(settings: peer.Settings, fit: Fit) -> list[float]:
     _, data = load_data(recipe_of(fit, "fp32"))
     folder = find_checkpoint("minilm")
     train, dev = (peer.tokenize(folder, data[TASK][split].examples) for split in ("train", "dev"))
     with tempfile.TemporaryDirectory() as output_dir:
-        trainer = peer.build_trainer(folder, fit, output_dir, train, peer.Settings())
+        trainer = peer.build_trainer(folder, fit, output_dir, train, settings)
         judge = peer.EpochJudge(trainer, dev)
         trainer.add_callback(judge)
         trainer.train()
@@ -152,7 +152,8 @@ def _spread(values: dict[str, Any]) -> str:
 VARIANTS: dict[str, Callable[[Fit], list[float]]] = {
     "ours-fp32": partial(_ours, "fp32"),
     "ours-bf16": partial(_ours, "bf16"),
-    "trainer": _theirs,
+    "trainer": partial(_theirs, peer.Settings()),
+    "trainer-best": partial(_theirs, peer.Settings(bf16=True, order="group_by_length")),
 }
 
 if __name__ == "__main__":

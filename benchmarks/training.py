@@ -83,7 +83,7 @@ def _variants(fit: Fit, examples: Sequence[Example]) -> dict[str, Callable[[], M
     folder = find_checkpoint("minilm")
     features = peer.tokenize(folder, examples)
     best = peer.grouped(features, fit.batch_size, fit.seed)
-    strongest = peer.Settings(bf16=True, keep_order=True)
+    strongest = peer.Settings(bf16=True, order="sequential")
     return {
         "ours_fp32": partial(_ours, fit, examples, "fp32"),
         "ours_bf16": partial(_ours, fit, examples, "bf16"),

@@ -218,9 +218,7 @@ def test_the_four_verbs_work_together(values: dict[str, Any], tmp_path: Path) ->
 
 
 def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_path: Path) -> None:
-    scores = trivium.train(
-        parse_recipe(values), tmp_path / "run", console=Console(file=StringIO())
-    )
+    scores = trivium.train(parse_recipe(values), tmp_path / "run", console=Console(file=StringIO()))
     done = subprocess.run(
         [sys.executable, "-m", "trivium", "evaluate", str(tmp_path / "run"), "--json"],
         capture_output=True, text=True, check=True,

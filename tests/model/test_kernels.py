@@ -12,7 +12,8 @@ from trivium.model import kernels
 from trivium.model.kernels import Linear, attention, dropout, dropout_mask, layout, linear
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-LENGTHS = [(7,), (5, 5, 5), (3, 11, 1, 6)]
+MANY = tuple(1 + 7 * i % 13 for i in range(40))  # more than one group
+LENGTHS = [(7,), (5, 5, 5), (3, 11, 1, 6), MANY]
 
 
 def noise(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -89,7 +90,7 @@ def test_attention_equals_pytorchs_within_each_text(
     lengths: tuple[int, ...], heads: int, dtype: torch.dtype
 ) -> None:
     tokens, width = sum(lengths), 12
-    where = layout(torch.tensor(lengths), max(lengths), tokens)
+    where = layout(torch.tensor(lengths), max(lengths))
     weight = noise(tokens, width, seed=1)
     qkv = (2 * noise(tokens, 3 * width, dtype=dtype)).requires_grad_()
     exact = qkv.detach().double().requires_grad_()
@@ -110,14 +111,19 @@ def test_attention_equals_pytorchs_within_each_text(
 def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mask(
     lengths: tuple[int, ...],
 ) -> None:
-    texts, longest, tokens, heads, size, p = len(lengths), max(lengths), sum(lengths), 2, 5, 0.3
-    where = layout(torch.tensor(lengths), longest, tokens)
+    tokens, heads, size, p = sum(lengths), 2, 5, 0.3
+    where = layout(torch.tensor(lengths), max(lengths))
     qkv = noise(tokens, 3 * heads * size).requires_grad_()
     torch.manual_seed(4)
     found = attention(qkv, where, heads, p)
     torch.manual_seed(4)
-    mask = dropout_mask((texts * heads, longest, longest), p, torch.float32)
-    assert (mask == 0).any()
+    masks: dict[int, Tensor] = {}  # by text: each group draws one mask for its texts, by length
+    order = iter(torch.tensor(lengths).argsort(stable=True).tolist())
+    for group in where:
+        shape = (group.texts * heads, group.longest, group.longest)
+        for mask in dropout_mask(shape, p, torch.float32).split(heads):
+            masks[next(order)] = mask
+    assert any((mask == 0).any() for mask in masks.values())
 
     exact = qkv.detach().double().requires_grad_()
     rows = []
@@ -126,7 +132,7 @@ def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mas
         for head, part in enumerate(text_L3D.view(length, 3, heads, size).unbind(2)):
             q, k, v = part.unbind(1)
             weights = torch.softmax(q @ k.T / math.sqrt(size), dim=-1)
-            columns.append((weights * mask[text * heads + head, :length, :length]) @ v)
+            columns.append((weights * masks[text][head, :length, :length]) @ v)
         rows.append(torch.cat(columns, dim=1))
     wanted = torch.cat(rows)
 
@@ -140,18 +146,28 @@ def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mas
 
 
 def test_layout_of_ragged_texts_by_hand() -> None:
-    where = layout(torch.tensor([2, 1, 3]), 3, 6)
-    assert where.slots_N is not None
-    assert where.slots_N.tolist() == [0, 1, 3, 6, 7, 8]
+    (group,) = layout(torch.tensor([2, 1, 3]), 3)
+    # By length: the second text (token 2), the first (0, 1), the third (3, 4, 5).
+    assert group.grid_S.tolist() == [2, 2, 2, 0, 1, 1, 3, 4, 5]
+    assert group.slots_n.tolist() == [0, 3, 4, 6, 7, 8]
+    assert group.tokens_n.tolist() == [2, 0, 1, 3, 4, 5]
     out = -math.inf
-    assert where.mask_R11L is not None
-    assert where.mask_R11L.squeeze().tolist() == [[0, 0, out], [0, out, out], [0, 0, 0]]
+    assert group.mask_G1L is not None
+    assert group.mask_G1L.squeeze().tolist() == [[0, out, out], [0, 0, out], [0, 0, 0]]
 
 
-def test_layout_of_equal_lengths_needs_neither_slots_nor_mask() -> None:
-    where = layout(torch.tensor([4, 4]), 4, 8)
-    assert where.slots_N is None
-    assert where.mask_R11L is None
+def test_layout_of_equal_lengths_needs_no_mask() -> None:
+    (group,) = layout(torch.tensor([4, 4]), 4)
+    assert group.mask_G1L is None
+    assert group.grid_S.tolist() == list(range(8))
+
+
+def test_groups_hold_every_token_once_and_are_no_longer_than_their_longest_text() -> None:
+    groups = layout(torch.tensor(MANY), max(MANY))
+    assert len(groups) > 1
+    assert sorted(t for g in groups for t in g.tokens_n.tolist()) == list(range(sum(MANY)))
+    assert sum(g.texts for g in groups) == len(MANY)
+    assert sum(g.texts * g.longest for g in groups) < len(MANY) * max(MANY)
 
 
 # --- linear ------------------------------------------------------------------------------------

@@ -126,9 +126,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     assert facts(broken) == facts(whole)
 
 
-def test_resuming_refuses_another_recipe_and_other_data(
-    tiny: Path, tmp_path: Path
-) -> None:
+def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Path) -> None:
     values = make_recipe(tiny, tmp_path)
     values["stages"] = [values["stages"][0] | STAGES]
     recipe = tmp_path / "recipe.yaml"

@@ -81,9 +81,9 @@ class _Attention(nn.Module):
         self.value = Linear(width, width)
         self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
 
-    def forward(self, x_ND: Tensor, where: Layout) -> Tensor:
+    def forward(self, x_ND: Tensor, groups: Layout) -> Tensor:
         qkv_N3D = linear(x_ND, (self.query, self.key, self.value))
-        return attention(qkv_N3D, where, self.heads, self.dropout if self.training else 0.0)
+        return attention(qkv_N3D, groups, self.heads, self.dropout if self.training else 0.0)
 
 
 class _Output(nn.Module):
@@ -101,22 +101,28 @@ class _Output(nn.Module):
         return out_ND
 
 
+class _Intermediate(nn.Module):
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = Linear(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x_ND: Tensor) -> Tensor:
+        return linear(x_ND, (self.dense,), gelu=True)
+
+
 class Layer(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.attention = nn.ModuleDict(
             {"self": _Attention(config), "output": _Output(config.hidden_size, config)}
         )
-        self.intermediate = nn.ModuleDict(
-            {"dense": Linear(config.hidden_size, config.intermediate_size)}
-        )
+        self.intermediate = _Intermediate(config)
         self.output = _Output(config.intermediate_size, config)
 
-    def forward(self, x_ND: Tensor, where: Layout) -> Tensor:
-        mixed_ND = self.attention["self"](x_ND, where)
+    def forward(self, x_ND: Tensor, groups: Layout) -> Tensor:
+        mixed_ND = self.attention["self"](x_ND, groups)
         x_ND = self.attention["output"](mixed_ND, x_ND)
-        inner_NC = F.gelu(self.intermediate["dense"](x_ND))
-        out_ND: Tensor = self.output(inner_NC, x_ND)
+        out_ND: Tensor = self.output(self.intermediate(x_ND), x_ND)
         return out_ND
 
 
@@ -164,10 +170,10 @@ class Encoder(nn.Module):
 
     def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:  # noqa: ARG002 the seam
         """The layers: hidden_ND in `precision`. `task` chooses task-specific adapters."""
-        where = layout(tokens.lengths_R, tokens.longest, len(tokens.ids_N))
+        groups = layout(tokens.lengths_R, tokens.longest)
         x_ND = x_ND.to(self.precision)
         for layer in self.encoder.layers:
-            x_ND = layer(x_ND, where)
+            x_ND = layer(x_ND, groups)
         return x_ND
 
     def forward(self, tokens: Tokens, task: str = "") -> Tensor:

@@ -93,7 +93,9 @@ def read_config(folder: Path) -> EncoderConfig:
     except ValidationError as error:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
-        where = f"{first['loc'][0]}: {message}, found {first['input']!r}" if first["loc"] else message
+        where = (
+            f"{first['loc'][0]}: {message}, found {first['input']!r}" if first["loc"] else message
+        )
         raise RecipeError(f"{path}: {where}.") from error
 
 

@@ -38,6 +38,7 @@ class Setup:
 def start_stage(setup: Setup, stage: Stage, plan: Plan, counters: Counters) -> TrainState:
     """Fresh optimizer, streams and generator; the model as the stage before left it."""
     model = setup.model
+    model.zero_grad()
     model.encoder.requires_grad_(not stage.frozen_encoder)
     heads = [(n, p) for t in plan.tasks for n, p in model.heads[t].named_parameters(prefix=t)]
     shared = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
@@ -81,7 +82,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         gram_TT = gram_matrix(list(gradients.values()))
         set_weighted_sum(shared, gradients, stage.combiner.weigh(gram_TT, step))
         told["cosines"] = cosines(gram_TT, list(gradients))
-    norm = nn.utils.clip_grad_norm_(_trained(state.optimizer), stage.clip or math.inf)
+    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+    norm = float(nn.utils.clip_grad_norm_(trained, stage.clip or math.inf))
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.counters.rows += rows
@@ -93,9 +95,5 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
             "Lower the learning rate, or set `precision: fp32`."
         )
     return told | {
-        "losses": means, "lr": factor, "norm": float(norm), "rows": rows, "tokens": tokens,
+        "losses": means, "lr": factor, "norm": norm, "rows": rows, "tokens": tokens,
     }  # fmt: skip
-
-
-def _trained(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [p for group in optimizer.param_groups for p in group["params"]]
