@@ -84,13 +84,7 @@ def read_split(task: Task, split: str, path: str | Path) -> Split:
             unlabelled += 1
         except RowError as error:
             bad.append(BadRow(row.line, str(error)))
-    if bad and task.bad_rows == "refuse":
-        lines = [f"{table.name}:{row.line}: {row.problem}" for row in bad[:SHOWN_PROBLEMS]]
-        more = len(bad) - SHOWN_PROBLEMS
-        rest = [f"… and {more:,} more rows of {table.name}"] if more > 0 else []
-        raise RecipeError(
-            "\n".join([f"task {task.name!r}: {split}: {lines[0]}", *lines[1:], *rest])
-        )
+    _refuse_bad_rows(task, split, table, bad)
     return Split(split, table, examples, unlabelled, bad)
 
 
@@ -161,11 +155,26 @@ def packer_for(task: Task, tokenizer: Tokenizer, limit: int) -> Packer:
     return Packer(tokenizer, wanted)
 
 
+def _refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
+    """RecipeError naming the first of them by file and line, unless they are to be skipped."""
+    if not bad or task.bad_rows == "skip":
+        return
+    lines = [f"{table.name}:{row.line}: {row.problem}" for row in bad[:SHOWN_PROBLEMS]]
+    lines[0] = f"task {task.name!r}: {split}: {lines[0]}"
+    more = len(bad) - SHOWN_PROBLEMS
+    rest = [f"… and {more:,} more rows of {table.name}"] if more > 0 else []
+    raise RecipeError("\n".join([*lines, *rest]))
+
+
 def _labels_found(recipe: Recipe, task: Task) -> dict[str, str]:
     assert task.train is not None
     table = open_task_table(task, Path(recipe.data) / task.train, (task.label,))
-    cells = {row.cells[task.label].strip() for row in table if not isinstance(row, BadRow)}
+    rows = list(table)
+    _refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
+    cells = {row.cells[task.label].strip() for row in rows if not isinstance(row, BadRow)}
     found = _sorted_labels(cells - {""})
+    if not found:
+        raise RecipeError(f"task {task.name!r}: train: {table.name} has no labelled rows.")
     if not 2 <= len(found) <= MOST_FOUND_LABELS:
         raise RecipeError(
             f"task {task.name!r}: {table.name}: column {task.label!r} holds {len(found):,} "

@@ -1,0 +1,34 @@
+"""The same on a GPU, where there is one."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import trivium
+from trivium.recipe import parse_recipe
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_trains_on_the_gpu_and_answers_alike_on_the_cpu(
+    recipe_values: dict[str, Any], tmp_path: Path, precision: str
+) -> None:
+    values = recipe_values | {"device": "cuda", "precision": precision}
+    scores = trivium.train(parse_recipe(values), tmp_path / "run", console=Console(file=StringIO()))
+    assert scores["precision"] == precision
+    assert scores["cost"]["peak_memory_bytes"] > 0
+    texts = ["good cat runs", "bad", "red blue green day night"]
+    readouts = [
+        trivium.load(tmp_path / "run", precision=precision, device=device).readout("mood", texts)
+        for device in ("cuda", "cpu")
+    ]
+    limit = 1e-4 if precision == "fp32" else 2e-2
+    torch.testing.assert_close(readouts[0], readouts[1], atol=limit, rtol=0)
