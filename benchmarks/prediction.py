@@ -17,6 +17,7 @@ from benchmarks.inputs import existing
 from trivium.model.pretrained import find_checkpoint
 from trivium.recipe import parse_recipe
 from trivium.run.build import build, choose_precision
+from trivium.run.machine import keep_memory
 from trivium.run.predict import TorchPredictor
 from trivium.text.tables import open_table
 from trivium.types import Row
@@ -95,6 +96,7 @@ def _variants(folder: Path) -> dict[str, Embed]:
 def _ours(precision: str) -> Embed:
     task = {"kind": "regression", "text": "text", "label": "label", "range": [0, 1]}
     recipe = parse_recipe({"tasks": {"unused": task}, "device": "cpu"})
+    keep_memory()  # as `trivium.load` does; it holds for the peer as well
     model, tokenizer = build(recipe)
     model.encoder.precision = choose_precision(precision, torch.device("cpu"))
     return TorchPredictor(model, recipe.tasks, tokenizer).embed

@@ -1,10 +1,14 @@
 """Training speed: real tokens per second of fine-tuning MiniLM on SST-5, against the Trainer."""
 
+import argparse
+import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from benchmarks.sst import TASK, Fit, recipe_of
 from trivium.model.pretrained import find_checkpoint
 from trivium.run.build import build, choose_precision
 from trivium.run.data import encode, load_data, packer_for
+from trivium.run.machine import keep_memory
 from trivium.run.plan import plan_stage
 from trivium.run.state import Counters
 from trivium.run.step import Setup, start_stage, train_step
@@ -22,6 +27,7 @@ from trivium.text.packing import TokenTable
 from trivium.types import Example
 
 WARM_UP_BATCHES = 8
+VARIANTS = ("ours_fp32", "ours_bf16", "trainer", "trainer_best")
 PEERS = ("trainer", "trainer_best")
 
 
@@ -41,20 +47,22 @@ def main() -> None:
     parser.add_argument("--batches", type=measure.positive, default=40)
     parser.add_argument("--batch-size", type=measure.positive, default=32)
     parser.add_argument("--repetitions", type=measure.positive, default=3)
+    parser.add_argument("--one", choices=VARIANTS, help="this variant once, as a JSON line")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     peer.silence()
-    say = measure.teller(given)
     fit = Fit(given.data, batch_size=given.batch_size)
     examples = _choose(fit, given.batches)
     batches = -(-len(examples) // fit.batch_size)
+    if given.one:
+        print(json.dumps(asdict(_measure(given.one, fit, examples))))
+        return
+    say = measure.teller(given)
     say(f"{len(examples):,} rows of SST-5 in {batches} batches; {given.threads} threads")
-    warm_up = _variants(fit, examples[: WARM_UP_BATCHES * fit.batch_size])
-    tokens = {name: measured().tokens for name, measured in warm_up.items()}
-    assert len(set(tokens.values())) == 1, f"both sides must train on the same tokens: {tokens}"
-    variants = _variants(fit, examples)
-    rates = {name: partial(_rate, measured) for name, measured in variants.items()}
+    tokens: set[int] = set()
+    rates = {name: partial(_rate_in_child, name, given, tokens) for name in VARIANTS}
     found = measure.Rates("tokens_per_s", measure.in_turn(rates, given.repetitions, say))
+    assert len(tokens) == 1, f"both sides must train on the same tokens: {tokens}"
     say(found.table(PEERS))
     measure.last_line(
         {
@@ -78,22 +86,33 @@ def _choose(fit: Fit, batches: int) -> list[Example]:
     return random.Random(fit.seed).sample(examples, wanted)
 
 
-def _variants(fit: Fit, examples: Sequence[Example]) -> dict[str, Callable[[], Measured]]:
-    """Each trains a fresh model on every row once, and times the steps alone."""
+def _rate_in_child(name: str, given: argparse.Namespace, tokens: set[int]) -> float:
+    """Tokens per second in a process of its own, so that no side runs in another's settings."""
+    options = {"data": given.data, "threads": given.threads, "batches": given.batches}
+    options["batch-size"] = given.batch_size
+    told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    command = [sys.executable, "-m", "benchmarks.training", "--one", name, *told]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    measured = Measured(**json.loads(done.stdout.splitlines()[-1]))
+    tokens.add(measured.tokens)
+    return measured.rate
+
+
+def _measure(name: str, fit: Fit, examples: Sequence[Example]) -> Measured:
+    """Train a fresh model on every row once, after a few batches to warm up; time the steps."""
     folder = find_checkpoint("minilm")
-    features = peer.tokenize(folder, examples)
-    best = peer.grouped(features, fit.batch_size, fit.seed)
-    strongest = peer.Settings(bf16=True, order="sequential")
-    return {
-        "ours_fp32": partial(_ours, fit, examples, "fp32"),
-        "ours_bf16": partial(_ours, fit, examples, "bf16"),
-        "trainer": partial(_theirs, fit, folder, features, peer.Settings()),
-        "trainer_best": partial(_theirs, fit, folder, best, strongest),
-    }
 
+    def run(rows: Sequence[Example]) -> Measured:
+        if name.startswith("ours"):
+            return _ours(fit, rows, name.removeprefix("ours_"))
+        features = peer.tokenize(folder, rows)
+        if name == "trainer":
+            return _theirs(fit, folder, features, peer.Settings())
+        best = peer.grouped(features, fit.batch_size, fit.seed)
+        return _theirs(fit, folder, best, peer.Settings(bf16=True, order="sequential"))
 
-def _rate(measured: Callable[[], Measured]) -> float:
-    return measured().rate
+    run(examples[: WARM_UP_BATCHES * fit.batch_size])
+    return run(examples)
 
 
 def _ours(fit: Fit, examples: Sequence[Example], precision: str) -> Measured:
@@ -110,6 +129,7 @@ def _ours(fit: Fit, examples: Sequence[Example], precision: str) -> Measured:
 
 def _setup(fit: Fit, examples: Sequence[Example], precision: str) -> Setup:
     """What `trivium.train` prepares before its first step."""
+    keep_memory()
     recipe = recipe_of(fit, precision)
     device = torch.device("cpu")
     model, tokenizer = build(recipe)

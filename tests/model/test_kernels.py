@@ -121,7 +121,7 @@ def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mas
     order = iter(torch.tensor(lengths).argsort(stable=True).tolist())
     for group in where:
         shape = (group.texts * heads, group.longest, group.longest)
-        for mask in dropout_mask(shape, p, torch.float32).split(heads):
+        for mask in torch.split(dropout_mask(shape, p, torch.float32), heads):
             masks[next(order)] = mask
     assert any((mask == 0).any() for mask in masks.values())
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from trivium.errors import RecipeError
 from trivium.run.build import choose_device, choose_precision
 from trivium.run.checkpoint import find_model, load_model
+from trivium.run.machine import keep_memory
 from trivium.run.predict import TorchPredictor
 
 
@@ -17,6 +18,7 @@ def load(run: str | Path, *, precision: str = "auto", device: str = "auto") -> T
     if precision not in ("auto", "fp32", "bf16"):
         raise RecipeError(f"precision: {precision!r} is none of auto, fp32, bf16.")
     chosen = choose_device(device)
+    keep_memory()
     loaded = load_model(find_model(Path(run)))
     if precision == "auto" and loaded.precision == "fp32":
         precision = "fp32"

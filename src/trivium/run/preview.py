@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Grid
 
+from trivium.model.kernels import MOST_GROUPS
 from trivium.model.multitask import MultiTaskModel
 from trivium.parts.tasks import Classification, Task
 from trivium.recipe import Recipe, Stage
@@ -16,7 +17,8 @@ from trivium.run.data import SHOWN_PROBLEMS, Data, Encoded, Split, encode, load_
 from trivium.run.plan import Plan, coverage, plan_stage
 from trivium.text.packing import TokenTable
 
-MIB = 2**20
+LIBRARIES = 500 * 2**20
+"""Bytes that torch and its friends take before anything is loaded."""
 LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0
 """Passes per epoch under and over which a task is warned about."""
 
@@ -65,26 +67,25 @@ class Preview:
         return trained, encoder + sum(heads.values()) - trained
 
     def memory(self, stage: Stage) -> int:
-        """Bytes that training will hold, about: weights, gradients, Adam's two moments, the kept
-        activations of the largest batch, and what the libraries themselves take."""
+        """Bytes that training will hold, roughly: weights, gradients and Adam's two moments, what
+        backward needs of the largest batch, and the libraries themselves."""
         trained, frozen = self.parameters(stage)
-        plan, config = self.plan(stage), self.model.encoder.config
-        low = self.recipe.precision == "fp32"
-        size = 4 if low else 2
-        most = 0.0
-        for name in plan.tasks:
-            encoded = self.encoded[name]
-            lengths = encoded.lengths().clip(max=encoded.packer.max_length)
-            texts = stage.size(name) * encoded.task.sequences
-            tokens = texts * float(lengths.mean())
-            longest = float(lengths.max())
-            dense = tokens * (14 * config.hidden_size + 3 * config.intermediate_size)
-            # Longest text of a batch: at most the longest of all, at least the mean.
-            likely = min(longest, 2.5 * float(lengths.mean()))
-            grid = 3 * texts * config.num_attention_heads * likely**2
-            most = max(most, (dense + grid) * size * config.num_hidden_layers)
-        activations = most * (0.1 if stage.frozen_encoder else 1.0)
-        return int(trained * 16 + frozen * 4 + activations + 450 * MIB)
+        batches = [self._activations(stage, name) for name in self.recipe.stage_tasks(stage)]
+        activations = max(batches) * (0.2 if stage.frozen_encoder else 1.0)
+        return int(trained * 16 + frozen * 4 + activations + LIBRARIES)
+
+    def _activations(self, stage: Stage, task: str) -> float:
+        """Bytes kept for backward of a batch that holds the task's longest text."""
+        encoded, config = self.encoded[task], self.model.encoder.config
+        lengths = encoded.lengths().clip(max=encoded.packer.max_length)
+        texts = stage.size(task) * encoded.task.sequences
+        mean, longest = float(lengths.mean()), float(lengths.max())
+        dense = (texts * mean + longest) * (16 * config.hidden_size + 3 * config.intermediate_size)
+        # Attention keeps three matrices a head; texts are padded within groups of like length.
+        long = -(-texts // MOST_GROUPS)
+        grid = 3 * config.num_attention_heads * (long * longest**2 + texts * (1.5 * mean) ** 2)
+        size = 4 if self.recipe.precision == "fp32" else 2
+        return (dense + grid) * size * config.num_hidden_layers
 
     @cached_property
     def _uses_pooler(self) -> bool:

@@ -34,6 +34,7 @@ from trivium.run.data import Data, encode, load_data, packer_for
 from trivium.run.evaluate import Scores, evaluate, overall, readout_of, score, write_predictions
 from trivium.run.journal import Journal
 from trivium.run.load import load
+from trivium.run.machine import keep_memory
 from trivium.run.plan import Plan, plan_stage
 from trivium.run.predict import TorchPredictor
 from trivium.run.preview import Preview, print_preview
@@ -95,6 +96,7 @@ def train(
     console = console or Console(stderr=True)
     directory.refuse_unusable(run_dir, resume=resume, overwrite=overwrite)
     device = choose_device(recipe.device)
+    keep_memory()
     recipe, data = load_data(recipe)
     if resume:
         directory.check_same_recipe(run_dir, recipe)
