@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from tests.conftest import relative
 from trivium.model import kernels
-from trivium.model.kernels import Linear, attention, dropout, dropout_mask, layout, linear
+from trivium.model.attention import attention, layout
+from trivium.model.kernels import Linear, dropout, dropout_mask, linear
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 MANY = tuple(1 + 7 * i % 13 for i in range(40))  # more than one group

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.kernels import Layout, Linear, attention, dropout, layout, linear
+from trivium.model.attention import Layout, attention, layout
+from trivium.model.kernels import Linear, dropout, linear
 from trivium.part import Part
 from trivium.types import Tokens
 

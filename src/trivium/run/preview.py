@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Grid
 
-from trivium.model.kernels import MOST_GROUPS
+from trivium.model.attention import MOST_GROUPS
 from trivium.model.multitask import MultiTaskModel
 from trivium.parts.tasks import Classification, Task
 from trivium.recipe import Recipe, Stage
