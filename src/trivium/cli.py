@@ -196,4 +196,8 @@ def _escaped(error: Exception) -> str:
 
 
 def main() -> None:
+    # Threads that wait for one another burn their cores by default; beside any other program that
+    # makes training many times slower. Read when torch is loaded, so set before.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     app()
