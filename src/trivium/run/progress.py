@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 PLAIN_EVERY_S = 10.0
 SMOOTHING = 0.98
@@ -26,25 +28,28 @@ class Monitor:
         self._first = self._done = done
         self._rows = self._tokens = 0
         self._bars: Progress | None = None
+        self._live: Live | None = None
         self._bar: TaskID = TaskID(0)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._bars = Progress(
                 TextColumn("[bold]{task.description}"),
-                BarColumn(bar_width=None),
+                BarColumn(),
                 TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("{task.fields[facts]}"),
                 TextColumn("ETA"),
                 TimeRemainingColumn(),
                 console=self.console,
-                refresh_per_second=4,
             )
-            self._bars.start()
-            self._bar = self._bars.add_task(
-                self.stage, total=self.total, completed=self._done, facts=""
-            )
+            self._bar = self._bars.add_task(self.stage, total=self.total, completed=self._done)
+            self._live = Live(console=self.console, get_renderable=self._screen)
+            self._live.start()
         return self
+
+    def _screen(self) -> Group:
+        """The bar, and below it what may need more than one line."""
+        assert self._bars is not None
+        return Group(self._bars, Text(self._facts(time.monotonic()), style="dim"))
 
     def __exit__(
         self,
@@ -52,8 +57,8 @@ class Monitor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bars:
-            self._bars.stop()
+        if self._live:
+            self._live.stop()
 
     def step(self, losses: Mapping[str, float], rows: int, tokens: int) -> None:
         """One optimizer step is done."""
@@ -65,7 +70,7 @@ class Monitor:
             self._losses[task] = SMOOTHING * past + (1 - SMOOTHING) * loss
         now = time.monotonic()
         if self._bars:
-            self._bars.update(self._bar, completed=self._done, facts=self._facts(now))
+            self._bars.update(self._bar, completed=self._done)
         elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
             self._told = now
             self.console.print(
@@ -83,7 +88,9 @@ class Monitor:
         )
         mark = "[green]best so far, kept[/]" if kept else "not better, not kept"
         self.console.print(
-            f"step {self._done} dev: {shown} · {note} · {mark}", soft_wrap=True, highlight=False
+            f"step {self._done} dev: {shown} · {note} · {mark}",
+            soft_wrap=not self.console.is_terminal,
+            highlight=False,
         )
 
     def _facts(self, now: float) -> str:
