@@ -44,7 +44,7 @@ def tokenize(folder: Path, examples: Sequence[Example]) -> Features:
     return [
         {key: values[row] for key, values in encoded.items()} | {"labels": int(example.target)}
         for row, example in enumerate(examples)
-        if example.target is not None
+        if isinstance(example.target, float | int)
     ]
 
 

@@ -229,7 +229,7 @@ def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_pat
         assert found["tasks"][task]["dev"] == pytest.approx(splits["dev"], abs=1e-6)
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict"])
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "study"])
 def test_help_teaches_with_an_example(verb: str) -> None:
     code, output = call(verb, "--help")
     assert code == 0
@@ -240,3 +240,24 @@ def test_a_run_without_a_model_says_how_to_go_on(tmp_path: Path) -> None:
     code, output = call("evaluate", tmp_path / "nowhere")
     assert code == 2
     assert "no such folder" in output
+
+
+def test_a_study_says_which_recipe_a_change_does_not_fit(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = write(values, tmp_path)
+    out = tmp_path / "study"
+    code, output = call("study", recipe, "--out", out, "--set", "stages.3.steps=1")
+    assert (code, output.count("error ")) == (2, 1)
+    assert f"{recipe}: --set stages.3.steps=1" in output
+    assert not out.exists()
+
+
+def test_a_process_whose_parent_is_gone_is_interrupted() -> None:
+    code = (
+        "import os, time; from trivium.cli import _stop_without\n"
+        "try: _stop_without(os.getppid() + 1); time.sleep(60)\n"
+        "except KeyboardInterrupt: print('interrupted')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "interrupted\n"

@@ -150,7 +150,7 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
         ("tasks.sim.head=cosin", "tasks.sim.head: no such kind 'cosin'; did you mean 'cosine'?"),
         (
             "tasks.sim.kind=x",
-            "tasks.sim: no such kind 'x'; there are 'classification', 'regression'",
+            "tasks.sim: no such kind 'x'; there are 'classification', 'ordinal', 'multilabel', 'regression'",
         ),
         (
             "stages.0.schedule={warmup: 1}",
@@ -162,8 +162,8 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
         ("stages.0.epochs=0", "stages.0.epochs: input should be greater than 0, found 0"),
         ("stages.0.clip=x", "stages.0.clip: should be a number, found 'x'"),
         (
-            "stages.0.frozen_encoder=maybe",
-            "stages.0.frozen_encoder: should be true or false, found 'maybe'",
+            "stages.0.checkpoint_every=maybe",
+            "stages.0.checkpoint_every: should be a whole number, found 'maybe'",
         ),
         (
             "stages.0.batch_size=x",

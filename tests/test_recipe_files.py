@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.test_recipe import GOOD, load, refusal, saved
+from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
 from trivium.recipe.files import read_yaml
@@ -162,3 +163,57 @@ def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) ->
     recipe = parse_recipe({"tasks": {"mood": task | {"labels": task_labels}}})
     path = saved(tmp_path, dump_recipe(recipe), "written.yaml")
     assert parse_recipe(read_yaml(path)) == recipe
+
+
+# --- extending ---------------------------------------------------------------------------------
+
+
+def family(folder: Path, child: str, home: str = "children") -> Path:
+    """A recipe, and another in a folder of its own that extends it."""
+    (folder / "base.yaml").write_text(GOOD)
+    (folder / home).mkdir(exist_ok=True)
+    path = folder / home / "child.yaml"
+    path.write_text(child)
+    return path
+
+
+def test_a_recipe_that_extends_another_changes_only_what_it_sets(tmp_path: Path) -> None:
+    path = family(
+        tmp_path, "extends: ../base.yaml\nset:\n  seed: 7\n  stages.0.sampler.final: 0.5\n"
+    )
+    base, child = load_recipe(tmp_path / "base.yaml"), load_recipe(path)
+    assert child.seed == 7
+    assert child.stages[0].sampler == Annealed(final=0.5)
+    assert child.tasks == base.tasks
+    assert child.data == base.data, "relative to the file that names it"
+    assert load_recipe(path, ["seed=9"]).seed == 9
+
+
+def test_an_heir_may_be_extended_in_turn(tmp_path: Path) -> None:
+    path = family(tmp_path, "extends: ../base.yaml\nset: {seed: 7}\n")
+    grandchild = path.with_name("grandchild.yaml")
+    grandchild.write_text("extends: child.yaml\nset: {stages.0.epochs: 9}\n")
+    recipe = load_recipe(grandchild)
+    assert (recipe.seed, recipe.stages[0].epochs) == (7, 9)
+
+
+@pytest.mark.parametrize(
+    ("child", "message"),
+    [
+        ("extends: ../base.yaml\nseed: 3\n", "seed: a recipe that extends another says its"),
+        ("extends: [a]\n", "`extends` names a recipe file"),
+        ("extends: ../base.yaml\nset: [a]\n", "`set` is a table"),
+        ("extends: child.yaml\n", "child.yaml extends this recipe in turn"),
+        ("extends: nobody.yaml\n", "nobody.yaml: no such recipe"),
+        ("extends: ../base.yaml\nset: {stages.7.epochs: 1}\n", "set: stages.7.epochs: '7' is not"),
+        ("extends: ../base.yaml\nset: {stages.0.epoch: 1}\n", "did you mean 'epochs'?"),
+    ],
+)
+def test_what_extends_wrongly_is_refused_by_its_file(
+    child: str, message: str, tmp_path: Path
+) -> None:
+    path = family(tmp_path, child)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert message in str(caught.value)
+    assert "child.yaml" in str(caught.value) or "nobody.yaml" in str(caught.value)

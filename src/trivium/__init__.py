@@ -13,11 +13,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.apps.study import study
     from trivium.errors import RecipeError
     from trivium.recipe import Recipe, load_recipe
+    from trivium.run.check import check
     from trivium.run.files import evaluate, predict_file
     from trivium.run.load import load
-    from trivium.run.preview import check
+    from trivium.run.lora import export_lora
     from trivium.run.train import train
 
 __version__ = "0.1.0"
@@ -28,20 +30,24 @@ __all__ = [
     "__version__",
     "check",
     "evaluate",
+    "export_lora",
     "load",
     "load_recipe",
     "predict_file",
+    "study",
     "train",
 ]
 
 _HOMES = {
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
-    "check": "trivium.run.preview",
+    "check": "trivium.run.check",
     "evaluate": "trivium.run.files",
+    "export_lora": "trivium.run.lora",
     "load": "trivium.run.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.files",
+    "study": "trivium.apps.study",
     "train": "trivium.run.train",
 }
 

@@ -1,11 +1,14 @@
-"""`trivium check | train | evaluate | predict`: the verbs, at a shell.
+"""`trivium check | train | evaluate | predict | lora | study`: the verbs, at a shell.
 
 Commands import their verb when they run, so that `--help` needs no torch.
 """
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +20,7 @@ from rich.console import Console
 from trivium import __version__
 from trivium.errors import RecipeError
 
-WRONG_INPUT, STOPPED = 2, 130
+FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
 
 app = typer.Typer(
     name="trivium",
@@ -55,7 +58,7 @@ def check(recipe: RecipePath, set_: Changes = None) -> None:
     """
     with _messages() as console:
         from trivium.recipe import load_recipe
-        from trivium.run.preview import check as check_recipe
+        from trivium.run.check import check as check_recipe
 
         check_recipe(load_recipe(recipe, set_ or []), console)
 
@@ -157,6 +160,73 @@ def predict(
         console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
 
 
+@app.command()
+def lora(
+    run: RunPath,
+    peft: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write it in PEFT's format.")
+    ] = None,
+    merged: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the encoder with LoRA merged into its weights."),
+    ] = None,
+) -> None:
+    """Take a run's LoRA elsewhere: to PEFT, or into a plain Hugging Face encoder.
+
+    Example: trivium lora runs/lora --peft adapter --merged encoder
+    """
+    with _messages() as console:
+        from trivium.run.lora import export_lora
+
+        for note in export_lora(run, peft=peft, merged=merged):
+            console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        for folder in (peft, merged):
+            if folder is not None:
+                console.print(f"written: {folder}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def study(
+    recipes: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECIPE",
+            help="The rows of the table; the first is what others are compared to.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the study: runs in NAME/seed-K, table.md, table.json.")
+    ],
+    seeds: Annotated[
+        int, typer.Option(help="Runs per recipe, with the seeds 0 to N - 1 (not the recipe's own).")
+    ] = 3,
+    set_: Changes = None,
+) -> None:
+    """Train several recipes with several seeds; compare them in one table.
+
+    Each run has a process of its own. All recipes are trained with seed 0,
+    then all with seed 1, and so on. The table is renewed after every run.
+
+    Stopped or killed, the same command goes on: finished runs are skipped,
+    half-done ones resumed. Exit code 1 if a run failed; the others go on.
+
+    Example: trivium study recipes/study/sum.yaml recipes/study/pcgrad.yaml
+    --seeds 3 --set stages.0.epochs=2 --out runs/study
+    """
+    with _messages() as console:
+        from trivium.apps.study import has_failures
+        from trivium.apps.study import study as run_study
+        from trivium.run.train import Interrupted
+
+        try:
+            table = run_study(recipes, out, seeds=seeds, changes=set_ or [], console=console)
+        except Interrupted as stop:
+            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            raise typer.Exit(STOPPED) from None
+        if has_failures(table):
+            raise typer.Exit(FAILED)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"trivium {__version__}")
@@ -200,4 +270,13 @@ def main() -> None:
     # makes training many times slower. Read when torch is loaded, so set before.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
+        threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
     app()
+
+
+def _stop_without(parent: int) -> None:
+    """Ctrl-C for this process once its parent is gone, so that nothing trains on unseen."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)

@@ -16,6 +16,10 @@ from torch import Tensor
 Answer = str | float
 """What a task says about one row: a label, or a score in the task's range."""
 
+Target = float | tuple[int, ...]
+"""What a task learns from one row: the index of its label, the score, or the indices of all labels
+that apply, in rising order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -31,8 +35,8 @@ class Example:
     """What a task makes of a row: one or two texts, and the target if the row has one."""
 
     texts: tuple[str, ...]
-    target: float | None
-    """Index of the label, or the score; None where the row has no label."""
+    target: Target | None
+    """None where the row has no label."""
     line: int
 
 
@@ -85,3 +89,5 @@ class Step:
     """For decisions (which task, in which order): the same on every process."""
     memory: dict[str, Tensor] = field(default_factory=dict)
     """Tensors a part keeps from step to step; saved in the checkpoint, so resuming is exact."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks that the step trains, in the order of gram_TT."""

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
 from tests.conftest import packed, relative
+from trivium.errors import RecipeError
+from trivium.model.attention import Layout
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import pool
 from trivium.model.pretrained import load_encoder
+from trivium.model.sides import Half, Side
 from trivium.parts.optim import AdamW, LearningRates
 from trivium.types import Tokens
 
@@ -284,3 +287,69 @@ def test_bf16_trains_on_after_an_evaluation_in_inference_mode(
         bf16(minilm_tokens)
     found = gradients(bf16, outputs(bf16, minilm_tokens))
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+# --- sides -------------------------------------------------------------------------------------
+
+
+class Spy(Side):
+    """Keeps what the encoder shows it; adds nothing, or shifts what it is given."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        super().__init__()
+        self.shift = shift
+        self.seen: list[tuple[str, int, Tensor]] = []
+
+    def beside(self, layer: int, x_ND: Tensor, groups: Layout) -> Tensor | None:
+        assert sum(group.texts for group in groups) == 2
+        self.seen.append(("beside", layer, x_ND))
+        return self.shift * x_ND if self.shift else None
+
+    def within(self, layer: int, half: Half, update_ND: Tensor) -> Tensor:
+        self.seen.append((f"within {half}", layer, update_ND))
+        return update_ND
+
+
+def sided(*sides: tuple[str, str, Side]) -> tuple[Encoder, Tokens]:
+    torch.manual_seed(0)
+    encoder = Encoder(
+        EncoderConfig(
+            vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
+            intermediate_size=32,
+        )
+    ).eval()  # fmt: skip
+    for kind, task, side in sides:
+        encoder.sides.add(kind, task, side.eval())
+    return encoder, packed([[1, 2, 3], [4, 5]])
+
+
+def test_a_side_sees_every_layers_input_and_both_of_its_updates() -> None:
+    spy = Spy()
+    encoder, tokens = sided(("spies", "mood", spy))
+    plain, _ = sided()
+    x_ND = encoder.embed(tokens)
+    assert torch.equal(encoder.encode(x_ND, tokens, "mood"), plain.encode(x_ND, tokens, "mood"))
+    places = [(what, layer) for what, layer, _ in spy.seen]
+    assert sorted(places) == sorted(
+        (what, layer) for what in ("beside", "within 0", "within 1") for layer in (0, 1)
+    )
+    assert torch.equal(next(x for what, n, x in spy.seen if (what, n) == ("beside", 0)), x_ND)
+
+
+def test_only_the_tasks_own_sides_act_and_several_kinds_add_up() -> None:
+    encoder, tokens = sided(
+        ("one", "mood", Spy(0.5)), ("one", "train", Spy()), ("two", "mood", Spy(0.25))
+    )
+    single, _ = sided(("one", "mood", Spy(0.75)))
+    plain, _ = sided()
+    wanted = plain.forward(tokens)
+    for task in ("train", "", "unknown"):
+        assert torch.equal(encoder.forward(tokens, task), wanted)
+    found = encoder.forward(tokens, "mood")
+    assert relative(found, wanted) > 0.1
+    assert relative(found, single.forward(tokens, "mood")) < 1e-6
+
+
+def test_two_sides_of_one_kind_for_one_task_are_refused() -> None:
+    with pytest.raises(RecipeError, match="'mood' has two of kind one"):
+        sided(("one", "mood", Spy()), ("one", "mood", Spy()))

@@ -1,16 +1,22 @@
 """The kernels against plain PyTorch: same values, same gradients."""
 
+import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.conftest import relative
 from trivium.model import kernels
 from trivium.model.attention import attention, layout
 from trivium.model.kernels import Linear, dropout, dropout_mask, linear
+from trivium.model.lowrank import LoraPair
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 MANY = tuple(1 + 7 * i % 13 for i in range(40))  # more than one group
@@ -248,3 +254,210 @@ def test_bf16_linear_sees_each_in_place_change_of_its_weights() -> None:
     assert torch.equal(part(x), 2 * before)
     part.load_state_dict({name: value / 2 for name, value in part.state_dict().items()})
     assert torch.equal(part(x), before)
+
+
+def test_bf16_copies_are_renewed_by_base_changes_only_while_lora_learns() -> None:
+    (part,) = with_lora(layers(8), rank=2)
+    x = noise(5, 16, dtype=torch.bfloat16)
+    part(x)
+    copy = part.__dict__["_remade"][kernels._joined][1]
+    assert part.lora is not None
+    with torch.no_grad():
+        part.lora.b.add_(1)
+    part(x)
+    assert part.__dict__["_remade"][kernels._joined][1] is copy
+
+
+# --- linear without bias -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("widths", [(8,), (16, 16, 16)])
+@pytest.mark.parametrize("onednn", [True, False])
+@BOTH
+def test_linear_without_biases_equals_the_products_alone(
+    widths: tuple[int, ...], onednn: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_ONEDNN", onednn and kernels._ONEDNN)
+    torch.manual_seed(0)
+    parts = [Linear(16, width, bias=False) for width in widths]
+    assert [name for name, _ in parts[0].named_parameters()] == ["weight"]
+    x, weight = noise(9, 16, dtype=dtype).requires_grad_(), noise(9, sum(widths), seed=1)
+    exact = x.detach().double().requires_grad_()
+    plain = torch.cat([part.weight.detach() for part in parts]).double().requires_grad_()
+    found, wanted = linear(x, parts), exact @ plain.T
+    torch.autograd.backward((found.float() * weight).sum())
+    torch.autograd.backward((wanted * weight).sum())
+
+    tolerance = 1e-6 if dtype == torch.float32 else 0.01
+    assert relative(found, wanted) < tolerance
+    assert x.grad is not None
+    assert exact.grad is not None
+    assert plain.grad is not None
+    assert relative(x.grad, exact.grad) < tolerance
+    gradient = torch.cat([part.weight.grad for part in parts if part.weight.grad is not None])
+    assert gradient.dtype == torch.float32
+    assert relative(gradient, plain.grad) < tolerance
+    with torch.inference_mode():
+        assert relative(linear(x, parts), wanted) < tolerance
+        assert relative(linear(x, parts, gelu=True), F.gelu(wanted)) < tolerance
+
+
+# --- linear with LoRA --------------------------------------------------------------------------
+
+
+def with_lora(
+    parts: list[Linear], rank: int, *, scale: float = 2.0, drop: float = 0.0, on: str = "111"
+) -> list[Linear]:
+    """The layers with pairs, neither half of which is zero, where `on` says 1."""
+    for seed, (part, chosen) in enumerate(zip(parts, on, strict=False)):
+        if chosen == "1":
+            pair = LoraPair(part.in_features, part.out_features, rank, scale * rank, drop)
+            part.lora = pair
+            with torch.no_grad():
+                pair.a.copy_(noise(*pair.a.shape, seed=seed) / 4)
+                pair.b.copy_(noise(*pair.b.shape, seed=seed + 9) / 4)
+    return parts
+
+
+def lora_formula(
+    x: Tensor, state: dict[str, Tensor], parts: list[Linear], masks: list[Tensor | None]
+) -> Tensor:
+    """x W^T + bias + scale (x mask) A^T B^T of each layer, from float64 values by name."""
+    columns, drawn = [], iter(masks)
+    for place, part in enumerate(parts):
+        y = F.linear(x, state[f"{place}.weight"], state[f"{place}.bias"])
+        if part.lora is not None:
+            mask = next(drawn, None)
+            seen = x if mask is None else x * mask
+            y = (
+                y
+                + part.lora.scale * (seen @ state[f"{place}.lora.a"].T) @ state[f"{place}.lora.b"].T
+            )
+        columns.append(y)
+    return torch.cat(columns, dim=1)
+
+
+@pytest.mark.parametrize(("widths", "on"), [((8,), "1"), ((16, 16, 16), "111"), ((3, 5, 1), "010")])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("drop", [0.0, 0.4])
+@pytest.mark.parametrize("frozen", [True, False])
+@BOTH
+def test_lora_equals_its_formula_in_values_and_gradients(
+    widths: tuple[int, ...],
+    on: str,
+    onednn: bool,
+    drop: float,
+    frozen: bool,
+    dtype: torch.dtype,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(kernels, "_ONEDNN", onednn and kernels._ONEDNN)
+    parts = with_lora(layers(*widths), rank=3, drop=drop, on=on)
+    holder = nn.ModuleList(parts)
+    for name, parameter in holder.named_parameters():
+        parameter.requires_grad_("lora" in name or not frozen)
+    x, weight = noise(9, 16, dtype=dtype).requires_grad_(), noise(9, sum(widths), seed=1)
+    torch.manual_seed(5)
+    found = linear(x, parts)
+    torch.manual_seed(5)
+    masks = [dropout_mask(x.shape, drop, dtype).double() if drop else None for _ in parts]
+    exact = x.detach().double().requires_grad_()
+    state = {
+        name: parameter.detach().double().requires_grad_(parameter.requires_grad)
+        for name, parameter in holder.named_parameters()
+    }
+    wanted = lora_formula(exact, state, parts, masks)
+    torch.autograd.backward((found.float() * weight).sum())
+    torch.autograd.backward((wanted * weight).sum())
+
+    tolerance = 1e-6 if dtype == torch.float32 else 0.02
+    assert found.dtype == dtype
+    assert relative(found, wanted) < tolerance
+    assert x.grad is not None
+    assert exact.grad is not None
+    assert relative(x.grad, exact.grad) < tolerance
+    for name, parameter in holder.named_parameters():
+        target = state[name].grad
+        assert (parameter.grad is None) == (target is None), name
+        if parameter.grad is not None and target is not None:
+            assert parameter.grad.dtype == torch.float32
+            assert relative(parameter.grad, target) < tolerance, name
+    with torch.no_grad():  # dropout acts here too, as long as the layers are in training
+        torch.manual_seed(5)
+        assert relative(linear(x, parts), wanted) < tolerance
+
+
+@given(
+    widths=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    inputs=st.integers(1, 12),
+    rank=st.integers(1, 5),
+    scale=st.floats(0.1, 4.0),
+    gelu=st.booleans(),
+)
+@settings(max_examples=40)
+def test_prediction_folds_lora_into_the_weights_without_changing_the_function(
+    widths: list[int], inputs: int, rank: int, scale: float, gelu: bool
+) -> None:
+    torch.manual_seed(0)
+    parts = with_lora([Linear(inputs, width) for width in widths], rank, scale=scale)
+    x = noise(6, inputs)
+    unfolded = linear(x, parts, gelu=gelu)
+    with torch.inference_mode():
+        folded = linear(x, parts, gelu=gelu)
+        low = linear(x.bfloat16(), parts, gelu=gelu)
+    assert (folded - unfolded).abs().max() <= 1e-5 * (1 + unfolded.abs().max())
+    assert (low - unfolded).abs().max() <= 0.05 * (1 + unfolded.abs().max())
+    assert kernels._packed in parts[0].__dict__["_remade"]
+
+
+@pytest.mark.parametrize("onednn", [True, False])
+@BOTH
+def test_prediction_follows_every_change_of_lora(
+    onednn: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "_ONEDNN", onednn and kernels._ONEDNN)
+    parts = layers(8, 8)
+    x = noise(5, 16, dtype=dtype)
+    with torch.no_grad():
+        plain = linear(x, parts)
+        with_lora(parts, rank=2, on="01")
+        seen = [plain, linear(x, parts)]
+        assert parts[1].lora is not None
+        for parameter in parts[1].lora.parameters():
+            parameter.mul_(2)
+            seen.append(linear(x, parts))
+    for before, after in itertools.pairwise(seen):
+        assert torch.equal(before[:, :8], after[:, :8])
+        assert not torch.equal(before[:, 8:], after[:, 8:])
+    assert relative(linear(x, parts), seen[-1]) < (1e-5 if dtype == torch.float32 else 0.02)
+
+
+class Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Shapes of everything that is computed, views left out."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.found: list[tuple[int, ...]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and not result._is_view():
+            self.found.append(tuple(result.shape))
+        return result
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("lora", [True, False])
+@BOTH
+def test_no_gradient_of_frozen_weights_is_computed(
+    frozen: bool, lora: bool, dtype: torch.dtype
+) -> None:
+    parts = with_lora(layers(7, 6), rank=2, on="11" if lora else "")
+    for part in parts:
+        part.weight.requires_grad_(not frozen)  # biases go on learning
+    x = noise(9, 16, dtype=dtype).requires_grad_()
+    loss = linear(x, parts).float().sum()
+    with Shapes() as shapes:
+        torch.autograd.backward(loss)
+    assert ((13, 16) in shapes.found) == (not frozen)
+    assert all(part.bias.grad is not None for part in parts)

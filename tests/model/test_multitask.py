@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.conftest import packed, relative
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel, Pooling, pool
+from trivium.model.sides import Side
 from trivium.types import Batch, Tokens
 
 WIDTH = 8
@@ -70,7 +71,7 @@ class Difference(Head):
         ids_ND = tokens.ids_N[:, None].expand_as(hidden_ND).float()
         return pool(ids_ND, tokens, encoder, "mean")[:, :1]
 
-    def decide(self, vector_BSC: Tensor) -> Tensor:
+    def decide(self, vector_BSC: Tensor, _trunk: nn.Module | None = None) -> Tensor:
         return vector_BSC[:, 0] - vector_BSC[:, -1] / 10
 
 
@@ -89,7 +90,7 @@ def test_single_texts_reach_the_head_as_rows_of_one_text() -> None:
 
 def test_each_batch_is_answered_by_the_head_of_its_task() -> None:
     class Constant(Difference):
-        def decide(self, vector_BSC: Tensor) -> Tensor:
+        def decide(self, vector_BSC: Tensor, _trunk: nn.Module | None = None) -> Tensor:
             return torch.full((len(vector_BSC), 2), 7.0)
 
     model = MultiTaskModel(encoder(), {"a": Difference(), "b": Constant()})
@@ -107,3 +108,66 @@ def test_a_head_trains_the_encoder_that_all_tasks_share() -> None:
     output_BK = model(Batch("a", packed([[1, 2], [3], [4], [5, 6]]), torch.zeros(2)))
     torch.autograd.backward((output_BK * torch.randn(2, WIDTH)).sum())
     assert all(parameter.grad is not None for parameter in model.encoder.parameters())
+
+
+class Halved(Difference):
+    """A head whose last step belongs to a trunk."""
+
+    def __init__(self, trunk: str) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
+        assert trunk is not None
+        output_BK: Tensor = trunk(vector_BSC[:, 0])
+        return output_BK
+
+
+def scaled(factor: float) -> nn.Linear:
+    linear = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(linear.weight, factor)
+    return linear
+
+
+@pytest.mark.parametrize("name", ["type", "train", "values"])
+def test_a_head_meets_the_trunk_it_names_whatever_the_name(name: str) -> None:
+    heads = {"a": Halved(name), "b": Halved("other"), "c": Difference()}
+    model = MultiTaskModel(encoder(), heads, {name: scaled(0.5), "other": scaled(2)})
+    tokens = packed([[10], [20]])
+    answers = [model(Batch(task, tokens, torch.zeros(2))).tolist() for task in "abc"]
+    assert answers == [[[5.0], [10.0]], [[20.0], [40.0]], [[9.0], [18.0]]]
+    vector_BSC = torch.tensor([[[10.0]], [[20.0]]])
+    assert model.decide("a", vector_BSC).tolist() == answers[0]
+
+
+def test_a_trunk_is_saved_once_and_in_no_head() -> None:
+    heads = {"a": Halved("t"), "b": Halved("t")}
+    model = MultiTaskModel(encoder(), heads, {"t": scaled(0.5)})
+    outside = [name for name in model.state_dict() if not name.startswith("encoder.")]
+    assert outside == ["trunks.t.weight"]
+    assert list(MultiTaskModel(encoder(), {"c": Difference()}).trunks.state_dict()) == []
+
+
+@pytest.mark.parametrize("trunks", [{}, {"t": scaled(1), "other": scaled(1)}])
+def test_names_and_trunks_must_match(trunks: dict[str, nn.Module]) -> None:
+    with pytest.raises(AssertionError, match="a trunk for every name"):
+        MultiTaskModel(encoder(), {"a": Halved("t")}, trunks)
+
+
+def test_tasks_share_the_encoder_and_trunks_but_neither_heads_nor_sides() -> None:
+    class Weighed(Difference):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(1, 1)
+
+    shared = encoder()
+    own = list(shared.parameters())
+    side = Side()
+    side.register_parameter("scale", nn.Parameter(torch.ones(1)))
+    shared.sides.add("low_rank", "a", side)
+    trunk = scaled(1)
+    model = MultiTaskModel(shared, {"a": Halved("t"), "b": Weighed()}, {"t": trunk})
+    found = model.shared_parameters()
+    assert [id(p) for p in found] == [id(p) for p in [*own, trunk.weight]]
+    shared.requires_grad_(False)
+    assert len(model.shared_parameters()) == len(found)

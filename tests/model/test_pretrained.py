@@ -19,7 +19,8 @@ from tests.conftest import packed
 from trivium.errors import RecipeError
 from trivium.model import pretrained
 from trivium.model.encoder import Encoder, EncoderConfig
-from trivium.model.pretrained import find_checkpoint, load_encoder, save_encoder
+from trivium.model.pretrained import base_state, find_checkpoint, load_encoder, save_encoder
+from trivium.parts.adapters import Houlsby, LoRA, PALs
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -148,6 +149,18 @@ def test_saved_encoder_is_the_same_for_us_and_for_transformers(
     wanted = theirs(torch.tensor(ids), token_type_ids=torch.tensor(segments)).last_hidden_state
     found_ND = encoder.forward(packed(ids, segments))
     assert (found_ND - wanted.flatten(0, 1)).abs().max() <= 1e-5
+
+
+def test_sides_and_lora_are_not_saved_with_the_encoder(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    encoder = Encoder(EncoderConfig.model_validate(SHAPE))
+    wanted = {name: value.clone() for name, value in encoder.state_dict().items()}
+    for adapter in (PALs(), Houlsby(size=3), LoRA(rank=2)):
+        adapter.attach(encoder, ["mood"])
+    assert len(encoder.state_dict()) > len(wanted)
+    save_encoder(encoder, tmp_path)
+    assert_holds(load_encoder(tmp_path), wanted)
+    assert base_state(encoder).keys() == wanted.keys()
 
 
 # --- refusing ----------------------------------------------------------------------------------

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from tests.conftest import packed
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, Pooling
-from trivium.parts.heads import ConcatHead, CosineHead, HeadPart, LinearHead, SigmoidCosineHead
+from trivium.parts.heads import (
+    BiLSTMHead,
+    ConcatHead,
+    CosineHead,
+    HeadPart,
+    LinearHead,
+    MLPHead,
+    SigmoidCosineHead,
+)
 
 HEADS: list[HeadPart] = [
     LinearHead(),
@@ -17,7 +25,12 @@ HEADS: list[HeadPart] = [
     ConcatHead(features="uv_diff_product"),
     CosineHead(),
     SigmoidCosineHead(),
+    MLPHead(),
+    MLPHead(depth=3, width=5, features="uv"),
+    BiLSTMHead(),
+    BiLSTMHead(width=3, layers=2, features="uv"),
 ]
+CASES = [(head, texts) for head in HEADS for texts in head.texts]
 U, V = [3.0, 4.0], [4.0, 3.0]  # their cosine is 24/25
 
 
@@ -25,15 +38,22 @@ def name(head: HeadPart) -> str:
     return f"{getattr(head, 'kind', '')}-{getattr(head, 'features', '')}"
 
 
-every_head = pytest.mark.parametrize("head", HEADS, ids=name)
+every_head = pytest.mark.parametrize(
+    ("head", "texts"), CASES, ids=[f"{name(head)}-{texts}" for head, texts in CASES]
+)
+pooled_heads = pytest.mark.parametrize(
+    ("head", "texts"),
+    pooled := [(head, texts) for head, texts in CASES if not isinstance(head, BiLSTMHead)],
+    ids=[f"{name(head)}-{texts}" for head, texts in pooled],
+)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def built(head: HeadPart, width: int = 6, outputs: int = 4) -> Head:
-    return head.build(width, head.outputs or outputs).eval()
+def built(head: HeadPart, width: int = 6, outputs: int = 4, texts: int = 0) -> Head:
+    return head.build(width, head.outputs or outputs, texts or head.texts[0]).eval()
 
 
 def decided(head: HeadPart, first: list[float], second: list[float]) -> float:
@@ -43,23 +63,23 @@ def decided(head: HeadPart, first: list[float], second: list[float]) -> float:
 
 @every_head
 @pytest.mark.parametrize("rows", [1, 3])
-def test_a_head_gives_each_row_its_outputs(head: HeadPart, rows: int) -> None:
-    output_BK = built(head).decide(random(rows, head.texts[0], 6))
+def test_a_head_gives_each_row_its_outputs(head: HeadPart, texts: int, rows: int) -> None:
+    output_BK = built(head, texts=texts).decide(random(rows, texts, 6))
     assert output_BK.shape == (rows, head.outputs or 4)
     assert output_BK.dtype == torch.float32
 
 
 @every_head
-def test_rows_do_not_touch_each_other(head: HeadPart) -> None:
-    module, vector_BSC = built(head), random(5, head.texts[0], 6)
+def test_rows_do_not_touch_each_other(head: HeadPart, texts: int) -> None:
+    module, vector_BSC = built(head, texts=texts), random(5, texts, 6)
     alone = torch.cat([module.decide(row[None]) for row in vector_BSC])
     torch.testing.assert_close(module.decide(vector_BSC), alone)
 
 
-@every_head
-def test_gradients_reach_texts_and_parameters(head: HeadPart) -> None:
-    module = built(head)
-    vector_BSC = random(3, head.texts[0], 6).requires_grad_()
+@pooled_heads
+def test_gradients_reach_texts_and_parameters(head: HeadPart, texts: int) -> None:
+    module = built(head, texts=texts)
+    vector_BSC = random(3, texts, 6).requires_grad_()
     torch.autograd.backward(module.decide(vector_BSC).pow(2).sum())
     assert vector_BSC.grad is not None
     assert (vector_BSC.grad.abs().amax(dim=2) > 0).all()
@@ -69,9 +89,9 @@ def test_gradients_reach_texts_and_parameters(head: HeadPart) -> None:
 
 
 @every_head
-def test_dropout_acts_in_training_only(head: HeadPart) -> None:
-    module = built(head.model_copy(update={"dropout": 0.5}), width=64)
-    vector_BSC = random(4, head.texts[0], 64)
+def test_dropout_acts_in_training_only(head: HeadPart, texts: int) -> None:
+    module = built(head.model_copy(update={"dropout": 0.5}), texts=texts)
+    vector_BSC = random(64, texts, 6)
     torch.testing.assert_close(module.decide(vector_BSC), module.decide(vector_BSC), rtol=0, atol=0)
     torch.manual_seed(0)
     module.train()
@@ -80,19 +100,19 @@ def test_dropout_acts_in_training_only(head: HeadPart) -> None:
 
 
 @every_head
-def test_without_dropout_training_and_evaluation_agree(head: HeadPart) -> None:
-    module = built(head.model_copy(update={"dropout": 0.0}))
-    vector_BSC = random(4, head.texts[0], 6)
+def test_without_dropout_training_and_evaluation_agree(head: HeadPart, texts: int) -> None:
+    module = built(head.model_copy(update={"dropout": 0.0}), texts=texts)
+    vector_BSC = random(4, texts, 6)
     evaluated = module.decide(vector_BSC)
     assert torch.equal(module.train().decide(vector_BSC), evaluated)
 
 
-@every_head
-def test_a_text_is_represented_by_its_pooled_vector(head: HeadPart) -> None:
+@pooled_heads
+def test_a_text_is_represented_by_its_pooled_vector(head: HeadPart, texts: int) -> None:
     encoder = Encoder(tiny()).eval()
     tokens = packed([[2, 5, 3], [2, 3]])
     hidden_ND = random(5, 8)
-    vector_RC = built(head, 8).represent(hidden_ND, tokens, encoder)
+    vector_RC = built(head, 8, texts=texts).represent(hidden_ND, tokens, encoder)
     torch.testing.assert_close(
         vector_RC, torch.stack([hidden_ND[:3].mean(0), hidden_ND[3:].mean(0)])
     )
@@ -129,7 +149,7 @@ def test_the_chosen_pooling_is_used(pooling: Pooling) -> None:
 
 def with_identity(head: HeadPart, width: int, inputs: int) -> Head:
     """A linear head that shows the features it was given."""
-    module = head.build(width, inputs).eval()
+    module = head.build(width, inputs, head.texts[0]).eval()
     linear = module.linear
     assert isinstance(linear, nn.Linear)
     with torch.no_grad():
@@ -183,3 +203,8 @@ def test_sigmoid_cosine_reaches_the_middle_of_the_scale_only() -> None:
 @pytest.mark.parametrize("head", [CosineHead(), SigmoidCosineHead()], ids=name)
 def test_cosine_of_an_empty_vector_is_a_number(head: HeadPart) -> None:
     assert math.isfinite(decided(head, [0.0, 0.0], V))
+
+
+def test_only_heads_that_pool_by_it_want_the_pooler() -> None:
+    assert LinearHead(pooling="pooler").wants_pooler
+    assert not any(head.wants_pooler for head in HEADS)

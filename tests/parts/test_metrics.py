@@ -68,6 +68,61 @@ def test_confusion_has_a_row_for_each_true_class() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("rows", "classes"), [(1, 2), (60, 3), (200, 5)])
+def test_ordered_labels_agree_with_scikit_learn_and_scipy(
+    rows: int, classes: int, seed: int
+) -> None:
+    probability_BK = random(rows, classes, seed=seed).softmax(-1)
+    label_B = whole(0, classes, rows, seed + 100)
+    scores = metrics.ordinal(probability_BK, label_B)
+    plain = metrics.classification(probability_BK, label_B)
+    assert {k: scores[k] for k in ("accuracy", "macro_f1")} == {
+        k: plain[k] for k in ("accuracy", "macro_f1")
+    }
+    predicted, true = probability_BK.argmax(-1).numpy(), label_B.numpy()
+    table = sklearn.confusion_matrix(true, predicted, labels=range(classes))
+    near = sum(table[i, j] for i in range(classes) for j in range(classes) if abs(i - j) <= 1)
+    assert scores["one_off"] == pytest.approx(near / rows)
+    if rows > 1:
+        mean = (probability_BK.double() @ torch.arange(classes).double()).numpy()
+        wanted = stats.spearmanr(mean, true).statistic
+        assert scores["spearman"] == pytest.approx(wanted, abs=1e-5)
+    assert set(scores) == {"accuracy", "macro_f1", "one_off", "spearman"}
+
+
+def test_one_off_by_hand() -> None:
+    # Answers 0, 2, 3, 3 where 0, 1, 1, 0 is right: two of them are at most one away.
+    scores = metrics.ordinal(torch.eye(4)[[0, 2, 3, 3]], torch.tensor([0, 1, 1, 0]))
+    assert scores["one_off"] == 0.5
+    assert scores["accuracy"] == 0.25
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("rows", "labels"), [(1, 1), (1, 3), (50, 1), (60, 4), (20, 30)])
+def test_several_labels_agree_with_scikit_learn(rows: int, labels: int, seed: int) -> None:
+    predicted_BK = random(rows, labels, seed=seed) > 0.6
+    applies_BK = random(rows, labels, seed=seed + 100) > 0.7
+    scores = metrics.multilabel(predicted_BK, applies_BK)
+    true, predicted = applies_BK.int().numpy(), predicted_BK.int().numpy()
+    for average in ("micro", "macro"):
+        if labels == 1:  # scikit-learn would take one column for two classes
+            wanted = sklearn.f1_score(true[:, 0], predicted[:, 0], zero_division=0)
+        else:
+            wanted = sklearn.f1_score(true, predicted, average=average, zero_division=0)
+        assert scores[f"{average}_f1"] == pytest.approx(wanted)
+    assert scores["exact_match"] == pytest.approx(sklearn.accuracy_score(true, predicted))
+
+
+def test_nothing_said_of_nothing_true_matches_but_earns_no_f1() -> None:
+    none_BK = torch.zeros(3, 2, dtype=torch.bool)
+    assert metrics.multilabel(none_BK, none_BK) == {
+        "micro_f1": 0.0,
+        "macro_f1": 0.0,
+        "exact_match": 1.0,
+    }
+
+
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rows", [3, 40, 500])
 def test_correlations_agree_with_scipy(rows: int, seed: int) -> None:
     target_B = random(rows, seed=seed) * 5

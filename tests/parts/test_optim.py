@@ -6,10 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from transformers import get_scheduler
 
+from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.parts.optim import (
     AdamW,
     Constant,
@@ -145,6 +148,162 @@ def test_a_frozen_encoder_leaves_the_heads_alone() -> None:
     assert {group["lr"] for group in optimizer.param_groups} == {LearningRates().heads}
 
 
+# --- rates by layer and for adapters -----------------------------------------------------------
+
+SHAPE = EncoderConfig(
+    vocab_size=9,
+    hidden_size=4,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    intermediate_size=6,
+    max_position_embeddings=5,
+)
+Named = list[tuple[str, nn.Parameter]]
+
+
+def adapted() -> Named:
+    """An encoder of three layers with adapters between its parameters, as it would list them."""
+    query = "encoder.layer.1.attention.self.query.lora"
+    added: Named = [
+        (f"{query}.a", nn.Parameter(torch.zeros(2, 4))),
+        (f"{query}.b", nn.Parameter(torch.zeros(4, 2))),
+        ("sides.projected_attention.sentiment.down.weight", nn.Parameter(torch.zeros(2, 4))),
+        ("sides.projected_attention.sentiment.down.bias", nn.Parameter(torch.zeros(2))),
+    ]
+    own = list(Encoder(SHAPE).named_parameters())
+    return own[:20] + added[:2] + own[20:] + added[2:]
+
+
+def rates(optimizer: torch.optim.Optimizer, named: Named) -> dict[str, float]:
+    """Each parameter's peak rate."""
+    by_id = {id(p): g["base_lr"] for g in optimizer.param_groups for p in g["params"]}
+    assert all(group["lr"] == group["base_lr"] for group in optimizer.param_groups)
+    return {name: by_id[id(p)] for name, p in named}
+
+
+def test_rates_fall_from_the_top_layer_to_the_embeddings() -> None:
+    named = list(Encoder(SHAPE).named_parameters())
+    lr = LearningRates(encoder=8e-4, layer_decay=0.5)
+    by_hand = {
+        "pooler.": 8e-4,
+        "encoder.layer.2.": 8e-4,
+        "encoder.layer.1.": 4e-4,
+        "encoder.layer.0.": 2e-4,
+        "embeddings.": 1e-4,
+    }
+    found = rates(AdamW().build(named, [], lr), named)
+    for name, rate in found.items():
+        (expected,) = (r for prefix, r in by_hand.items() if name.startswith(prefix))
+        assert rate == pytest.approx(expected, rel=1e-12), name
+    assert {found["pooler.dense.bias"], found["encoder.layer.2.output.dense.bias"]} == {8e-4}
+
+
+def test_a_frozen_bottom_does_not_shift_the_rates() -> None:
+    named = [(n, p) for n, p in Encoder(SHAPE).named_parameters() if "layer.2." in n]
+    lr = LearningRates(encoder=8e-4, layer_decay=0.5)
+    for layers in (None, 3):
+        assert set(rates(AdamW().build(named, [], lr, layers), named).values()) == {8e-4}
+    below = AdamW().build(named, [], lr, layers=5)
+    assert set(rates(below, named).values()) == {2e-4}
+
+
+def test_layers_learn_as_groups_split_by_decay_in_a_fixed_order() -> None:
+    named = list(Encoder(SHAPE).named_parameters())
+    lr = LearningRates(encoder=8e-4, heads=1e-2, layer_decay=0.5)
+    optimizer = AdamW(weight_decay=0.2).build(named, toy(0).named_parameters(), lr)
+    found = [(group["base_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    each = (1e-4, 2e-4, 4e-4, 8e-4, 1e-2)
+    expected = [(rate, decay) for rate in each for decay in (0.2, 0.0)]
+    assert found == [pytest.approx(pair, rel=1e-12) for pair in expected]
+
+
+@pytest.mark.parametrize(("wanted", "rate"), [(None, 1e-2), (3e-4, 3e-4), (0.0, 0.0)])
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_adapters_learn_at_their_own_rate_or_that_of_the_heads(
+    wanted: float | None, rate: float, layer_decay: float
+) -> None:
+    named = adapted()
+    lr = LearningRates(encoder=8e-4, heads=1e-2, adapters=wanted, layer_decay=layer_decay)
+    optimizer = AdamW(weight_decay=0.2).build(named, [], lr)
+    found = rates(optimizer, named)
+    added = {name for name in found if "lora" in name or "sides" in name}
+    assert {found[name] for name in added} == {rate}
+    query = "encoder.layer.1.attention.self.query.weight"
+    assert found[query] == pytest.approx(8e-4 * layer_decay)
+    names = {id(p): name for name, p in named}
+    still = {
+        names[id(p)] for g in optimizer.param_groups if not g["weight_decay"] for p in g["params"]
+    }
+    assert added & still == {"sides.projected_attention.sentiment.down.bias"}
+
+
+def test_groups_come_encoder_first_then_adapters_then_heads() -> None:
+    lr = LearningRates(encoder=1e-5, adapters=1e-4, heads=1e-3)
+    optimizer = AdamW(weight_decay=0.2).build(adapted(), toy(0).named_parameters(), lr)
+    found = [(group["base_lr"], group["weight_decay"]) for group in optimizer.param_groups]
+    assert found == [(1e-5, 0.2), (1e-5, 0), (1e-4, 0.2), (1e-4, 0), (1e-3, 0.2), (1e-3, 0)]
+
+
+def test_a_task_named_like_an_adapter_is_none() -> None:
+    head = [("sides.lora.weight", nn.Parameter(torch.zeros(2, 2)))]
+    optimizer = AdamW().build([], head, LearningRates(heads=1e-2, adapters=1e-4))
+    assert rates(optimizer, head) == {"sides.lora.weight": 1e-2}
+
+
+def test_a_decay_of_one_and_no_adapters_give_the_four_groups_of_old_resume_files() -> None:
+    encoder, head = list(Encoder(SHAPE).named_parameters()), list(toy(0).named_parameters())
+    for lr in (LearningRates(), LearningRates(encoder=1e-4, heads=1e-4, adapters=5e-3)):
+        optimizer = AdamW(weight_decay=0.3).build(encoder, head, lr)
+        expected = []
+        for named, rate in ((encoder, lr.encoder), (head, lr.heads)):
+            still = [n.endswith("bias") or "LayerNorm" in n or n == "scale" for n, _ in named]
+            for decay, kept in ((0.3, False), (0.0, True)):
+                chosen = [id(p) for (_, p), s in zip(named, still, strict=True) if s is kept]
+                expected.append((rate, decay, chosen))
+        found = [
+            (g["base_lr"], g["weight_decay"], [id(p) for p in g["params"]])
+            for g in optimizer.param_groups
+        ]
+        assert found == expected
+
+
+PEAKS = st.sampled_from([0.0, 1e-5, 1e-4, 1e-3])
+
+
+@settings(max_examples=30)
+@given(
+    st.builds(
+        LearningRates,
+        encoder=PEAKS,
+        heads=PEAKS,
+        adapters=st.none() | PEAKS,
+        layer_decay=st.sampled_from([1.0, 0.9, 0.4]),
+    ),
+    st.sets(st.integers(0, 50)),
+)
+def test_every_parameter_is_in_exactly_one_group(lr: LearningRates, left_out: set[int]) -> None:
+    encoder = [pair for index, pair in enumerate(adapted()) if index not in left_out]
+    head = list(toy(0).named_parameters())
+    optimizer = AdamW().build(encoder, head, lr, layers=3)
+    found = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    assert sorted(found) == sorted(id(p) for _, p in encoder + head)
+    assert all(
+        0 <= g["base_lr"] <= max(lr.encoder, lr.heads, lr.adapters or 0)
+        for g in optimizer.param_groups
+    )
+
+
+@pytest.mark.parametrize(
+    "settings", [{"layer_decay": 0}, {"layer_decay": 1.1}, {"adapters": -1e-4}, {"encoder": -1}]
+)
+def test_impossible_rates_are_refused(settings: dict[str, float]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        LearningRates.model_validate(settings)
+
+
+# --- steps -------------------------------------------------------------------------------------
+
+
 def gradients(module: nn.Module, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
@@ -199,6 +358,22 @@ def test_a_step_counts_as_a_change_of_every_parameter() -> None:
     optimizer.step()
     after = [parameter._version for parameter in module.parameters()]
     assert all(new > old for old, new in zip(before, after, strict=True))
+
+
+def test_what_has_no_gradient_stays_as_it_was_and_counts_as_unchanged() -> None:
+    module = toy(0)
+    optimizer = AdamW().build(module.named_parameters(), [], LearningRates())
+    gradients(module, 0)
+    module.dense.weight.grad = None
+    before, version = module.dense.weight.detach().clone(), module.dense.weight._version
+    others = [p._version for p in module.parameters() if p is not module.dense.weight]
+    optimizer.step()
+    assert torch.equal(module.dense.weight, before)
+    assert module.dense.weight._version == version
+    after = [p._version for p in module.parameters() if p is not module.dense.weight]
+    assert all(new > old for old, new in zip(others, after, strict=True))
+    optimizer.zero_grad()
+    optimizer.step()  # nothing has a gradient: nothing to count either
 
 
 def test_warm_up_as_a_share_is_rounded_up() -> None:

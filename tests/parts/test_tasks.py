@@ -232,6 +232,64 @@ def test_a_head_that_does_not_fit_is_refused_with_one_that_does(
     assert f"head: {said}" in misfit(make, **settings)
 
 
+# --- losses ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [
+        (classification(), "cross_entropy"),
+        (classification(loss="focal"), "focal"),
+        (classification(loss={"kind": "cross_entropy", "label_smoothing": 0.1}), "cross_entropy"),
+        (regression(), "mse"),
+        (regression(loss="cosent"), "cosent"),
+    ],
+)
+def test_every_task_has_a_loss_that_fits(task: Task, kind: str) -> None:
+    assert task.resolved_loss.kind == kind
+    output_BK = torch.randn(3, task.outputs, requires_grad=True)
+    loss = task.compute_loss(output_BK, task.targets([0, 1, 1]))
+    torch.autograd.backward(loss)
+    assert loss.shape == ()
+    assert output_BK.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("make", "loss", "said"),
+    [
+        (
+            classification,
+            "mse",
+            "loss: mse needs a task that answers with a score, but this one answers with labels; "
+            "use cross_entropy, focal",
+        ),
+        (
+            regression,
+            {"kind": "focal", "gamma": 1},
+            "loss: focal needs a task that answers with labels, but this one answers with a score; "
+            "use mse, cosent",
+        ),
+        (regression, "hinge", "does not match any of the expected tags"),
+        (classification, {"kind": "focal", "gama": 1}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_loss_that_does_not_fit_is_refused_with_those_that_do(
+    make: Any, loss: object, said: str
+) -> None:
+    assert said in misfit(make, loss=loss)
+
+
+def test_a_task_learns_by_the_loss_it_names() -> None:
+    output_BK = torch.tensor([[0.0, math.log(3)]])  # probability 1/4 of the right label
+    focal = classification(loss={"kind": "focal", "gamma": 1})
+    loss = focal.compute_loss(output_BK, focal.targets([0]))
+    assert loss.item() == pytest.approx(3 / 4 * math.log(4))
+    # On the unit scale the scores differ by 0.5 the wrong way round.
+    order = regression(loss={"kind": "cosent", "scale": 2}, range=[1, 5])
+    loss = order.compute_loss(torch.tensor([[0.25], [0.75]]), order.targets([5, 1]))
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(2 * 0.5)))
+
+
 # --- answers -----------------------------------------------------------------------------------
 
 
@@ -251,7 +309,7 @@ def test_classification_learns_by_cross_entropy_and_is_judged_by_accuracy() -> N
     task = classification()
     target_B = task.targets([1, 0])
     assert target_B.dtype == torch.int64
-    loss = task.loss(torch.tensor([[0.0, 0.0], [0.0, math.log(3)]]), target_B)
+    loss = task.compute_loss(torch.tensor([[0.0, 0.0], [0.0, math.log(3)]]), target_B)
     assert loss.item() == pytest.approx((math.log(2) + math.log(4)) / 2)
     scores = task.scores(torch.tensor([[0.2, 0.8], [0.1, 0.9]]), target_B)
     assert set(scores) == {"accuracy", "macro_f1", "f1"}
@@ -270,7 +328,7 @@ def test_regression_learns_by_squared_error_on_the_unit_scale() -> None:
     task = regression(range=[1, 5])
     target_B = task.targets([1, 5])
     assert target_B.dtype == torch.float32
-    assert task.loss(torch.tensor([[0.5], [1.0]]), target_B).item() == pytest.approx(0.125)
+    assert task.compute_loss(torch.tensor([[0.5], [1.0]]), target_B).item() == pytest.approx(0.125)
     unit_B = (target_B - 1) / 4
     torch.testing.assert_close(task.readout(unit_B[:, None]).squeeze(1), target_B)
 
@@ -282,6 +340,31 @@ def test_the_leaderboard_maps_a_correlation_to_0_to_1(order: list[float], r: int
     assert scores == {"pearson": pytest.approx(r), "spearman": pytest.approx(r, abs=1e-5)}
     assert task.leaderboard(scores) == pytest.approx((r + 1) / 2)
     assert task.leaderboard({"pearson": 0.5, "spearman": 0.0}) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("task", "targets", "answers", "summary"),
+    [
+        (
+            classification(labels={0: "bad", 1: "good", 2: "odd"}),
+            [1, 0, 1],
+            ["good", "bad", "good"],
+            ["bad 1", "good 2", "odd 0"],
+        ),
+        (regression(), [1.5, 5.0], [1.5, 5.0], ["mean 3.25", "from 1.5 to 5"]),
+    ],
+)
+def test_targets_are_told_as_answers_and_in_sum(
+    task: Task, targets: list[float], answers: list[Any], summary: list[str]
+) -> None:
+    assert [task.answer_of(target) for target in targets] == answers
+    assert task.summary(targets) == summary
+
+
+def test_of_many_labels_the_first_eight_are_counted_aloud() -> None:
+    task = classification(labels=[f"l{n}" for n in range(1, 13)])
+    assert task.summary([0] * 1200)[:2] == ["l1 1,200", "l2 0"]
+    assert task.summary([0])[-2:] == ["l8 0", "… 12 labels"]
 
 
 def test_tasks_can_be_hashed_copied_and_compared() -> None:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from trivium.run.gradients import (
     add_gradient,
     cosines,
+    gram_by_group,
+    gram_by_parameter,
     gram_matrix,
     set_weighted_sum,
     take_gradient,
@@ -58,6 +60,16 @@ def test_gram_matrix_is_that_of_the_flat_gradients(reach: Reach) -> None:
     assert gram_TT.dtype == torch.float64
     torch.testing.assert_close(gram_TT, flat_TP @ flat_TP.T, rtol=1e-6, atol=1e-6)
     assert torch.equal(gram_TT, gram_TT.T)
+
+
+@reaches
+def test_gram_matrices_of_groups_of_parameters_add_up_to_the_whole(reach: Reach) -> None:
+    each = list(gradients(reach).values())
+    groups = gram_by_group(gram_by_parameter(each), ["low", "high", "low", "high"])
+    assert list(groups) == ["low", "high"]
+    torch.testing.assert_close(groups["low"] + groups["high"], gram_matrix(each))
+    low = gram_matrix([[parts[0], parts[2]] for parts in each])
+    torch.testing.assert_close(groups["low"], low)
 
 
 def test_gram_matrix_of_one_task_is_its_squared_norm() -> None:

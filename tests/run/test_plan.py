@@ -50,6 +50,39 @@ def test_a_cap_limits_the_rows_of_an_epoch() -> None:
     assert plan.steps_per_epoch == 14
 
 
+def test_adjusted_batches_let_all_tasks_end_an_epoch_together() -> None:
+    _, plan = planned(batches="adjusted", batch_size=50, sampler="joint")
+    assert plan.sizes == {"big": 50, "middle": 16, "small": 1}  # 1000 : 330 : 10, at least 1
+    assert plan.batches == {"big": 20, "middle": 21, "small": 10}
+    _, plain = planned(batches="adjusted")
+    assert plain.sizes == {"big": 32, "middle": 11, "small": 1}
+
+
+def test_adjusted_batches_go_by_the_rows_after_caps() -> None:
+    _, plan = planned(batches="adjusted", rows_per_epoch={"big": 330})
+    assert plan.sizes == {"big": 32, "middle": 32, "small": 1}
+
+
+def test_a_reference_task_holds_larger_ones_back() -> None:
+    _, plan = planned(reference="middle", batch_size=32)
+    # middle has ceil(330 / 32) = 11 batches; big gets floor(11 * 330 / 1000) = 3, small all.
+    assert plan.batches == {"big": 3, "middle": 11, "small": 1}
+    assert plan.rows == {"big": 96, "middle": 330, "small": 10}
+
+
+def test_a_task_far_larger_than_the_reference_keeps_one_batch() -> None:
+    _, plan = planned(reference="small", batch_size=4)
+    assert plan.batches == {"big": 1, "middle": 1, "small": 3}
+
+
+def test_gradients_kept_apart_are_compared_every_ten_steps() -> None:
+    _, plan = planned(sampler="joint", combiner="pcgrad")
+    assert [step for step in range(25) if plan.measures_conflicts(step)] == [0, 10, 20]
+    assert plan.epochs_done(plan.steps_per_epoch) == 1.0
+    _, plain = planned(sampler="joint")
+    assert not plain.measures_conflicts(0)
+
+
 def test_a_stage_may_train_some_tasks_in_its_own_order() -> None:
     stage, plan = planned(tasks=["small", "big"], epochs=1)
     assert plan.tasks == ["small", "big"]
@@ -83,7 +116,7 @@ def test_weights_are_the_stages_or_else_the_tasks() -> None:
 
 
 def test_intervals_follow_the_stage() -> None:
-    _, plan = planned(evaluate_every=7, conflicts_every=3)
+    _, plan = planned(evaluate_every=7, conflicts_every=3, sampler="joint")
     assert plan.evaluate_every == 7
     assert [step for step in range(8) if plan.measures_conflicts(step)] == [0, 3, 6]
     _, plan = planned()

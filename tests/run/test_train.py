@@ -125,7 +125,7 @@ def test_accumulated_batches_make_one_step_of_their_mean(
 def test_a_frozen_encoder_does_not_move_and_heads_do(
     recipe_values: dict[str, Any], tiny: Path, tmp_path: Path
 ) -> None:
-    run(recipe_values, tmp_path / "run", frozen_encoder=True)
+    run(recipe_values, tmp_path / "run", trains="frozen")
     before, after = read_weights(tiny), read_weights(tmp_path / "run" / "model")
     assert all(torch.equal(before[name], after[name]) for name in after)
     losses = [e["losses"] for e in read_journal(tmp_path / "run") if e["event"] == "step"]
@@ -213,7 +213,7 @@ def test_precision_auto_is_what_the_machine_has_and_scores_say_so(
 def test_a_loss_that_is_not_finite_stops_with_a_remedy(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match=r"the loss is not finite.*Lower the learning rate"):
+    with pytest.raises(RecipeError, match=r"gradient is not finite.*Lower the learning rate"):
         run(recipe_values, tmp_path / "run", lr=1e30, clip=None, steps=30)
 
 

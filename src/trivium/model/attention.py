@@ -67,7 +67,9 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
 
     p: probability of dropping an attention weight.
     """
-    if torch.is_grad_enabled() and qkv_N3D.requires_grad and qkv_N3D.device.type == "cpu":
+    learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
+    # With dropout always by one way, so that a pass without gradient can repeat another's masks.
+    if qkv_N3D.device.type == "cpu" and (learns or p > 0):
         mixed: Tensor = _Attention.apply(qkv_N3D, groups, heads, p)  # type: ignore[no-untyped-call]
         return mixed
     mixed_ND = qkv_N3D.new_empty(qkv_N3D.shape[0], qkv_N3D.shape[1] // 3)

@@ -3,7 +3,7 @@
 Parameters carry Hugging Face's own names, so a checkpoint is loaded and saved without a mapping.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trivium.model.attention import Layout, attention, layout
 from trivium.model.kernels import Linear, dropout, linear
+from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
 from trivium.types import Tokens
 
@@ -90,14 +91,17 @@ class _Attention(nn.Module):
 class _Output(nn.Module):
     """Linear, dropout, residual, LayerNorm: the end of both halves of a layer."""
 
-    def __init__(self, inner: int, config: EncoderConfig) -> None:
+    def __init__(self, inner: int, config: EncoderConfig, half: Half) -> None:
         super().__init__()
+        self.place: Half = half
         self.dense = Linear(inner, config.hidden_size)
         self.LayerNorm = LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = config.hidden_dropout_prob
 
-    def forward(self, inner_NC: Tensor, x_ND: Tensor) -> Tensor:
+    def forward(self, inner_NC: Tensor, x_ND: Tensor, layer: int, sides: Sequence[Side]) -> Tensor:
         update_ND = dropout(self.dense(inner_NC), self.dropout, training=self.training)
+        for side in sides:
+            update_ND = side.within(layer, self.place, update_ND)
         out_ND: Tensor = self.LayerNorm(x_ND + update_ND)
         return out_ND
 
@@ -115,15 +119,20 @@ class Layer(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         self.attention = nn.ModuleDict(
-            {"self": _Attention(config), "output": _Output(config.hidden_size, config)}
+            {"self": _Attention(config), "output": _Output(config.hidden_size, config, half=0)}
         )
         self.intermediate = _Intermediate(config)
-        self.output = _Output(config.intermediate_size, config)
+        self.output = _Output(config.intermediate_size, config, half=1)
 
-    def forward(self, x_ND: Tensor, groups: Layout) -> Tensor:
+    def forward(self, x_ND: Tensor, groups: Layout, index: int, sides: Sequence[Side]) -> Tensor:
+        """index: which layer this is, for the task's sides."""
         mixed_ND = self.attention["self"](x_ND, groups)
-        x_ND = self.attention["output"](mixed_ND, x_ND)
-        out_ND: Tensor = self.output(self.intermediate(x_ND), x_ND)
+        a_ND = self.attention["output"](mixed_ND, x_ND, index, sides)
+        residual_ND = a_ND
+        for side in sides:
+            if (beside_ND := side.beside(index, x_ND, groups)) is not None:
+                residual_ND = residual_ND + beside_ND
+        out_ND: Tensor = self.output(self.intermediate(a_ND), residual_ND, index, sides)
         return out_ND
 
 
@@ -161,6 +170,10 @@ class Encoder(nn.Module):
         self.embeddings = Embeddings(config)
         self.encoder = _Stack(config)
         self.pooler = Pooler(config) if config.has_pooler else None
+        self.sides = Sides()
+        """What adapters add for single tasks; see `parts.adapters`."""
+        self.pooler_is_fresh = False
+        """Whether the pooler came with no checkpoint, and so has everything to learn."""
         self.precision: torch.dtype = torch.float32
         """What the layers compute in; parameters stay fp32."""
 
@@ -169,12 +182,16 @@ class Encoder(nn.Module):
         x_ND: Tensor = self.embeddings(tokens)
         return x_ND
 
-    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:  # noqa: ARG002 the seam
-        """The layers: hidden_ND in `precision`. `task` chooses task-specific adapters."""
+    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:
+        """The layers: hidden_ND in `precision`.
+
+        task: whose sides stand beside them; none for a task without, and for "".
+        """
         groups = layout(tokens.lengths_R, tokens.longest)
+        sides = self.sides.of(task)
         x_ND = x_ND.to(self.precision)
-        for layer in self.encoder.layers:
-            x_ND = layer(x_ND, groups)
+        for index, layer in enumerate(self.encoder.layers):
+            x_ND = layer(x_ND, groups, index, sides)
         return x_ND
 
     def forward(self, tokens: Tokens, task: str = "") -> Tensor:

@@ -6,11 +6,14 @@ it was measured faster on CPUs (`docs/log.md`). The rest of the code never asks 
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from trivium.model.lowrank import LoraPair, LowRank, Term
 
 Context = Any  # what autograd hands to forward and backward
 
@@ -25,32 +28,48 @@ class Linear(nn.Linear):
     full precision); bf16 inputs meet a bf16 copy that is renewed when the parameter has changed.
     """
 
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, bias)
+        self.lora: LoraPair | None = None
+
     def forward(self, x: Tensor) -> Tensor:
         return linear(x, (self,))
 
 
-def linear(x: Tensor, parts: Sequence[nn.Linear], *, gelu: bool = False) -> Tensor:
+def linear(x: Tensor, parts: Sequence[Linear], *, gelu: bool = False) -> Tensor:
     """`x @ cat(weights).T + cat(biases)`: layers that read one input as one product.
 
+    All parts have a bias, or none has. Where no gradient is wanted, LoRA costs nothing: it is
+    folded into the weights.
     gelu: apply the exact (erf) GELU to it, which prediction does within the product.
     """
     on_cpu = x.device.type == "cpu" and _ONEDNN and x.dim() == 2
-    if on_cpu and not torch.is_grad_enabled():
-        weight, bias = _remade(parts, x.dtype, _packed)
-        return _onednn(x, weight, bias, "gelu" if gelu else "none")
+    pairs = _pairs(parts)
+    if not torch.is_grad_enabled() and not any(_drops(pair) for _, pair in pairs):
+        if on_cpu:
+            weight, bias = _remade(parts, x.dtype, _packed, _all(parts))
+            return _onednn(x, weight, bias, "gelu" if gelu else "none")
+        if pairs:
+            weight, bias = _remade(parts, x.dtype, _folded, _all(parts))
+            return _gelu_if(gelu, F.linear(x, weight, bias))
     y = _trainable(x, parts, on_cpu=on_cpu)
+    if pairs:
+        y = _add_low_rank(y, x, parts, pairs)
+    return _gelu_if(gelu, y)
+
+
+def _gelu_if(gelu: bool, y: Tensor) -> Tensor:
     return F.gelu(y) if gelu else y
 
 
-def _trainable(x: Tensor, parts: Sequence[nn.Linear], *, on_cpu: bool) -> Tensor:
-    weights: list[Tensor] = [part.weight for part in parts]
-    biases: list[Tensor] = [part.bias for part in parts]
+def _trainable(x: Tensor, parts: Sequence[Linear], *, on_cpu: bool) -> Tensor:
+    weights, biases = _weights(parts), _biases(parts)
     if x.dtype != weights[0].dtype:
-        low_weight, low_bias = _remade(parts, x.dtype, _joined)
-        low: Tensor = _MixedLinear.apply(x, low_weight, low_bias, *weights, *biases)  # type: ignore[no-untyped-call]
+        low_weight, low_bias = _remade(parts, x.dtype, _joined, [*weights, *biases])
+        low: Tensor = _MixedLinear.apply(x, low_weight, low_bias, len(parts), *weights, *biases)  # type: ignore[no-untyped-call]
         return low
     weight = weights[0] if len(parts) == 1 else torch.cat(weights)
-    bias = biases[0] if len(parts) == 1 else torch.cat(biases)
+    bias = _cat_or_none(biases)
     if on_cpu and x.dtype == torch.float32:
         full: Tensor = _OneDNNLinear.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return full
@@ -59,14 +78,39 @@ def _trainable(x: Tensor, parts: Sequence[nn.Linear], *, on_cpu: bool) -> Tensor
 
 _ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
-Maker = Callable[[Sequence[nn.Linear], torch.dtype], tuple[Tensor, Tensor]]
+
+def _weights(parts: Sequence[Linear]) -> list[Tensor]:
+    return [part.weight for part in parts]
 
 
-def _remade(parts: Sequence[nn.Linear], dtype: torch.dtype, make: Maker) -> tuple[Tensor, Tensor]:
-    """What `make` makes of the parts' weights and biases; anew only after a parameter changed."""
+def _biases(parts: Sequence[Linear]) -> list[Tensor]:
+    """Of all parts, or none."""
+    biases: list[Tensor | None] = [part.bias for part in parts]
+    found = [bias for bias in biases if bias is not None]
+    assert len(found) in (0, len(parts)), "layers that are one product agree about having a bias"
+    return found
+
+
+def _cat_or_none(biases: Sequence[Tensor]) -> Tensor | None:
+    if len(biases) < 2:
+        return biases[0] if biases else None
+    return torch.cat(tuple(biases))
+
+
+Made = tuple[Tensor, Tensor | None]
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def _remade(
+    parts: Sequence[Module],
+    dtype: torch.dtype,
+    make: Callable[[Sequence[Module], torch.dtype], Made],
+    read: Sequence[Tensor],
+) -> Made:
+    """What `make` makes of the parts; anew only after a parameter that it reads has changed."""
     # `_version` counts in-place changes, which is how optimizers and `load_state_dict` write.
     # Fused optimizers do not count theirs: `parts.optim` does it for them.
-    stamp = (dtype, *((p.data_ptr(), p._version) for part in parts for p in part.parameters()))
+    stamp = (dtype, *((p.data_ptr(), p._version) for p in read))
     kept = parts[0].__dict__.setdefault("_remade", {})
     if make not in kept or kept[make][0] != stamp:
         # Not as inference tensors: the copy made by an evaluation may serve the next training step.
@@ -76,19 +120,33 @@ def _remade(parts: Sequence[nn.Linear], dtype: torch.dtype, make: Maker) -> tupl
     return weight, bias
 
 
-def _joined(parts: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    first = parts[0].weight
-    rows = [len(part.weight) for part in parts]
-    weight = first.new_empty(sum(rows), first.shape[1], dtype=dtype)
-    for place, part in zip(torch.split(weight, rows), parts, strict=True):
-        place.copy_(part.weight)
-    return weight, torch.cat([part.bias for part in parts]).to(dtype)
+def _joined(parts: Sequence[Linear], dtype: torch.dtype) -> Made:
+    return _side_by_side([part.weight for part in parts], parts, dtype)
 
 
-def _packed(parts: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _folded(parts: Sequence[Linear], dtype: torch.dtype) -> Made:
+    """Each weight with its low-rank addition, added in the parameters' own precision."""
+    lora = {place: pair.product() for place, pair in _pairs(parts)}
+    weights = [
+        part.weight + lora[place] if place in lora else part.weight
+        for place, part in enumerate(parts)
+    ]
+    return _side_by_side(weights, parts, dtype)
+
+
+def _packed(parts: Sequence[Linear], dtype: torch.dtype) -> Made:
     """The weight in the order of memory that oneDNN's product reads fastest."""
-    weight, bias = _joined(parts, dtype)
+    weight, bias = _folded(parts, dtype)
     return torch.ops.mkldnn._reorder_linear_weight(weight, None), bias
+
+
+def _side_by_side(weights: list[Tensor], parts: Sequence[Linear], dtype: torch.dtype) -> Made:
+    rows = [len(weight) for weight in weights]
+    weight = weights[0].new_empty(sum(rows), weights[0].shape[1], dtype=dtype)
+    for place, part in zip(torch.split(weight, rows), weights, strict=True):
+        place.copy_(part)
+    bias = _cat_or_none(_biases(parts))
+    return weight, None if bias is None else bias.to(dtype)
 
 
 class _MixedLinear(torch.autograd.Function):
@@ -96,28 +154,37 @@ class _MixedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Context, x: Tensor, weight: Tensor, bias: Tensor, *parameters: Tensor
+        ctx: Context,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        parts: int,
+        *parameters: Tensor,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.rows = [p.shape[0] for p in parameters[: len(parameters) // 2]]
-        return torch.addmm(bias, x, weight.t())
+        ctx.rows = [p.shape[0] for p in parameters[:parts]]
+        return x @ weight.t() if bias is None else torch.addmm(bias, x, weight.t())
 
     @staticmethod
     def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        parts = len(ctx.rows)
+        wanted = ctx.needs_input_grad[4:]
         grad_x = grad @ weight if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[3:]):
-            return (grad_x, *[None] * (2 + 2 * len(ctx.rows)))
-        grad_weight = torch.split((grad.t() @ x).float(), ctx.rows)
-        grad_bias = torch.split(grad.sum(0, dtype=torch.float32), ctx.rows)
-        return (grad_x, None, None, *grad_weight, *grad_bias)
+        # Of frozen weights no gradient is even computed: it is a third of the work.
+        grads: list[Tensor | None] = [None] * len(wanted)
+        if any(wanted[:parts]):
+            grads[:parts] = torch.split((grad.t() @ x).float(), ctx.rows)
+        if any(wanted[parts:]):
+            grads[parts:] = torch.split(grad.sum(0, dtype=torch.float32), ctx.rows)
+        return (grad_x, None, None, None, *grads)
 
 
 class _OneDNNLinear(torch.autograd.Function):
     """fp32 through oneDNN forward and for the input's gradient, MKL for the weight's."""
 
     @staticmethod
-    def forward(ctx: Context, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Context, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
         return _onednn(x, weight, bias)
 
@@ -134,6 +201,63 @@ class _OneDNNLinear(torch.autograd.Function):
 def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None, then: str = "none") -> Tensor:
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "none")
     return y
+
+
+# --- LoRA beside linear ------------------------------------------------------------------------
+
+
+Pairs = Sequence[tuple[int, LoraPair]]
+"""The parts' low-rank pairs, each with its part's place."""
+
+
+def _pairs(parts: Sequence[Linear]) -> Pairs:
+    """Those that have to be added: a merged one is in its weight already."""
+    return [
+        (place, part.lora)
+        for place, part in enumerate(parts)
+        if part.lora is not None and not part.lora.merged
+    ]
+
+
+def _drops(pair: LoraPair) -> bool:
+    return pair.training and pair.dropout > 0.0
+
+
+def _all(parts: Sequence[Linear]) -> list[Tensor]:
+    """Every parameter that `_folded` reads."""
+    added = [tensor for _, pair in _pairs(parts) for tensor in (pair.a, pair.b)]
+    return [*_weights(parts), *_biases(parts), *added]
+
+
+def _add_low_rank(y: Tensor, x: Tensor, parts: Sequence[Linear], pairs: Pairs) -> Tensor:
+    """Each pair's product added to its part's columns of y_NC; y is overwritten."""
+    ends = list(accumulate(part.out_features for part in parts))
+    terms, parameters = [], []
+    for place, pair in pairs:
+        columns = slice(ends[place] - parts[place].out_features, ends[place])
+        mask = _mask(x, pair.dropout) if _drops(pair) else None
+        terms.append(Term(columns, pair.scale, mask, *_copies(pair, x.dtype)))
+        parameters += [pair.a, pair.b]
+    added: Tensor = LowRank.apply(y, x, terms, *parameters)  # type: ignore[no-untyped-call]
+    return added
+
+
+def _mask(x: Tensor, p: float) -> Tensor:
+    if x.device.type == "cpu":
+        return dropout_mask(x.shape, p, x.dtype)
+    return F.dropout(torch.ones_like(x), p)
+
+
+def _copies(pair: LoraPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    if pair.a.dtype == dtype:
+        return pair.a, pair.b
+    a, b = _remade((pair,), dtype, _low_copies, (pair.a, pair.b))
+    assert b is not None
+    return a, b
+
+
+def _low_copies(pairs: Sequence[LoraPair], dtype: torch.dtype) -> Made:
+    return pairs[0].a.to(dtype), pairs[0].b.to(dtype)
 
 
 # --- dropout -----------------------------------------------------------------------------------

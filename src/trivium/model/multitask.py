@@ -1,4 +1,4 @@
-"""One shared encoder and a head per task."""
+"""One shared encoder, a head per task, and hidden layers that several heads may share."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
+from trivium.model.sides import NamedModules
 from trivium.types import Batch, Tokens
 
 Pooling = Literal["cls", "pooler", "mean", "max"]
@@ -20,28 +21,36 @@ class Head(nn.Module, ABC):
     about it; `decide` looks at the one or two texts of a row.
     """
 
+    trunk: str | None = None
+    """Name of the hidden layers that this head shares with others; they belong to the model."""
+
     @abstractmethod
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         """One fp32 vector per text: hidden_ND -> vector_RC."""
 
     @abstractmethod
-    def decide(self, vector_BSC: Tensor) -> Tensor:
-        """The output of each row from its S texts' vectors: output_BK."""
+    def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
+        """The output of each row from its S texts' vectors: output_BK.
 
-
-class _Heads(nn.ModuleDict):
-    """Heads by task; a task may be called `type` or `train`, which plain ModuleDict refuses."""
-
-    def add_module(self, name: str, module: nn.Module | None) -> None:
-        assert module is not None
-        self._modules[name] = module
+        trunk: the module whose name is `self.trunk`; `MultiTaskModel.decide` hands it over.
+        """
 
 
 class MultiTaskModel(nn.Module):
-    def __init__(self, encoder: Encoder, heads: Mapping[str, Head]) -> None:
+    """The heads' outputs on one encoder; a trunk is the hidden layers of all heads that name it."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        heads: Mapping[str, Head],
+        trunks: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = _Heads(dict(heads))
+        self.heads = NamedModules(dict(heads))
+        self.trunks = NamedModules(dict(trunks or {}))
+        wanted = {head.trunk for head in heads.values()} - {None}
+        assert wanted == set(self.trunks.keys()), "a trunk for every name, a name for every trunk"
 
     def head(self, task: str) -> Head:
         head = self.heads[task]
@@ -55,11 +64,25 @@ class MultiTaskModel(nn.Module):
 
     def finish(self, batch: Batch, hidden_ND: Tensor) -> Tensor:
         """Outputs from contextual vectors, which may have been perturbed on their way."""
-        head = self.head(batch.task)
-        vector_RC = head.represent(hidden_ND, batch.tokens, self.encoder)
+        vector_RC = self.head(batch.task).represent(hidden_ND, batch.tokens, self.encoder)
         # Pairs encoded apart are stacked: all firsts, then all seconds.
         rows = len(batch.target_B)
-        return head.decide(vector_RC.view(-1, rows, vector_RC.shape[1]).transpose(0, 1))
+        vector_BSC = vector_RC.view(-1, rows, vector_RC.shape[1]).transpose(0, 1)
+        return self.decide(batch.task, vector_BSC)
+
+    def decide(self, task: str, vector_BSC: Tensor) -> Tensor:
+        """A task's outputs from its texts' vectors, through its trunk if it has one: output_BK."""
+        head = self.head(task)
+        return head.decide(vector_BSC, self.trunks[head.trunk] if head.trunk else None)
+
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """What several tasks can reach: the encoder without per-task sides, then the trunks.
+
+        All of them, also those that do not require a gradient now.
+        """
+        encoder = self.encoder.named_parameters()
+        own = [parameter for name, parameter in encoder if not name.startswith("sides.")]
+        return own + list(self.trunks.parameters())
 
 
 def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> Tensor:

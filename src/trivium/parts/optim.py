@@ -1,8 +1,9 @@
 """Optimizers and schedules. To add one: a class, and a line in `Optimizer` or `Schedule`."""
 
 import math
+import re
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -10,14 +11,33 @@ from pydantic import Field
 from torch import nn
 from torch.autograd.graph import increment_version
 
+from trivium.model.lora import is_adapter_parameter
 from trivium.part import Part
+from trivium.parts.trainable import layer_of
 
 
 class LearningRates(Part):
-    """Peak learning rates. A plain number in a recipe means the same for both."""
+    """Peak learning rates. A plain number in a recipe means the same for all."""
 
     encoder: float = Field(default=5e-5, ge=0)
+    """Of the encoder's top layer and pooler; of all of it while `layer_decay` is 1."""
     heads: float = Field(default=1e-3, ge=0)
+    adapters: float | None = Field(default=None, ge=0)
+    """Of LoRA and of per-task side modules; by default that of the heads, since they are as new.
+    (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA, Stickland & Murray 2019 the encoder's rate for
+    projected attention.)"""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """d: each layer learns at d times the rate of the layer above it (Howard & Ruder 2018, section
+    3.2, where d is 1/2.6; Clark et al. 2020, appendix B). Layer l of n, counted from 0, gets
+    encoder * d^(n-1-l), and the embeddings, as one layer more, encoder * d^n."""
+
+    def rate(self, name: str, layers: int) -> float:
+        """Of an encoder parameter; layers: the encoder's. Adapters have one rate in all layers."""
+        if is_adapter_parameter(name):
+            return self.heads if self.adapters is None else self.adapters
+        if self.layer_decay == 1:
+            return self.encoder
+        return self.encoder * self.layer_decay ** (layers - 1 - layer_of(name, layers))
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -36,26 +56,52 @@ class AdamW(Part):
         encoder: Iterable[tuple[str, nn.Parameter]],
         heads: Iterable[tuple[str, nn.Parameter]],
         lr: LearningRates,
+        layers: int | None = None,
     ) -> torch.optim.Optimizer:
-        """Groups by learning rate and decay; a group's `base_lr` is its peak rate."""
+        """Groups by learning rate and decay; a group's `base_lr` is its peak rate.
+
+        encoder: its own parameters and adapters, by name; layers: how many it has, by default as
+        many as the names tell. The encoder's groups come first, then adapters', then heads', each
+        in the order of the parameters: resume files count on it.
+        """
+        named = list(encoder)
+        layers = _layers(name for name, _ in named) if layers is None else layers
+        rated = [(lr.rate(name, layers), name, p) for name, p in named]
+        own = [each for each in rated if not is_adapter_parameter(each[1])]
+        added = [each for each in rated if is_adapter_parameter(each[1])]
+        rest = [(lr.heads, name, p) for name, p in heads]
+        groups = [group for part in (own, added, rest) for group in self._groups(part)]
+        optimizer = torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=True)
+        # The fused kernel changes parameters without counting it in their version, by which
+        # `model.kernels` knows that its bf16 copies are out of date. It leaves alone those
+        # without a gradient: the copies of layers that do not train yet are kept.
+        trained = [parameter for group in groups for parameter in group["params"]]
+        optimizer.register_step_post_hook(
+            lambda *_: increment_version([p for p in trained if p.grad is not None])
+        )
+        return optimizer
+
+    def _groups(self, rated: Sequence[tuple[float, str, nn.Parameter]]) -> list[dict[str, Any]]:
+        """One group per rate and decay; rates in the order in which they first appear."""
         groups: list[dict[str, Any]] = []
-        for parameters, rate in ((list(encoder), lr.encoder), (list(heads), lr.heads)):
+        for rate in dict.fromkeys(rate for rate, _, _ in rated):
             for decays in (True, False):
-                chosen = [p for name, p in parameters if _decays(name, p) is decays]
+                chosen = [p for r, name, p in rated if r == rate and _decays(name, p) is decays]
                 if chosen:
                     decay = self.weight_decay if decays else 0.0
                     groups.append(
                         {"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": decay}
                     )
-        optimizer = torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=True)
-        # The fused kernel changes parameters without counting it in their version, by which
-        # `model.kernels` knows that its bf16 copies are out of date.
-        trained = [parameter for group in groups for parameter in group["params"]]
-        optimizer.register_step_post_hook(lambda *_: increment_version(trained))
-        return optimizer
+        return groups
 
 
 Optimizer = AdamW  # with its second member: Annotated[AdamW | ..., Field(discriminator="kind")]
+
+
+def _layers(names: Iterable[str]) -> int:
+    """How many layers an encoder has, told from its parameters' names."""
+    found = (re.match(r"encoder\.layer\.(\d+)\.", name) for name in names)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def _decays(name: str, parameter: nn.Parameter) -> bool:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from trivium.errors import RecipeError
+from trivium.parts.adapters import LoRA
 from trivium.recipe.messages import problems
 from trivium.recipe.schema import Recipe
 
@@ -20,11 +21,38 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     elsewhere. Raises RecipeError.
     """
     path = Path(path)
-    values = read_yaml(path)
+    values = _values(path)
     for change in changes:
         _apply(values, change)
     recipe = parse_recipe(values, str(path))
     return recipe.model_copy(update=_absolute(recipe, path))
+
+
+def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
+    """A recipe file's settings; one that `extends` another holds only what it changes."""
+    values = read_yaml(path)
+    if "extends" not in values:
+        return values
+    if more := sorted(map(str, set(values) - {"extends", "set"})):
+        raise RecipeError(
+            f"{path}: {more[0]}: a recipe that extends another says its changes under `set`, as "
+            f"dotted.path: value, such as `stages.0.epochs: 1`; nothing else stands beside it."
+        )
+    base, changes = values["extends"], values.get("set", {})
+    if not isinstance(base, str) or not isinstance(changes, dict):
+        raise RecipeError(
+            f"{path}: `extends` names a recipe file, and `set` is a table of dotted.path: value."
+        )
+    source = path.parent / base
+    if source.resolve() in (known.resolve() for known in (*heirs, path)):
+        raise RecipeError(f"{path}: extends: {base} extends this recipe in turn.")
+    found = {"data": "."} | _values(source, (*heirs, path))
+    for key in ("data", "encoder"):  # relative to the file that names them
+        if isinstance(found.get(key), str) and (source.parent / found[key]).is_dir():
+            found[key] = str((source.parent / found[key]).resolve())
+    for dotted, value in changes.items():
+        _put(found, str(dotted), value, f"{path}: set: {dotted}")
+    return found
 
 
 def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
@@ -162,6 +190,11 @@ def _apply(values: dict[str, Any], change: str) -> None:
         value = _parse(text)
     except yaml.YAMLError:
         raise RecipeError(f"--set {change}: {text!r} is not a YAML value.") from None
+    _put(values, dotted, value, f"--set {change}")
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Set one place of nested values. where: who asks, for the message when it does not fit."""
     *parents, last = dotted.split(".")
     if parents[:1] == ["stages"] and values.get("stages") is None:
         values["stages"] = [{}]  # left out, it means one stage of defaults
@@ -174,23 +207,21 @@ def _apply(values: dict[str, Any], change: str) -> None:
                 place[key] = {}
             place = place[key]
         else:
-            place = _item(place, key, change)
+            place = _item(place, key, where)
     if isinstance(place, dict):
         place[last] = value
     elif isinstance(place, list):
-        _item(place, last, change)
+        _item(place, last, where)
         place[int(last)] = value
     else:
-        raise RecipeError(f"--set {change}: {'.'.join(parents)} is a single value, not a table.")
+        raise RecipeError(f"{where}: {'.'.join(parents)} is a single value, not a table.")
 
 
-def _item(place: Any, key: str, change: str) -> Any:
+def _item(place: Any, key: str, where: str) -> Any:
     if not isinstance(place, list):
-        raise RecipeError(f"--set {change}: there is no table at {key!r}.")
+        raise RecipeError(f"{where}: there is no table at {key!r}.")
     if not key.isdecimal() or int(key) >= len(place):
-        raise RecipeError(
-            f"--set {change}: {key!r} is not one of 0…{len(place) - 1}, the list's items."
-        )
+        raise RecipeError(f"{where}: {key!r} is not one of 0…{len(place) - 1}, the list's items.")
     return place[int(key)]
 
 
@@ -204,9 +235,18 @@ def _absolute(recipe: Recipe, path: Path) -> dict[str, Any]:
         tried = " or ".join(dict.fromkeys(str(folder.resolve()) for folder in choices))
         raise RecipeError(f"{path}: data: no folder {tried}.")
     changes["data"] = str(found.resolve())
-    if recipe.encoder != "minilm":
-        for folder in (home / Path(recipe.encoder).expanduser(), Path(recipe.encoder).expanduser()):
-            if folder.is_dir():
-                changes["encoder"] = str(folder.resolve())
-                break
+    if recipe.encoder != "minilm" and Path(folder := _near(home, recipe.encoder)).is_dir():
+        changes["encoder"] = folder
+    changes["adapters"] = tuple(
+        adapter.model_copy(update={"start": _near(home, adapter.start)})
+        if isinstance(adapter, LoRA) and adapter.start is not None
+        else adapter
+        for adapter in recipe.adapters
+    )
     return changes
+
+
+def _near(home: Path, folder: str) -> str:
+    """A folder named in a recipe: from the recipe's own, or else from the working directory."""
+    choices = [home / Path(folder).expanduser(), Path(folder).expanduser()]
+    return str(next((path for path in choices if path.is_dir()), choices[0]).resolve())

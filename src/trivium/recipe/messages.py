@@ -94,7 +94,7 @@ def _walk(
     parts: list[type[BaseModel]] = [Recipe]
     for key in location:
         choices = _choices(here)
-        if len(choices) > 1 and (chosen := [c for c in choices if key in _tags(c)]):
+        if len(choices) > 1 and (chosen := [c for c in choices if _names(key, c)]):
             here = chosen[0]  # one of a union's members, not a key of the recipe
             parts = chosen if _is_part(here) else parts
             continue
@@ -102,6 +102,13 @@ def _walk(
         here = _inside(choices, key)
         parts = [choice for choice in _choices(here) if _is_part(choice)] or parts
     return tuple(place), parts
+
+
+def _names(key: str | int, annotation: Any) -> bool:
+    """Whether a step of pydantic's path means this member of a union."""
+    if get_origin(annotation) is dict:  # whose values may have validators, told in the name
+        return isinstance(key, str) and key.startswith("dict[")
+    return key in _tags(annotation)
 
 
 def _tags(annotation: Any) -> list[Any]:

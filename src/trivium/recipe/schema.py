@@ -1,87 +1,17 @@
 """The recipe: the whole of a run, as data."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from trivium.errors import did_you_mean
 from trivium.part import Part
-from trivium.parts.combiners import Combiner, Sum
-from trivium.parts.optim import AdamW, LearningRates, Linear, Optimizer, Schedule
-from trivium.parts.samplers import Proportional, Sampler
+from trivium.parts.adapters import AnyAdapter
+from trivium.parts.heads import check_trunks
 from trivium.parts.tasks import AnyTask
-
-
-class Stage(Part):
-    """One stretch of training; it starts from the best checkpoint of the one before."""
-
-    name: str = Field(default="train", pattern=r"^[\w.-]+$")
-    tasks: tuple[str, ...] = ()
-    """By default all."""
-    epochs: int | None = Field(default=None, gt=0)
-    """An epoch holds as many batches as one pass over every task's rows; by default 3 epochs."""
-    steps: int | None = Field(default=None, gt=0)
-    """Optimizer steps, instead of epochs; with both, the stage ends at whichever comes first."""
-    batch_size: int | dict[str, int] = 32
-    """Rows per batch: one number, or one per task."""
-    batches_per_step: int = Field(default=1, gt=0)
-    """Draws of the sampler whose gradients make one optimizer step (gradient accumulation)."""
-    rows_per_epoch: dict[str, int] = Field(default_factory=dict)
-    """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
-    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
-    """Loss weight per task in this stage; by default the task's own `weight`."""
-    sampler: Sampler = Proportional()
-    combiner: Combiner = Sum()
-    optimizer: Optimizer = AdamW()
-    lr: LearningRates = LearningRates()
-    schedule: Schedule = Linear(warmup=0.06)
-    clip: float | None = Field(default=1.0, gt=0)
-    """Largest norm of a step's whole gradient."""
-    frozen_encoder: bool = False
-    """Train the heads only; the encoder then runs without dropout and without gradients."""
-    evaluate_every: int | None = Field(default=None, gt=0)
-    """Steps between evaluations on dev; by default once an epoch."""
-    select: str = "overall"
-    """What the kept model is best at: `overall`, a task's name, or `any` (kept whenever any task
-    reaches a new best)."""
-    conflicts_every: int | None = Field(default=None, gt=0)
-    """Steps between measurements of the cosines between the tasks' encoder gradients, which go to
-    the journal; wants a sampler that draws several tasks a step."""
-    patience: int | None = Field(default=None, gt=0)
-    """Evaluations without a new best after which the stage ends."""
-    checkpoint_every: int | None = Field(default=None, gt=0)
-    """Steps between resume files, besides one every two minutes."""
-
-    @field_validator("sampler", "combiner", "optimizer", "schedule", mode="before")
-    @classmethod
-    def _plain_word(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
-
-    @field_validator("lr", mode="before")
-    @classmethod
-    def _one_rate(cls, value: Any) -> Any:
-        return {"encoder": value, "heads": value} if isinstance(value, int | float) else value
-
-    @field_validator("batch_size")
-    @classmethod
-    def _positive(cls, value: int | dict[str, int]) -> int | dict[str, int]:
-        sizes = value.values() if isinstance(value, dict) else [value]
-        if any(size < 1 for size in sizes):
-            raise ValueError("must be at least 1")
-        return value
-
-    @model_validator(mode="after")
-    def _caps_are_positive(self) -> "Stage":
-        if any(rows < 1 for rows in self.rows_per_epoch.values()):
-            raise ValueError("rows_per_epoch: must be at least 1")
-        return self
-
-    def size(self, task: str) -> int:
-        """Rows per batch of a task."""
-        return (
-            self.batch_size.get(task, 32) if isinstance(self.batch_size, dict) else self.batch_size
-        )
+from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
 
 
 class Recipe(Part):
@@ -91,12 +21,19 @@ class Recipe(Part):
     """Folder where the tasks' files are; a relative one starts at the recipe's own folder, or
     else at the working directory."""
     tasks: dict[str, AnyTask] = Field(min_length=1)
+    adapters: tuple[AnyAdapter, ...] = ()
+    """What is added to the encoder: they belong to the model, so all stages have them."""
     stages: tuple[Stage, ...] = Field(default=(Stage(),), min_length=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _plain_words(cls, value: Any) -> Any:
+        return plain_parts(value)
 
     @model_validator(mode="before")
     @classmethod
@@ -109,7 +46,7 @@ class Recipe(Part):
                 raise ValueError(
                     f"tasks: {key!r} is no name for a task; use letters, digits, _ and -"
                 )
-            if key in ("overall", "any"):
+            if key in SELECTIONS:
                 raise ValueError(f"tasks: {key!r} has a meaning of its own in `select`; rename it")
             if isinstance(task, dict):
                 if task.get("name", key) != key:
@@ -129,7 +66,9 @@ class Recipe(Part):
                 ("batch_size", sized),
                 ("rows_per_epoch", stage.rows_per_epoch),
                 ("weights", stage.weights),
-                ("select", [stage.select] if stage.select not in ("overall", "any") else []),
+                ("reference", [stage.reference] if stage.reference else []),
+                ("select", [] if stage.selects_by in SELECTIONS else [stage.selects_by]),
+                ("guard", stage.guard if isinstance(stage.guard, dict) else []),
             ):
                 for name in names:
                     if name not in self.tasks:
@@ -139,5 +78,91 @@ class Recipe(Part):
             raise ValueError("stages: every stage needs a name of its own")
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> "Recipe":
+        for problem in problems(self):
+            raise ValueError(problem)
+        return self
+
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)
+
+    @property
+    def freezes_base(self) -> bool:
+        """Whether an adapter stands in for training the encoder's own parameters."""
+        return any(adapter.freezes_base for adapter in self.adapters)
+
+    @property
+    def shares_more(self) -> bool:
+        """Whether tasks share trained parameters beside the encoder's own: LoRA, or a trunk."""
+        trunks = [getattr(task.resolved_head, "trunk", None) for task in self.tasks.values()]
+        return any(adapter.shared for adapter in self.adapters) or any(trunks)
+
+
+def problems(recipe: Recipe) -> Iterator[str]:
+    """Combinations that make no sense, each with its reason and what to do."""
+    try:
+        check_trunks(recipe.tasks)
+    except ValueError as error:
+        yield str(error)
+    kinds = [adapter.kind for adapter in recipe.adapters]
+    for kind in kinds:
+        if kinds.count(kind) > 1:
+            yield f"adapters: {kind} stands twice; one serves all its tasks"
+    for index, adapter in enumerate(recipe.adapters):
+        for name in adapter.tasks:
+            if name not in recipe.tasks:
+                hint = did_you_mean(name, recipe.tasks)
+                yield f"adapters.{index}.tasks: no task {name!r}{hint}"
+    for index, stage in enumerate(recipe.stages):
+        for problem in _stage_problems(recipe, stage, first=index == 0):
+            yield f"stages.{index}.{problem}"
+
+
+def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
+    names = recipe.stage_tasks(stage)
+    for number, part in enumerate(stage.regularizers):
+        weighed = part.weight if isinstance(part.weight, dict) else ()
+        for name in dict.fromkeys((*part.tasks, *weighed)):
+            if name not in names:
+                hint = did_you_mean(name, names)
+                yield f"regularizers.{number}: the stage does not train {name!r}{hint}"
+    for field, given in (("reference", [stage.reference] if stage.reference else []),):
+        for name in given:
+            if name not in names:
+                yield f"{field}: the stage does not train {name!r}"
+    if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
+        yield (
+            f"trains: {stage.trains.kind} chooses among the encoder's own parameters, but lora "
+            "freezes them all; set its `freeze_base: false`, or leave `trains` out"
+        )
+    yield from _gradient_problems(recipe, stage, names)
+    if stage.guard is not None:
+        if first:
+            yield "guard: the first stage has no earlier scores to guard; put a stage before it"
+        without = [n for n in recipe.tasks if stage.floor(n) and recipe.tasks[n].dev is None]
+        if without:
+            yield f"guard: {', '.join(without)}: there is no `dev` file to judge by"
+
+
+def _gradient_problems(recipe: Recipe, stage: Stage, names: list[str]) -> Iterator[str]:
+    """What keeps the gradients of several tasks from being compared."""
+    if stage.combiner.needs_gram:
+        who = f"combiner: {stage.combiner.kind} combines"
+    elif stage.conflicts_every:
+        who = "conflicts_every: compares"
+    else:
+        return
+    if len(names) < 2:
+        yield f"{who} the gradients of several tasks, but the stage trains only {names[0]!r}"
+    elif stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step < 2:
+        yield (
+            f"{who} the gradients of several tasks in a step, but the sampler "
+            f"{stage.sampler.kind} draws one batch a step; use `sampler: joint`, or "
+            "`batches_per_step: 2` or more"
+        )
+    elif stage.trains.kind == "frozen" and not recipe.shares_more:
+        yield (
+            f"{who} gradients of what tasks share, but nothing shared is trained: the encoder is "
+            "frozen, and so no task can disturb another; use `sum`, or train the encoder"
+        )

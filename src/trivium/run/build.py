@@ -1,6 +1,7 @@
 """Recipe to model: encoder, heads, device and precision."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 
@@ -8,8 +9,11 @@ from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, Pooler
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import find_checkpoint, load_encoder
+from trivium.parts.adapters import AdapterPart, LoRA
+from trivium.parts.heads import build_trunks
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.peft import import_peft
 from trivium.text.tokenizer import Tokenizer
 
 
@@ -27,26 +31,41 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
             f"but the encoder only {encoder.config.vocab_size:,} vectors."
         )
     torch.manual_seed(recipe.seed)
-    return assemble(encoder, recipe.tasks), tokenizer
+    model = assemble(encoder, recipe.tasks, recipe.adapters)
+    for adapter in recipe.adapters:
+        if isinstance(adapter, LoRA) and adapter.start is not None:
+            import_peft(encoder, Path(adapter.start))
+    return model, tokenizer
 
 
-def assemble(encoder: Encoder, tasks: Mapping[str, Task]) -> MultiTaskModel:
-    """The encoder with fresh heads, and a fresh pooler if one is asked for and it has none."""
-    wants_pooler = any(task.resolved_head.pooling == "pooler" for task in tasks.values())
-    if wants_pooler and encoder.pooler is None:
-        encoder.pooler = Pooler(encoder.config)
+def assemble(
+    encoder: Encoder, tasks: Mapping[str, Task], adapters: Sequence[AdapterPart] = ()
+) -> MultiTaskModel:
+    """The encoder with fresh heads and adapters, and a fresh pooler if one is asked for and it
+    has none. Raises RecipeError for an adapter that does not fit the encoder."""
+    if any(task.resolved_head.wants_pooler for task in tasks.values()) and encoder.pooler is None:
+        encoder.pooler, encoder.pooler_is_fresh = Pooler(encoder.config), True
         encoder.config = encoder.config.model_copy(update={"has_pooler": True})
     width = encoder.config.hidden_size
-    return MultiTaskModel(encoder, {name: task.build_head(width) for name, task in tasks.items()})
+    heads = {name: task.build_head(width) for name, task in tasks.items()}
+    try:
+        trunks = build_trunks(tasks, width)
+        for adapter in adapters:
+            adapter.attach(encoder, list(tasks))
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    return MultiTaskModel(encoder, heads, trunks)
 
 
 def choose_device(wanted: str) -> torch.device:
     if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(
             f"device: {wanted} was asked for, but there is none here; use auto or cpu."
         )
+    if wanted.startswith("cuda"):
+        torch.backends.cudnn.allow_tf32 = False  # as torch itself does for products: fp32 is fp32
     return torch.device(wanted)
 
 

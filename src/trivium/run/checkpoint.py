@@ -7,7 +7,7 @@ safetensors, the rest in JSON; every folder carries a manifest of sha256.
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.encoder import Encoder
+from trivium.model.lora import adapter_state, is_adapter_parameter, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import (
     check_tensors,
@@ -28,16 +28,21 @@ from trivium.model.pretrained import (
     save_encoder,
     sha256,
 )
+from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
 from trivium.run.build import assemble
 from trivium.text.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
+"""2 brought adapters and trunks; 1 is read as a model without them."""
 MODEL = "model"
 RESUME = "resume"
 KEPT_GENERATIONS = 2
+TRUNK = "trunk:"
+"""Before a trunk's name, which no task's name can hold."""
 
 _TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
+_ADAPTERS: TypeAdapter[tuple[AnyAdapter, ...]] = TypeAdapter(tuple[AnyAdapter, ...])
 _PLACES = {"train", "dev", "test"}
 
 
@@ -51,6 +56,11 @@ class LoadedModel:
     tokenizer: Tokenizer
     precision: str
     """The precision it was trained in, fp32 or bf16."""
+    adapters: tuple[AdapterPart, ...] = ()
+
+    @property
+    def freezes_base(self) -> bool:
+        return any(adapter.freezes_base for adapter in self.adapters)
 
 
 def save_model(
@@ -59,18 +69,21 @@ def save_model(
     tokenizer: Tokenizer,
     folder: Path,
     precision: str,
+    adapters: Sequence[AdapterPart] = (),
 ) -> None:
     """Replace the model folder, all or nothing."""
     fresh = _fresh(folder)
     save_encoder(model.encoder, fresh)
     tokenizer.save(fresh)
-    heads = {name: t.detach().cpu().contiguous() for name, t in model.heads.state_dict().items()}
-    save_file(heads, fresh / "heads.safetensors", metadata={"format": "pt"})
+    _save_tensors(_head_state(model), fresh / "heads.safetensors")
+    if adapters:
+        _save_tensors(adapter_state(model.encoder), fresh / "adapters.safetensors")
     told = {
         "format": FORMAT,
         "trivium": trivium.__version__,
         "torch": torch.__version__,
         "precision": precision,
+        "adapters": [part.model_dump(mode="json", exclude={"start"}) for part in adapters],
         "tasks": {
             name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
         },
@@ -96,31 +109,51 @@ def find_model(run: Path) -> Path:
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
     told = _unseal(folder, "trivium.json")
-    if told.get("format") != FORMAT:
+    if told.get("format") not in (1, FORMAT):
         raise RecipeError(
-            f"{folder}: its format is {told.get('format')!r}, this version reads {FORMAT}. "
+            f"{folder}: its format is {told.get('format')!r}, this version reads 1 to {FORMAT}. "
             f"It was written by trivium {told.get('trivium')}."
         )
     try:
         tasks = _TASKS.validate_python(told["tasks"])
+        adapters = _ADAPTERS.validate_python(told.get("adapters", []))
     except (KeyError, ValidationError) as error:
         raise RecipeError(f"{folder}: trivium.json: tasks cannot be read: {error}") from error
-    encoder = load_encoder(folder)
-    model = assemble(encoder, tasks)
-    load_heads(model, read_tensors(folder / "heads.safetensors"), str(folder))
-    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]))
-
-
-def load_heads(model: MultiTaskModel, tensors: dict[str, Tensor], where: str) -> None:
-    check_tensors(tensors, model.heads.state_dict(), f"{where}/heads.safetensors")
-    model.heads.load_state_dict(tensors)
+    model = assemble(load_encoder(folder), tasks, adapters)
+    _load_added(model, folder)
+    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]), adapters)
 
 
 def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
     """Put a saved model's weights into a model of the same build, in place."""
-    saved: Encoder = load_encoder(folder)
-    model.encoder.load_state_dict(saved.state_dict())
-    load_heads(model, read_tensors(folder / "heads.safetensors"), str(folder))
+    saved = load_encoder(folder).state_dict()
+    missing, unexpected = model.encoder.load_state_dict(saved, strict=False)
+    assert not unexpected
+    assert all(is_adapter_parameter(name) for name in missing)
+    _load_added(model, folder)
+
+
+def _load_added(model: MultiTaskModel, folder: Path) -> None:
+    """The tensors of heads, trunks and adapters."""
+    tensors = read_tensors(folder / "heads.safetensors")
+    check_tensors(tensors, _head_state(model), f"{folder}/heads.safetensors")
+    trunks = {k.removeprefix(TRUNK): t for k, t in tensors.items() if k.startswith(TRUNK)}
+    model.trunks.load_state_dict(trunks)
+    model.heads.load_state_dict({k: t for k, t in tensors.items() if not k.startswith(TRUNK)})
+    if wanted := adapter_state(model.encoder):
+        tensors = read_tensors(folder / "adapters.safetensors")
+        check_tensors(tensors, wanted, f"{folder}/adapters.safetensors")
+        load_adapter_state(model.encoder, tensors)
+
+
+def _head_state(model: MultiTaskModel) -> dict[str, Tensor]:
+    trunks = {f"{TRUNK}{name}": tensor for name, tensor in model.trunks.state_dict().items()}
+    return model.heads.state_dict() | trunks
+
+
+def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata={"format": "pt"})
 
 
 # --- resuming ----------------------------------------------------------------------------------
@@ -133,9 +166,7 @@ def save_resume(run_dir: Path, tensors: Mapping[str, Tensor], values: Mapping[st
     numbers = _generations(home)
     folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
     fresh = _fresh(folder)
-    save_file(
-        {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, fresh / "state.safetensors"
-    )
+    _save_tensors(tensors, fresh / "state.safetensors")
     _seal(fresh, "state.json", dict(values))
     _replace(fresh, folder)
     for number in numbers[: len(numbers) + 1 - KEPT_GENERATIONS]:

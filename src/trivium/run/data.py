@@ -1,7 +1,6 @@
 """Rows to examples to batches: what a recipe's files hold, checked before anything is trained."""
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.tasks import Classification, MissingLabelError, RowError, Task
-from trivium.parts.tasks.classification import canonical
+from trivium.parts.tasks import MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
 from trivium.text.packing import Ids, Packer, TokenTable
 from trivium.text.tables import BadRow, Table, open_table
@@ -20,7 +18,6 @@ from trivium.text.tokenizer import Tokenizer
 from trivium.types import Batch, Example, Tokens
 
 SHOWN_PROBLEMS = 5
-MOST_FOUND_LABELS = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +42,19 @@ Data = dict[str, dict[str, Split]]
 
 
 def load_data(recipe: Recipe) -> tuple[Recipe, Data]:
-    """All files of a recipe, and the recipe with the labels that were found in them.
+    """All files of a recipe, and the recipe with the labels and weights that were found in them.
 
     A test file without the label column is left out: it can be predicted, not scored.
     Raises RecipeError for the first file that cannot be used, with its bad rows by line.
     """
     tasks, data = {}, {}
-    for name, task in recipe.tasks.items():
-        if task.train is None:
+    for name, given in recipe.tasks.items():
+        if given.train is None:
             raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
-        if isinstance(task, Classification) and task.labels is None:
-            task = task.model_copy(update={"labels": _labels_found(recipe, task)})
-        tasks[name] = task
+        task: Task = _with_labels(recipe, given) if given.looks_for_labels else given
         data[name] = {
             split: read_split(task, split, Path(recipe.data) / file)
-            for split, file in (("train", task.train), ("dev", task.dev), ("test", task.test))
+            for split, file in (("train", given.train), ("dev", given.dev), ("test", given.test))
             if file is not None and (split != "test" or _has_label(recipe, task, file))
         }
         for split, found in data[name].items():
@@ -67,6 +62,7 @@ def load_data(recipe: Recipe) -> tuple[Recipe, Data]:
                 raise RecipeError(
                     f"task {name!r}: {split}: {found.table.name} has no labelled rows."
                 )
+        tasks[name] = _with_weights(task, data[name]["train"])
     return recipe.model_copy(update={"tasks": tasks}), data
 
 
@@ -110,6 +106,7 @@ class Encoded:
     texts: list[list[int]]
     """Per text column, each example's index into `table`."""
     target_B: Tensor
+    """[B, K] where several labels may apply."""
 
     def __len__(self) -> int:
         return len(self.target_B)
@@ -132,7 +129,7 @@ class Encoded:
 def encode(task: Task, examples: Sequence[Example], table: TokenTable, packer: Packer) -> Encoded:
     """Tokenise examples; texts that `table` knows are not tokenised again."""
     columns = [[e.texts[c] for e in examples] for c in range(len(task.text_columns))]
-    targets = [float(e.target) for e in examples if e.target is not None]
+    targets = [example.target for example in examples if example.target is not None]
     return Encoded(
         task, packer, table, [table.add(texts) for texts in columns], task.targets(targets)
     )
@@ -166,34 +163,26 @@ def _refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]
     raise RecipeError("\n".join([*lines, *rest]))
 
 
-def _labels_found(recipe: Recipe, task: Task) -> dict[str, str]:
+def _with_labels(recipe: Recipe, task: Task) -> Task:
     assert task.train is not None
     table = open_task_table(task, Path(recipe.data) / task.train, (task.label,))
     rows = list(table)
     _refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
-    cells = {row.cells[task.label].strip() for row in rows if not isinstance(row, BadRow)}
-    found = _sorted_labels(cells - {""})
-    if not found:
+    cells = [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
+    if not any(cell.strip() for cell in cells):
         raise RecipeError(f"task {task.name!r}: train: {table.name} has no labelled rows.")
-    if not 2 <= len(found) <= MOST_FOUND_LABELS:
-        raise RecipeError(
-            f"task {task.name!r}: {table.name}: column {task.label!r} holds {len(found):,} "
-            f"different labels; a classification needs 2 to {MOST_FOUND_LABELS:,}. "
-            "Or say `labels` yourself."
-        )
-    return {label: label for label in found}
+    try:
+        return task.with_labels(cells)
+    except ValueError as error:
+        raise RecipeError(f"task {task.name!r}: {table.name}: {error}") from error
 
 
-def _sorted_labels(labels: Iterable[str]) -> list[str]:
-    """Numbers by value, and one spelling of each ('1' rather than '1.0'); texts by alphabet."""
-    spelt = {canonical(label) for label in labels}
-    if all(_is_number(label) for label in spelt):
-        return sorted(spelt, key=float)
-    return sorted(spelt)
-
-
-def _is_number(label: str) -> bool:
-    return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", label) is not None
+def _with_weights(task: Task, train: Split) -> Task:
+    targets = [example.target for example in train.examples if example.target is not None]
+    try:
+        return task.with_weights(targets)
+    except ValueError as error:
+        raise RecipeError(f"task {task.name!r}: {train.table.name}: {error}") from error
 
 
 def _has_label(recipe: Recipe, task: Task, file: str) -> bool:

@@ -24,7 +24,7 @@ def readout_of(predictor: Predictor, task: Task, split: Split) -> Tensor:
 
 
 def score(task: Task, readout_BK: Tensor, split: Split) -> dict[str, float]:
-    targets = [float(e.target) for e in split.examples if e.target is not None]
+    targets = [example.target for example in split.examples if example.target is not None]
     return task.scores(readout_BK, task.targets(targets)) | {"rows": len(targets)}
 
 
@@ -61,17 +61,11 @@ def overall(tasks: Mapping[str, Task], scores: Scores) -> dict[str, dict[str, fl
 def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) -> None:
     """A split's answers in input order: line, texts, true label, prediction, probabilities."""
     columns = task.columns(readout_BK, detailed=True)
-    answers = _true_answers(task, split)
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["line", *task.text_columns, "label", *columns])
         for row, example in enumerate(split.examples):
-            cells: list[Any] = [example.line, *example.texts, answers[row]]
+            true = None if example.target is None else task.answer_of(example.target)
+            cells: list[Any] = [example.line, *example.texts, true]
             writer.writerow([*cells, *(column[row] for column in columns.values())])
-
-
-def _true_answers(task: Task, split: Split) -> list[Any]:
-    names = getattr(task, "names", None)
-    targets = [example.target for example in split.examples]
-    return [names[int(t)] if names and t is not None else t for t in targets]

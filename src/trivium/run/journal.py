@@ -1,6 +1,7 @@
 """journal.jsonl: one line per thing that happened; appended in training, read by reports."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ NAME = "journal.jsonl"
 
 
 class Journal:
-    """Appends; nothing is ever rewritten but by `cut`, when a run resumes."""
+    """Appends; nothing is ever rewritten but by `cut`, when a run resumes.
 
-    def __init__(self, run_dir: Path) -> None:
-        self.path = run_dir / NAME
+    Without a folder it keeps nothing: of several processes, one writes.
+    """
+
+    def __init__(self, run_dir: Path | None) -> None:
+        self.path = run_dir / NAME if run_dir else Path(os.devnull)
         self._file = self.path.open("a", encoding="utf-8")
 
     def write(self, event: str, **values: Any) -> None:
@@ -26,7 +30,8 @@ class Journal:
     def cut(self, length: int) -> None:
         """Forget what was written after a checkpoint, since it is about to happen again."""
         self._file.flush()
-        self._file.truncate(length)
+        if self.path != Path(os.devnull):
+            self._file.truncate(length)
 
     def close(self) -> None:
         self._file.close()

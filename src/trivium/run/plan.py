@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from trivium.recipe import Recipe, Stage
 
 DEFAULT_EPOCHS = 3
+CONFLICTS_EVERY = 10
+"""Steps between measurements where the tasks' gradients are kept apart anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class Plan:
     tasks: list[str]
     rows: dict[str, int]
     """Rows per epoch after caps: what samplers go by."""
+    sizes: dict[str, int]
+    """Rows per batch."""
     batches: dict[str, int]
     """Batches that one pass over those rows takes."""
     weights: dict[str, float]
@@ -25,8 +29,11 @@ class Plan:
     conflicts_every: int | None
 
     def measures_conflicts(self, step: int) -> bool:
-        """Whether the tasks' gradients are kept apart in this step, to measure their cosines."""
+        """Whether this step tells the journal the cosines of the tasks' gradients, by layer."""
         return self.conflicts_every is not None and step % self.conflicts_every == 0
+
+    def epochs_done(self, step: int) -> float:
+        return step / self.steps_per_epoch
 
 
 def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
@@ -36,7 +43,10 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
     """
     names = recipe.stage_tasks(stage)
     capped = {name: min(stage.rows_per_epoch.get(name, rows[name]), rows[name]) for name in names}
-    batches = {name: -(-capped[name] // stage.size(name)) for name in names}
+    sizes = _sizes(stage, capped)
+    if stage.reference:
+        capped = _held_to_reference(stage.reference, capped, sizes)
+    batches = {name: -(-capped[name] // sizes[name]) for name in names}
     per_step = stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step
     steps_per_epoch = math.ceil(sum(batches.values()) / per_step)
     ends = [stage.epochs * steps_per_epoch] if stage.epochs else []
@@ -45,6 +55,7 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
     return Plan(
         tasks=names,
         rows=capped,
+        sizes=sizes,
         batches=batches,
         weights={n: stage.weights.get(n, recipe.tasks[n].weight) for n in names},
         steps_per_epoch=steps_per_epoch,
@@ -52,8 +63,32 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
         epochs=math.ceil(steps / steps_per_epoch),
         evaluate_every=stage.evaluate_every or steps_per_epoch,
         batches_per_step=per_step,
-        conflicts_every=stage.conflicts_every,
+        conflicts_every=stage.conflicts_every
+        or (CONFLICTS_EVERY if stage.combiner.needs_gram and len(names) > 1 else None),
     )
+
+
+def _sizes(stage: Stage, rows: Mapping[str, int]) -> dict[str, int]:
+    """Rows per batch of every task."""
+    if stage.batches == "fixed":
+        return {name: stage.size(name) for name in rows}
+    most = max(rows.values())
+    return {name: max(1, round(stage.size(name) * n / most)) for name, n in rows.items()}
+
+
+def _held_to_reference(
+    reference: str, rows: Mapping[str, int], sizes: Mapping[str, int]
+) -> dict[str, int]:
+    """Rows per epoch where larger tasks get floor(batches_ref * N_ref / N_t) batches, at least 1.
+
+    So the more rows a task has beyond the reference, the *fewer* of them an epoch shows.
+    """
+    batches = -(-rows[reference] // sizes[reference])
+    held = dict(rows)
+    for name, count in rows.items():
+        if count > rows[reference]:
+            held[name] = min(count, max(1, batches * rows[reference] // count) * sizes[name])
+    return held
 
 
 def coverage(stage: Stage, plan: Plan) -> dict[str, float]:

@@ -81,7 +81,7 @@ class TorchPredictor:
         vector_UC = self._vectors(task, head.represent, list(index), packer)
         place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
         vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
-        output_BK = head.decide(vector_BSC)
+        output_BK = self.model.decide(task, vector_BSC)
         self.model.train(was_training)
         return chosen.readout(output_BK).float().cpu()
 

@@ -4,18 +4,14 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-from rich.console import Console
-from rich.table import Table as Grid
-
 from trivium.model.attention import MOST_GROUPS
+from trivium.model.lora import is_adapter_parameter
 from trivium.model.multitask import MultiTaskModel
-from trivium.parts.tasks import Classification, Task
 from trivium.recipe import Recipe, Stage
-from trivium.run.build import build, choose_device, choose_precision, precision_name
-from trivium.run.data import SHOWN_PROBLEMS, Data, Encoded, Split, encode, load_data, packer_for
+from trivium.run.data import SHOWN_PROBLEMS, Data, Encoded, Split
+from trivium.run.machine import memory_now
 from trivium.run.plan import Plan, coverage, plan_stage
-from trivium.text.packing import TokenTable
+from trivium.run.step import stage_parameters
 
 LIBRARIES = 500 * 2**20
 """Bytes that torch and its friends take before anything is loaded."""
@@ -25,7 +21,7 @@ LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0
 
 @dataclass(frozen=True)
 class Preview:
-    """The facts; `print_preview` puts them on a screen."""
+    """The facts; `run.check` puts them on a screen."""
 
     recipe: Recipe
     data: Data
@@ -52,44 +48,49 @@ class Preview:
 
     def parameters(self, stage: Stage) -> tuple[int, int]:
         """Trained and frozen parameters of a stage."""
-        encoder = sum(p.numel() for p in self.model.encoder.parameters())
-        if self.model.encoder.pooler is not None and not self._uses_pooler:
-            pooler = sum(p.numel() for p in self.model.encoder.pooler.parameters())
-        else:
-            pooler = 0
-        names = self.recipe.stage_tasks(stage)
-        heads = {
-            name: sum(p.numel() for p in self.model.head(name).parameters())
-            for name in self.recipe.tasks
-        }
-        trained = sum(heads[name] for name in names)
-        trained += 0 if stage.frozen_encoder else encoder - pooler
-        return trained, encoder + sum(heads.values()) - trained
+        encoder, heads = stage_parameters(self.recipe, self.model, stage)
+        trained = sum(p.numel() for _, p in (*encoder, *heads))
+        return trained, sum(p.numel() for p in self.model.parameters()) - trained
+
+    def added(self) -> dict[str, int]:
+        """Parameters that each adapter adds."""
+        config, names = self.model.encoder.config, list(self.recipe.tasks)
+        return {part.kind: part.count(config, names) for part in self.recipe.adapters}
+
+    def kept_apart(self, stage: Stage) -> int:
+        """Bytes of the tasks' gradients that a step holds apart, beyond the one of their sum."""
+        plan = self.plan(stage)
+        if not (stage.combiner.needs_gram or plan.conflicts_every):
+            return 0
+        encoder, _ = stage_parameters(self.recipe, self.model, stage)
+        shared = sum(p.numel() for name, p in encoder if not name.startswith("sides."))
+        return (min(len(plan.tasks), plan.batches_per_step) - 1) * shared * 4
 
     def memory(self, stage: Stage) -> int:
-        """Bytes that training will hold, roughly: weights, gradients and Adam's two moments, what
-        backward needs of the largest batch, and the libraries themselves."""
-        trained, frozen = self.parameters(stage)
+        """Bytes that training will hold, roughly: what this process holds already (libraries,
+        data, weights), gradients and Adam's two moments, what backward needs of the largest
+        batch, the gradients kept apart and the average that `bregman` keeps."""
+        trained, _ = self.parameters(stage)
         batches = [self._activations(stage, name) for name in self.recipe.stage_tasks(stage)]
-        activations = max(batches) * (0.2 if stage.frozen_encoder else 1.0)
-        return int(trained * 16 + frozen * 4 + activations + LIBRARIES)
+        activations = max(batches) * (0.2 if stage.trains.kind == "frozen" else 1.0)
+        average = 4 * trained if any(r.kind == "bregman" for r in stage.regularizers) else 0
+        held = trained * 12 + activations + self.kept_apart(stage) + average
+        return int(held + max(memory_now(), LIBRARIES))
 
     def _activations(self, stage: Stage, task: str) -> float:
         """Bytes kept for backward of a batch that holds the task's longest text."""
         encoded, config = self.encoded[task], self.model.encoder.config
         lengths = encoded.lengths().clip(max=encoded.packer.max_length)
-        texts = stage.size(task) * encoded.task.sequences
+        texts = self.plan(stage).sizes[task] * encoded.task.sequences
         mean, longest = float(lengths.mean()), float(lengths.max())
         dense = (texts * mean + longest) * (16 * config.hidden_size + 3 * config.intermediate_size)
         # Attention keeps three matrices a head; texts are padded within groups of like length.
         long = -(-texts // MOST_GROUPS)
         grid = 3 * config.num_attention_heads * (long * longest**2 + texts * (1.5 * mean) ** 2)
-        size = 4 if self.recipe.precision == "fp32" else 2
-        return (dense + grid) * size * config.num_hidden_layers
-
-    @cached_property
-    def _uses_pooler(self) -> bool:
-        return any(task.resolved_head.pooling == "pooler" for task in self.recipe.tasks.values())
+        parts = [part for part in stage.regularizers if part.applies(task)]
+        low = self.recipe.precision != "fp32" and not any(part.needs_fp32 for part in parts)
+        passes = 2 if any(part.kind in ("smart", "rdrop") for part in parts) else 1
+        return (dense + grid) * (2 if low else 4) * config.num_hidden_layers * passes
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -107,6 +108,42 @@ class Preview:
                     found.append(f"{name}: {common:,} rows of {other} also stand in train")
         for stage in self.recipe.stages:
             found += self._coverage_warnings(stage)
+            found += [f"stage {stage.name}: {note}" for note in self._part_warnings(stage)]
+        return found
+
+    def _part_warnings(self, stage: Stage) -> list[str]:
+        """Choices that are allowed and yet may not do what was meant."""
+        plan, found = self.plan(stage), []
+        if stage.combiner.kind == "dwa" and stage.combiner.every is None and plan.epochs < 3:
+            found.append(
+                f"dwa weighs by the losses of the two epochs before, so in {plan.epochs} epochs "
+                "all weights stay 1; give it `every` (steps), or more epochs"
+            )
+        rested = self.model.encoder.config.hidden_dropout_prob == 0
+        if rested and any(part.kind == "rdrop" for part in stage.regularizers):
+            found.append("rdrop compares two dropout masks, but this encoder has no dropout")
+        if stage.trains.kind == "gradual":
+            layers = self.model.encoder.config.num_hidden_layers
+            names = [name for name, _ in self.model.encoder.named_parameters()]
+            never = [
+                n for n in names
+                if stage.trains.ever_trains(n, layers) and not is_adapter_parameter(n)
+                and not stage.trains.trains(n, layers, plan.epochs_done(plan.steps - 1))
+            ]  # fmt: skip
+            if never:
+                found.append(f"it ends before {len(never)} of the encoder's tensors are unfrozen")
+        trunks = Counter(
+            trunk
+            for name in plan.tasks
+            if (trunk := getattr(self.recipe.tasks[name].resolved_head, "trunk", None))
+        )
+        for trunk, count in trunks.items():
+            if count == 1:
+                found.append(f"trunk {trunk!r} serves one task only, so nothing is shared by it")
+        for task, size in plan.sizes.items():
+            loss = self.recipe.tasks[task].loss
+            if size == 1 and loss is not None and loss.kind == "cosent":
+                found.append(f"{task}: cosent ranks the rows of a batch, but a batch has one row")
         return found
 
     def _coverage_warnings(self, stage: Stage) -> list[str]:
@@ -120,99 +157,6 @@ class Preview:
                     "`batch_size` and `rows_per_epoch`"
                 )
         return found
-
-
-def check(recipe: Recipe, console: Console | None = None) -> Preview:
-    """Read and check everything a recipe names, and print what training would do.
-
-    Nothing is written. Raises RecipeError where something is wrong.
-    """
-    console = console or Console(stderr=True)
-    choose_device(recipe.device)
-    recipe, data = load_data(recipe)
-    model, tokenizer = build(recipe)
-    table = TokenTable(tokenizer)
-    limit = model.encoder.config.max_position_embeddings
-    encoded = {
-        name: encode(task, data[name]["train"].examples, table, packer_for(task, tokenizer, limit))
-        for name, task in recipe.tasks.items()
-    }
-    preview = Preview(recipe, data, encoded, model)
-    print_preview(preview, console)
-    return preview
-
-
-def print_preview(preview: Preview, console: Console) -> None:
-    recipe = preview.recipe
-    grid = Grid(title=f"Tasks on one encoder ({recipe.encoder})", title_justify="left")
-    for title in ("task", "rows train / dev", "answers (train)", "tokens", "cut", "repeated"):
-        grid.add_column(title, justify="left" if title in ("task", "answers (train)") else "right")
-    for name, task in recipe.tasks.items():
-        encoded = preview.encoded[name]
-        lengths = encoded.lengths()
-        rows = " / ".join(
-            f"{len(preview.data[name][s].examples):,}" if s in preview.data[name] else "none"
-            for s in ("train", "dev")
-        )
-        grid.add_row(
-            f"[bold]{name}[/]\n{task.kind}, {task.resolved_head.kind}",
-            rows,
-            _answers(task, preview.data[name]["train"]),
-            f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
-            f"{preview.truncated(name):,}",
-            f"{preview.repeated(name):,}",
-        )
-    console.print(grid)
-    for stage in recipe.stages:
-        _print_stage(preview, stage, console)
-    for name, splits in preview.data.items():
-        for split in splits.values():
-            console.print(
-                f"{name} {split.name}: {split.table.name}, {split.table.dialect}", style="dim"
-            )
-    for warning in preview.warnings:
-        console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
-
-
-def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
-    plan = preview.plan(stage)
-    trained, frozen = preview.parameters(stage)
-    device = choose_device(preview.recipe.device)
-    precision = precision_name(choose_precision(preview.recipe.precision, device))
-    epochs = plan.steps / plan.steps_per_epoch
-    console.print(
-        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {epochs:.3g} "
-        f"epochs of {plan.steps_per_epoch:,}, sampler {stage.sampler.kind}, combiner "
-        f"{stage.combiner.kind}, {precision} on {device} with {torch.get_num_threads()} threads",
-        soft_wrap=True,
-        highlight=False,
-    )
-    for name, passes in coverage(stage, plan).items():
-        times = passes * plan.rows[name] / len(preview.encoded[name])
-        console.print(
-            f"  {name}: {plan.rows[name]:,} rows an epoch by {stage.size(name)}, "
-            f"each training row seen about {times:.1f} "
-            f"times in all, loss weight {plan.weights[name]:g}",
-            soft_wrap=True,
-            highlight=False,
-        )
-    console.print(
-        f"  {trained:,} parameters trained, {frozen:,} frozen; "
-        f"about {preview.memory(stage) / 2**30:.1f} GiB of memory",
-        highlight=False,
-    )
-
-
-def _answers(task: Task, split: Split) -> str:
-    targets = [example.target for example in split.examples if example.target is not None]
-    if isinstance(task, Classification):
-        counts = Counter(task.names[int(target)] for target in targets)
-        shown = [f"{name} {counts[name]:,}" for name in task.names[:8]]
-        more = [f"… {len(task.names)} labels"] if len(task.names) > 8 else []
-        unlabelled = [f"(none) {split.unlabelled:,}"] if split.unlabelled else []
-        return "\n".join(shown + more + unlabelled)
-    mean = sum(targets) / len(targets)
-    return f"mean {mean:.2f}\nfrom {min(targets):g} to {max(targets):g}"
 
 
 def _skipped(task: str, split: Split) -> list[str]:

@@ -24,6 +24,7 @@ class Monitor:
         self.console, self.stage, self.tasks, self.total = console, stage, list(tasks), total
         self._losses: dict[str, float] = {}
         self._scores: dict[str, str] = {}
+        self._skipped: dict[str, int] = {}
         self._start = self._told = time.monotonic()
         self._first = self._done = done
         self._rows = self._tokens = 0
@@ -60,9 +61,16 @@ class Monitor:
         if self._live:
             self._live.stop()
 
-    def step(self, losses: Mapping[str, float], rows: int, tokens: int) -> None:
-        """One optimizer step is done."""
+    def step(
+        self,
+        losses: Mapping[str, float],
+        rows: int,
+        tokens: int,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        """One optimizer step is done. skipped: penalties left out so far, by regularizer."""
         self._done += 1
+        self._skipped = dict(skipped or {})
         self._rows += rows
         self._tokens += tokens
         for task, loss in losses.items():
@@ -96,8 +104,14 @@ class Monitor:
     def _facts(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
         each = " · ".join(self._task_facts(task) for task in self.tasks if task in self._losses)
+        skipped = "".join(
+            f" · {count:,} {kind} penalties not finite, skipped"
+            for kind, count in self._skipped.items()
+            if count
+        )
         return (
-            f"{each} · {self._rows / seconds:,.0f} rows/s · {self._tokens / seconds:,.0f} tokens/s"
+            f"{each} · {self._rows / seconds:,.0f} rows/s · "
+            f"{self._tokens / seconds:,.0f} tokens/s{skipped}"
         )
 
     def _task_facts(self, task: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.multitask import MultiTaskModel
+from trivium.run.distributed import Processes
 from trivium.text.streams import Stream
 
 
@@ -29,6 +30,10 @@ class Counters:
     """Evaluations since the last kept model."""
     kept: dict[str, Any] = field(default_factory=dict)
     """Where the kept model comes from: stage, step, by."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """Lowest dev metric that this stage's guard allows each task."""
+    trained: int = 0
+    """Largest number of parameters that a stage trained."""
 
 
 @dataclass
@@ -40,24 +45,40 @@ class TrainState:
     """Draws tasks and orders: kept apart from the noise of dropout."""
     memory: dict[str, Tensor]
     counters: Counters
+    lr_factor: float = 1.0
+    """What the schedule made of the peak learning rates in the current step."""
 
 
-def pack_state(state: TrainState, digest: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack_state(
+    state: TrainState, digest: str, processes: Processes
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Everything that decides what the next step does, as tensors and JSON values."""
     tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
     for index, slots in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
     tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
     tensors["random.decisions"] = state.decisions.get_state()
-    tensors["random.noise"] = torch.get_rng_state()
+    for rank, noise in enumerate(processes.from_each(torch.get_rng_state())):
+        tensors[f"random.noise.{rank}"] = noise
     if torch.cuda.is_available():
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
+        for rank, noise in enumerate(processes.from_each(torch.cuda.get_rng_state())):
+            tensors[f"random.cuda.{rank}"] = noise
     drawn = {name: stream.drawn for name, stream in state.streams.items()}
-    return tensors, {"counters": asdict(state.counters), "drawn": drawn, "data": digest}
+    return tensors, {
+        "counters": asdict(state.counters),
+        "drawn": drawn,
+        "data": digest,
+        "processes": processes.world,
+    }
 
 
-def counters_of(values: Mapping[str, Any], digest: str) -> Counters:
-    """The counters of a saved state; refuses a state of other data."""
+def counters_of(values: Mapping[str, Any], digest: str, processes: Processes) -> Counters:
+    """The counters of a saved state; refuses a state of other data or other processes."""
+    if values["processes"] != processes.world:
+        raise RecipeError(
+            f"--resume: the run began with {values['processes']} processes, now there are "
+            f"{processes.world}; their dropout cannot go on as it would have. Start as many."
+        )
     if values["data"] != digest:
         raise RecipeError(
             "--resume: the data files changed since this run began, so it cannot go on as if they "
@@ -67,7 +88,7 @@ def counters_of(values: Mapping[str, Any], digest: str) -> Counters:
 
 
 def unpack_state(
-    state: TrainState, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    state: TrainState, tensors: Mapping[str, Tensor], values: Mapping[str, Any], rank: int
 ) -> None:
     """Restore in place what `pack_state` saved."""
     state.model.load_state_dict(_under("model.", tensors))
@@ -82,9 +103,9 @@ def unpack_state(
     for name, stream in state.streams.items():
         stream.drawn = values["drawn"][name]
     state.decisions.set_state(tensors["random.decisions"])
-    torch.set_rng_state(tensors["random.noise"])
-    if torch.cuda.is_available() and "random.cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random.cuda"])
+    torch.set_rng_state(tensors[f"random.noise.{rank}"])
+    if torch.cuda.is_available() and f"random.cuda.{rank}" in tensors:
+        torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"])
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

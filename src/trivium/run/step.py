@@ -1,27 +1,36 @@
 """One stage's machinery: what it starts from, and its step from batches to new weights."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trivium.errors import RecipeError
+from trivium.model.encoder import Encoder
+from trivium.model.lora import is_adapter_parameter
 from trivium.model.multitask import MultiTaskModel
+from trivium.parts.regularizers import Context, take_noise
+from trivium.parts.trainable import layer_of
 from trivium.recipe import Recipe, Stage
 from trivium.run.data import Encoded
+from trivium.run.distributed import Processes
 from trivium.run.gradients import (
+    Gradient,
     add_gradient,
     cosines,
-    gram_matrix,
+    gram_by_group,
+    gram_by_parameter,
     set_weighted_sum,
     take_gradient,
 )
 from trivium.run.plan import Plan
 from trivium.run.state import Counters, TrainState
 from trivium.text.streams import Stream
-from trivium.types import Step
+from trivium.types import Batch, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,67 +42,249 @@ class Setup:
     """Training rows of every task."""
     model: MultiTaskModel
     device: torch.device
+    processes: Processes = field(default_factory=Processes)
+
+
+Named = list[tuple[str, nn.Parameter]]
 
 
 def start_stage(setup: Setup, stage: Stage, plan: Plan, counters: Counters) -> TrainState:
     """Fresh optimizer, streams and generator; the model as the stage before left it."""
     model = setup.model
     model.zero_grad()
-    model.encoder.requires_grad_(not stage.frozen_encoder)
-    heads = [(n, p) for t in plan.tasks for n, p in model.heads[t].named_parameters(prefix=t)]
-    shared = [(n, p) for n, p in model.encoder.named_parameters() if p.requires_grad]
-    optimizer = stage.optimizer.build(shared, heads, stage.lr)
+    encoder, heads = stage_parameters(setup.recipe, model, stage)
+    model.requires_grad_(False)
+    for _, parameter in (*encoder, *heads):
+        parameter.requires_grad_(True)
+    layers = model.encoder.config.num_hidden_layers
+    optimizer = stage.optimizer.build(encoder, heads, stage.lr, layers=layers)
     seed = setup.recipe.seed + 1000 * counters.stage
     streams = {
-        task: Stream(task, len(setup.encoded[task]), stage.size(task), seed, plan.rows[task])
+        task: Stream(task, len(setup.encoded[task]), plan.sizes[task], seed, plan.rows[task])
         for task in plan.tasks
     }
     decisions = torch.Generator().manual_seed(seed)
     return TrainState(model, optimizer, streams, decisions, {}, counters)
 
 
+def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tuple[Named, Named]:
+    """What a stage trains sooner or later: of the encoder with its adapters, and of the heads."""
+    names = recipe.stage_tasks(stage)
+    layers = model.encoder.config.num_hidden_layers
+    try:
+        stage.trains.check(layers)
+    except ValueError as error:
+        raise RecipeError(f"stage {stage.name!r}: trains: {error}") from error
+    pooler = any(recipe.tasks[name].resolved_head.wants_pooler for name in names)
+
+    def learns(name: str) -> bool:
+        if name.startswith("sides."):  # sides.<kind>.<task>.…
+            return name.split(".")[2] in names
+        if is_adapter_parameter(name):
+            return True
+        if name.startswith("pooler.") and (not pooler or model.encoder.pooler_is_fresh):
+            return pooler
+        return not recipe.freezes_base and stage.trains.ever_trains(name, layers)
+
+    encoder = [(n, p) for n, p in model.encoder.named_parameters() if learns(n)]
+    heads = [(n, p) for t in names for n, p in model.heads[t].named_parameters(prefix=t)]
+    trunks = dict.fromkeys(trunk for t in names if (trunk := model.head(t).trunk))
+    heads += [
+        (n, p) for t in trunks for n, p in model.trunks[t].named_parameters(prefix=f"trunk:{t}")
+    ]
+    return encoder, heads
+
+
 def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dict[str, Any]:
     """One optimizer step; what the journal says of it."""
-    index, model = state.counters.step, state.model
-    model.train()
-    model.encoder.train(not stage.frozen_encoder)
-    epoch = min(index // plan.steps_per_epoch, plan.epochs - 1) + 1
-    step = Step(index, plan.steps, epoch, plan.epochs, state.decisions, state.memory)
-    factor = stage.schedule.factor(index, plan.steps, epoch)
-    for group in state.optimizer.param_groups:
-        group["lr"] = group["base_lr"] * factor
-    shared = [p for p in model.encoder.parameters() if p.requires_grad]
-    apart = stage.combiner.needs_gram or plan.measures_conflicts(index)
+    index, model, processes = state.counters.step, state.model, setup.processes
+    step = _begin(setup, stage, plan, state)
+    shared, groups = _shared(model)
+    measures = plan.measures_conflicts(index)
+    apart = stage.combiner.needs_gram or measures
     gradients: dict[str, list[Tensor | None]] = {}
-    losses: dict[str, list[Tensor]] = {}
-    rows = tokens = 0
+    seen = _Seen()
     for _ in range(stage.batches_per_step):
         for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
-            batch = setup.encoded[name].batch(state.streams[name].draw()).to(setup.device)
-            loss = setup.recipe.tasks[name].loss(model(batch), batch.target_B)
-            torch.autograd.backward(loss * (plan.weights[name] / stage.batches_per_step))
+            rows = state.streams[name].draw()
+            mine = rows[processes.rank :: processes.world]
+            scale = plan.weights[name] * stage.combiner.factor(name, step) / stage.batches_per_step
+            if len(mine):
+                batch = setup.encoded[name].batch(mine).to(setup.device)
+                # The mean over processes of their shares is the mean over the batch's rows.
+                share = len(mine) * processes.world / len(rows)
+                loss = _loss(setup, stage, batch, step, seen, share)
+                torch.autograd.backward(loss * (scale * share))
+            else:
+                seen.add(name, torch.zeros((), device=setup.device))
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 add_gradient(gradients, name, take_gradient(shared))
-            losses.setdefault(name, []).append(loss.detach())
-            rows += len(batch.target_B)
-            tokens += len(batch.tokens.ids_N)
+    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
     told: dict[str, Any] = {}
     if apart:
-        gram_TT = gram_matrix(list(gradients.values()))
-        set_weighted_sum(shared, gradients, stage.combiner.weigh(gram_TT, step))
+        for gradient in gradients.values():
+            _mean_over_processes(processes, shared, gradient)
+        gram_PTT = gram_by_parameter(list(gradients.values()))
+        gram_TT = gram_PTT.sum(0)
+        weight_T = stage.combiner.weigh(gram_TT, replace(step, tasks=tuple(gradients)))
+        set_weighted_sum(shared, gradients, weight_T)
         told["cosines"] = cosines(gram_TT, list(gradients))
-    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        if measures:
+            each = gram_by_group(gram_PTT, groups)
+            told["layer_cosines"] = {g: cosines(gram, list(gradients)) for g, gram in each.items()}
+    inside = {id(parameter) for parameter in shared} if apart else set()
+    rest = [p for p in trained if id(p) not in inside]
+    _mean_over_processes(processes, rest)
     norm = float(nn.utils.clip_grad_norm_(trained, stage.clip or math.inf))
+    losses, penalties = seen.means(processes)
+    if not all(math.isfinite(loss) for loss in (*losses.values(), norm)):
+        raise RecipeError(
+            f"stage {stage.name!r}, step {index + 1}: the loss or its gradient is not finite "
+            f"({losses}, norm {norm}). Lower the learning rate, or set `precision: fp32`."
+        )
     state.optimizer.step()
     state.optimizer.zero_grad()
-    state.counters.rows += rows
-    state.counters.tokens += tokens
-    means = {name: float(torch.stack(each).mean()) for name, each in losses.items()}
-    if not all(math.isfinite(loss) for loss in means.values()):
-        raise RecipeError(
-            f"stage {stage.name!r}, step {index + 1}: the loss is not finite ({means}). "
-            "Lower the learning rate, or set `precision: fp32`."
-        )
+    stage.combiner.observe(losses, step)
+    for part in stage.regularizers:
+        part.after_step(model, step)
+    state.counters.rows += seen.rows
+    state.counters.tokens += seen.tokens
+    if penalties:
+        told["penalties"] = penalties
+    skipped = {k.split(".")[0]: int(n) for k, n in step.memory.items() if k.endswith(".skipped")}
+    if skipped:
+        told["skipped"] = skipped
     return told | {
-        "losses": means, "lr": factor, "norm": norm, "rows": rows, "tokens": tokens,
+        "losses": losses, "lr": state.lr_factor, "norm": norm,
+        "rows": seen.rows, "tokens": seen.tokens,
     }  # fmt: skip
+
+
+# --- the parts of a step -----------------------------------------------------------------------
+
+
+def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
+    """Modes, learning rates and trained parameters of this step."""
+    index, model = state.counters.step, state.model
+    model.train()
+    rests = stage.trains.kind == "frozen" and not setup.recipe.adapters
+    model.encoder.train(not rests)  # an encoder that learns nothing runs without dropout
+    epoch = min(index // plan.steps_per_epoch, plan.epochs - 1) + 1
+    state.lr_factor = stage.schedule.factor(index, plan.steps, epoch)
+    for group in state.optimizer.param_groups:
+        group["lr"] = group["base_lr"] * state.lr_factor
+    if stage.trains.changes:
+        layers = model.encoder.config.num_hidden_layers
+        encoder, _ = stage_parameters(setup.recipe, model, stage)
+        for name, parameter in encoder:
+            done = plan.epochs_done(index)
+            learns = is_adapter_parameter(name) or stage.trains.trains(name, layers, done)
+            parameter.requires_grad_(learns)
+    return Step(index, plan.steps, epoch, plan.epochs, state.decisions, state.memory)
+
+
+def _shared(model: MultiTaskModel) -> tuple[list[nn.Parameter], list[str]]:
+    """Trained parameters that several tasks can reach, and where in the model each one is."""
+    layers = model.encoder.config.num_hidden_layers
+    found, groups = [], []
+    for name, parameter in model.encoder.named_parameters():
+        if parameter.requires_grad and not name.startswith("sides."):
+            layer = layer_of(name, layers)
+            found.append(parameter)
+            groups.append("embeddings" if layer < 0 else f"layer {layer}")
+    for name, parameter in model.trunks.named_parameters():
+        if parameter.requires_grad:
+            found.append(parameter)
+            groups.append(f"trunk {name.split('.')[0]}")
+    return found, groups
+
+
+@dataclass
+class _Seen:
+    """What a step's batches amount to."""
+
+    losses: dict[str, list[Tensor]] = field(default_factory=dict)
+    penalties: dict[str, dict[str, list[Tensor]]] = field(default_factory=dict)
+    """task -> kind of regularizer -> unweighted penalties."""
+    rows: int = 0
+    tokens: int = 0
+
+    def add(self, task: str, loss: Tensor) -> None:
+        self.losses.setdefault(task, []).append(loss.detach())
+
+    def means(self, processes: Processes) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """Mean loss of each task over its batches; of the penalties, this process's own."""
+        mean_T = torch.stack([torch.stack(each).mean() for each in self.losses.values()])
+        counts = torch.tensor([self.rows, self.tokens], device=mean_T.device).double()
+        processes.mean_([mean_T])
+        processes.mean_([counts])
+        self.rows, self.tokens = (round(count * processes.world) for count in counts.tolist())
+        losses = dict(zip(self.losses, mean_T.tolist(), strict=True))
+        penalties = {
+            name: {kind: float(torch.stack(each).mean()) for kind, each in kinds.items()}
+            for name, kinds in self.penalties.items()
+        }
+        return losses, penalties
+
+
+def _loss(
+    setup: Setup, stage: Stage, batch: Batch, step: Step, seen: _Seen, share: float
+) -> Tensor:
+    """The batch's loss with its penalties; `share` is this process's weight in the mean loss."""
+    model, task = setup.model, setup.recipe.tasks[batch.task]
+    parts = [part for part in stage.regularizers if part.applies(batch.task)]
+    with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
+        x_ND = model.encoder.embed(batch.tokens)
+        noise = take_noise(setup.device) if parts else None
+        hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
+        output_BK = model.finish(batch, hidden_ND)
+        loss = task.compute_loss(output_BK, batch.target_B)
+        seen.add(batch.task, loss * share)
+        for part in parts:
+            assert noise is not None
+            penalty = part.penalty(Context(model, task, batch, x_ND, output_BK, noise, step))
+            if penalty is not None:
+                kinds = seen.penalties.setdefault(batch.task, {})
+                kinds.setdefault(part.kind, []).append(penalty.detach())
+                loss = loss + part.weight_of(batch.task) * penalty
+    seen.rows += len(batch.target_B)
+    seen.tokens += len(batch.tokens.ids_N)
+    return loss
+
+
+@contextmanager
+def _precision(encoder: Encoder, *, fp32: bool) -> Iterator[None]:
+    """fp32 for a while: perturbations far below bf16's resolution would be lost in it."""
+    before = encoder.precision
+    encoder.precision = torch.float32 if fp32 else before
+    try:
+        yield
+    finally:
+        encoder.precision = before
+
+
+def _mean_over_processes(
+    processes: Processes,
+    parameters: list[nn.Parameter],
+    gradient: list[Tensor | None] | None = None,
+) -> None:
+    """Each parameter's gradient, or those of `gradient`, averaged in place.
+
+    A process whose share of a batch was empty has none where others have one: zero, that is.
+    """
+    if processes.world == 1:
+        return
+    parts: Gradient = [p.grad for p in parameters] if gradient is None else gradient
+    there = processes.agree(*(part is not None for part in parts))
+    full: list[Tensor] = []
+    for index, parameter in enumerate(parameters):
+        if not there[index]:
+            continue
+        part = parts[index]
+        part = torch.zeros_like(parameter) if part is None else part
+        full.append(part)
+        if gradient is None:
+            parameter.grad = part
+        else:
+            gradient[index] = part
+    processes.mean_(full)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import resource
 import signal
 import sys
@@ -9,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +17,32 @@ import torch
 from rich.console import Console
 
 from trivium.errors import RecipeError
-from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage, load_recipe
 from trivium.run import directory
 from trivium.run.build import build, choose_device, choose_precision, precision_name
+from trivium.run.check import print_preview
 from trivium.run.checkpoint import (
     MODEL,
     load_resume,
     load_weights_into,
     remove_resume,
-    save_model,
     save_resume,
     write_text,
 )
-from trivium.run.data import Data, encode, load_data, packer_for
-from trivium.run.evaluate import Scores, evaluate, overall, readout_of, score, write_predictions
+from trivium.run.data import encode, load_data, packer_for
+from trivium.run.distributed import Processes, join, leave
+from trivium.run.evaluate import Scores, overall, readout_of, score, write_predictions
 from trivium.run.journal import Journal
+from trivium.run.judge import judge, keep, set_floors
 from trivium.run.load import load
 from trivium.run.machine import keep_memory
 from trivium.run.plan import Plan, plan_stage
 from trivium.run.predict import TorchPredictor
-from trivium.run.preview import Preview, print_preview
+from trivium.run.preview import Preview
 from trivium.run.progress import Monitor
 from trivium.run.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.step import Setup, start_stage, train_step
+from trivium.run.work import Work
 from trivium.text.packing import TokenTable
 
 CHECKPOINT_EVERY_S = 120.0
@@ -49,32 +51,6 @@ CHECKPOINT_EVERY_S = 120.0
 
 class Interrupted(Exception):  # noqa: N818 an outcome, not an error
     """Training was asked to stop, and saved what resuming needs."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What stays the same during a run."""
-
-    setup: Setup
-    run_dir: Path
-    data: Data
-    digest: str
-    predictor: TorchPredictor
-    journal: Journal
-    console: Console
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.setup.recipe
-
-    @property
-    def tasks(self) -> dict[str, Task]:
-        return dict(self.recipe.tasks)
-
-    @property
-    def judged(self) -> list[str]:
-        """Tasks that have dev rows."""
-        return [name for name, splits in self.data.items() if "dev" in splits]
 
 
 def train(
@@ -93,9 +69,25 @@ def train(
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     run_dir = Path(run_dir)
-    console = console or Console(stderr=True)
-    directory.refuse_unusable(run_dir, resume=resume, overwrite=overwrite)
-    device = choose_device(recipe.device)
+    processes, device = join(choose_device(recipe.device))
+    try:
+        with _console_of(processes, console) as speaker:
+            return _train(recipe, run_dir, processes, device, speaker, resume, overwrite)
+    finally:
+        leave()
+
+
+def _train(
+    recipe: Recipe,
+    run_dir: Path,
+    processes: Processes,
+    device: torch.device,
+    console: Console,
+    resume: bool,
+    overwrite: bool,
+) -> dict[str, Any]:
+    if processes.first:
+        directory.refuse_unusable(run_dir, resume=resume, overwrite=overwrite)
     keep_memory()
     recipe, data = load_data(recipe)
     if resume:
@@ -114,17 +106,34 @@ def train(
     print_preview(Preview(recipe, data, encoded, model), console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
-    if not resume:
+    if processes.first and not resume:
         directory.start_run(run_dir, recipe, overwrite=overwrite)
-    setup = Setup(recipe, encoded, model, device)
+    processes.wait()
+    if processes.rank:
+        torch.manual_seed(recipe.seed + 7919 * processes.rank)  # dropout of its own
+    setup = Setup(recipe, encoded, model, device, processes)
     digest = directory.data_digest(data)
-    work = Work(setup, run_dir, data, digest, predictor, Journal(run_dir), console)
+    journal = Journal(run_dir if processes.first else None)
+    work = Work(setup, run_dir, data, digest, predictor, journal, console)
     try:
         with _stop_on_signal() as stopping:
             counters = _run_stages(work, resume=resume, stopping=stopping)
     finally:
         work.journal.close()
-    return _finish(work, counters)
+    if processes.first:
+        _finish(work, counters)
+    processes.wait()
+    return read_scores(run_dir)
+
+
+@contextmanager
+def _console_of(processes: Processes, console: Console | None) -> Iterator[Console]:
+    """The first process speaks; the others would only repeat it."""
+    if processes.first:
+        yield console or Console(stderr=True)
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        yield Console(file=nowhere)
 
 
 def read_scores(run_dir: Path) -> dict[str, Any]:
@@ -139,7 +148,7 @@ def read_scores(run_dir: Path) -> dict[str, Any]:
 def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counters:
     saved = load_resume(work.run_dir) if resume else None
     if saved:
-        counters = counters_of(saved[1], work.digest)
+        counters = counters_of(saved[1], work.digest, work.processes)
         work.journal.cut(saved[1]["journal"])
     else:
         counters = Counters()
@@ -148,18 +157,22 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
         stage = work.recipe.stages[index]
         plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in work.setup.encoded.items()})
         state = start_stage(work.setup, stage, plan, counters)
+        trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        counters.trained = max(counters.trained, sum(p.numel() for p in trained))
         if saved and index == counters.stage:
-            unpack_state(state, *saved)
+            unpack_state(state, *saved, work.processes.rank)
             saved = None
             work.console.print(f"resumed at stage {stage.name}, step {counters.step}")
         else:
             work.journal.write("stage", stage=stage.name, steps=plan.steps, tasks=plan.tasks)
+            set_floors(work, stage, counters)
         _run_stage(work, stage, plan, state, stopping)
         if not work.judged:  # nothing to choose by: the last weights are kept
-            _keep(work, stage, counters, "last")
+            keep(work, stage, counters, "last")
+        work.processes.wait()
         load_weights_into(state.model, work.run_dir / MODEL)
         counters.stage, counters.step = index + 1, 0
-        counters.best, counters.waited = {}, 0
+        counters.best, counters.waited, counters.floors = {}, 0, {}
     return counters
 
 
@@ -176,61 +189,29 @@ def _run_stage(
             now = time.monotonic()
             counters.seconds += now - told
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
-            monitor.step(done["losses"], done["rows"], done["tokens"])
+            monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
-            over = judged and bool(work.judged) and _judge(work, stage, state, monitor)
-            due = stage.checkpoint_every and counters.step % stage.checkpoint_every == 0
-            if due or now - saved > CHECKPOINT_EVERY_S or stopping.is_set():
+            over = judged and bool(work.judged) and judge(work, stage, state, monitor)
+            if over:
+                break
+            every = stage.checkpoint_every or math.inf
+            due = counters.step % every == 0 or now - saved > CHECKPOINT_EVERY_S
+            due, stop = work.processes.agree(due, stopping.is_set())
+            if due or stop:
                 _save(work, state)
                 saved = time.monotonic()
-            if stopping.is_set():
+            if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
-            if over:
-                work.console.print(f"no better model in {stage.patience} evaluations: stage ends")
-                break
             told = time.monotonic()
 
 
-# --- judging and keeping -----------------------------------------------------------------------
-
-
-def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
-    """Evaluate on dev and keep the model if it is the best; True where patience has run out."""
-    counters = state.counters
-    judged = {name: work.data[name] for name in work.judged}
-    scores = evaluate(work.predictor, judged)
-    values = {name: s["dev"][work.tasks[name].metric] for name, s in scores.items()}
-    values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]
-    better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
-    counters.best |= {name: values[name] for name in better}
-    wanted = [n for n in better if n != "overall"] if stage.select == "any" else [stage.select]
-    kept = any(name in better for name in wanted)
-    counters.waited = 0 if kept else counters.waited + 1
-    if kept:
-        _keep(work, stage, counters, stage.select)
-    work.journal.write(
-        "evaluation", stage=stage.name, step=counters.step, scores=scores,
-        overall=values["overall"], kept=kept, seconds=counters.seconds,
-    )  # fmt: skip
-    shown = {name: (work.tasks[name].metric, values[name]) for name in judged}
-    monitor.evaluation(shown, kept, f"overall {values['overall']:.4f}")
-    return stage.patience is not None and counters.waited >= stage.patience
-
-
-def _keep(work: Work, stage: Stage, counters: Counters, by: str) -> None:
-    counters.kept = {"stage": stage.name, "step": counters.step, "by": by}
-    predictor = work.predictor
-    precision = precision_name(predictor.model.encoder.precision)
-    folder = work.run_dir / MODEL
-    save_model(predictor.model, predictor.tasks, predictor.tokenizer, folder, precision)
-
-
 def _save(work: Work, state: TrainState) -> None:
-    tensors, values = pack_state(state, work.digest)
-    save_resume(work.run_dir, tensors, values | {"journal": work.journal.flush()})
+    tensors, values = pack_state(state, work.digest, work.processes)
+    if work.processes.first:
+        save_resume(work.run_dir, tensors, values | {"journal": work.journal.flush()})
 
 
-def _finish(work: Work, counters: Counters) -> dict[str, Any]:
+def _finish(work: Work, counters: Counters) -> None:
     """Judge the saved model as `evaluate` would, and write what there is to know of the run."""
     predictor = load(work.run_dir, device=str(work.setup.device))
     scores: Scores = {}
@@ -253,12 +234,12 @@ def _finish(work: Work, counters: Counters) -> dict[str, Any]:
             "tokens_per_s": round(counters.tokens / max(counters.seconds, 1e-9), 1),
             "peak_memory_bytes": _peak_memory(work.setup.device),
             "parameters": sum(p.numel() for p in model.parameters()),
+            "trained_parameters": counters.trained,
         },
         "selected": counters.kept,
     }
     write_text(work.run_dir / directory.SCORES, json.dumps(told, indent=2) + "\n")
     remove_resume(work.run_dir)
-    return told
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -6,8 +6,21 @@ from pydantic import Field
 
 from trivium.parts.tasks.base import MissingLabelError, RowError, Task
 from trivium.parts.tasks.classification import Classification
+from trivium.parts.tasks.labels import Labelled
+from trivium.parts.tasks.multilabel import Multilabel
+from trivium.parts.tasks.ordinal import Ordinal
 from trivium.parts.tasks.regression import Regression
 
-AnyTask = Annotated[Classification | Regression, Field(discriminator="kind")]
+AnyTask = Annotated[Classification | Ordinal | Multilabel | Regression, Field(discriminator="kind")]
 
-__all__ = ["AnyTask", "Classification", "MissingLabelError", "Regression", "RowError", "Task"]
+__all__ = [
+    "AnyTask",
+    "Classification",
+    "Labelled",
+    "MissingLabelError",
+    "Multilabel",
+    "Ordinal",
+    "Regression",
+    "RowError",
+    "Task",
+]

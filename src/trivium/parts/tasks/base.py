@@ -1,7 +1,8 @@
 """Task: everything that depends on what a question and its answer look like."""
 
 from abc import abstractmethod
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -9,7 +10,8 @@ from torch import Tensor
 from trivium.model.multitask import Head
 from trivium.part import Part
 from trivium.parts.heads import AnyHead
-from trivium.types import Answer, Example, Row
+from trivium.parts.losses import AnyLoss, LossPart
+from trivium.types import Answer, Example, Row, Target
 
 Policy = Literal["refuse", "skip"]
 
@@ -50,13 +52,30 @@ class Task(Part):
     """none: a quotation mark is a character like any other."""
     head: AnyHead | None = None
     """By default chosen by the kind of task: `resolved_head` says which."""
+    loss: AnyLoss | None = None
+    """By default chosen by the kind of task: `resolved_loss` says which."""
+
+    losses: ClassVar[type[LossPart]]
+    """What fits the kind of task."""
+    empty_hint: ClassVar[str] = ""
+    """What else to do about an empty label."""
 
     @model_validator(mode="before")
     @classmethod
-    def _plain_word_head(cls, values: Any) -> Any:
-        if isinstance(values, dict) and isinstance(values.get("head"), str):
-            return values | {"head": {"kind": values["head"]}}
-        return values
+    def _plain_words(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        words = {key: values[key] for key in ("head", "loss") if isinstance(values.get(key), str)}
+        return values | {key: {"kind": word} for key, word in words.items()}
+
+    @model_validator(mode="after")
+    def _loss_fits_answers(self) -> "Task":
+        if self.loss is not None and not isinstance(self.loss, self.losses):
+            raise ValueError(
+                f"loss: {self.loss.kind} needs a task that answers with {self.loss.needs}, but "
+                f"this one answers with {self.losses.needs}; use {_kinds(self.losses)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _head_fits_texts(self) -> "Task":
@@ -69,10 +88,10 @@ class Task(Part):
                 + (", or `encode: joint`" if self.sequences == 2 else "")
                 + ("" if self.sequences == 2 or not self.is_pair else ", or `encode: separate`")
             )
-        if head.outputs is not None and head.outputs != self.outputs:
+        if head.outputs is not None and head.outputs != self.head_outputs:
             raise ValueError(
                 f"head: {head.kind} gives {head.outputs} output, but this task needs "
-                f"{self.outputs or 'one per label'}; use {self.default_head().kind}"
+                f"{self.head_outputs or 'one per label'}; use {self.default_head().kind}"
             )
         return self
 
@@ -81,7 +100,7 @@ class Task(Part):
     @property
     @abstractmethod
     def outputs(self) -> int:
-        """Outputs of the head, K."""
+        """Outputs of the model, K; 0 where labels are not known yet."""
 
     @property
     @abstractmethod
@@ -92,16 +111,28 @@ class Task(Part):
     def default_head(self) -> AnyHead: ...
 
     @abstractmethod
-    def target(self, cell: str) -> float:
+    def default_loss(self) -> AnyLoss: ...
+
+    @abstractmethod
+    def target(self, cell: str) -> Target:
         """The target a label cell stands for. Raises RowError."""
 
     @abstractmethod
-    def targets(self, values: list[float]) -> Tensor:
-        """Targets as the loss wants them: target_B."""
+    def targets(self, values: Sequence[Target]) -> Tensor:
+        """Targets as the loss wants them: target_B, or target_BK where several labels apply."""
 
     @abstractmethod
-    def loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+    def compute_loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
         """Mean loss of the batch, a scalar."""
+
+    @abstractmethod
+    def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
+        """How far apart two outputs for the same rows are: mean over the batch, a scalar.
+
+        Of labels the symmetrised KL divergence KL(p || q) + KL(q || p) of the answers'
+        distributions, of scores the squared difference on the unit scale (Jiang et al. 2020,
+        section 3.1). Differentiable in both; 0 with a gradient of 0 where they are equal.
+        """
 
     @abstractmethod
     def readout(self, output_BK: Tensor) -> Tensor:
@@ -109,6 +140,14 @@ class Task(Part):
 
     @abstractmethod
     def answers(self, readout_BK: Tensor) -> list[Answer]: ...
+
+    @abstractmethod
+    def answer_of(self, target: Target) -> Answer:
+        """The answer that is right for a row with this target."""
+
+    @abstractmethod
+    def summary(self, targets: Sequence[Target]) -> list[str]:
+        """How targets are spread, in a few short lines for people."""
 
     @abstractmethod
     def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
@@ -141,21 +180,56 @@ class Task(Part):
     def resolved_head(self) -> AnyHead:
         return self.head or self.default_head()
 
+    @property
+    def resolved_loss(self) -> AnyLoss:
+        return self.loss or self.default_loss()
+
+    @property
+    def head_outputs(self) -> int:
+        """Outputs that the chosen head must give."""
+        return self.outputs
+
     def build_head(self, width: int) -> Head:
-        return self.resolved_head.build(width, self.outputs)
+        return self.resolved_head.build(width, self.head_outputs, self.sequences)
+
+    # --- what is found in the training rows ---------------------------------------------------
+
+    @property
+    def looks_for_labels(self) -> bool:
+        """Whether `with_labels` must be called before rows can be read."""
+        return False
+
+    def with_labels(self, cells: Sequence[str]) -> "Task":
+        """The task with the labels that these cells hold. Raises ValueError."""
+        return self
+
+    def with_weights(self, targets: Sequence[Target]) -> "Task":
+        """The task with class weights as numbers, for these training targets. Raises ValueError."""
+        return self
+
+    # --- rows ---------------------------------------------------------------------------------
+
+    def lacks_label(self, cell: str) -> bool:
+        """Whether a label cell says nothing."""
+        return cell.strip() == ""
 
     def example(self, row: Row) -> Example:
         """The row as this task sees it. Raises RowError (MissingLabelError if only that lacks)."""
         cell = row.cells[self.label]
-        if cell.strip() == "":
+        if self.lacks_label(cell):
             if self.missing_labels == "allow":
                 raise MissingLabelError("has no label")
             raise RowError(
                 f"column {self.label!r} is empty. Fill it in, or set `missing_labels: allow` "
-                "(such rows train the other tasks only) or `bad_rows: skip`"
+                f"(such rows train the other tasks only) or `bad_rows: skip`{self.empty_hint}"
             )
         texts = tuple(row.cells[column] for column in self.text_columns)
         for column, text in zip(self.text_columns, texts, strict=True):
             if text.strip() == "":
                 raise RowError(f"column {column!r} is empty. Fill it in, or set `bad_rows: skip`")
         return Example(texts, self.target(cell), row.line)
+
+
+def _kinds(family: type[LossPart]) -> str:
+    members = (member for member in get_args(get_args(AnyLoss)[0]) if issubclass(member, family))
+    return ", ".join(member.model_fields["kind"].default for member in members)

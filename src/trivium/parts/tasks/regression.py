@@ -1,6 +1,7 @@
 """A score within a range, for a text or a pair."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +10,9 @@ from torch import Tensor
 
 from trivium.parts import metrics
 from trivium.parts.heads import AnyHead, CosineHead, LinearHead
+from trivium.parts.losses import AnyLoss, LossPart, MeanSquaredError, ScoreLoss
 from trivium.parts.tasks.base import RowError, Task
-from trivium.types import Answer
+from trivium.types import Answer, Target
 
 
 class Regression(Task):
@@ -19,6 +21,8 @@ class Regression(Task):
     kind: Literal["regression"] = "regression"
     range: tuple[float, float] = Field(default=(0.0, 1.0))
     """Lowest and highest score. Answers are clipped to it."""
+
+    losses: ClassVar[type[LossPart]] = ScoreLoss
 
     @field_validator("range")
     @classmethod
@@ -38,6 +42,9 @@ class Regression(Task):
     def default_head(self) -> AnyHead:
         return CosineHead() if self.sequences == 2 else LinearHead()
 
+    def default_loss(self) -> AnyLoss:
+        return MeanSquaredError()
+
     def target(self, cell: str) -> float:
         low, high = self.range
         try:
@@ -54,12 +61,17 @@ class Regression(Task):
             )
         return score
 
-    def targets(self, values: list[float]) -> Tensor:
+    def targets(self, values: Sequence[Target]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32)
 
-    def loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+    def compute_loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
         low, high = self.range
-        return F.mse_loss(output_BK.squeeze(1), (target_B - low) / (high - low))
+        loss = self.resolved_loss
+        assert isinstance(loss, ScoreLoss), "validation refuses others"
+        return loss.score(output_BK.squeeze(1), (target_B - low) / (high - low))
+
+    def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
+        return F.mse_loss(output_BK.float(), other_BK.float())
 
     def readout(self, output_BK: Tensor) -> Tensor:
         low, high = self.range
@@ -67,6 +79,15 @@ class Regression(Task):
 
     def answers(self, readout_BK: Tensor) -> list[Answer]:
         return [float(f"{score:.6g}") for score in readout_BK.squeeze(1).tolist()]
+
+    def answer_of(self, target: Target) -> Answer:
+        assert not isinstance(target, tuple)
+        return target
+
+    def summary(self, targets: Sequence[Target]) -> list[str]:
+        values = [target for target in targets if not isinstance(target, tuple)]
+        mean = sum(values) / len(values)
+        return [f"mean {mean:.2f}", f"from {min(values):g} to {max(values):g}"]
 
     def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
         return {"prediction": self.answers(readout_BK)}

@@ -1,0 +1,105 @@
+"""Studies: several recipes with several seeds, each run in a process of its own, in one table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from trivium.apps.study.board import Board
+from trivium.apps.study.child import Outcome, Stop, stop_on_signal, train_run
+from trivium.apps.study.page import print_table, write_table
+from trivium.apps.study.runs import TABLE, Plan, Run, plan_study
+from trivium.apps.study.table import summarise
+from trivium.errors import RecipeError
+from trivium.run.train import Interrupted
+
+__all__ = ["has_failures", "study"]
+
+
+def study(
+    recipes: Sequence[str | Path],
+    out: str | Path,
+    *,
+    seeds: int = 3,
+    changes: Sequence[str] = (),
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
+
+    A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
+    kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
+    end the same call goes on. changes: `dotted.path=value` for every recipe. Returns the content of
+    `table.json`; a run that failed has the state "failed" in it. Raises RecipeError before
+    anything is written where something is wrong, and Interrupted after Ctrl-C or SIGTERM, once the
+    present run is saved.
+    """
+    console = console or Console(stderr=True)
+    plan = plan_study(recipes, out, seeds, changes)
+    _make_folder(plan.out)
+    console.print(
+        f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
+        f"{sum(run.is_finished for run in plan.runs)} of them finished",
+        soft_wrap=True, highlight=False, markup=False,
+    )  # fmt: skip
+    failed: dict[Run, str] = {}
+    with stop_on_signal() as stop:
+        with Board(console, plan) as board:
+            for run in plan.runs:
+                outcome = _carry_out(plan, run, stop, board)
+                if outcome.state == "failed":
+                    failed[run] = outcome.reason
+                if outcome.how != "skipped":
+                    write_table(plan, summarise(plan, failed))
+                if stop.asked:
+                    break
+        table = summarise(plan, failed)
+        write_table(plan, table)
+    done = sum(row["n"] for row in table["recipes"])
+    if stop.asked and done + len(failed) < len(plan.runs):
+        raise Interrupted(
+            f"stopped; {done} of {len(plan.runs)} runs are done. Go on with: {plan.command}"
+        )
+    print_table(table, console)
+    console.print(f"table: {plan.out / TABLE}.md", soft_wrap=True, highlight=False, markup=False)
+    if failed:
+        console.print(
+            f"{len(failed)} of {len(plan.runs)} runs failed. Once the cause is gone, go on with: "
+            f"{plan.command}",
+            soft_wrap=True, highlight=False, markup=False,
+        )  # fmt: skip
+    return table
+
+
+def has_failures(table: dict[str, Any]) -> bool:
+    """Whether a run of the study failed."""
+    return any(run["state"] == "failed" for row in table["recipes"] for run in row["runs"])
+
+
+def _carry_out(plan: Plan, run: Run, stop: Stop, board: Board) -> Outcome:
+    if run.is_finished:
+        outcome = Outcome("done", "skipped")
+    else:
+        board.begin(run)
+        told = False
+
+        def watch(log_start: int, waits_for: str) -> None:
+            nonlocal told
+            if stop.asked and not told:
+                told = True
+                board.stopping()
+            board.watch(log_start, waits_for)
+
+        outcome = train_run(run, plan.changes, stop, watch)
+    board.end(run, outcome)
+    return outcome
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{TABLE}.md.new"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RecipeError(f"{out}: cannot be written to: {error.strerror}.") from error

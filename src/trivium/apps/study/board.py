@@ -1,0 +1,213 @@
+"""What a person sees of a study: a line per run, and on a terminal what the present one does."""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from statistics import fmean
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.markup import escape
+from rich.text import Text
+
+from trivium.apps.study.child import Outcome, last_lines
+from trivium.apps.study.runs import Plan, Run
+from trivium.run.journal import NAME as JOURNAL
+from trivium.run.train import read_scores
+
+READ_EVERY_S = 1.0
+COLOURS = {"done": "green", "failed": "bold red", "stopped": "yellow"}
+
+
+class Progress:
+    """How far a run is, from the lines of its journal that were not read before."""
+
+    def __init__(self, run: Run) -> None:
+        self.path = run.folder / JOURNAL
+        self.stages = [stage.name for stage in run.recipe.stages]
+        self.stage = ""
+        self.step = self.steps = 0
+        self.done = 0.0
+        """Share of the run, every stage counted alike."""
+        self._read = 0
+        self._first: tuple[float, float] | None = None
+
+    def look(self, now: float) -> None:
+        """Read what is new."""
+        try:
+            with self.path.open("rb") as file:
+                if file.seek(0, os.SEEK_END) < self._read:
+                    self._read = 0  # a run that resumes cuts back to its last checkpoint
+                file.seek(self._read)
+                lines = file.read().rpartition(b"\n")
+        except OSError:
+            return
+        self._read += len(lines[0]) + len(lines[1])
+        for line in lines[0].splitlines():
+            self._take(line)
+        if not self.steps or self.stage not in self.stages:
+            return
+        place = self.stages.index(self.stage)
+        done = (place + min(1.0, self.step / self.steps)) / len(self.stages)
+        if self._first is None or done < self.done:
+            self._first = (now, done)
+        self.done = done
+
+    def remaining_s(self, now: float) -> float | None:
+        """Seconds to the end at the speed so far; None while it is not known."""
+        if self._first is None or self.done <= self._first[1]:
+            return None
+        start, share = self._first
+        return (now - start) / (self.done - share) * (1 - self.done)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return
+        if event.get("event") == "stage":
+            self.stage, self.step, self.steps = event["stage"], 0, event["steps"]
+        elif event.get("event") == "step":
+            self.stage, self.step = event["stage"], event["step"]
+
+
+class Board:
+    """The progress of a study."""
+
+    def __init__(self, console: Console, plan: Plan) -> None:
+        self.console, self.plan = console, plan
+        self._known: dict[str, list[float]] = {}
+        """Seconds of finished runs, by recipe."""
+        self._ended: set[Run] = set()
+        self._run: Run | None = None
+        self._progress: Progress | None = None
+        self._note = ""
+        self._began = self._looked = 0.0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self._live = Live(
+                console=self.console, get_renderable=self._screen, refresh_per_second=2,
+                transient=True,
+            )  # fmt: skip
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def begin(self, run: Run) -> None:
+        self._run, self._progress, self._note = run, Progress(run), ""
+        self._began, self._looked = time.monotonic(), 0.0
+
+    def watch(self, log_start: int, waits_for: str) -> None:
+        """Look at the present run's files, once a second."""
+        now = time.monotonic()
+        if not self._live or now - self._looked < READ_EVERY_S:
+            return
+        assert self._run is not None
+        assert self._progress is not None
+        self._looked = now
+        self._progress.look(now)
+        self._note = waits_for or "".join(last_lines(self._run.log, log_start, lines=1))
+
+    def stopping(self) -> None:
+        """Say once that the study was asked to stop."""
+        self._print(f"stopping: {escape(str(self._run))} saves; a second Ctrl-C kills it")
+
+    def end(self, run: Run, outcome: Outcome) -> None:
+        """One line on what became of a run; the end of its log if it failed."""
+        self._run, self._progress = None, None
+        self._ended.add(run)
+        said = {
+            "done": {"skipped": "finished before, skipped", "resumed": "resumed, done"}.get(
+                outcome.how, "done"
+            ),
+            "failed": f"failed, {outcome.reason}",
+            "stopped": "stopped",
+        }[outcome.state]
+        facts = [f"[{COLOURS[outcome.state]}]{escape(said)}[/]"]
+        if outcome.state == "done":
+            scores = read_scores(run.folder)
+            spent = max(outcome.seconds, scores["cost"]["seconds"])
+            self._known.setdefault(run.name, []).append(spent)
+            facts += [*shown_scores(run, scores), f"{spent:,.0f} s"]
+        told = outcome.how != "skipped" and outcome.state != "stopped"
+        if told and (left := self._remaining_s()):
+            facts.append(f"ETA {_clock(left)}")
+        self._print(f"{self._place(run)}: {' · '.join(facts)}")
+        if outcome.state == "failed":
+            for line in outcome.tail:
+                self._print(f"    [dim]{escape(line)}[/]")
+            self._print(f"    [dim]all of it: {escape(str(run.log))}[/]")
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, soft_wrap=not self.console.is_terminal, highlight=False)
+
+    def _place(self, run: Run) -> str:
+        runs = self.plan.runs
+        number = f"{runs.index(run) + 1}/{len(runs)}"
+        return f"{number} [bold]{escape(run.name)}[/] seed {run.seed}"
+
+    def _remaining_s(self, now: float = 0.0) -> float | None:
+        """Seconds to the end of the study; None while nothing is known."""
+        waiting = [r for r in self.plan.runs if r not in self._ended and r is not self._run]
+        each = [self._expected_s(run) for run in waiting if not run.is_finished]
+        if self._run and self._progress:
+            rest = self._progress.remaining_s(now)
+            usual = self._expected_s(self._run)
+            if rest is None and usual is not None:
+                rest = max(0.0, usual - (now - self._began))
+            if rest is not None:  # the others may take as long as this one will have
+                whole = now - self._began + rest
+                each = [whole if seconds is None else seconds for seconds in each]
+            each.append(rest)
+        return None if None in each else sum(filter(None, each))
+
+    def _expected_s(self, run: Run) -> float | None:
+        """What a run takes: as long as others of its recipe, or else of any."""
+        known = self._known.get(run.name) or [s for each in self._known.values() for s in each]
+        return fmean(known) if known else None
+
+    def _screen(self) -> Group:
+        run, progress = self._run, self._progress
+        if run is None or progress is None:
+            return Group()
+        now = time.monotonic()
+        facts = [f"{_clock(now - self._began)} so far"]
+        if progress.steps:
+            facts.insert(0, f"stage {progress.stage} {progress.step:,}/{progress.steps:,}")
+        if (left := progress.remaining_s(now)) is not None:
+            facts.append(f"ETA {_clock(left)}")
+        if (left := self._remaining_s(now)) is not None:
+            facts.append(f"study ETA {_clock(left)}")
+        line = Text.from_markup(f"{self._place(run)}: {escape(' · '.join(facts))}")
+        note = Text(f"    {self._note}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(line, note)
+
+
+def shown_scores(run: Run, scores: Mapping[str, Any]) -> list[str]:
+    """Each task's main dev metric and the overall mean, in words."""
+    shown = [
+        f"{name} {task.metric} {scores['tasks'][name]['dev'][task.metric]:.4f}"
+        for name, task in run.recipe.tasks.items()
+        if "dev" in scores["tasks"].get(name, {})
+    ]
+    means = scores.get("overall", {}).get("dev")
+    return [*shown, *([f"overall {means['leaderboard']:.4f}"] if means else [])]
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

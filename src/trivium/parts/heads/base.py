@@ -1,0 +1,85 @@
+"""What all heads share: their settings, pooling, and the features of a pair."""
+
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from trivium.model.encoder import Encoder
+from trivium.model.multitask import Head, Pooling, pool
+from trivium.part import Part
+from trivium.types import Tokens
+
+Features = Literal["uv", "uv_diff_product"]
+"""`uv` is [u; v] (Reimers & Gurevych 2019 call it the concatenation of both); `uv_diff_product`
+is [u; v; |u-v|; u*v], which sees agreement directly (their section 3, and InferSent)."""
+
+
+class HeadPart(Part):
+    """What every head can choose."""
+
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[int, ...]:
+        """Numbers of encoded texts per row that the head can take."""
+
+    @property
+    def outputs(self) -> int | None:
+        """Number of outputs if the head fixes it."""
+        return None
+
+    @property
+    def wants_pooler(self) -> bool:
+        """Whether the encoder must have BERT's pooler."""
+        return False
+
+    @abstractmethod
+    def build(self, width: int, outputs: int, texts: int) -> Head:
+        """The module, for an encoder of that width and rows of so many encoded texts."""
+
+
+class PooledPart(HeadPart):
+    """A head that starts from one pooled vector per text."""
+
+    pooling: Pooling = "mean"
+    """One vector per text: the [CLS] token, BERT's pooler, or mean or max over the tokens."""
+
+    @property
+    def wants_pooler(self) -> bool:
+        return self.pooling == "pooler"
+
+
+class Pooled(Head):
+    """The module of a head that starts from one pooled vector per text."""
+
+    def __init__(self, pooling: Pooling) -> None:
+        super().__init__()
+        self.pooling: Pooling = pooling
+
+    def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
+        return pool(hidden_ND, tokens, encoder, self.pooling)
+
+
+def linear_layer(inputs: int, outputs: int) -> nn.Linear:
+    """A last layer: it starts small, as BERT's own layers do."""
+    linear = nn.Linear(inputs, outputs)
+    nn.init.normal_(linear.weight, std=0.02)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def feature_width(width: int, texts: int, features: Features) -> int:
+    """Numbers that `join` makes of a row."""
+    return width * (1 if texts == 1 else 2 if features == "uv" else 4)
+
+
+def join(vector_BSC: Tensor, features: Features) -> Tensor:
+    """One text's vector as it is, or the features of a pair: vector_BSC -> feature_BF."""
+    if vector_BSC.shape[1] == 1 or features == "uv":
+        return vector_BSC.flatten(1)
+    u_BC, v_BC = vector_BSC.unbind(1)
+    return torch.cat([u_BC, v_BC, (u_BC - v_BC).abs(), u_BC * v_BC], dim=1)

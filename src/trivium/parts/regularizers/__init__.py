@@ -1,0 +1,30 @@
+"""Regularizers: what is added to a batch's loss. To add one: a file, a line in `AnyRegularizer`.
+
+A penalty compares the batch's outputs with those of another pass: from perturbed embeddings
+(`smart`), of earlier weights (`bregman`), or under other dropout masks (`rdrop`). How far apart
+two outputs are is the task's affair: `Task.divergence`.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from trivium.parts.regularizers.base import Context, RegularizerPart
+from trivium.parts.regularizers.bregman import Bregman
+from trivium.parts.regularizers.noise import Noise, restore_noise, take_noise
+from trivium.parts.regularizers.rdrop import RDrop
+from trivium.parts.regularizers.smart import Smart
+
+__all__ = [
+    "AnyRegularizer",
+    "Bregman",
+    "Context",
+    "Noise",
+    "RDrop",
+    "RegularizerPart",
+    "Smart",
+    "restore_noise",
+    "take_noise",
+]
+
+AnyRegularizer = Annotated[Smart | Bregman | RDrop, Field(discriminator="kind")]

@@ -1,0 +1,69 @@
+"""What every regularizer can choose and must say, and what it is given."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trivium.model.multitask import MultiTaskModel
+from trivium.part import Part
+from trivium.parts.regularizers.noise import Noise
+from trivium.parts.tasks.base import Task
+from trivium.types import Batch, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One batch and its clean pass."""
+
+    model: MultiTaskModel
+    task: Task
+    batch: Batch
+    x_ND: Tensor
+    """What `Encoder.embed` gave, with its graph."""
+    output_BK: Tensor
+    """What the model gave, with its graph."""
+    noise: Noise
+    """Taken between `embed` and `encode`."""
+    step: Step
+
+
+Weight = Annotated[float, Field(ge=0)]
+
+
+class RegularizerPart(Part):
+    tasks: tuple[str, ...] = ()
+    """By default all of the stage."""
+    weight: Weight | dict[str, Weight] = 1.0
+    """Factor on the penalty; given per task, it is 1 for those not named."""
+
+    @model_validator(mode="after")
+    def _weighs_its_own_tasks(self) -> "RegularizerPart":
+        named = self.weight if isinstance(self.weight, dict) else {}
+        for task in named:
+            if self.tasks and task not in self.tasks:
+                raise ValueError(
+                    f"weight: {task!r} is not among its tasks {list(self.tasks)}; add it to "
+                    "`tasks`, or leave its weight out"
+                )
+        return self
+
+    @property
+    def needs_fp32(self) -> bool:
+        """Whether its batches are computed in fp32, whatever the recipe's precision."""
+        return False
+
+    def applies(self, task: str) -> bool:
+        return (not self.tasks or task in self.tasks) and self.weight_of(task) > 0
+
+    def weight_of(self, task: str) -> float:
+        return self.weight.get(task, 1.0) if isinstance(self.weight, dict) else self.weight
+
+    @abstractmethod
+    def penalty(self, context: Context) -> Tensor | None:
+        """A scalar, before `weight`, to add to the batch's loss; None where it is skipped."""
+
+    def after_step(self, model: MultiTaskModel, step: Step) -> None:
+        """Called after every optimizer step, whichever tasks it trained."""

@@ -1,0 +1,234 @@
+"""What all tasks that answer with labels share: their names, and what each weighs."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import field_validator, model_validator
+from torch import Tensor
+
+from trivium.errors import did_you_mean
+from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
+from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
+from trivium.parts.tasks.base import RowError, Task
+from trivium.types import Answer, Target
+
+MOST_FOUND_LABELS = 5000
+MOST_SHOWN = 8
+
+
+class Labelled(Task):
+    """A task that answers with labels."""
+
+    labels: dict[str, str] | None = None
+    """What stands in the column -> name in answers (a list: both are the same). By default the
+    values found in the training file, sorted. A number in the column may be written in any way:
+    `1` and `1.0` are the same label."""
+    class_weights: Literal["balanced"] | dict[str, float] | None = None
+    """What a row counts in the loss by its label, as it stands in the column; labels not named
+    count 1. balanced: from the training rows, the rarer the more."""
+
+    losses: ClassVar[type[LossPart]] = LabelLoss
+    fewest: ClassVar[int] = 2
+    """Labels that the kind of task needs at least."""
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _as_texts(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            texts = [_text(item) for item in value]
+            if len(set(texts)) < len(texts):
+                raise ValueError("names a label twice")
+            return {text: text for text in texts}
+        if isinstance(value, dict):
+            return {_text(key): _text(name) for key, name in value.items()}
+        return value
+
+    @field_validator("labels")
+    @classmethod
+    def _can_be_told_apart(cls, value: dict[str, str] | None) -> dict[str, str] | None:
+        if value is None:
+            return value
+        if len(value) < cls.fewest:
+            least = "one label" if cls.fewest == 1 else "two labels"
+            raise ValueError(f"needs at least {least}, found {len(value)}")
+        if len(set(value.values())) < len(value):
+            raise ValueError("gives the same name to two labels")
+        if len({canonical(key) for key in value}) < len(value):
+            raise ValueError("holds the same number twice, written in two ways")
+        return value
+
+    @field_validator("class_weights", mode="before")
+    @classmethod
+    def _as_weights(cls, value: Any) -> Any:
+        if value is None or value == "balanced":
+            return value
+        if not isinstance(value, dict):
+            raise ValueError(f"must be `balanced` or a table of label: weight, found {value!r}")
+        weights = {canonical(_text(key)): weight for key, weight in value.items()}
+        if len(weights) < len(value):
+            raise ValueError("names a label twice")
+        for label, weight in weights.items():
+            number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not (number and 0 < weight < float("inf")):
+                raise ValueError(f"{label!r} must be a number above 0, found {weight!r}")
+        return weights
+
+    @model_validator(mode="after")
+    def _weights_name_labels(self) -> Self:
+        self._check_weights()
+        return self
+
+    def _check_weights(self) -> None:
+        if self.labels is not None and isinstance(self.class_weights, dict):
+            known = [canonical(key) for key in self.labels]
+            for label in self.class_weights:
+                if label not in known:
+                    hint = did_you_mean(label, known)
+                    raise ValueError(f"class_weights: no label {label!r} in the column{hint}")
+
+    # --- labels -------------------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> int:
+        return len(self.labels) if self.labels else 0
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the labels, in the order of the outputs."""
+        return list((self.labels or {}).values())
+
+    @cached_property
+    def _index(self) -> dict[str, int]:
+        return {canonical(key): index for index, key in enumerate(self.labels or {})}
+
+    def index(self, label: str) -> int:
+        """The output that stands for what a cell holds. Raises RowError."""
+        found = self._index.get(canonical(label))
+        if found is None:
+            raise RowError(
+                f"column {self.label!r} holds {label!r}, which is not one of its labels "
+                f"{_some(list(self.labels or {}))}. Add it to `labels`, fix the row, "
+                "or set `bad_rows: skip`"
+            )
+        return found
+
+    @property
+    def looks_for_labels(self) -> bool:
+        return self.labels is None
+
+    def labels_in(self, cell: str) -> Iterable[str]:
+        """What a cell of the label column holds."""
+        return [cell]
+
+    def with_labels(self, cells: Sequence[str]) -> "Labelled":
+        each = {label.strip() for cell in cells for label in self.labels_in(cell)}
+        found = _sorted_labels(each - {""})
+        if not self.fewest <= len(found) <= MOST_FOUND_LABELS:
+            raise ValueError(
+                f"column {self.label!r} holds {len(found):,} different labels; this kind of "
+                f"task needs {self.fewest} to {MOST_FOUND_LABELS:,}. "
+                "Or say `labels` yourself."
+            )
+        task = self.model_copy(update={"labels": {label: label for label in found}})
+        task._check_weights()
+        return task
+
+    # --- weights ------------------------------------------------------------------------------
+
+    def with_weights(self, targets: Sequence[Target]) -> "Labelled":
+        if self.class_weights != "balanced":
+            return self
+        counts = self.count(targets)
+        weights = {}
+        for index, label in enumerate(self.labels or {}):
+            if counts[index] == 0:
+                raise ValueError(
+                    f"class_weights: balanced: no training row has the label {label!r}. Take it "
+                    "out of `labels`, or give the weights as numbers."
+                )
+            weights[canonical(label)] = self.balanced(label, counts[index], len(targets))
+        return self.model_copy(update={"class_weights": weights})
+
+    def balanced(self, label: str, count: int, rows: int) -> float:
+        """Weight of a label that `count` of all rows have: every label then weighs the same."""
+        return rows / (self.outputs * count)
+
+    def weights(self, like: Tensor) -> Tensor | None:
+        """The class weights in the order of the outputs, weight_K, on the device of `like`."""
+        if self.class_weights is None:
+            return None
+        assert isinstance(self.class_weights, dict), "numbers are put in when data is loaded"
+        given = self.class_weights
+        return like.new_tensor([given.get(canonical(key), 1.0) for key in self.labels or {}])
+
+    # --- what all kinds of labels share -------------------------------------------------------
+
+    def default_head(self) -> AnyHead:
+        return ConcatHead() if self.sequences == 2 else LinearHead()
+
+    def default_loss(self) -> AnyLoss:
+        return CrossEntropy()
+
+    @property
+    def label_loss(self) -> LabelLoss:
+        loss = self.resolved_loss
+        assert isinstance(loss, LabelLoss), "validation refuses others"
+        return loss
+
+    def count(self, targets: Sequence[Target]) -> Mapping[int, int]:
+        """Rows by label, as the index of its output."""
+        each = (target if isinstance(target, tuple) else (int(target),) for target in targets)
+        return Counter(index for indices in each for index in indices)
+
+    def probabilities(self, readout_BK: Tensor) -> dict[str, list[Answer]]:
+        """A column per label."""
+        return {
+            f"probability_{name}": [round(p, 6) for p in column_B.tolist()]
+            for name, column_B in zip(self.names, readout_BK.unbind(1), strict=True)
+        }
+
+    def summary(self, targets: Sequence[Target]) -> list[str]:
+        counts = self.count(targets)
+        shown = [f"{name} {counts[i]:,}" for i, name in enumerate(self.names[:MOST_SHOWN])]
+        more = [f"… {len(self.names)} labels"] if len(self.names) > MOST_SHOWN else []
+        return shown + more
+
+
+def canonical(cell: str) -> str:
+    """Numbers in one spelling ('1.0' -> '1'); other labels without surrounding space."""
+    cell = cell.strip()
+    try:
+        number = float(cell)
+    except ValueError:
+        return cell
+    # Beyond 2**53 different whole numbers would become one; inf and nan are no numbers here.
+    if "_" in cell or not abs(number) < 2**53:
+        return cell
+    return repr(int(number)) if number.is_integer() else repr(number)
+
+
+def is_number(label: str) -> bool:
+    return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", label) is not None
+
+
+def _text(value: object) -> str:
+    """A YAML value as it stands in a table's cell."""
+    if value is None:
+        raise ValueError("holds an empty label; put null in quotes if it is the label's name")
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _some(labels: list[str]) -> str:
+    shown = ", ".join(repr(label) for label in labels[:12])
+    return f"[{shown}]" if len(labels) <= 12 else f"[{shown}, … {len(labels)} in all]"
+
+
+def _sorted_labels(labels: Iterable[str]) -> list[str]:
+    """Numbers by value, and one spelling of each ('1' rather than '1.0'); texts by alphabet."""
+    spelt = {canonical(label) for label in labels}
+    if all(is_number(label) for label in spelt):
+        return sorted(spelt, key=float)
+    return sorted(spelt)

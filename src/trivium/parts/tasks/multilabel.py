@@ -1,0 +1,106 @@
+"""Any number of labels out of several, for a text or a pair."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from trivium.parts import metrics
+from trivium.parts.tasks.labels import Labelled
+from trivium.types import Answer, Target
+
+
+class Multilabel(Labelled):
+    """Binary cross-entropy for each of `labels`; judged by micro-F1, with macro-F1 and exact match.
+
+    A class weight is a factor on the loss of the rows that have the label, against those that have
+    it not; `balanced` gives both the same weight.
+    """
+
+    kind: Literal["multilabel"] = "multilabel"
+    separator: str = Field(default=",", min_length=1)
+    """Between the labels of a cell, and of an answer."""
+    empty_cell: Literal["missing", "none_apply"] = "missing"
+    """What an empty cell says: that nobody labelled the row (see `missing_labels`), or that none of
+    the labels applies."""
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability from which a label is part of the answer."""
+
+    fewest: ClassVar[int] = 1
+    empty_hint: ClassVar[str] = ", or `empty_cell: none_apply` if it says that no label applies"
+
+    @model_validator(mode="after")
+    def _labels_can_be_joined(self) -> Self:
+        for label in [text for pair in (self.labels or {}).items() for text in pair]:
+            if self.separator in label:
+                raise ValueError(
+                    f"labels: {label!r} holds the separator {self.separator!r}; rename it, "
+                    "or set `separator` to what stands between labels"
+                )
+        return self
+
+    @property
+    def metric(self) -> str:
+        return "micro_f1"
+
+    def labels_in(self, cell: str) -> Iterable[str]:
+        return cell.split(self.separator)
+
+    def lacks_label(self, cell: str) -> bool:
+        return self.empty_cell == "missing" and super().lacks_label(cell)
+
+    def target(self, cell: str) -> tuple[int, ...]:
+        if cell.strip() == "":
+            return ()
+        return tuple(sorted({self.index(label.strip()) for label in self.labels_in(cell)}))
+
+    def targets(self, values: Sequence[Target]) -> Tensor:
+        applies_BK = torch.zeros(len(values), self.outputs)
+        for row, indices in enumerate(values):
+            assert isinstance(indices, tuple)
+            applies_BK[row, list(indices)] = 1.0
+        return applies_BK
+
+    def balanced(self, label: str, count: int, rows: int) -> float:
+        if count == rows:
+            raise ValueError(
+                f"class_weights: balanced: every training row has the label {label!r}. Take it "
+                "out of `labels`, or give the weights as numbers."
+            )
+        return (rows - count) / count
+
+    def compute_loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        return self.label_loss.many(output_BK, target_B, self.weights(output_BK))
+
+    def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
+        # Of two Bernoulli distributions it is (p - q) (logit p - logit q).
+        output_BK, other_BK = output_BK.float(), other_BK.float()
+        apart_BK = (output_BK.sigmoid() - other_BK.sigmoid()) * (output_BK - other_BK)
+        return apart_BK.sum(-1).mean()
+
+    def readout(self, output_BK: Tensor) -> Tensor:
+        return output_BK.sigmoid()
+
+    def answers(self, readout_BK: Tensor) -> list[Answer]:
+        return [self._joined(row) for row in (readout_BK >= self.threshold).tolist()]
+
+    def answer_of(self, target: Target) -> Answer:
+        assert isinstance(target, tuple)
+        return self._joined([index in target for index in range(self.outputs)])
+
+    def _joined(self, applies: Sequence[bool]) -> str:
+        chosen = (name for name, is_true in zip(self.names, applies, strict=True) if is_true)
+        return self.separator.join(chosen)
+
+    def summary(self, targets: Sequence[Target]) -> list[str]:
+        none = sum(target == () for target in targets)
+        return super().summary(targets) + ([f"(no label applies) {none:,}"] if none else [])
+
+    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
+        columns = {"prediction": self.answers(readout_BK)}
+        return columns | (self.probabilities(readout_BK) if detailed else {})
+
+    def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        return metrics.multilabel(readout_BK >= self.threshold, target_B > 0)

@@ -1,0 +1,144 @@
+"""`trivium check`: what training would do, on the screen."""
+
+import torch
+from rich.console import Console
+from rich.table import Table as Grid
+
+from trivium.parts.tasks import Task
+from trivium.recipe import Recipe, Stage
+from trivium.recipe.stage import Floor
+from trivium.run.build import build, choose_device, choose_precision, precision_name
+from trivium.run.data import Split, encode, load_data, packer_for
+from trivium.run.plan import coverage
+from trivium.run.preview import Preview
+from trivium.text.packing import TokenTable
+
+
+def check(recipe: Recipe, console: Console | None = None) -> Preview:
+    """Read and check everything a recipe names, and print what training would do.
+
+    Nothing is written. Raises RecipeError where something is wrong.
+    """
+    console = console or Console(stderr=True)
+    choose_device(recipe.device)
+    recipe, data = load_data(recipe)
+    model, tokenizer = build(recipe)
+    table = TokenTable(tokenizer)
+    limit = model.encoder.config.max_position_embeddings
+    encoded = {
+        name: encode(task, data[name]["train"].examples, table, packer_for(task, tokenizer, limit))
+        for name, task in recipe.tasks.items()
+    }
+    preview = Preview(recipe, data, encoded, model)
+    print_preview(preview, console)
+    return preview
+
+
+def print_preview(preview: Preview, console: Console) -> None:
+    recipe = preview.recipe
+    grid = Grid(title=f"Tasks on one encoder ({recipe.encoder})", title_justify="left")
+    for title in ("task", "rows train / dev", "answers (train)", "tokens", "cut", "repeated"):
+        grid.add_column(title, justify="left" if title in ("task", "answers (train)") else "right")
+    for name, task in recipe.tasks.items():
+        encoded = preview.encoded[name]
+        lengths = encoded.lengths()
+        rows = " / ".join(
+            f"{len(preview.data[name][s].examples):,}" if s in preview.data[name] else "none"
+            for s in ("train", "dev")
+        )
+        grid.add_row(
+            f"[bold]{name}[/]\n{task.kind}, {task.resolved_head.kind}",
+            rows,
+            _answers(task, preview.data[name]["train"]),
+            f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
+            f"{preview.truncated(name):,}",
+            f"{preview.repeated(name):,}",
+        )
+    console.print(grid)
+    for stage in recipe.stages:
+        _print_stage(preview, stage, console)
+    for name, splits in preview.data.items():
+        for split in splits.values():
+            console.print(
+                f"{name} {split.name}: {split.table.name}, {split.table.dialect}", style="dim"
+            )
+    for warning in preview.warnings:
+        console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
+
+
+def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
+    plan = preview.plan(stage)
+    trained, frozen = preview.parameters(stage)
+    device = choose_device(preview.recipe.device)
+    precision = precision_name(choose_precision(preview.recipe.precision, device))
+    epochs = plan.steps / plan.steps_per_epoch
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    say(
+        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {epochs:.3g} "
+        f"epochs of {plan.steps_per_epoch:,}, {precision} on {device} with "
+        f"{torch.get_num_threads()} threads"
+    )
+    for line in _explanation(preview, stage):
+        say(f"  {line}")
+    for name, passes in coverage(stage, plan).items():
+        times = passes * plan.rows[name] / len(preview.encoded[name])
+        say(
+            f"  {name}: {plan.rows[name]:,} rows an epoch by {plan.sizes[name]}, "
+            f"each training row seen about {times:.1f} "
+            f"times in all, loss weight {plan.weights[name]:g}"
+        )
+    say(
+        f"  {trained:,} parameters trained, {frozen:,} frozen; "
+        f"about {preview.memory(stage) / 2**30:.1f} GiB of memory"
+    )
+
+
+def _explanation(preview: Preview, stage: Stage) -> list[str]:
+    """What the chosen parts will do together."""
+    recipe, plan = preview.recipe, preview.plan(stage)
+    adapters = ", ".join(f"{kind} ({n:,} parameters)" for kind, n in preview.added().items())
+    if recipe.freezes_base:
+        trains = "heads and adapters; the encoder's own parameters are frozen"
+    else:
+        trains = f"encoder {stage.trains.kind}, heads" + (", adapters" if adapters else "")
+    lines = [f"trains: {trains}"]
+    if adapters:
+        lines.append(f"adapters: {adapters}")
+    one = plan.batches_per_step == 1
+    holds = "one batch of one task" if one else f"{plan.batches_per_step} batches"
+    if stage.sampler.kind == "joint":
+        holds = f"{stage.batches_per_step} x one batch of every task"
+    lines.append(f"a step: {holds}, sampler {stage.sampler.kind}, combiner {stage.combiner.kind}")
+    if apart := preview.kept_apart(stage):
+        lines.append(
+            f"the tasks' gradients are kept apart, {apart / 2**20:,.0f} MiB more than their sum; "
+            f"their cosines go to the journal every {plan.conflicts_every} steps"
+        )
+    for part in stage.regularizers:
+        chosen = [name for name in plan.tasks if part.applies(name)]
+        weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
+        fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
+        lines.append(f"regularizer {part.kind}: {weights}{fp32}")
+    if stage.guard is not None:
+        floors = [f"{n} {_floor(f)}" for n in recipe.tasks if (f := stage.floor(n))]
+        lines.append(
+            f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
+            "and goes back to the last model that kept them all"
+        )
+    lines.append(f"keeps the model by: {stage.selects_by}")
+    return lines
+
+
+def _floor(floor: Floor) -> str:
+    if floor.absolute is not None:
+        return f">= {floor.absolute:g}"
+    return f">= {floor.share:g} x its score before"
+
+
+def _answers(task: Task, split: Split) -> str:
+    targets = [example.target for example in split.examples if example.target is not None]
+    unlabelled = [f"(none) {split.unlabelled:,}"] if split.unlabelled else []
+    return "\n".join(task.summary(targets) + unlabelled)

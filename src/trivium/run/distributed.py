@@ -1,0 +1,98 @@
+"""Several processes that train one model: no-ops when there is only one.
+
+Every process draws the same tasks and rows and takes its share of each batch, so a run with two
+processes does what a run with one does, up to rounding and the noise of dropout. Launch with:
+torchrun --nproc-per-node 2 -m trivium train RECIPE --out RUN
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from trivium.errors import RecipeError
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those of the run."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this one writes files and speaks."""
+        return self.rank == 0
+
+    def mean_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes, in place."""
+        if self.world == 1 or not tensors:
+            return
+        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        for tensor, part in zip(tensors, parts, strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def agree(self, *flags: bool) -> list[bool]:
+        """Each flag, true where it is true in any process."""
+        if self.world == 1:
+            return list(flags)
+        any_F = torch.tensor(flags, dtype=torch.int32, device=self._device)
+        dist.all_reduce(any_F, dist.ReduceOp.MAX)
+        return [bool(flag) for flag in any_F.tolist()]
+
+    def from_first(self, value: Any) -> Any:
+        """The first process's value, in all of them."""
+        if self.world == 1:
+            return value
+        shared = [value]
+        dist.broadcast_object_list(shared)
+        return shared[0]
+
+    def from_each(self, value: Tensor) -> list[Tensor]:
+        """Every process's CPU tensor, by rank."""
+        if self.world == 1:
+            return [value]
+        each: list[Any] = [None] * self.world
+        dist.all_gather_object(each, value)
+        return each
+
+    def wait(self) -> None:
+        """Until every process has come here."""
+        if self.world > 1:
+            dist.barrier()
+
+    @property
+    def _device(self) -> str:
+        return "cuda" if dist.get_backend() == "nccl" else "cpu"
+
+
+def join(device: torch.device) -> tuple[Processes, torch.device]:
+    """Meet the other processes that torchrun started, if it did; this one's device."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        return Processes(), device
+    if device.type == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise RecipeError(
+                f"torchrun started {local + 1} or more processes here, but there are only "
+                f"{torch.cuda.device_count()} GPUs; lower --nproc-per-node, or set `device: cpu`."
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return Processes(dist.get_rank(), dist.get_world_size()), device
+
+
+def leave() -> None:
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,533 @@
+"""A study is its runs, whatever stops it on the way; its table is what their scores say."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner
+
+from tests.run.conftest import make_recipe, tiny
+from tests.run.test_resume import facts
+from trivium.apps.study import board, child, has_failures, study
+from trivium.apps.study.child import Outcome, Stop
+from trivium.apps.study.page import as_markdown, print_table
+from trivium.apps.study.runs import ABSENT, differences, plan_study
+from trivium.apps.study.table import summarise
+from trivium.cli import app
+from trivium.errors import RecipeError
+from trivium.recipe import dump_recipe, load_recipe
+
+__all__ = ["tiny"]  # a fixture
+
+COST = {"seconds": 10.0, "tokens_per_s": 1000.0, "peak_memory_bytes": 2**30}
+
+
+def spoken() -> tuple[Console, StringIO]:
+    said = StringIO()
+    return Console(file=said, width=100), said
+
+
+def write(path: Path, values: dict[str, Any], **stage: Any) -> Path:
+    path.write_text(yaml.safe_dump(values | {"stages": [values["stages"][0] | stage]}))
+    return path
+
+
+@pytest.fixture
+def values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
+    return make_recipe(tiny, tmp_path)
+
+
+@pytest.fixture
+def pair(values: dict[str, Any], tmp_path: Path) -> list[Path]:
+    """Two recipes that differ in their sampler and combiner."""
+    other = {"sampler": "joint", "combiner": "pcgrad"}
+    return [
+        write(tmp_path / "base.yaml", values),
+        write(tmp_path / "surgery.yaml", values, **other),
+    ]
+
+
+def finish_by_hand(
+    recipe: Path, folder: Path, seed: int, scores: dict[str, float], cost: dict[str, float]
+) -> None:
+    """A run's folder as training would leave it, as far as a study looks at it."""
+    run = folder / recipe.stem / f"seed-{seed}"
+    run.mkdir(parents=True)
+    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"])))
+    metrics = {"mood": "accuracy", "same": "accuracy", "near": "pearson"}
+    tasks = {name: {"dev": {metrics[name]: value}} for name, value in scores.items()}
+    mean = sum(scores.values()) / len(scores)
+    told = {"tasks": tasks, "overall": {"dev": {"leaderboard": mean + 0.1, "mean": mean}}}
+    (run / "scores.json").write_text(json.dumps(told | {"cost": COST | cost}))
+
+
+def finish_pair(pair: list[Path], out: Path) -> None:
+    """All of a study of two seeds, with scores that are easy to average."""
+    for recipe, moods in zip(pair, ([0.5, 0.7], [0.65, 0.65]), strict=True):
+        for seed, mood in enumerate(moods):
+            scores = {"mood": mood, "same": 0.5 + 0.1 * seed, "near": 0.25}
+            first = {"seconds": 20.0 + seed}
+            cost = first if recipe is pair[0] else {"trained_parameters": 1234.0}
+            finish_by_hand(recipe, out, seed, scores, cost)
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def test_a_row_is_the_mean_and_sample_deviation_of_its_seeds(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    finish_pair(pair, tmp_path / "out")
+    console, _ = spoken()
+    table = study(pair, tmp_path / "out", seeds=2, console=console)
+    assert table == json.loads((tmp_path / "out" / "table.json").read_text())
+    base, surgery = table["recipes"]
+    assert base["tasks"]["mood"]["metric"] == "accuracy"
+    assert base["tasks"]["mood"]["values"] == [0.5, 0.7]
+    assert base["tasks"]["mood"]["mean"] == pytest.approx(0.6)
+    assert base["tasks"]["mood"]["sd"] == pytest.approx(0.1 * 2**0.5)  # n - 1
+    assert surgery["tasks"]["mood"]["sd"] == 0
+    # Means over three tasks: (0.5 + 0.5 + 0.25) / 3 and (0.7 + 0.6 + 0.25) / 3.
+    assert base["overall"]["mean"]["mean"] == pytest.approx((1.25 + 1.55) / 6)
+    assert base["overall"]["leaderboard"]["mean"] == pytest.approx((1.25 + 1.55) / 6 + 0.1)
+    assert base["cost"]["seconds"]["mean"] == 20.5
+    assert base["cost"]["trained_parameters"]["mean"] is None
+    assert surgery["cost"]["trained_parameters"]["mean"] == 1234
+    assert surgery["differs"] == {
+        "stages.0.sampler.kind": ["proportional", "joint"],
+        "stages.0.combiner.kind": ["sum", "pcgrad"],
+    }
+    assert not has_failures(table)
+
+
+def test_the_markdown_says_what_a_reader_needs(pair: list[Path], tmp_path: Path) -> None:
+    finish_pair(pair, tmp_path / "out")
+    console, said = spoken()
+    study(pair, tmp_path / "out", seeds=2, console=console)
+    text = (tmp_path / "out" / "table.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    titles = ["recipe", "seeds", "mood accuracy", "near pearson", "same accuracy"]
+    assert sorted(rows[0][:5]) == sorted(titles)
+    base, surgery = (dict(zip(rows[0], row, strict=True)) for row in rows[2:])
+    assert (base["recipe"], surgery["recipe"]) == ("base", "surgery")
+    assert base["seeds"] == "2/2"
+    assert base["mood accuracy"] == "0.6000 ± 0.1414"
+    assert surgery["mood accuracy"] == "**0.6500 ± 0.0000**"
+    assert base["near pearson"] == surgery["near pearson"] == "0.2500 ± 0.0000"  # none is best
+    assert (base["seconds"], surgery["seconds"]) == ("20.5", "**10.0**")
+    assert (base["trained parameters"], surgery["trained parameters"]) == ("–", "1,234")
+    assert base["peak memory, GiB"] == "1.00"
+    assert "Scores on dev, mean ± sample standard deviation over 2 seeds (0 to 1)" in text
+    assert "- **surgery**: " in text
+    assert "- `stages.0.combiner.kind`: sum -> pcgrad" in text
+    assert "QQP" not in text
+    assert "Not finished" not in text
+    for words in ("0.6000 ± 0.1414", "1,234", "table.md", "skipped", "1/4 base seed 0"):
+        assert words in said.getvalue()
+
+
+def test_one_seed_has_no_deviation(pair: list[Path], tmp_path: Path) -> None:
+    finish_pair(pair, tmp_path / "out")
+    console, _ = spoken()
+    table = study(pair, tmp_path / "out", seeds=1, console=console)
+    assert table["recipes"][0]["tasks"]["mood"]["sd"] is None
+    text = (tmp_path / "out" / "table.md").read_text()
+    assert "±" not in text
+    assert "| 0.5000 |" in text
+    assert "one seed" in text
+
+
+def test_what_is_not_finished_is_listed(pair: list[Path], tmp_path: Path) -> None:
+    finish_pair(pair, tmp_path / "out")
+    (tmp_path / "out" / "base" / "seed-1" / "scores.json").unlink()
+    plan = plan_study(pair, tmp_path / "out", 3, [])
+    failed = next(run for run in plan.runs if str(run) == "surgery seed 2")
+    table = summarise(plan, {failed: "exit code 1"})
+    assert table["recipes"][0]["n"] == 1
+    text = as_markdown(table)
+    for line in (
+        "base seed 1: unfinished",
+        "base seed 2: not started",
+        "surgery seed 2: failed, exit code 1",
+        plan.command,
+    ):
+        assert line in text
+    assert "surgery seed 1:" not in text
+    console, said = spoken()
+    print_table(table, console)
+    assert "not finished: base seed 2: not started" in said.getvalue()
+    assert has_failures(table)
+
+
+def test_minilm_comes_with_a_word_on_what_it_has_seen(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = write(tmp_path / "base.yaml", values | {"encoder": "minilm"})
+    assert "QQP" in as_markdown(summarise(plan_study([recipe], tmp_path / "out", 1, []), {}))
+
+
+def test_overall_scores_over_different_tasks_are_not_ranked(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    one = values | {"tasks": {"mood": values["tasks"]["mood"]}}
+    recipes = [write(tmp_path / "all.yaml", values), write(tmp_path / "one.yaml", one)]
+    finish_by_hand(recipes[0], tmp_path / "out", 0, {"mood": 0.5, "same": 0.5, "near": 0.2}, {})
+    finish_by_hand(recipes[1], tmp_path / "out", 0, {"mood": 0.9}, {})
+    text = as_markdown(summarise(plan_study(recipes, tmp_path / "out", 1, []), {}))
+    row = next(line for line in text.splitlines() if line.startswith("| one "))
+    assert "| **0.9000** |" in row
+    assert "| 1.0000 | 0.9000 |" in row  # overall: shown, not marked
+    assert row.count("–") == 3  # two tasks it does not have, and trained parameters
+    assert "differ in their tasks" in text
+    assert "  - `tasks.near`: {kind: regression, " in text
+    assert "… -> none" in text
+    assert "none -> none" not in text
+
+
+def test_differences_are_named_by_dotted_path() -> None:
+    old = {"a": 1, "b": {"c": [1, {"d": 2}], "e": None}}
+    new = {"a": 1, "b": {"c": [1, {"d": 3}, 4], "f": 5}}
+    assert list(differences(old, new)) == [
+        ("b.c.1.d", 2, 3),
+        ("b.c.2", ABSENT, 4),
+        ("b.e", None, ABSENT),
+        ("b.f", ABSENT, 5),
+    ]
+    assert list(differences(old, old)) == []
+
+
+# --- what is refused ---------------------------------------------------------------------------
+
+
+def refusal(tmp_path: Path, recipes: list[Path], *changes: str, seeds: int = 1) -> str:
+    """What is said of a study that cannot start; it writes nothing."""
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(RecipeError) as error:
+        study(recipes, tmp_path / "out", seeds=seeds, changes=changes, console=spoken()[0])
+    assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
+    return str(error.value)
+
+
+def test_a_folder_with_other_settings_is_refused(pair: list[Path], tmp_path: Path) -> None:
+    finish_pair(pair, tmp_path / "out")
+    said = refusal(tmp_path, pair, "stages.0.steps=9", seeds=2)
+    assert "out/base/seed-0" in said
+    assert "stages.0.steps was 12 and is now 9" in said
+    (tmp_path / "out" / "base" / "seed-0" / "recipe.yaml").unlink()
+    assert "but no run" in refusal(tmp_path, pair)
+
+
+def test_labels_found_in_the_data_are_no_other_settings(
+    values: dict[str, Any], pair: list[Path], tmp_path: Path
+) -> None:
+    finish_pair(pair, tmp_path / "out")
+    path = tmp_path / "out" / "base" / "seed-0" / "recipe.yaml"
+    recipe = yaml.safe_load(path.read_text())
+    assert recipe["tasks"]["mood"]["labels"] is None
+    recipe["tasks"]["mood"]["labels"] = {"down": "down", "up": "up"}
+    path.write_text(yaml.safe_dump(recipe))
+    study(pair, tmp_path / "out", seeds=1, console=spoken()[0])
+    recipe["tasks"]["mood"]["labels"] = {"down": "sad", "up": "glad"}  # nobody finds these
+    path.write_text(yaml.safe_dump(recipe))
+    assert "tasks.mood.labels" in refusal(tmp_path, pair)
+
+
+def test_every_wrong_recipe_is_named_before_anything_runs(
+    values: dict[str, Any], pair: list[Path], tmp_path: Path
+) -> None:
+    two = values | {"stages": [*values["stages"], {"name": "more"}]}
+    longer = tmp_path / "longer.yaml"
+    longer.write_text(yaml.safe_dump(two))
+    said = refusal(tmp_path, [longer, *pair], "stages.1.steps=3").splitlines()
+    assert [line.split(": ")[0] for line in said] == [str(path) for path in pair]
+    assert "'1' is not one of 0…0" in said[0]
+    said = refusal(tmp_path, pair, "stages.0.stepz=1").splitlines()
+    assert all("no such setting" in line for line in said)
+    assert "no such recipe" in refusal(tmp_path, [tmp_path / "none.yaml"])
+
+
+def test_two_files_of_one_name_are_refused_and_one_file_twice_is_one_row(
+    values: dict[str, Any], pair: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    twin = write(tmp_path / "other" / "Base.yaml", values)
+    assert "'Base'" in refusal(tmp_path, [*pair, twin])
+    plan = plan_study([pair[1], *pair], tmp_path / "out", 1, [])
+    assert [str(run) for run in plan.runs] == ["surgery seed 0", "base seed 0"]
+
+
+def test_seeds_and_places_that_cannot_be_are_refused(pair: list[Path], tmp_path: Path) -> None:
+    assert "--seeds" in refusal(tmp_path, pair, "seed=3")
+    assert "at least one seed" in refusal(tmp_path, pair, seeds=0)
+    assert "at least one recipe" in refusal(tmp_path, [])
+    (tmp_path / "out").write_text("")
+    assert "is a file" in refusal(tmp_path, pair)
+
+
+# --- one child ---------------------------------------------------------------------------------
+
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGINT, lambda *_: print('asked', flush=True)); "
+    "print('ready', flush=True); time.sleep(60)"
+)
+
+
+def test_a_second_ctrl_c_kills_a_child_that_does_not_stop(tmp_path: Path) -> None:
+    stop = Stop()
+    path = tmp_path / "log"
+
+    def watch() -> None:
+        words = path.read_text().split()
+        stop.asked = 2 if "asked" in words else 1 if "ready" in words else 0
+
+    with path.open("a") as log:
+        code = child._follow([sys.executable, "-c", STUBBORN], log, stop, watch)
+    assert code == -signal.SIGKILL
+
+
+def test_a_run_that_another_process_trains_is_waited_for(pair: list[Path], tmp_path: Path) -> None:
+    run = plan_study(pair, tmp_path / "out", 1, []).runs[0]
+    run.log.parent.mkdir(parents=True)
+    other = run.log.open("a")
+    fcntl.flock(other, fcntl.LOCK_EX)
+    waited_for = []
+
+    def watch(_start: int, what: str) -> None:
+        waited_for.append(what)
+        finish_pair(pair, tmp_path / "out")
+        other.close()
+
+    assert child.train_run(run, [], Stop(), watch) == Outcome("done", "skipped")
+    assert "another process" in waited_for[0]
+
+
+def test_what_a_child_ended_with_is_said_in_words(pair: list[Path], tmp_path: Path) -> None:
+    run = plan_study(pair, tmp_path / "out", 1, []).runs[0]
+    assert "SIGKILL; out of memory?" in child._what_went_wrong(run, -signal.SIGKILL)
+    assert child._what_went_wrong(run, 2) == "exit code 2"
+    assert "without scores" in child._what_went_wrong(run, 0)
+    finish_pair(pair, tmp_path / "out")
+    assert child._what_went_wrong(run, 0) == ""
+    changed = plan_study(pair, tmp_path / "else", 1, ["stages.0.steps=9"]).runs[0]
+    (tmp_path / "out").rename(tmp_path / "else")
+    assert "changed while the study ran" in child._what_went_wrong(changed, 0)
+
+
+def test_progress_is_the_share_of_all_stages_and_survives_a_cut(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    stages = [{"name": "first", "steps": 4}, {"name": "second", "steps": 10}]
+    recipe = tmp_path / "base.yaml"
+    recipe.write_text(yaml.safe_dump(values | {"stages": stages}))
+    run = plan_study([recipe], tmp_path / "out", 1, []).runs[0]
+    progress = board.Progress(run)
+    progress.look(0.0)
+    assert (progress.done, progress.remaining_s(0.0)) == (0.0, None)
+    run.folder.mkdir(parents=True)
+    journal = run.folder / "journal.jsonl"
+    lines = ['{"event": "stage", "stage": "first", "steps": 4}']
+    lines += [f'{{"event": "step", "stage": "first", "step": {step}}}' for step in (1, 2)]
+    journal.write_text("\n".join(lines[:2]) + "\n" + lines[2][:9])  # a line half written
+    progress.look(10.0)
+    assert (progress.stage, progress.step, progress.steps) == ("first", 1, 4)
+    journal.write_text("\n".join(lines) + "\n")
+    progress.look(20.0)
+    assert progress.done == pytest.approx(1 / 4)
+    # An eighth in ten seconds; six more to go.
+    assert progress.remaining_s(20.0) == pytest.approx(60.0)
+    journal.write_text("\n".join(lines[:2]) + "\n")
+    progress.look(30.0)
+    journal.write_text("\n".join(lines) + "\n")
+    progress.look(40.0)
+    assert progress.step == 2
+    assert progress.remaining_s(40.0) == pytest.approx(60.0)
+
+
+def test_a_terminal_shows_the_present_run(pair: list[Path], tmp_path: Path) -> None:
+    finish_pair(pair, tmp_path / "out")
+    plan = plan_study(pair, tmp_path / "out", 3, [])
+    said = StringIO()
+    with board.Board(Console(file=said, force_terminal=True, width=100), plan) as shown:
+        for run in plan.runs[:4]:
+            shown.end(run, Outcome("done", "skipped"))
+        present = plan.runs[4]
+        shown.begin(present)
+        present.folder.mkdir(parents=True)
+        (present.folder / "journal.jsonl").write_text(
+            '{"event": "stage", "stage": "train", "steps": 12}\n'
+            '{"event": "step", "stage": "train", "step": 3}\n'
+        )
+        present.log.write_text("train 3/12 · mood loss 1.2\n")
+        shown.watch(0, "")
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said.getvalue())
+    assert "5/6 base seed 2: stage train 3/12" in text
+    assert "train 3/12 · mood loss 1.2" in text
+    # What base and surgery took so far: 20.5 and 10 seconds.
+    assert "study ETA 0:00:30" in text
+
+
+# --- whole studies -----------------------------------------------------------------------------
+
+LONG = {"steps": 160, "evaluate_every": 80, "checkpoint_every": 4}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The tensors of children are tiny, and threads of parallel tests would fight."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two recipes: one is long enough to be stopped in the middle."""
+    folder = tmp_path_factory.mktemp("study")
+    values = make_recipe(tiny, folder)
+    write(folder / "long.yaml", values, **LONG)
+    write(folder / "joint.yaml", values, sampler="joint")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path) -> tuple[Path, str]:
+    """A study without a break, and what it said."""
+    console, said = spoken()
+    study([home / "long.yaml", home / "joint.yaml"], home / "whole", seeds=2, console=console)
+    return home / "whole", said.getvalue()
+
+
+def words(home: Path, out: Path) -> list[str]:
+    """The command of a study of both recipes with one seed."""
+    recipes = [str(home / "joint.yaml"), str(home / "long.yaml")]
+    return ["study", *recipes, "--seeds", "1", "--out", str(out)]
+
+
+def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, "it ended too early"
+        time.sleep(0.005)
+
+
+def is_free(log: Path) -> bool:
+    """Whether no process trains the run of this log any more."""
+    with log.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]) -> None:
+    out, said = whole
+    table = json.loads((out / "table.json").read_text())
+    assert [row["name"] for row in table["recipes"]] == ["long", "joint"]
+    for row in table["recipes"]:
+        scores = [
+            json.loads((out / row["name"] / f"seed-{seed}" / "scores.json").read_text())
+            for seed in (0, 1)
+        ]
+        assert [run["state"] for run in row["runs"]] == ["done", "done"]
+        for task, told in row["tasks"].items():
+            assert told["values"] == [s["tasks"][task]["dev"][told["metric"]] for s in scores]
+        assert row["cost"]["peak_memory_bytes"]["mean"] > 2**20
+        recipe = yaml.safe_load((out / row["name"] / "seed-1" / "recipe.yaml").read_text())
+        assert recipe["seed"] == 1
+    log = (out / "long" / "seed-0.log").read_text()
+    assert "train 160/160" in log
+    assert "\x1b" not in log
+    lines = [line for line in said.splitlines() if " seed " in line]
+    names = ["long seed 0", "joint seed 0", "long seed 1", "joint seed 1"]
+    assert [line.split(": ")[0] for line in lines] == [
+        f"{i + 1}/4 {n}" for i, n in enumerate(names)
+    ]
+    assert all(": done · " in line for line in lines)
+    assert all("ETA 0:" in line for line in lines[:3])
+    assert "ETA" not in lines[3]
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(
+    home: Path, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    log, resume = out / "long" / "seed-0.log", out / "long" / "seed-0" / "resume"
+    shutil.copytree(whole[0] / "joint" / "seed-0", out / "joint" / "seed-0")
+
+    def press_ctrl_c() -> None:
+        wait_until(lambda: (resume / "000003").is_dir())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press_ctrl_c)
+    presser.start()
+    result = CliRunner().invoke(app, words(home, out), env={"COLUMNS": "200"})
+    presser.join()
+    assert result.exit_code == 130, result.output
+    assert "Traceback" not in result.output + log.read_text()
+    said = " ".join(result.output.split())
+    assert "stopping: long seed 0 saves" in said
+    assert "1 of 2 runs are done. Go on with: trivium study" in said
+    assert "long seed 0: unfinished" in (out / "table.md").read_text()
+    saved = max(int(path.name) for path in resume.iterdir())
+    table = (out / "table.json").read_bytes()
+
+    process = subprocess.Popen(  # it goes on, and is killed
+        [sys.executable, "-m", "trivium", *words(home, out)], stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: (resume / f"{saved + 3:06d}").is_dir(), process)
+    process.send_signal(signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert "1/2 joint seed 0: finished before, skipped" in " ".join(errors.split())
+    assert (out / "table.json").read_bytes() == table
+    wait_until(lambda: is_free(log))  # its child saves and stops by itself
+    assert not (out / "long" / "seed-0" / "scores.json").exists()
+
+    console, said_last = spoken()
+    study([home / "joint.yaml", home / "long.yaml"], out, seeds=1, console=console)
+    assert "2/2 long seed 0: resumed, done" in said_last.getvalue()
+    assert log.read_text().count("resumed at stage train") == 2
+    for name in ("joint", "long"):
+        assert facts(out / name / "seed-0") == facts(whole[0] / name / "seed-0")
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_a_run_that_fails_is_shown_and_the_others_are_finished(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    mood = values["tasks"]["mood"] | {"train": "nowhere.tsv"}
+    lame = write(tmp_path / "lame.yaml", values | {"tasks": values["tasks"] | {"mood": mood}})
+    good = write(tmp_path / "good.yaml", values, steps=2)
+    console, said = spoken()
+    table = study([lame, good], tmp_path / "out", seeds=1, console=console)
+    assert [row["runs"][0]["state"] for row in table["recipes"]] == ["failed", "done"]
+    assert has_failures(table)
+    for words in ("1/2 lame seed 0: failed, exit code 2", "nowhere.tsv", "2/2 good seed 0: done"):
+        assert words in said.getvalue()
+    assert "go on with: trivium study" in said.getvalue()
+    assert "lame seed 0: failed" in (tmp_path / "out" / "table.md").read_text()
+    assert "nowhere.tsv" in (tmp_path / "out" / "lame" / "seed-0.log").read_text()

@@ -1,0 +1,125 @@
+"""Two processes train what one does: each takes its share of every batch."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from trivium.model.pretrained import read_tensors, read_weights
+
+pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
+
+
+def recipe_of(values: dict[str, Any], folder: Path, dropout: float = 0.0, **stage: Any) -> Path:
+    """The tiny three tasks in a file of their own, with or without dropout."""
+    encoder = folder / "encoder"
+    shutil.copytree(values["encoder"], encoder)
+    config = json.loads((encoder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+    (encoder / "config.json").write_text(json.dumps(config))
+    heads = {"mood": "linear", "same": "linear", "near": "cosine"}
+    tasks = {
+        name: task | {"head": {"kind": heads[name], "dropout": dropout}}
+        for name, task in values["tasks"].items()
+    }
+    # A large eps keeps Adam from blowing rounding up to the size of a step.
+    plain = {"optimizer": {"kind": "adamw", "eps": 1e-3}, "steps": 9, "evaluate_every": 4}
+    stages = [values["stages"][0] | plain | stage]
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(
+        values | {"encoder": str(encoder), "tasks": tasks, "stages": stages}
+    ))  # fmt: skip
+    return path
+
+
+def launch(processes: int, recipe: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start = torchrun if processes > 1 else []
+    command = [sys.executable, *start, "-m", "trivium", "train", str(recipe), "--out", str(run_dir)]
+    return subprocess.Popen(
+        [*command, *more], env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def train(processes: int, recipe: Path, run_dir: Path, *more: str) -> str:
+    child = launch(processes, recipe, run_dir, *more)
+    _, errors = child.communicate(timeout=180)
+    assert child.returncode == 0, errors
+    return errors
+
+
+def weights(run_dir: Path) -> dict[str, torch.Tensor]:
+    model = run_dir / "model"
+    return {**read_weights(model), **read_tensors(model / "heads.safetensors")}
+
+
+STAGES = {
+    # 13 rows a batch: the two shares are never equal.
+    "surgery": {"combiner": "pcgrad", "sampler": "joint", "batch_size": 13, "conflicts_every": 2},
+    "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8}},
+}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+def test_two_processes_reach_the_weights_of_one(
+    recipe_values: dict[str, Any], tmp_path: Path, stage: dict[str, Any]
+) -> None:
+    recipe = recipe_of(recipe_values, tmp_path, **stage)
+    for count in (1, 2):
+        train(count, recipe, tmp_path / f"run{count}")
+    one, two = (tmp_path / f"run{count}" for count in (1, 2))
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(two)[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
+    journals = [
+        [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+        for run in (one, two)
+    ]
+    assert [e["event"] for e in journals[0]] == [e["event"] for e in journals[1]]
+    for a, b in zip(*journals, strict=True):
+        assert a.get("rows") == b.get("rows")
+        assert a.get("losses", {}) == pytest.approx(b.get("losses", {}), abs=1e-4)
+        assert a.get("cosines", {}) == pytest.approx(b.get("cosines", {}), abs=1e-3)
+
+
+def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+    recipe = recipe_of(
+        recipe_values, tmp_path, dropout=0.2, steps=60, checkpoint_every=5, sampler="joint",
+        combiner="pcgrad", batch_size=9,
+    )  # fmt: skip
+    train(2, recipe, tmp_path / "whole")
+    child = launch(2, recipe, tmp_path / "halves")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "halves" / "resume").glob("0*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=60)
+    told = train(2, recipe, tmp_path / "halves", "--resume")
+    assert "resumed at stage" in told
+    whole, halves = (read_weights(tmp_path / name / "model") for name in ("whole", "halves"))
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+def test_resuming_with_another_number_of_processes_is_refused(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = recipe_of(recipe_values, tmp_path, steps=400, checkpoint_every=2)
+    child = launch(1, recipe, tmp_path / "run")
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "run" / "resume").glob("0*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.kill()
+    child.communicate()
+    child = launch(2, recipe, tmp_path / "run", "--resume")
+    _, errors = child.communicate(timeout=120)
+    assert child.returncode != 0
+    assert "the run began with 1 processes, now there are 2" in errors
