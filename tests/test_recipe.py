@@ -150,7 +150,8 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
         ("tasks.sim.head=cosin", "tasks.sim.head: no such kind 'cosin'; did you mean 'cosine'?"),
         (
             "tasks.sim.kind=x",
-            "tasks.sim: no such kind 'x'; there are 'classification', 'ordinal', 'multilabel', 'regression'",
+            "tasks.sim: no such kind 'x'; there are 'classification', 'ordinal', 'multilabel', "
+            "'regression'",
         ),
         (
             "stages.0.schedule={warmup: 1}",
