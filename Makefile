@@ -47,6 +47,8 @@ check: lint ## the fast local loop: lint, and tests until the first failure
 bench: install ## speed against peers; an hour of an idle machine
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.surgery
+	$(BIN)/python -m benchmarks.regularizers
 
 clean: ## remove the environment and caches, not the runs
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -204,7 +204,7 @@ def test_the_four_verbs_work_together(values: dict[str, Any], tmp_path: Path) ->
     recipe, run = write(values, tmp_path), tmp_path / "run"
     code, output = call("check", recipe)
     assert code == 0
-    for words in ("mood", "96 / 32", "parameters trained", "GiB", "12 steps"):
+    for words in ("mood", "train 96", "dev 32", "parameters trained", "GiB", "12 steps"):
         assert words in output
     code, output = call("train", recipe, "--out", run)
     assert code == 0
@@ -229,7 +229,7 @@ def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_pat
         assert found["tasks"][task]["dev"] == pytest.approx(splits["dev"], abs=1e-6)
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "study"])
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "lora", "study"])
 def test_help_teaches_with_an_example(verb: str) -> None:
     code, output = call(verb, "--help")
     assert code == 0
@@ -240,6 +240,23 @@ def test_a_run_without_a_model_says_how_to_go_on(tmp_path: Path) -> None:
     code, output = call("evaluate", tmp_path / "nowhere")
     assert code == 2
     assert "no such folder" in output
+
+
+def test_lora_is_taken_elsewhere_and_a_run_without_it_is_told(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    lora = write(values | {"adapters": ["lora"]}, tmp_path)
+    assert call("train", lora, "--out", tmp_path / "run")[0] == 0
+    places = ["--peft", tmp_path / "peft", "--merged", tmp_path / "merged"]
+    code, output = call("lora", tmp_path / "run", *places)
+    assert (code, output.count("written: ")) == (0, 2)
+    assert (tmp_path / "peft" / "adapter_config.json").is_file()
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    code, output = call("lora", tmp_path / "run", *places)
+    assert (code, "is not empty; name another folder" in output) == (2, True)
+    assert call("train", write(values, tmp_path), "--out", tmp_path / "plain")[0] == 0
+    code, output = call("lora", tmp_path / "plain", "--peft", tmp_path / "other")
+    assert (code, "this model has no LoRA" in output) == (2, True)
 
 
 def test_a_study_says_which_recipe_a_change_does_not_fit(

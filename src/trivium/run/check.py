@@ -8,10 +8,9 @@ from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
 from trivium.recipe.stage import Floor
 from trivium.run.build import build, choose_device, choose_precision, precision_name
-from trivium.run.data import Split, encode, load_data, packer_for
+from trivium.run.data import Split, encode_all, load_data
 from trivium.run.plan import coverage
 from trivium.run.preview import Preview
-from trivium.text.packing import TokenTable
 
 
 def check(recipe: Recipe, console: Console | None = None) -> Preview:
@@ -23,12 +22,7 @@ def check(recipe: Recipe, console: Console | None = None) -> Preview:
     choose_device(recipe.device)
     recipe, data = load_data(recipe)
     model, tokenizer = build(recipe)
-    table = TokenTable(tokenizer)
-    limit = model.encoder.config.max_position_embeddings
-    encoded = {
-        name: encode(task, data[name]["train"].examples, table, packer_for(task, tokenizer, limit))
-        for name, task in recipe.tasks.items()
-    }
+    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
     preview = Preview(recipe, data, encoded, model)
     print_preview(preview, console)
     return preview
@@ -37,17 +31,20 @@ def check(recipe: Recipe, console: Console | None = None) -> Preview:
 def print_preview(preview: Preview, console: Console) -> None:
     recipe = preview.recipe
     grid = Grid(title=f"Tasks on one encoder ({recipe.encoder})", title_justify="left")
-    for title in ("task", "rows train / dev", "answers (train)", "tokens", "cut", "repeated"):
-        grid.add_column(title, justify="left" if title in ("task", "answers (train)") else "right")
+    for title in ("task", "rows", "answers (train)", "tokens", "cut", "repeated"):
+        left = title in ("task", "answers (train)")
+        grid.add_column(
+            title, justify="left" if left else "right", no_wrap=title != "answers (train)"
+        )
     for name, task in recipe.tasks.items():
         encoded = preview.encoded[name]
         lengths = encoded.lengths()
-        rows = " / ".join(
-            f"{len(preview.data[name][s].examples):,}" if s in preview.data[name] else "none"
+        rows = "\n".join(
+            f"{s} {len(preview.data[name][s].examples):,}" if s in preview.data[name] else f"no {s}"
             for s in ("train", "dev")
         )
         grid.add_row(
-            f"[bold]{name}[/]\n{task.kind}, {task.resolved_head.kind}",
+            f"[bold]{name}[/]\n{task.kind}\n{task.resolved_head.kind}",
             rows,
             _answers(task, preview.data[name]["train"]),
             f"mean {lengths.mean():.0f}\nmax {lengths.max()}",

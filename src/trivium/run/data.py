@@ -135,6 +135,19 @@ def encode(task: Task, examples: Sequence[Example], table: TokenTable, packer: P
     )
 
 
+def encode_all(recipe: Recipe, data: Data, tokenizer: Tokenizer, limit: int) -> dict[str, Encoded]:
+    """Every task's training rows; a text that several tasks hold is tokenised once.
+
+    limit: the encoder's longest sequence. Raises RecipeError where a task asks for more.
+    """
+    table = TokenTable(tokenizer)
+    packers = {name: packer_for(task, tokenizer, limit) for name, task in recipe.tasks.items()}
+    return {
+        name: encode(task, data[name]["train"].examples, table, packers[name])
+        for name, task in recipe.tasks.items()
+    }
+
+
 def pack_rows(task: Task, packer: Packer, columns: Sequence[Sequence[Ids]]) -> Tokens:
     """Pairs encoded apart are stacked: all firsts, then all seconds (R = 2B)."""
     if task.sequences == len(columns):

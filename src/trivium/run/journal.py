@@ -17,7 +17,7 @@ class Journal:
 
     def __init__(self, run_dir: Path | None) -> None:
         self.path = run_dir / NAME if run_dir else Path(os.devnull)
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("a", buffering=1, encoding="utf-8")  # a line at a time
 
     def write(self, event: str, **values: Any) -> None:
         self._file.write(json.dumps({"event": event, **values}, ensure_ascii=False) + "\n")

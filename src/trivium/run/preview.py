@@ -15,6 +15,8 @@ from trivium.run.step import stage_parameters
 
 LIBRARIES = 500 * 2**20
 """Bytes that torch and its friends take before anything is loaded."""
+SPARE = 256 * 2**20
+"""Bytes that the C library asks for in advance, see `run.machine`."""
 LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0
 """Passes per epoch under and over which a task is warned about."""
 
@@ -69,12 +71,14 @@ class Preview:
     def memory(self, stage: Stage) -> int:
         """Bytes that training will hold, roughly: what this process holds already (libraries,
         data, weights), gradients and Adam's two moments, what backward needs of the largest
-        batch, the gradients kept apart and the average that `bregman` keeps."""
+        batch, the gradients kept apart, the average that `bregman` keeps, and the kept model."""
         trained, _ = self.parameters(stage)
         batches = [self._activations(stage, name) for name in self.recipe.stage_tasks(stage)]
         activations = max(batches) * (0.2 if stage.trains.kind == "frozen" else 1.0)
         average = 4 * trained if any(r.kind == "bregman" for r in stage.regularizers) else 0
-        held = trained * 12 + activations + self.kept_apart(stage) + average
+        # The kept model is read back, and prediction packs its weights, beside the trained one.
+        judging = 3 * 4 * sum(self.parameters(stage)) + SPARE
+        held = trained * 12 + activations + self.kept_apart(stage) + average + judging
         return int(held + max(memory_now(), LIBRARIES))
 
     def _activations(self, stage: Stage, task: str) -> float:

@@ -29,7 +29,7 @@ from trivium.run.checkpoint import (
     save_resume,
     write_text,
 )
-from trivium.run.data import encode, load_data, packer_for
+from trivium.run.data import encode_all, load_data
 from trivium.run.distributed import Processes, join, leave
 from trivium.run.evaluate import Scores, overall, readout_of, score, write_predictions
 from trivium.run.journal import Journal
@@ -43,7 +43,6 @@ from trivium.run.progress import Monitor
 from trivium.run.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.step import Setup, start_stage, train_step
 from trivium.run.work import Work
-from trivium.text.packing import TokenTable
 
 CHECKPOINT_EVERY_S = 120.0
 """What a crash can cost. Evaluations need no checkpoint of their own: they happen again, alike."""
@@ -96,13 +95,7 @@ def _train(
             console.print(f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     model, tokenizer = build(recipe)
-    table = TokenTable(tokenizer)
-    limit = model.encoder.config.max_position_embeddings
-    packers = {name: packer_for(task, tokenizer, limit) for name, task in recipe.tasks.items()}
-    encoded = {
-        name: encode(task, data[name]["train"].examples, table, packers[name])
-        for name, task in recipe.tasks.items()
-    }
+    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
     print_preview(Preview(recipe, data, encoded, model), console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
