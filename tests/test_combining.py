@@ -81,4 +81,5 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: list[str], said
     ],
 )
 def test_what_makes_sense_is_not(tmp_path: Path, changes: list[str]) -> None:
-    load(tmp_path, *changes)
+    recipe = load(tmp_path, *changes)
+    assert recipe.stages

@@ -119,22 +119,14 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
                 seen.add(name, torch.zeros((), device=setup.device))
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 add_gradient(gradients, name, take_gradient(shared))
-    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
     told: dict[str, Any] = {}
     if apart:
         for gradient in gradients.values():
             _mean_over_processes(processes, shared, gradient)
-        gram_PTT = gram_by_parameter(list(gradients.values()))
-        gram_TT = gram_PTT.sum(0)
-        weight_T = stage.combiner.weigh(gram_TT, replace(step, tasks=tuple(gradients)))
-        set_weighted_sum(shared, gradients, weight_T)
-        told["cosines"] = cosines(gram_TT, list(gradients))
-        if measures:
-            each = gram_by_group(gram_PTT, groups)
-            told["layer_cosines"] = {g: cosines(gram, list(gradients)) for g, gram in each.items()}
-    inside = {id(parameter) for parameter in shared} if apart else set()
-    rest = [p for p in trained if id(p) not in inside]
-    _mean_over_processes(processes, rest)
+        told |= _combine(stage, shared, gradients, step, groups if measures else None)
+    done = {id(parameter) for parameter in shared} if apart else set()
+    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+    _mean_over_processes(processes, [p for p in trained if id(p) not in done])
     norm = float(nn.utils.clip_grad_norm_(trained, stage.clip or math.inf))
     losses, penalties = seen.means(processes)
     if not all(math.isfinite(loss) for loss in (*losses.values(), norm)):
@@ -181,6 +173,29 @@ def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
             learns = is_adapter_parameter(name) or stage.trains.trains(name, layers, done)
             parameter.requires_grad_(learns)
     return Step(index, plan.steps, epoch, plan.epochs, state.decisions, state.memory)
+
+
+def _combine(
+    stage: Stage,
+    shared: list[nn.Parameter],
+    gradients: dict[str, list[Tensor | None]],
+    step: Step,
+    groups: list[str] | None,
+) -> dict[str, Any]:
+    """Leave the combiner's update in the shared parameters' `.grad`; the cosines, for the journal.
+
+    groups: where each parameter is, if the cosines by layer are wanted too.
+    """
+    names = list(gradients)
+    gram_PTT = gram_by_parameter(list(gradients.values()))
+    gram_TT = gram_PTT.sum(0)
+    weight_T = stage.combiner.weigh(gram_TT, replace(step, tasks=tuple(names)))
+    set_weighted_sum(shared, gradients, weight_T)
+    told: dict[str, Any] = {"cosines": cosines(gram_TT, names)}
+    if groups is not None:
+        each = gram_by_group(gram_PTT, groups)
+        told["layer_cosines"] = {group: cosines(gram, names) for group, gram in each.items()}
+    return told
 
 
 def _shared(model: MultiTaskModel) -> tuple[list[nn.Parameter], list[str]]:
