@@ -175,6 +175,17 @@ def test_penalties_go_to_the_journal_for_the_tasks_they_are_for(
     assert steps[-1]["penalties"]["mood"]["bregman"] > 0
 
 
+def test_the_average_follows_the_weights_after_every_step(
+    recipe_values: Values, tmp_path: Path
+) -> None:
+    # An average that forgets all but the newest weights never differs from them.
+    forgetful = {"kind": "bregman", "beta": 0.0, "beta_first": 0.0}
+    steps, _ = run(recipe_values, tmp_path / "run", sampler="joint", regularizers=[forgetful])
+    for step in steps:
+        for penalties in step["penalties"].values():
+            assert penalties["bregman"] == pytest.approx(0, abs=1e-9)
+
+
 def test_a_penalty_that_is_not_finite_is_left_out_counted_and_shown(
     recipe_values: Values, tmp_path: Path
 ) -> None:
@@ -238,6 +249,20 @@ def test_check_notes_what_is_allowed_and_yet_does_nothing(
     preview: Callable[..., str], stage: Values, note: str
 ) -> None:
     assert note in preview(None, **({"steps": None} | stage))
+
+
+def test_a_stage_trains_only_its_own_tasks_sides(recipe_values: Values) -> None:
+    pals = [{"kind": "pals", "size": 8, "heads": 2}]
+    stages = [
+        recipe_values["stages"][0] | {"name": "all"},
+        recipe_values["stages"][0] | {"name": "one", "tasks": ["mood"]},
+    ]
+    recipe = parse_recipe(recipe_values | {"adapters": pals, "stages": stages})
+    seen = trivium.check(recipe, Console(file=StringIO()))
+    every, one = (seen.parameters(stage)[0] for stage in recipe.stages)
+    others = [seen.model.head(task) for task in ("same", "near")]
+    heads = sum(p.numel() for head in others for p in head.parameters())
+    assert every - one == heads + 2 * (2 * 8 * 32 + 2 * 3 * 8**2)
 
 
 def test_check_counts_what_each_stage_trains(recipe_values: Values, tmp_path: Path) -> None:
