@@ -247,7 +247,7 @@ def test_lora_is_taken_elsewhere_and_a_run_without_it_is_told(
 ) -> None:
     lora = write(values | {"adapters": ["lora"]}, tmp_path)
     assert call("train", lora, "--out", tmp_path / "run")[0] == 0
-    places = ["--peft", tmp_path / "peft", "--merged", tmp_path / "merged"]
+    places = ["--peft", str(tmp_path / "peft"), "--merged", str(tmp_path / "merged")]
     code, output = call("lora", tmp_path / "run", *places)
     assert (code, output.count("written: ")) == (0, 2)
     assert (tmp_path / "peft" / "adapter_config.json").is_file()

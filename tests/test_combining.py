@@ -31,6 +31,18 @@ JOINT = "stages.0.sampler=joint"
             ["adapters=[lora]", "stages.0.trains=bitfit"],
             "stages.0.trains: bitfit chooses among the encoder's own parameters, but lora freezes",
         ),
+        (
+            ["adapters=[{kind: houlsby, freeze_base: true}]", "stages.0.combiner=nash", JOINT],
+            "nothing shared is trained",
+        ),
+        (
+            ["stages.0.regularizers=[{kind: smart, weight: -1}]"],
+            "stages.0.regularizers.0.weight: must be 0 or more, found -1",
+        ),
+        (
+            ["tasks.mood={kind: ordinal, text: a, label: y, labels: [3, 1, 2]}"],
+            "labels: 3, 1, 2 neither rise nor fall",
+        ),
         (["adapters=[pals, pals]"], "adapters: pals stands twice"),
         (
             ["adapters=[{kind: pals, tasks: [moo]}]"],
@@ -76,6 +88,7 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, changes: list[str], said
         ["adapters=[{kind: lora, freeze_base: false}]", "stages.0.trains=bitfit"],
         ["adapters=[lora, pals, houlsby]"],
         ["adapters=pals"],
+        ["stages.2={name: last, epochs: 1}"],
         ["stages.0.regularizers=rdrop"],
         ["stages.1.guard=0.9", "tasks.mood.dev=m.csv", "tasks.sim.dev=s.csv"],
     ],

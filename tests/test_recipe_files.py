@@ -204,7 +204,7 @@ def test_an_heir_may_be_extended_in_turn(tmp_path: Path) -> None:
         ("extends: [a]\n", "`extends` names a recipe file"),
         ("extends: ../base.yaml\nset: [a]\n", "`set` is a table"),
         ("extends: child.yaml\n", "child.yaml extends this recipe in turn"),
-        ("extends: nobody.yaml\n", "nobody.yaml: no such recipe"),
+        ("extends: nobody.yaml\n", "extends: no recipe"),
         ("extends: ../base.yaml\nset: {stages.7.epochs: 1}\n", "set: stages.7.epochs: '7' is not"),
         ("extends: ../base.yaml\nset: {stages.0.epoch: 1}\n", "did you mean 'epochs'?"),
     ],

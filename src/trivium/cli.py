@@ -100,8 +100,9 @@ def train(
         except Interrupted as stop:
             console.print(f"{stop} Go on with: trivium train {recipe} --out {run} --resume")
             raise typer.Exit(STOPPED) from None
-        print_scores(scores, console)
-        console.print(f"model: {run / 'model'}", soft_wrap=True)
+        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+            print_scores(scores, console)
+            console.print(f"model: {run / 'model'}", soft_wrap=True)
 
 
 @app.command()

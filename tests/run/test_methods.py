@@ -154,6 +154,7 @@ def test_weights_that_are_learned_reach_the_heads(recipe_values: Values, tmp_pat
         name = combiner if isinstance(combiner, str) else "uncertainty"
         steps, _ = run(recipe_values, tmp_path / name, combiner=combiner, **fixed)
         losses[name] = [step["losses"] for step in steps]
+        assert ("factors" in steps[-1]) == (name == "uncertainty")
     assert losses["sum"][0] == losses["uncertainty"][0]
     assert losses["sum"][-1] != losses["uncertainty"][-1]
 
@@ -243,6 +244,8 @@ def test_check_explains_a_combination(preview: Callable[..., str]) -> None:
     [
         ({"combiner": "dwa", "epochs": 1}, "in 1 epochs all weights stay 1"),
         ({"trains": "gradual", "epochs": 1}, "it ends before"),
+        ({"regularizers": [{"kind": "smart", "eps": 0.1}]}, "cannot reach its radius"),
+        ({"weights": {"mood": 0, "same": 0, "near": 0}}, "so nothing is learned"),
     ],
 )
 def test_check_notes_what_is_allowed_and_yet_does_nothing(

@@ -46,6 +46,8 @@ def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
     source = path.parent / base
     if source.resolve() in (known.resolve() for known in (*heirs, path)):
         raise RecipeError(f"{path}: extends: {base} extends this recipe in turn.")
+    if not source.is_file():
+        raise RecipeError(f"{path}: extends: no recipe {source}.")
     found = {"data": "."} | _values(source, (*heirs, path))
     for key in ("data", "encoder"):  # relative to the file that names them
         if isinstance(found.get(key), str) and (source.parent / found[key]).is_dir():
@@ -210,6 +212,8 @@ def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
             place = _item(place, key, where)
     if isinstance(place, dict):
         place[last] = value
+    elif isinstance(place, list) and last == str(len(place)):
+        place.append(value)  # one more item, such as a second stage
     elif isinstance(place, list):
         _item(place, last, where)
         place[int(last)] = value

@@ -132,8 +132,9 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
             if name not in names:
                 yield f"{field}: the stage does not train {name!r}"
     if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
+        who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
-            f"trains: {stage.trains.kind} chooses among the encoder's own parameters, but lora "
+            f"trains: {stage.trains.kind} chooses among the encoder's own parameters, but {who} "
             "freezes them all; set its `freeze_base: false`, or leave `trains` out"
         )
     yield from _gradient_problems(recipe, stage, names)
@@ -161,7 +162,7 @@ def _gradient_problems(recipe: Recipe, stage: Stage, names: list[str]) -> Iterat
             f"{stage.sampler.kind} draws one batch a step; use `sampler: joint`, or "
             "`batches_per_step: 2` or more"
         )
-    elif stage.trains.kind == "frozen" and not recipe.shares_more:
+    elif (stage.trains.kind == "frozen" or recipe.freezes_base) and not recipe.shares_more:
         yield (
             f"{who} gradients of what tasks share, but nothing shared is trained: the encoder is "
             "frozen, and so no task can disturb another; use `sum`, or train the encoder"

@@ -4,6 +4,7 @@ import torch
 from rich.console import Console
 from rich.table import Table as Grid
 
+from trivium.part import Part
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
 from trivium.recipe.stage import Floor
@@ -44,7 +45,7 @@ def print_preview(preview: Preview, console: Console) -> None:
             for s in ("train", "dev")
         )
         grid.add_row(
-            f"[bold]{name}[/]\n{task.kind}\n{task.resolved_head.kind}",
+            "\n".join([f"[bold]{name}[/]", task.kind, *_choices(task)]),
             rows,
             _answers(task, preview.data[name]["train"]),
             f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
@@ -100,7 +101,7 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     if recipe.freezes_base:
         trains = "heads and adapters; the encoder's own parameters are frozen"
     else:
-        trains = f"encoder {stage.trains.kind}, heads" + (", adapters" if adapters else "")
+        trains = f"encoder {_shown(stage.trains)}, heads" + (", adapters" if adapters else "")
     lines = [f"trains: {trains}"]
     if adapters:
         lines.append(f"adapters: {adapters}")
@@ -108,25 +109,47 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     holds = "one batch of one task" if one else f"{plan.batches_per_step} batches"
     if stage.sampler.kind == "joint":
         holds = f"{stage.batches_per_step} x one batch of every task"
-    lines.append(f"a step: {holds}, sampler {stage.sampler.kind}, combiner {stage.combiner.kind}")
+    lines.append(
+        f"a step: {holds}, sampler {_shown(stage.sampler)}, combiner {_shown(stage.combiner)}"
+    )
+    rates = {k: v for k, v in stage.lr.model_dump().items() if v not in (None, 1.0)}
+    shown = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    lines.append(f"learning rates: {shown}; schedule {_shown(stage.schedule)}")
     if apart := preview.kept_apart(stage):
         lines.append(
             f"the tasks' gradients are kept apart, {apart / 2**20:,.0f} MiB more than their sum; "
-            f"their cosines go to the journal every {plan.conflicts_every} steps"
+            f"their cosines go to the journal, by layer every {plan.conflicts_every} steps"
         )
     for part in stage.regularizers:
         chosen = [name for name in plan.tasks if part.applies(name)]
         weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
         fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
-        lines.append(f"regularizer {part.kind}: {weights}{fp32}")
+        lines.append(f"regularizer {_shown(part, 'tasks', 'weight')}: {weights}{fp32}")
     if stage.guard is not None:
         floors = [f"{n} {_floor(f)}" for n in recipe.tasks if (f := stage.floor(n))]
         lines.append(
             f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
-            "and goes back to the last model that kept them all"
+            "and goes back to the model kept before"
         )
     lines.append(f"keeps the model by: {stage.selects_by}")
     return lines
+
+
+def _choices(task: Task) -> list[str]:
+    """Head, loss and class weights of a task, where they were chosen."""
+    lines = [_shown(task.resolved_head, "pooling")]
+    if task.loss is not None:
+        lines.append(_shown(task.loss))
+    if getattr(task, "class_weights", None):
+        lines.append("class weights")
+    return lines
+
+
+def _shown(part: Part, *left_out: str) -> str:
+    """A part's kind, with the settings that differ from its defaults."""
+    told = part.model_dump(exclude_defaults=True, exclude={"kind", *left_out})
+    settings = ", ".join(f"{name} {value}" for name, value in told.items())
+    return f"{getattr(part, 'kind', '')} ({settings})" if settings else getattr(part, "kind", "")
 
 
 def _floor(floor: Floor) -> str:

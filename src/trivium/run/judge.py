@@ -56,7 +56,8 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
         overall=values["overall"], kept=kept, seconds=counters.seconds,
     )  # fmt: skip
     shown = {name: (work.tasks[name].metric, values[name]) for name in scores}
-    monitor.evaluation(shown, kept, f"overall {values['overall']:.4f}")
+    note = f"overall {values['overall']:.4f}"
+    monitor.evaluation(shown, note, kept=kept, refused=bool(broken))
     for name, floor in broken.items():
         work.journal.write(
             "refusal", stage=stage.name, step=counters.step, task=name,

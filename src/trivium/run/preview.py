@@ -123,6 +123,14 @@ class Preview:
                 f"dwa weighs by the losses of the two epochs before, so in {plan.epochs} epochs "
                 "all weights stay 1; give it `every` (steps), or more epochs"
             )
+        found += [
+            f"smart's search cannot reach its radius: `eps` is {part.eps:g}, but it starts within "
+            f"about {4 * part.sigma:g} and moves {part.eta:g} a step; raise `eta` with `eps`"
+            for part in stage.regularizers
+            if part.kind == "smart" and 4 * part.sigma + part.steps * part.eta < part.eps
+        ]
+        if not any(plan.weights.values()):
+            found.append("every task's loss weight is 0, so nothing is learned")
         rested = self.model.encoder.config.hidden_dropout_prob == 0
         if rested and any(part.kind == "rdrop" for part in stage.regularizers):
             found.append("rdrop compares two dropout masks, but this encoder has no dropout")
@@ -135,7 +143,12 @@ class Preview:
                 and not stage.trains.trains(n, layers, plan.epochs_done(plan.steps - 1))
             ]  # fmt: skip
             if never:
-                found.append(f"it ends before {len(never)} of the encoder's tensors are unfrozen")
+                wanted = (layers + 1) * stage.trains.every
+                found.append(
+                    f"it ends before {len(never)} of the encoder's tensors learn, such as "
+                    f"{never[0]}; they count as trained above. {wanted:g} epochs would reach all, "
+                    "or a smaller `every`"
+                )
         trunks = Counter(
             trunk
             for name in plan.tasks
@@ -154,7 +167,7 @@ class Preview:
         plan = self.plan(stage)
         found = []
         for name, passes in coverage(stage, plan).items():
-            each = passes / plan.epochs
+            each = passes * plan.steps_per_epoch / plan.steps
             if each < LITTLE_SEEN or each > MUCH_SEEN:
                 found.append(
                     f"stage {stage.name}: an epoch shows {name} {each:.1f} times; see `sampler`, "

@@ -88,13 +88,16 @@ class Monitor:
                 highlight=False,
             )
 
-    def evaluation(self, scores: Mapping[str, tuple[str, float]], kept: bool, note: str) -> None:
-        """Dev scores of every task: task -> (metric, value)."""
+    def evaluation(
+        self, scores: Mapping[str, tuple[str, float]], note: str, *, kept: bool, refused: bool
+    ) -> None:
+        """Dev scores of every task: task -> (metric, value). refused: a guard's floor broke."""
         self._scores = {task: f"{value:.4f}" for task, (_, value) in scores.items()}
         shown = " · ".join(
             f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
         )
-        mark = "[green]best so far, kept[/]" if kept else "not better, not kept"
+        not_kept = "refused by the guard" if refused else "not better, not kept"
+        mark = "[green]best so far, kept[/]" if kept else not_kept
         self.console.print(
             f"step {self._done} dev: {shown} · {note} · {mark}",
             soft_wrap=not self.console.is_terminal,

@@ -103,12 +103,14 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     measures = plan.measures_conflicts(index)
     apart = stage.combiner.needs_gram or measures
     gradients: dict[str, list[Tensor | None]] = {}
+    factors: dict[str, float] = {}
     seen = _Seen()
     for _ in range(stage.batches_per_step):
         for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
             rows = state.streams[name].draw()
             mine = rows[processes.rank :: processes.world]
-            scale = plan.weights[name] * stage.combiner.factor(name, step) / stage.batches_per_step
+            factors[name] = stage.combiner.factor(name, step)
+            scale = plan.weights[name] * factors[name] / stage.batches_per_step
             if len(mine):
                 batch = setup.encoded[name].batch(mine).to(setup.device)
                 # The mean over processes of their shares is the mean over the batch's rows.
@@ -141,6 +143,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         part.after_step(model, step)
     state.counters.rows += seen.rows
     state.counters.tokens += seen.tokens
+    if any(factor != 1.0 for factor in factors.values()):
+        told["factors"] = factors
     if penalties:
         told["penalties"] = penalties
     skipped = {k.split(".")[0]: int(n) for k, n in step.memory.items() if k.endswith(".skipped")}

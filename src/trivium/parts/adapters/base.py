@@ -65,7 +65,7 @@ class SidePart(AdapterPart):
         for name in self.tasks:
             if name not in tasks:
                 hint = did_you_mean(name, tasks)
-                raise RecipeError(f"adapters: {self.kind}: no task {name!r}{hint}.")
+                raise RecipeError(f"adapters: {self.kind}: no task {name!r}{hint}")
         return [name for name in tasks if not self.tasks or name in self.tasks]
 
     def layers(self, config: EncoderConfig) -> range:

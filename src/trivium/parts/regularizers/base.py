@@ -2,9 +2,8 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from trivium.model.multitask import MultiTaskModel
@@ -30,14 +29,19 @@ class Context:
     step: Step
 
 
-Weight = Annotated[float, Field(ge=0)]
-
-
 class RegularizerPart(Part):
     tasks: tuple[str, ...] = ()
     """By default all of the stage."""
-    weight: Weight | dict[str, Weight] = 1.0
+    weight: float | dict[str, float] = 1.0
     """Factor on the penalty; given per task, it is 1 for those not named."""
+
+    @field_validator("weight")
+    @classmethod
+    def _not_negative(cls, value: float | dict[str, float]) -> float | dict[str, float]:
+        for weight in value.values() if isinstance(value, dict) else [value]:
+            if weight < 0:
+                raise ValueError(f"must be 0 or more, found {weight:g}")
+        return value
 
     @model_validator(mode="after")
     def _weighs_its_own_tasks(self) -> "RegularizerPart":

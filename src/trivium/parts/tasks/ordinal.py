@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
@@ -24,6 +25,18 @@ class Ordinal(Classification):
     """
 
     kind: Literal["ordinal"] = "ordinal"  # type: ignore[assignment]
+
+    @model_validator(mode="after")
+    def _numbers_in_order(self) -> "Ordinal":
+        found = list(self.labels or {})
+        if all(is_number(label) for label in found):
+            values = [float(label) for label in found]
+            if values not in (sorted(values), sorted(values, reverse=True)):
+                raise ValueError(
+                    f"labels: {', '.join(found)} neither rise nor fall; write them in their order, "
+                    "the lowest first"
+                )
+        return self
 
     @property
     def head_outputs(self) -> int:
