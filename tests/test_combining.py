@@ -43,6 +43,10 @@ JOINT = "stages.0.sampler=joint"
             ["tasks.mood={kind: ordinal, text: a, label: y, labels: [3, 1, 2]}"],
             "labels: 3, 1, 2 neither rise nor fall",
         ),
+        (
+            ["stages.0.select=sim", "tasks.mood.dev=m.csv"],
+            "stages.0.select: sim has no `dev` file to judge by",
+        ),
         (["adapters=[pals, pals]"], "adapters: pals stands twice"),
         (
             ["adapters=[{kind: pals, tasks: [moo]}]"],

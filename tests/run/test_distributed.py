@@ -19,7 +19,9 @@ from trivium.model.pretrained import read_tensors, read_weights
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
 
 
-def recipe_of(values: dict[str, Any], folder: Path, dropout: float = 0.0, **stage: Any) -> Path:
+def recipe_of(
+    values: dict[str, Any], folder: Path, dropout: float = 0.0, weighted: bool = False, **stage: Any
+) -> Path:
     """The tiny three tasks in a file of their own, with or without dropout."""
     encoder = folder / "encoder"
     shutil.copytree(values["encoder"], encoder)
@@ -31,6 +33,8 @@ def recipe_of(values: dict[str, Any], folder: Path, dropout: float = 0.0, **stag
         name: task | {"head": {"kind": heads[name], "dropout": dropout}}
         for name, task in values["tasks"].items()
     }
+    if weighted:
+        tasks["mood"] |= {"class_weights": {"up": 10}}
     # A large eps keeps Adam from blowing rounding up to the size of a step.
     plain = {"optimizer": {"kind": "adamw", "eps": 1e-3}, "steps": 9, "evaluate_every": 4}
     stages = [values["stages"][0] | plain | stage]
@@ -66,6 +70,7 @@ def weights(run_dir: Path) -> dict[str, torch.Tensor]:
 STAGES = {
     # 13 rows a batch: the two shares are never equal.
     "surgery": {"combiner": "pcgrad", "sampler": "joint", "batch_size": 13, "conflicts_every": 2},
+    "class weights": {"weighted": True, "batch_size": 7, "sampler": "joint"},
     "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8}},
 }
 

@@ -81,6 +81,15 @@ def test_where_every_floor_holds_the_last_model_is_kept(
     assert scores["selected"] == {"stage": "alone", "step": 12, "by": "last"}
 
 
+def test_patience_ends_a_guarded_stage_that_gets_no_better(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    values = two_stages(recipe_values, guard=0.5, lr=0.0, patience=2)
+    _, journal, said = run(values, tmp_path / "run")
+    assert len(of(journal, "evaluation")) == 3  # the first one is the best so far
+    assert "no better model in 2 evaluations" in said
+
+
 def test_a_guarded_stage_that_only_does_harm_leaves_the_model_before_it(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

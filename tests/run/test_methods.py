@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
+from trivium.errors import RecipeError
 from trivium.model.pretrained import load_encoder, read_tensors, read_weights, save_encoder
 from trivium.recipe import parse_recipe
 from trivium.run.build import build
@@ -145,6 +146,32 @@ def test_a_trunk_is_compared_too(recipe_values: Values, tmp_path: Path) -> None:
     found = steps[0]["layer_cosines"]["trunk pairs"]
     assert found["mood|same"] == found["mood|near"] == 0.0, "mood does not reach it"
     assert found["same|near"] != 0.0
+
+
+def test_a_task_that_reaches_nothing_shared_does_not_stop_the_others(
+    recipe_values: Values, tmp_path: Path
+) -> None:
+    """MGDA stops where one gradient vanishes; one that was never there is another matter."""
+    for name in ("same", "near"):
+        recipe_values["tasks"][name] |= {
+            "encode": "separate", "head": {"kind": "mlp", "trunk": "pairs"},
+        }  # fmt: skip
+    moves = {}
+    for steps in (1, 6):
+        run(
+            recipe_values, tmp_path / str(steps), sampler="joint", combiner="mgda",
+            trains="frozen", steps=steps, lr=1e-3, schedule="constant",
+        )  # fmt: skip
+        heads = read_tensors(tmp_path / str(steps) / "model" / "heads.safetensors")
+        moves[steps] = heads["trunk:pairs.layers.0.weight"]
+    assert (moves[6] - moves[1]).abs().max() > 1e-3
+
+
+def test_a_task_with_nothing_to_learn_is_refused(recipe_values: Values) -> None:
+    recipe_values["tasks"]["near"] |= {"encode": "separate", "head": "sigmoid_cosine"}
+    stage = recipe_values["stages"][0] | {"trains": "frozen"}
+    with pytest.raises(RecipeError, match="near has nothing to learn: the encoder is frozen"):
+        trivium.check(parse_recipe(recipe_values | {"stages": [stage]}), Console(file=StringIO()))
 
 
 def test_weights_that_are_learned_reach_the_heads(recipe_values: Values, tmp_path: Path) -> None:

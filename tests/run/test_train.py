@@ -17,6 +17,9 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_weights
 from trivium.recipe import parse_recipe
+from trivium.run import judge, step
+from trivium.run import train as training
+from trivium.run.build import choose_device
 from trivium.run.journal import read_journal
 from trivium.text.packing import Packer
 
@@ -225,3 +228,39 @@ def _without_dropout(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     (folder / "config.json").write_text(json.dumps(config))
     mood = values["tasks"]["mood"] | {"head": {"kind": "linear", "dropout": 0.0}}
     return values | {"encoder": str(folder), "tasks": {"mood": mood}}
+
+
+def test_a_crash_early_in_a_later_stage_resumes_from_the_model_that_stage_began_with(
+    recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The later stage has replaced the kept model by then, and has no checkpoint of its own."""
+    first = recipe_values["stages"][0] | {
+        "name": "first", "steps": 6, "evaluate_every": 2, "checkpoint_every": 2, "lr": 0.01,
+    }  # fmt: skip
+    second = first | {"name": "second", "checkpoint_every": None, "evaluate_every": 1}
+    recipe = parse_recipe(recipe_values | {"stages": [first, second]})
+    # Whatever the scores: of the first stage only the first evaluation's model is kept.
+    monkeypatch.setattr(
+        judge, "_is_wanted", lambda stage, better: stage.name == "second" or len(better) == 4
+    )
+    trivium.train(recipe, tmp_path / "whole", console=quiet())
+    real = step.train_step
+
+    def die(setup: Any, stage: Any, plan: Any, state: Any) -> dict[str, Any]:
+        if stage.name == "second" and state.counters.step == 3:
+            raise KeyboardInterrupt
+        return real(setup, stage, plan, state)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train_step", die)
+        with pytest.raises(KeyboardInterrupt):
+            trivium.train(recipe, tmp_path / "halves", console=quiet())
+    trivium.train(recipe, tmp_path / "halves", resume=True, console=quiet())
+    whole, halves = (read_weights(tmp_path / name / "model") for name in ("whole", "halves"))
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu"])
+def test_a_device_that_is_not_there_is_refused(device: str) -> None:
+    with pytest.raises(RecipeError, match=f"device: '?{device}"):
+        choose_device(device)

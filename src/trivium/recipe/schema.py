@@ -92,10 +92,9 @@ class Recipe(Part):
         """Whether an adapter stands in for training the encoder's own parameters."""
         return any(adapter.freezes_base for adapter in self.adapters)
 
-    @property
-    def shares_more(self) -> bool:
-        """Whether tasks share trained parameters beside the encoder's own: LoRA, or a trunk."""
-        trunks = [getattr(task.resolved_head, "trunk", None) for task in self.tasks.values()]
+    def shares_more(self, names: list[str]) -> bool:
+        """Whether these share trained parameters beside the encoder's own: LoRA, or a trunk."""
+        trunks = [getattr(self.tasks[name].resolved_head, "trunk", None) for name in names]
         return any(adapter.shared for adapter in self.adapters) or any(trunks)
 
 
@@ -127,10 +126,11 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
             if name not in names:
                 hint = did_you_mean(name, names)
                 yield f"regularizers.{number}: the stage does not train {name!r}{hint}"
-    for field, given in (("reference", [stage.reference] if stage.reference else []),):
-        for name in given:
-            if name not in names:
-                yield f"{field}: the stage does not train {name!r}"
+    if stage.reference and stage.reference not in names:
+        yield f"reference: the stage does not train {stage.reference!r}"
+    chosen = recipe.tasks.get(stage.selects_by)
+    if chosen is not None and chosen.dev is None:
+        yield f"select: {stage.selects_by} has no `dev` file to judge by"
     if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
         who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
@@ -162,7 +162,7 @@ def _gradient_problems(recipe: Recipe, stage: Stage, names: list[str]) -> Iterat
             f"{stage.sampler.kind} draws one batch a step; use `sampler: joint`, or "
             "`batches_per_step: 2` or more"
         )
-    elif (stage.trains.kind == "frozen" or recipe.freezes_base) and not recipe.shares_more:
+    elif (stage.trains.kind == "frozen" or recipe.freezes_base) and not recipe.shares_more(names):
         yield (
             f"{who} gradients of what tasks share, but nothing shared is trained: the encoder is "
             "frozen, and so no task can disturb another; use `sum`, or train the encoder"

@@ -1,5 +1,6 @@
 """Recipe to model: encoder, heads, device and precision."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -63,6 +64,14 @@ def choose_device(wanted: str) -> torch.device:
     if wanted.startswith("cuda") and not torch.cuda.is_available():
         raise RecipeError(
             f"device: {wanted} was asked for, but there is none here; use auto or cpu."
+        )
+    if re.fullmatch(r"cpu|cuda(:\d+)?", wanted) is None:
+        raise RecipeError(f"device: {wanted!r} is none of auto, cpu, cuda, cuda:N.")
+    _, _, number = wanted.partition(":")
+    if number and int(number) >= torch.cuda.device_count():
+        raise RecipeError(
+            f"device: {wanted} was asked for, but there are {torch.cuda.device_count()} here, "
+            "counted from 0."
         )
     if wanted.startswith("cuda"):
         torch.backends.cudnn.allow_tf32 = False  # as torch itself does for products: fp32 is fp32

@@ -159,8 +159,13 @@ def _save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
 # --- resuming ----------------------------------------------------------------------------------
 
 
-def save_resume(run_dir: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """One more generation of the training state; older ones than the last two are removed."""
+def save_resume(
+    run_dir: Path,
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Any],
+    keep: int = KEPT_GENERATIONS,
+) -> None:
+    """One more generation of the training state; of all, the last `keep` stay."""
     home = run_dir / RESUME
     home.mkdir(exist_ok=True)
     numbers = _generations(home)
@@ -169,7 +174,7 @@ def save_resume(run_dir: Path, tensors: Mapping[str, Tensor], values: Mapping[st
     _save_tensors(tensors, fresh / "state.safetensors")
     _seal(fresh, "state.json", dict(values))
     _replace(fresh, folder)
-    for number in numbers[: len(numbers) + 1 - KEPT_GENERATIONS]:
+    for number in numbers[: len(numbers) + 1 - keep]:
         shutil.rmtree(home / f"{number:06d}")
 
 

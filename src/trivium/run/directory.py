@@ -15,7 +15,7 @@ import torch
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.files import read_yaml
-from trivium.run.checkpoint import MODEL, RESUME, recover, write_text
+from trivium.run.checkpoint import MODEL, RESUME, write_text
 from trivium.run.data import Data
 from trivium.run.journal import NAME as JOURNAL
 
@@ -58,7 +58,6 @@ def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
 
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Resuming with another recipe would be neither run: refused, with the first difference."""
-    recover(run_dir / MODEL)
     old = run_recipe(run_dir).model_dump(mode="json")
     new = recipe.model_dump(mode="json")
     if difference := _difference(old, new):

@@ -1,13 +1,15 @@
 """Several processes that train one model: no-ops when there is only one.
 
 Every process draws the same tasks and rows and takes its share of each batch, so a run with two
-processes does what a run with one does, up to rounding and the noise of dropout. Launch with:
+processes does what a run with one does, up to rounding and the noise of dropout. (CoSENT does not:
+it compares rows, and here each process compares its own.) Launch with:
 torchrun --nproc-per-node 2 -m trivium train RECIPE --out RUN
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -77,6 +79,8 @@ class Processes:
 def join(device: torch.device) -> tuple[Processes, torch.device]:
     """Meet the other processes that torchrun started, if it did; this one's device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)  # whose generator checkpoints read
     if world == 1:
         return Processes(), device
     if device.type == "cuda":
@@ -89,7 +93,9 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # The others wait while the first one evaluates, however long that takes.
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(days=7))
     return Processes(dist.get_rank(), dist.get_world_size()), device
 
 

@@ -48,7 +48,8 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
     kept = not broken and _is_wanted(stage, better)
     if not broken:
         counters.best |= {name: values[name] for name in better}
-    counters.waited = 0 if kept else counters.waited + 1
+    improved = kept and (stage.selects_by != "last" or "overall" in better)
+    counters.waited = 0 if improved else counters.waited + 1
     if kept:
         keep(work, stage, counters, stage.selects_by)
     work.journal.write(

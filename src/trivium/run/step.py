@@ -4,9 +4,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trivium.errors import RecipeError
@@ -45,6 +47,7 @@ class Setup:
     processes: Processes = field(default_factory=Processes)
 
 
+Rows = NDArray[np.int64]
 Named = list[tuple[str, nn.Parameter]]
 
 
@@ -87,6 +90,15 @@ def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tup
         return not recipe.freezes_base and stage.trains.ever_trains(name, layers)
 
     encoder = [(n, p) for n, p in model.encoder.named_parameters() if learns(n)]
+    common = any(not n.startswith("sides.") for n, _ in encoder)
+    for task in names:
+        own = any(n.split(".")[2] == task for n, _ in encoder if n.startswith("sides."))
+        if not (common or own or model.head(task).trunk or [*model.heads[task].parameters()]):
+            raise RecipeError(
+                f"stage {stage.name!r}: {task} has nothing to learn: the encoder is frozen, and "
+                f"its head {recipe.tasks[task].resolved_head.kind} has no parameters. Take another "
+                "head, train more of the encoder, or leave the task out of the stage."
+            )
     heads = [(n, p) for t in names for n, p in model.heads[t].named_parameters(prefix=t)]
     trunks = dict.fromkeys(trunk for t in names if (trunk := model.head(t).trunk))
     heads += [
@@ -113,10 +125,9 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
             scale = plan.weights[name] * factors[name] / stage.batches_per_step
             if len(mine):
                 batch = setup.encoded[name].batch(mine).to(setup.device)
-                # The mean over processes of their shares is the mean over the batch's rows.
-                share = len(mine) * processes.world / len(rows)
+                share = _share(setup, name, mine, rows)
                 loss = _loss(setup, stage, batch, step, seen, share)
-                torch.autograd.backward(loss * (scale * share))
+                torch.autograd.backward(loss * scale)
             else:
                 seen.add(name, torch.zeros((), device=setup.device))
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
@@ -193,7 +204,12 @@ def _combine(
     names = list(gradients)
     gram_PTT = gram_by_parameter(list(gradients.values()))
     gram_TT = gram_PTT.sum(0)
-    weight_T = stage.combiner.weigh(gram_TT, replace(step, tasks=tuple(names)))
+    # A task that reaches nothing shared is no party: it must not be taken for one at rest.
+    present = [t for t, g in enumerate(gradients.values()) if any(p is not None for p in g)]
+    weight_T = torch.ones(len(names), dtype=gram_TT.dtype)
+    if present:
+        parties = replace(step, tasks=tuple(names[t] for t in present))
+        weight_T[present] = stage.combiner.weigh(gram_TT[present][:, present], parties)
     set_weighted_sum(shared, gradients, weight_T)
     told: dict[str, Any] = {"cosines": cosines(gram_TT, names)}
     if groups is not None:
@@ -246,10 +262,28 @@ class _Seen:
         return losses, penalties
 
 
+class _Share(NamedTuple):
+    """What this process's part of a batch counts, where the mean over processes is the whole."""
+
+    loss: float
+    """In the mean loss, whose rows may have weights."""
+    rows: float
+    """In a mean over rows."""
+
+
+def _share(setup: Setup, task: str, mine: Rows, rows: Rows) -> _Share:
+    world, target_B = setup.processes.world, setup.encoded[task].target_B
+    if world == 1:
+        return _Share(1.0, 1.0)
+    mass = setup.recipe.tasks[task].mass
+    part, whole = (mass(target_B[torch.from_numpy(each)]) for each in (mine, rows))
+    return _Share(world * part / whole, world * len(mine) / len(rows))
+
+
 def _loss(
-    setup: Setup, stage: Stage, batch: Batch, step: Step, seen: _Seen, share: float
+    setup: Setup, stage: Stage, batch: Batch, step: Step, seen: _Seen, share: "_Share"
 ) -> Tensor:
-    """The batch's loss with its penalties; `share` is this process's weight in the mean loss."""
+    """The batch's loss with its penalties, so that the mean over processes is that of the batch."""
     model, task = setup.model, setup.recipe.tasks[batch.task]
     parts = [part for part in stage.regularizers if part.applies(batch.task)]
     with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
@@ -257,15 +291,15 @@ def _loss(
         noise = take_noise(setup.device) if parts else None
         hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
         output_BK = model.finish(batch, hidden_ND)
-        loss = task.compute_loss(output_BK, batch.target_B)
-        seen.add(batch.task, loss * share)
+        loss = task.compute_loss(output_BK, batch.target_B) * share.loss
+        seen.add(batch.task, loss)
         for part in parts:
             assert noise is not None
             penalty = part.penalty(Context(model, task, batch, x_ND, output_BK, noise, step))
             if penalty is not None:
                 kinds = seen.penalties.setdefault(batch.task, {})
                 kinds.setdefault(part.kind, []).append(penalty.detach())
-                loss = loss + part.weight_of(batch.task) * penalty
+                loss = loss + part.weight_of(batch.task) * share.rows * penalty
     seen.rows += len(batch.target_B)
     seen.tokens += len(batch.tokens.ids_N)
     return loss

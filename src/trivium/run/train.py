@@ -22,9 +22,11 @@ from trivium.run import directory
 from trivium.run.build import build, choose_device, choose_precision, precision_name
 from trivium.run.check import print_preview
 from trivium.run.checkpoint import (
+    KEPT_GENERATIONS,
     MODEL,
     load_resume,
     load_weights_into,
+    recover,
     remove_resume,
     save_resume,
     write_text,
@@ -87,6 +89,9 @@ def _train(
 ) -> dict[str, Any]:
     if processes.first:
         directory.refuse_unusable(run_dir, resume=resume, overwrite=overwrite)
+        if resume:
+            recover(run_dir / MODEL)
+    processes.wait()
     keep_memory()
     recipe, data = load_data(recipe)
     if resume:
@@ -159,6 +164,8 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
         else:
             work.journal.write("stage", stage=stage.name, steps=plan.steps, tasks=plan.tasks)
             set_floors(work, stage, counters)
+            if index:  # the kept model, from which this stage starts, is about to be replaced
+                _save(work, state, only=True)
         _run_stage(work, stage, plan, state, stopping)
         if not work.judged:  # nothing to choose by: the last weights are kept
             keep(work, stage, counters, "last")
@@ -198,10 +205,12 @@ def _run_stage(
             told = time.monotonic()
 
 
-def _save(work: Work, state: TrainState) -> None:
+def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
+    """One more checkpoint. only: earlier ones, of a stage that is over, are of no use now."""
     tensors, values = pack_state(state, work.digest, work.processes)
     if work.processes.first:
-        save_resume(work.run_dir, tensors, values | {"journal": work.journal.flush()})
+        values = values | {"journal": work.journal.flush()}
+        save_resume(work.run_dir, tensors, values, keep=1 if only else KEPT_GENERATIONS)
 
 
 def _finish(work: Work, counters: Counters) -> None:

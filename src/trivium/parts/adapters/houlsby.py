@@ -25,7 +25,7 @@ class Houlsby(SidePart):
     """
 
     kind: Literal["houlsby"] = "houlsby"
-    size: int = Field(default=64, gt=0)
+    size: int = Field(default=64, gt=0, le=2**16)
     """Width of the bottleneck."""
 
     def count(self, config: EncoderConfig, tasks: Sequence[str]) -> int:

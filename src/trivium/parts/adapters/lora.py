@@ -21,7 +21,7 @@ class LoRA(AdapterPart):
     kind: Literal["lora"] = "lora"
     freeze_base: bool = True
     """The encoder's own parameters get no gradient, as in the paper; false: they learn too."""
-    rank: int = Field(default=8, gt=0)
+    rank: int = Field(default=8, gt=0, le=2**16)
     alpha: float | None = Field(default=None, gt=0)
     """Scales the product to alpha / rank; by default the rank, so that the scale is 1 and another
     rank needs no other learning rate."""

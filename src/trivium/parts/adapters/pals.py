@@ -29,7 +29,7 @@ class PALs(SidePart):
     """
 
     kind: Literal["pals"] = "pals"
-    size: int | None = Field(default=None, gt=0)
+    size: int | None = Field(default=None, gt=0, le=2**16)
     """s; by default 17 for every head, as the paper's 204 beside BERT-base."""
     heads: int | None = Field(default=None, gt=0)
     """By default 12 in 768 of the encoder's width, at least one."""

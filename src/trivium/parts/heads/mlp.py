@@ -27,7 +27,7 @@ class MLPHead(PooledPart):
     kind: Literal["mlp"] = "mlp"
     depth: int = Field(default=1, ge=1)
     """Hidden layers."""
-    width: int | None = Field(default=None, ge=1)
+    width: int | None = Field(default=None, ge=1, le=2**16)
     """Of a hidden layer; by default the encoder's."""
     features: Features = "uv_diff_product"
     """Of a separately encoded pair."""

@@ -134,6 +134,10 @@ class Task(Part):
         section 3.1). Differentiable in both; 0 with a gradient of 0 where they are equal.
         """
 
+    def mass(self, target_B: Tensor) -> float:
+        """What the rows weigh in the mean that `compute_loss` is: their number, if all alike."""
+        return float(len(target_B))
+
     @abstractmethod
     def readout(self, output_BK: Tensor) -> Tensor:
         """The output on the answer's own scale, so that averaging models makes sense."""

@@ -37,6 +37,10 @@ class Classification(Labelled):
     def readout(self, output_BK: Tensor) -> Tensor:
         return output_BK.softmax(dim=-1)
 
+    def mass(self, target_B: Tensor) -> float:
+        weight_K = self.weights(target_B.float())
+        return super().mass(target_B) if weight_K is None else float(weight_K[target_B].sum())
+
     def answers(self, readout_BK: Tensor) -> list[Answer]:
         names = self.names
         return [names[index] for index in readout_BK.argmax(dim=-1).tolist()]
