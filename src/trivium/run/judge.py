@@ -58,7 +58,10 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
     )  # fmt: skip
     shown = {name: (work.tasks[name].metric, values[name]) for name in scores}
     note = f"overall {values['overall']:.4f}"
-    monitor.evaluation(shown, note, kept=kept, refused=bool(broken))
+    verdict = "kept" if stage.selects_by == "last" else "best so far, kept"
+    if not kept:
+        verdict = "refused by the guard" if broken else "not better, not kept"
+    monitor.evaluation(shown, note, verdict, kept=kept)
     for name, floor in broken.items():
         work.journal.write(
             "refusal", stage=stage.name, step=counters.step, task=name,

@@ -89,15 +89,14 @@ class Monitor:
             )
 
     def evaluation(
-        self, scores: Mapping[str, tuple[str, float]], note: str, *, kept: bool, refused: bool
+        self, scores: Mapping[str, tuple[str, float]], note: str, verdict: str, *, kept: bool
     ) -> None:
-        """Dev scores of every task: task -> (metric, value). refused: a guard's floor broke."""
+        """Dev scores of every task: task -> (metric, value); and what became of the model."""
         self._scores = {task: f"{value:.4f}" for task, (_, value) in scores.items()}
         shown = " · ".join(
             f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
         )
-        not_kept = "refused by the guard" if refused else "not better, not kept"
-        mark = "[green]best so far, kept[/]" if kept else not_kept
+        mark = f"[green]{verdict}[/]" if kept else verdict
         self.console.print(
             f"step {self._done} dev: {shown} · {note} · {mark}",
             soft_wrap=not self.console.is_terminal,
