@@ -5,6 +5,7 @@ Shape letters, used everywhere as suffixes of tensor names:
   R texts of a batch (R = B, or 2B when pairs are encoded apart: all firsts, then all seconds)
   L tokens of the longest text      B examples      T tasks      V word pieces
   D width of the encoder            H heads         K outputs of a head      P parameters
+  M tokens of a batch that a head is asked about (masked words)      E members of an ensemble
 """
 
 from collections.abc import Mapping
@@ -50,6 +51,8 @@ class Tokens:
     lengths_R: Tensor
     longest: int
     """L, kept as a number so that a GPU is never asked for it."""
+    asked_M: Tensor | None = None
+    """Places in the stream of the tokens that a head is asked about; None: whole texts."""
 
     def to(self, device: torch.device) -> "Tokens":
         if device == self.ids_N.device:
@@ -60,6 +63,7 @@ class Tokens:
             positions_N=self.positions_N.to(device, non_blocking=True),
             segments_N=self.segments_N.to(device, non_blocking=True),
             lengths_R=self.lengths_R.to(device, non_blocking=True),
+            asked_M=None if self.asked_M is None else self.asked_M.to(device, non_blocking=True),
         )
 
 
@@ -70,9 +74,17 @@ class Batch:
     task: str
     tokens: Tokens
     target_B: Tensor
+    """Of each row, or of each token that is asked about."""
+    teacher_BK: Tensor | None = None
+    """What teachers say of the rows, on the answer's own scale."""
 
     def to(self, device: torch.device) -> "Batch":
-        return Batch(self.task, self.tokens.to(device), self.target_B.to(device))
+        return Batch(
+            self.task,
+            self.tokens.to(device),
+            self.target_B.to(device),
+            None if self.teacher_BK is None else self.teacher_BK.to(device),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ from trivium.part import Part
 class LossPart(Part):
     needs: ClassVar[str]
     """What a task must answer with for the loss to fit it, in words."""
+    compares_rows: ClassVar[bool] = False
+    """Whether it is about the rows of a batch together, and so no mean over them."""
 
 
 class LabelLoss(LossPart):
@@ -118,6 +120,7 @@ class CoSENT(ScoreLoss):
     """
 
     kind: Literal["cosent"] = "cosent"
+    compares_rows: ClassVar[bool] = True
     scale: float = Field(default=20.0, gt=0)
     """Inverse temperature of the scores' differences."""
     anchor: float = Field(default=0.0, ge=0)

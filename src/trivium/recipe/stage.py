@@ -53,6 +53,9 @@ class Stage(Part):
     are smaller in proportion to their rows, so that all end an epoch together."""
     batches_per_step: int = Field(default=1, gt=0)
     """Draws of the sampler whose gradients make one optimizer step (gradient accumulation)."""
+    tokens_at_once: int | None = Field(default=None, gt=0)
+    """A batch with more tokens goes through the model in pieces of texts of like length, which
+    bounds memory and changes no gradient; by default 4,096 on a CPU and 32,768 on a GPU."""
     rows_per_epoch: dict[str, int] = Field(default_factory=dict)
     """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
     reference: str | None = None

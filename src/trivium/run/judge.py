@@ -11,11 +11,11 @@ from trivium.run.state import Counters, TrainState
 from trivium.run.work import Work
 
 
-def _scores_now(work: Work) -> Scores:
+def _scores_now(work: Work, stage: Stage) -> Scores:
     """Dev scores of the model as it is."""
     scores: Scores = {}
     if work.processes.first:
-        scores = evaluate(work.predictor, {name: work.data[name] for name in work.judged})
+        scores = evaluate(work.predictor, {name: work.data[name] for name in work.judged(stage)})
     shared: Scores = work.processes.from_first(scores)
     return shared
 
@@ -28,7 +28,7 @@ def set_floors(work: Work, stage: Stage, counters: Counters) -> None:
     """What the guard demands, from the scores of the model that the stage starts with."""
     if stage.guard is None:
         return
-    before = _main_values(work, _scores_now(work))
+    before = _main_values(work, _scores_now(work, stage))
     for name, value in before.items():
         if floor := stage.floor(name):
             counters.floors[name] = floor.value(value)
@@ -40,7 +40,7 @@ def set_floors(work: Work, stage: Stage, counters: Counters) -> None:
 def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
     """Evaluate on dev and keep the model if it is the best; True where the stage is to end."""
     counters = state.counters
-    scores = _scores_now(work)
+    scores = _scores_now(work, stage)
     values = _main_values(work, scores)
     broken = {n: floor for n, floor in counters.floors.items() if values[n] < floor}
     values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]

@@ -4,11 +4,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trivium.errors import RecipeError
@@ -29,10 +27,14 @@ from trivium.run.gradients import (
     set_weighted_sum,
     take_gradient,
 )
+from trivium.run.pieces import Piece, pieces
 from trivium.run.plan import Plan
 from trivium.run.state import Counters, TrainState
 from trivium.text.streams import Stream
-from trivium.types import Batch, Step
+from trivium.types import Step
+
+TOKENS_AT_ONCE = {"cpu": 4096, "cuda": 32768}
+"""Of a piece of a batch, where the stage does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,6 @@ class Setup:
     processes: Processes = field(default_factory=Processes)
 
 
-Rows = NDArray[np.int64]
 Named = list[tuple[str, nn.Parameter]]
 
 
@@ -120,16 +121,13 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     for _ in range(stage.batches_per_step):
         for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
             rows = state.streams[name].draw()
-            mine = rows[processes.rank :: processes.world]
             factors[name] = stage.combiner.factor(name, step)
             scale = plan.weights[name] * factors[name] / stage.batches_per_step
-            if len(mine):
-                batch = setup.encoded[name].batch(mine).to(setup.device)
-                share = _share(setup, name, mine, rows)
-                loss = _loss(setup, stage, batch, step, seen, share)
-                torch.autograd.backward(loss * scale)
-            else:
-                seen.add(name, torch.zeros((), device=setup.device))
+            seen.rows += len(rows)
+            seen.begin(name, torch.zeros((), device=setup.device))
+            limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
+            for piece in pieces(setup.encoded[name], rows, limit, processes, setup.device):
+                torch.autograd.backward(_loss(setup, stage, piece, step, seen) * scale)
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 add_gradient(gradients, name, take_gradient(shared))
     told: dict[str, Any] = {}
@@ -243,17 +241,34 @@ class _Seen:
     """task -> kind of regularizer -> unweighted penalties."""
     rows: int = 0
     tokens: int = 0
+    _penalised: set[str] = field(default_factory=set)
+    """Kinds of regularizer that have said something of the present batch."""
+
+    def begin(self, task: str, zero: Tensor) -> None:
+        """A new batch, of which nothing is known yet."""
+        self.losses.setdefault(task, []).append(zero)
+        self._penalised.clear()
 
     def add(self, task: str, loss: Tensor) -> None:
-        self.losses.setdefault(task, []).append(loss.detach())
+        """One more part of the batch's loss."""
+        self.losses[task][-1] = self.losses[task][-1] + loss.detach()
+
+    def add_penalty(self, task: str, kind: str, penalty: Tensor) -> None:
+        """One more part of a penalty of the batch."""
+        each = self.penalties.setdefault(task, {}).setdefault(kind, [])
+        if kind in self._penalised:
+            each[-1] = each[-1] + penalty.detach()
+        else:
+            each.append(penalty.detach())
+            self._penalised.add(kind)
 
     def means(self, processes: Processes) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Mean loss of each task over its batches; of the penalties, this process's own."""
         mean_T = torch.stack([torch.stack(each).mean() for each in self.losses.values()])
-        counts = torch.tensor([self.rows, self.tokens], device=mean_T.device).double()
+        tokens = torch.tensor([self.tokens], device=mean_T.device).double()
         processes.mean_([mean_T])
-        processes.mean_([counts])
-        self.rows, self.tokens = (round(count * processes.world) for count in counts.tolist())
+        processes.mean_([tokens])
+        self.tokens = round(float(tokens) * processes.world)
         losses = dict(zip(self.losses, mean_T.tolist(), strict=True))
         penalties = {
             name: {kind: float(torch.stack(each).mean()) for kind, each in kinds.items()}
@@ -262,45 +277,26 @@ class _Seen:
         return losses, penalties
 
 
-class _Share(NamedTuple):
-    """What this process's part of a batch counts, where the mean over processes is the whole."""
-
-    loss: float
-    """In the mean loss, whose rows may have weights."""
-    rows: float
-    """In a mean over rows."""
-
-
-def _share(setup: Setup, task: str, mine: Rows, rows: Rows) -> _Share:
-    world, target_B = setup.processes.world, setup.encoded[task].target_B
-    if world == 1:
-        return _Share(1.0, 1.0)
-    mass = setup.recipe.tasks[task].mass
-    part, whole = (mass(target_B[torch.from_numpy(each)]) for each in (mine, rows))
-    return _Share(world * part / whole, world * len(mine) / len(rows))
-
-
-def _loss(
-    setup: Setup, stage: Stage, batch: Batch, step: Step, seen: _Seen, share: "_Share"
-) -> Tensor:
-    """The batch's loss with its penalties, so that the mean over processes is that of the batch."""
-    model, task = setup.model, setup.recipe.tasks[batch.task]
+def _loss(setup: Setup, stage: Stage, piece: Piece, step: Step, seen: _Seen) -> Tensor:
+    """The piece's part of the batch's loss, with its penalties."""
+    model, batch = setup.model, piece.batch
+    task = setup.recipe.tasks[batch.task]
     parts = [part for part in stage.regularizers if part.applies(batch.task)]
     with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
         x_ND = model.encoder.embed(batch.tokens)
         noise = take_noise(setup.device) if parts else None
         hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
         output_BK = model.finish(batch, hidden_ND)
-        loss = task.compute_loss(output_BK, batch.target_B) * share.loss
+        loss = task.compute_loss(output_BK, batch.target_B) * piece.loss
         seen.add(batch.task, loss)
         for part in parts:
             assert noise is not None
-            penalty = part.penalty(Context(model, task, batch, x_ND, output_BK, noise, step))
+            labels = piece.loss / piece.rows
+            context = Context(model, task, batch, x_ND, output_BK, noise, step, labels)
+            penalty = part.penalty(context)
             if penalty is not None:
-                kinds = seen.penalties.setdefault(batch.task, {})
-                kinds.setdefault(part.kind, []).append(penalty.detach())
-                loss = loss + part.weight_of(batch.task) * share.rows * penalty
-    seen.rows += len(batch.target_B)
+                seen.add_penalty(batch.task, part.kind, penalty * piece.rows)
+                loss = loss + part.weight_of(batch.task) * piece.rows * penalty
     seen.tokens += len(batch.tokens.ids_N)
     return loss
 

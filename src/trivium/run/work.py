@@ -1,13 +1,14 @@
 """What stays the same during a run."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
 
 from trivium.parts.tasks import Task
-from trivium.recipe import Recipe
-from trivium.run.data import Data
+from trivium.recipe import Recipe, Stage
+from trivium.run.data import Data, Encoded
 from trivium.run.distributed import Processes
 from trivium.run.journal import Journal
 from trivium.run.predict import TorchPredictor
@@ -25,6 +26,12 @@ class Work:
     predictor: TorchPredictor
     journal: Journal
     console: Console
+    taught: Mapping[str, dict[str, Encoded]] = field(default_factory=dict)
+    """Training rows of every task in the stages that have teachers, with what these say."""
+
+    def setup_of(self, stage: Stage) -> Setup:
+        """What stays the same during a stage."""
+        return replace(self.setup, encoded=self.taught.get(stage.name, self.setup.encoded))
 
     @property
     def recipe(self) -> Recipe:
@@ -38,7 +45,6 @@ class Work:
     def tasks(self) -> dict[str, Task]:
         return dict(self.recipe.tasks)
 
-    @property
-    def judged(self) -> list[str]:
-        """Tasks that have dev rows."""
-        return [name for name, splits in self.data.items() if "dev" in splits]
+    def judged(self, stage: Stage) -> list[str]:
+        """Tasks with dev rows that a stage is judged by."""
+        return [name for name in self.recipe.judged_tasks(stage) if "dev" in self.data[name]]
