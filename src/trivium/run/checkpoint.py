@@ -1,11 +1,8 @@
 """Files of a run directory: the model folder people share, and what resuming needs.
 
-Everything is written under a temporary name, synced and renamed; nothing is pickled: tensors in
-safetensors, the rest in JSON; every folder carries a manifest of sha256.
+Nothing is pickled: tensors in safetensors, the rest in JSON; every folder is sealed (`run.atomic`).
 """
 
-import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,16 +23,18 @@ from trivium.model.pretrained import (
     load_encoder,
     read_tensors,
     save_encoder,
-    sha256,
 )
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
+from trivium.run.atomic import fresh_folder, read_sealed, replace_folder, seal, unseal
 from trivium.run.build import assemble
 from trivium.text.tokenizer import Tokenizer
 
 FORMAT = 2
 """2 brought adapters and trunks; 1 is read as a model without them."""
 MODEL = "model"
+ENSEMBLE = "ensemble.json"
+"""What makes a folder an ensemble; see `run.ensemble`."""
 RESUME = "resume"
 KEPT_GENERATIONS = 2
 TRUNK = "trunk:"
@@ -72,7 +71,7 @@ def save_model(
     adapters: Sequence[AdapterPart] = (),
 ) -> None:
     """Replace the model folder, all or nothing."""
-    fresh = _fresh(folder)
+    fresh = fresh_folder(folder)
     save_encoder(model.encoder, fresh)
     tokenizer.save(fresh)
     _save_tensors(_head_state(model), fresh / "heads.safetensors")
@@ -88,12 +87,17 @@ def save_model(
             name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
         },
     }
-    _seal(fresh, "trivium.json", told)
-    _replace(fresh, folder)
+    seal(fresh, "trivium.json", told)
+    replace_folder(fresh, folder)
 
 
 def find_model(run: Path) -> Path:
-    """The model folder of a run directory, or the folder itself."""
+    """The model folder of a run directory, or the folder itself. Raises RecipeError."""
+    if (run / ENSEMBLE).is_file():
+        raise RecipeError(
+            f"{run}: is an ensemble of several models, but this needs a single one. "
+            f"Name one of the runs it was made of, or a folder of {run / 'members'}."
+        )
     for folder in (run / MODEL, run):
         if (folder / "trivium.json").is_file():
             return folder
@@ -108,7 +112,32 @@ def find_model(run: Path) -> Path:
 
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
-    told = _unseal(folder, "trivium.json")
+    told = unseal(folder, "trivium.json")
+    tasks, adapters = _parts(folder, told)
+    model = assemble(load_encoder(folder), tasks, adapters)
+    _load_added(model, folder)
+    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]), adapters)
+
+
+def saved_tasks(folder: Path) -> Mapping[str, Task]:
+    """The tasks of a model folder, without a look at its tensors. Raises RecipeError."""
+    return _parts(folder, read_sealed(folder / "trivium.json"))[0]
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model folder's own files, and no others. Raises RecipeError."""
+    target.mkdir(parents=True)
+    for name in (*read_sealed(source / "trivium.json")["files"], "trivium.json"):
+        try:
+            shutil.copyfile(source / name, target / name)
+        except OSError as error:
+            raise RecipeError(f"{source / name}: cannot be copied: {error.strerror}.") from error
+
+
+def _parts(
+    folder: Path, told: dict[str, Any]
+) -> tuple[dict[str, AnyTask], tuple[AdapterPart, ...]]:
+    """What a `trivium.json` says of tasks and adapters."""
     if told.get("format") not in (1, FORMAT):
         raise RecipeError(
             f"{folder}: its format is {told.get('format')!r}, this version reads 1 to {FORMAT}. "
@@ -116,12 +145,9 @@ def load_model(folder: Path) -> LoadedModel:
         )
     try:
         tasks = _TASKS.validate_python(told["tasks"])
-        adapters = _ADAPTERS.validate_python(told.get("adapters", []))
+        return tasks, _ADAPTERS.validate_python(told.get("adapters", []))
     except (KeyError, ValidationError) as error:
         raise RecipeError(f"{folder}: trivium.json: tasks cannot be read: {error}") from error
-    model = assemble(load_encoder(folder), tasks, adapters)
-    _load_added(model, folder)
-    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]), adapters)
 
 
 def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
@@ -170,10 +196,10 @@ def save_resume(
     home.mkdir(exist_ok=True)
     numbers = _generations(home)
     folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
-    fresh = _fresh(folder)
+    fresh = fresh_folder(folder)
     _save_tensors(tensors, fresh / "state.safetensors")
-    _seal(fresh, "state.json", dict(values))
-    _replace(fresh, folder)
+    seal(fresh, "state.json", dict(values))
+    replace_folder(fresh, folder)
     for number in numbers[: len(numbers) + 1 - keep]:
         shutil.rmtree(home / f"{number:06d}")
 
@@ -184,7 +210,7 @@ def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | Non
     for number in reversed(_generations(home)):
         folder = home / f"{number:06d}"
         try:
-            values = _unseal(folder, "state.json")
+            values = unseal(folder, "state.json")
             return read_tensors(folder / "state.safetensors"), values
         except RecipeError:
             continue  # damaged: that is what the generation before is kept for
@@ -199,77 +225,3 @@ def _generations(home: Path) -> list[int]:
     if not home.is_dir():
         return []
     return sorted(int(path.name) for path in home.iterdir() if path.name.isdigit())
-
-
-# --- atomic folders ----------------------------------------------------------------------------
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace a file, all or nothing."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    _sync(fresh)
-    fresh.replace(path)
-
-
-def _fresh(folder: Path) -> Path:
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    return fresh
-
-
-def _replace(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both."""
-    for path in fresh.iterdir():
-        path.chmod(0o644)  # safetensors writes for the owner only, but folders are shared
-        _sync(path)
-    _sync(fresh)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover(folder: Path) -> None:
-    """Finish a replacement that a crash interrupted between its two renames."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _seal(folder: Path, name: str, values: dict[str, Any]) -> None:
-    """Write `name` with the values and the sha256 of every other file."""
-    files = {path.name: sha256(path) for path in sorted(folder.iterdir())}
-    text = json.dumps(values | {"files": files}, indent=2, ensure_ascii=False)
-    (folder / name).write_text(text + "\n", encoding="utf-8")
-
-
-def _unseal(folder: Path, name: str) -> dict[str, Any]:
-    """The values of `name`, once every file has the sha256 it was sealed with."""
-    path = folder / name
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        files = values["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"{path}: is missing or damaged: {error}") from error
-    for file, digest in files.items():
-        if not (folder / file).is_file():
-            raise RecipeError(f"{folder / file}: is missing; the folder is not whole.")
-        if sha256(folder / file) != digest:
-            raise RecipeError(
-                f"{folder / file}: was altered after it was written (sha256 differs)."
-            )
-    found: dict[str, Any] = values
-    return found

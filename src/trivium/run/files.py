@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.run.build import precision_name
-from trivium.run.data import load_data, open_task_table, read_split
+from trivium.run.data import JUDGED, Data, load_data, open_task_table, read_split
 from trivium.run.directory import RECIPE, run_recipe
-from trivium.run.evaluate import Scores, overall, readout_of, score
 from trivium.run.evaluate import evaluate as evaluate_splits
+from trivium.run.evaluate import overall, rows_in
 from trivium.run.load import load
-from trivium.run.predict import TorchPredictor
+from trivium.run.predict import Predictor
+from trivium.run.progress import rows_bar
 from trivium.text.tables import BadRow, write_table
 from trivium.types import Answer, Row
 
@@ -32,37 +33,49 @@ def evaluate(
     file: str | Path | None = None,
     precision: str = "auto",
     device: str = "auto",
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
 
     Answers with the `tasks`, `overall` and `precision` of `scores.json`. Raises RecipeError.
     """
     predictor = load(run, precision=precision, device=device)
-    if file is not None:
-        if task is None:
-            raise RecipeError("evaluate: say which task the file is for (--task).")
-        chosen = predictor.task(task)
-        split = read_split(chosen, "file", file)
+    if file is not None and task is None:
+        raise RecipeError("evaluate: say which task the file is for (--task).")
+    splits: tuple[str, ...] = JUDGED
+    if file is not None and task is not None:
+        split = read_split(predictor.task(task), "file", file)
         if not split.examples:
-            raise RecipeError(f"{split.table.name}: has no labelled rows for task {task!r}.")
-        scores: Scores = {
-            task: {"file": score(chosen, readout_of(predictor, chosen, split), split)}
-        }
-        return {"tasks": scores, "overall": {}, "precision": _precision(predictor)}
-    run = Path(run)
-    if not (run / RECIPE).is_file():
-        raise RecipeError(f"{run}: is a model folder without its recipe; name --task and --file.")
-    _, data = load_data(run_recipe(run))
-    if task is not None:
-        predictor.task(task)
-        data = {task: data[task]}
-    scores = evaluate_splits(predictor, data, ("dev", "test"))
+            raise RecipeError(f"{split.where}: has no labelled rows for task {task!r}.")
+        data, splits = {task: {"file": split}}, ("file",)
+    else:
+        data = _own_data(Path(run), predictor, task)
+    with rows_bar(console) as bar:
+        counter = bar.add_task("evaluating", total=rows_in(data, splits))
+        scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
     means = overall(predictor.tasks, scores) if task is None else {}
-    return {"tasks": scores, "overall": means, "precision": _precision(predictor)}
+    return {"tasks": scores, "overall": means, "precision": predictor.precision}
+
+
+def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
+    """The dev and labelled test rows that a run's recipe names, of all its tasks or of one."""
+    if not (run / RECIPE).is_file():
+        raise RecipeError(
+            f"{run}: has no recipe that says where dev rows are; name --task and --file."
+        )
+    chosen = [predictor.task(task).name] if task is not None else list(predictor.tasks)
+    recipe = run_recipe(run)
+    # Masked words are judged by the texts of other tasks.
+    others = [other for name in chosen for other in getattr(recipe.tasks.get(name), "of", ())]
+    known = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
+    if task is not None and not known:
+        raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
+    _, data = load_data(recipe.model_copy(update={"tasks": known}), JUDGED)
+    return {name: data.get(name, {}) for name in chosen}
 
 
 def predict_file(
-    run: str | Path | TorchPredictor,
+    run: str | Path | Predictor,
     task: str,
     source: str | Path,
     target: str | Path,
@@ -79,10 +92,8 @@ def predict_file(
     not grow with the file. A bad row ends it with RecipeError naming the line, before the target
     is touched.
     """
-    predictor = (
-        run if isinstance(run, TorchPredictor) else load(run, precision=precision, device=device)
-    )
-    chosen = predictor.task(task)
+    predictor = run if isinstance(run, Predictor) else load(run, precision=precision, device=device)
+    chosen = predictor.question(task)
     table = open_task_table(chosen, source, chosen.text_columns)
     added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
     if clash := sorted(set(added) & set(table.columns)):
@@ -111,7 +122,7 @@ class _Cache:
 
     MOST = 100_000
 
-    def __init__(self, predictor: TorchPredictor, task: str) -> None:
+    def __init__(self, predictor: Predictor, task: str) -> None:
         self.predictor, self.task = predictor, task
         self._readouts: OrderedDict[tuple[str, ...], Any] = OrderedDict()
 
@@ -142,10 +153,6 @@ def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _probe(task: Task) -> tuple[str, ...]:
     return ("",) * len(task.text_columns)
-
-
-def _precision(predictor: TorchPredictor) -> str:
-    return precision_name(predictor.model.encoder.precision)
 
 
 def _progress(console: Console | None) -> Progress:

@@ -1,0 +1,113 @@
+"""Files and folders that appear whole or not at all, and know when they were altered.
+
+Everything is written under a temporary name, synced and renamed; a sealed folder carries a manifest
+of sha256.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.model.pretrained import sha256
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file, all or nothing."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file, all or nothing."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    _sync(fresh)
+    fresh.replace(path)
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of `folder` when the block ends well; after an error
+    all is as before."""
+    fresh = fresh_folder(folder)
+    try:
+        yield fresh
+        replace_folder(fresh, folder)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def fresh_folder(folder: Path) -> Path:
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    return fresh
+
+
+def replace_folder(fresh: Path, folder: Path) -> None:
+    """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both."""
+    for path in fresh.rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)  # safetensors writes for the owner only, but folders are shared
+        _sync(path)
+    _sync(fresh)
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    fresh.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Finish a replacement that a crash interrupted between its two renames."""
+    old = folder.with_name(f".{folder.name}.old")
+    if old.is_dir() and not folder.exists():
+        old.rename(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:
+    """Write `name` with the values and the sha256 of every other file, or of those `files` names.
+
+    files: a pattern, as `Path.glob` reads it.
+    """
+    found = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
+    text = json.dumps(values | {"files": found}, indent=2, ensure_ascii=False)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def unseal(folder: Path, name: str) -> dict[str, Any]:
+    """The values of `name`, once every file has the sha256 it was sealed with."""
+    values = read_sealed(folder / name)
+    for file, digest in values["files"].items():
+        if not (folder / file).is_file():
+            raise RecipeError(f"{folder / file}: is missing; the folder is not whole.")
+        if sha256(folder / file) != digest:
+            raise RecipeError(
+                f"{folder / file}: was altered after it was written (sha256 differs)."
+            )
+    return values
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The values of a sealed file, unverified."""
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        dict(values["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{path}: is missing or damaged: {error}") from error
+    return values

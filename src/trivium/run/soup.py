@@ -1,0 +1,234 @@
+"""Model soup: the mean of several runs' weights, as long as it helps on dev."""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+from torch import Tensor
+
+from trivium.errors import RecipeError
+from trivium.recipe import Recipe
+from trivium.run import directory
+from trivium.run.atomic import whole_folder, write_text
+from trivium.run.checkpoint import MODEL, find_model, save_model
+from trivium.run.data import JUDGED, Data, load_data
+from trivium.run.differences import differences
+from trivium.run.evaluate import Told, evaluate, evaluate_into, overall, rows_in
+from trivium.run.load import load_single, refuse_unknown
+from trivium.run.members import short_names
+from trivium.run.predict import TorchPredictor
+from trivium.run.progress import rows_bar
+from trivium.run.scoreboard import MINILM
+from trivium.run.train import read_scores
+
+MAY_DIFFER = ("seed", "device", "search")
+"""Settings of a recipe that leave the shape and the meaning of its weights alone."""
+BY = "leaderboard"
+"""The overall dev score that a soup must not lower."""
+ADVICE = (
+    "Fine-tunings with different seeds begin with different random heads, and their weights rarely "
+    "average well. An ensemble of the same runs usually does, at the price of asking all of them: "
+    "trivium ensemble."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A finished run, as it was found."""
+
+    name: str
+    """As it was given."""
+    folder: Path
+    recipe: Recipe
+    scores: dict[str, Any]
+
+    @property
+    def value(self) -> float:
+        """Its own overall dev score."""
+        return float(self.scores["overall"]["dev"][BY])
+
+
+def soup(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    precision: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Average the weights of runs of one recipe with several seeds, into a run directory.
+
+    The greedy soup of Wortsman et al. 2022 (recipe 1): beginning with the run that is best on dev,
+    each next one joins the mean unless the overall dev score falls. Answers with the content of
+    the soup's `scores.json`, whose `soup` lists what was tried. Raises RecipeError before any work.
+    """
+    console = console or Console(stderr=True)
+    out = Path(os.path.abspath(out))  # so that "." has a name too
+    refuse_unknown(precision, device)
+    found = _open(runs)
+    replaces = overwrite if _is_soup(out) else None
+    directory.refuse_taken(out, [run.folder for run in found], "soup", directory.OURS, replaces)
+    data = load_data(found[0].recipe, JUDGED)[1]
+    ranked = sorted(found, key=lambda run: -run.value)  # stable: of equals the first one named
+    opened = partial(load_single, precision=precision, device=device)
+    with whole_folder(out) as fresh, rows_bar(console) as bar:
+        total = len(ranked) * rows_in(data, ["dev"]) + rows_in(data, JUDGED)
+        told = partial(bar.advance, bar.add_task("averaging", total=total))
+        predictor = opened(ranked[0].folder)
+        tried = _stir(predictor, ranked, opened, lambda: _value(predictor, data, told))
+        recipe, model = ranked[0].recipe, predictor.model
+        save_model(
+            model, recipe.tasks, predictor.tokenizer, fresh / MODEL, predictor.precision,
+            recipe.adapters,
+        )  # fmt: skip
+        scores = evaluate_into(fresh / directory.PREDICTIONS, opened(fresh), data, told)
+        values = {
+            "tasks": scores,
+            "overall": overall(recipe.tasks, scores),
+            "precision": predictor.precision,
+            "cost": _cost(ranked),
+            "selected": {"stage": None, "step": None, "by": "soup"},
+            "soup": tried,
+        }
+        directory.start_run(fresh, recipe, overwrite=False)
+        write_text(fresh / directory.SCORES, json.dumps(values, indent=2) + "\n")
+    _print(tried, console)
+    if recipe.encoder == "minilm":
+        console.print(MINILM, style="dim", soft_wrap=True)
+    return values
+
+
+# --- the runs ----------------------------------------------------------------------------------
+
+
+def _open(runs: Sequence[str | Path]) -> list[_Run]:
+    """Two or more finished runs of one recipe. Raises RecipeError."""
+    if len(runs) < 2:
+        raise RecipeError(f"a soup needs two runs or more; found {len(runs)}.")
+    found: list[_Run] = []
+    for folder in map(Path, runs):
+        find_model(folder)
+        if not (folder / directory.RECIPE).is_file():
+            raise RecipeError(
+                f"{folder}: is a model folder without its recipe. A soup compares the runs' "
+                "recipes and dev scores: name the whole run's folder."
+            )
+        run = _Run(str(folder), folder, directory.run_recipe(folder), read_scores(folder))
+        if BY not in run.scores["overall"].get("dev", {}):
+            raise RecipeError(
+                f"{folder}: has no overall dev score to choose by; every task needs a dev file."
+            )
+        if found:
+            _refuse_unlike(found[0], run)
+        found.append(run)
+    return found
+
+
+def _refuse_unlike(first: _Run, other: _Run) -> None:
+    one, two = (
+        run.recipe.model_dump(mode="json", exclude=set(MAY_DIFFER)) for run in (first, other)
+    )
+    for place, a, b in differences(one, two):
+        raise RecipeError(
+            f"{first.name} and {other.name}: {place} is {a!r} in the first and {b!r} in the "
+            "second. Weights are averaged only between runs of one recipe that differ in their "
+            "seeds; for others there is `trivium ensemble`."
+        )
+
+
+def _is_soup(folder: Path) -> bool:
+    return (folder / directory.SCORES).is_file() and "soup" in read_scores(folder)
+
+
+# --- the mean of their weights -----------------------------------------------------------------
+
+
+def _stir(
+    predictor: TorchPredictor,
+    ranked: Sequence[_Run],
+    opened: Callable[[Path], TorchPredictor],
+    value: Callable[[], float],
+) -> list[dict[str, Any]]:
+    """Leave in the predictor, which holds the first run's model, the best mean of weights.
+
+    value: the overall dev score of the predictor as it is. Answers with what was tried: each run,
+    its own score, that of the soup with it, and whether it was kept.
+    """
+    total, count, best = _weights(predictor), 1, value()
+    tried = [{"run": ranked[0].name, "own": ranked[0].value, "soup": best, "kept": True}]
+    for run in ranked[1:]:
+        more = _added(total, _weights(opened(run.folder)), run.name)
+        _pour(predictor, more, count + 1)
+        found = value()
+        kept = found >= best
+        tried.append({"run": run.name, "own": run.value, "soup": found, "kept": kept})
+        if kept:
+            total, count, best = more, count + 1, found
+    _pour(predictor, total, count)
+    return tried
+
+
+def _weights(predictor: TorchPredictor) -> dict[str, Tensor]:
+    """Every tensor of the model, encoder, heads, trunks and adapters alike; in fp64, on the CPU."""
+    state = predictor.model.state_dict()
+    return {name: tensor.detach().cpu().double() for name, tensor in state.items()}
+
+
+def _added(total: Mapping[str, Tensor], more: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    for key in {**total, **more}:
+        one, two = (state[key].shape if key in state else None for state in (total, more))
+        if one != two:
+            raise RecipeError(
+                f"{name}: tensor {key} has shape {two and list(two)}, in the runs before it "
+                f"{one and list(one)}: these models cannot be averaged. Leave it out."
+            )
+    return {key: tensor + more[key] for key, tensor in total.items()}
+
+
+def _pour(predictor: TorchPredictor, total: Mapping[str, Tensor], count: int) -> None:
+    mean = {name: (tensor / count).float() for name, tensor in total.items()}
+    predictor.model.load_state_dict(mean)
+
+
+def _value(predictor: TorchPredictor, data: Data, told: Told) -> float:
+    scores = evaluate(predictor, data, ("dev",), told)
+    return overall(predictor.tasks, scores)["dev"][BY]
+
+
+# --- what is written and shown -----------------------------------------------------------------
+
+
+def _cost(runs: Sequence[_Run]) -> dict[str, Any]:
+    """What all the runs cost together, whether they were kept or not."""
+    costs = [run.scores["cost"] for run in runs]
+    spent = {key: sum(cost[key] for cost in costs) for key in ("seconds", "rows", "tokens")}
+    return {
+        **spent,
+        "tokens_per_s": round(spent["tokens"] / max(spent["seconds"], 1e-9), 1),
+        "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
+        "parameters": costs[0]["parameters"],
+        "trained_parameters": costs[0]["trained_parameters"],
+    }
+
+
+def _print(tried: Sequence[dict[str, Any]], console: Console) -> None:
+    grid = Grid(title=f"Overall dev scores ({BY})", title_justify="left")
+    for title in ("run", "by itself", "soup with it", ""):
+        grid.add_column(title, justify="left" if title in ("run", "") else "right")
+    for name, one in zip(short_names([one["run"] for one in tried]), tried, strict=True):
+        verdict = "[green]kept[/]" if one["kept"] else "left out"
+        grid.add_row(escape(name), f"{one['own']:.4f}", f"{one['soup']:.4f}", verdict)
+    console.print(grid)
+    kept = sum(one["kept"] for one in tried)
+    said = f"The soup is the mean of {kept} runs' weights, chosen on these dev rows."
+    if kept == 1:
+        said = f"Nothing could be added: the soup is {tried[0]['run']} itself. {ADVICE}"
+    console.print(escape(said), soft_wrap=True, highlight=False)

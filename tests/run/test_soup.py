@@ -1,0 +1,230 @@
+"""Soups: the mean of several runs' weights, kept as long as it helps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor
+from typer.testing import CliRunner
+
+import trivium
+from tests.run.conftest import make_recipe
+from trivium.cli import app
+from trivium.errors import RecipeError
+from trivium.recipe import parse_recipe
+from trivium.run.checkpoint import load_model, save_model
+
+Change = Callable[[str, Tensor], Tensor]
+
+
+def quiet() -> Console:
+    return Console(file=StringIO())
+
+
+def train(values: dict[str, Any], folder: Path) -> Path:
+    trivium.train(parse_recipe(values), folder, console=quiet())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs: `plain`, and `rich` with adapters and a trunk; and the recipe of the first."""
+    home = tmp_path_factory.mktemp("soup")
+    values = make_recipe(tiny, home)
+    values["stages"] = [{"steps": 24, "batch_size": 8, "lr": 3e-3}]
+    # Correlations change with the last digit of a weight, accuracies do not.
+    values["tasks"]["near"]["auxiliary"] = True
+    train(values, home / "plain")
+    (home / "recipe.json").write_text(json.dumps(values))
+    values["adapters"] = [
+        {"kind": "lora", "rank": 2, "freeze_base": False},
+        {"kind": "pals", "size": 8, "heads": 2},
+    ]
+    head = {"kind": "mlp", "trunk": "both"}
+    values["tasks"] = {
+        "near": values["tasks"]["near"] | {"head": head},
+        "mood": values["tasks"]["mood"],
+        "other": values["tasks"]["near"] | {"head": head},
+    }
+    train(values, home / "rich")
+    return home
+
+
+def weights(run: Path) -> dict[str, Tensor]:
+    return load_model(run / "model").model.state_dict()
+
+
+def sibling(run: Path, folder: Path, change: Change, overall: float = -1.0) -> Path:
+    """A run of the same recipe with another seed, whose weights are those of `run`, changed, and
+    whose overall dev score is `overall`, as it says."""
+    shutil.copytree(run, folder)
+    loaded = load_model(folder / "model")
+    state = {name: change(name, tensor) for name, tensor in loaded.model.state_dict().items()}
+    loaded.model.load_state_dict(state)
+    save_model(
+        loaded.model, loaded.tasks, loaded.tokenizer, folder / "model", loaded.precision,
+        loaded.adapters,
+    )  # fmt: skip
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 7"))
+    told = json.loads((folder / "scores.json").read_text())
+    told["overall"]["dev"]["leaderboard"] = overall
+    (folder / "scores.json").write_text(json.dumps(told))
+    return folder
+
+
+def nudged(_name: str, tensor: Tensor) -> Tensor:
+    """So near that no answer changes."""
+    return tensor + 1e-6 * torch.arange(tensor.numel()).view(tensor.shape).remainder(5)
+
+
+def opposite(name: str, tensor: Tensor) -> Tensor:
+    """Heads that say the opposite, so loudly that their mean with the others does too."""
+    return -3 * tensor if name.startswith("heads.") else tensor
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_a_soup_of_a_run_with_itself_is_that_run(home: Path, tmp_path: Path, kind: str) -> None:
+    run = home / kind
+    told = trivium.soup([run, run, run], tmp_path / "soup", console=quiet())
+    assert [one["kept"] for one in told["soup"]] == [True, True, True]
+    before, after = weights(run), weights(tmp_path / "soup")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    own = json.loads((run / "scores.json").read_text())
+    assert told["tasks"] == own["tasks"]
+    assert told["overall"] == own["overall"]
+
+
+@pytest.mark.parametrize("kind", ["plain", "rich"])
+def test_every_tensor_is_the_mean_of_the_runs(home: Path, tmp_path: Path, kind: str) -> None:
+    other = sibling(home / kind, tmp_path / "other", nudged)
+    third = sibling(home / kind, tmp_path / "third", lambda n, t: nudged(n, nudged(n, t)))
+    told = trivium.soup([other, home / kind, third], tmp_path / "soup", console=quiet())
+    assert [one["kept"] for one in told["soup"]] == [True, True, True]
+    each = [weights(run) for run in (home / kind, other, third)]
+    after = weights(tmp_path / "soup")
+    assert any("lora" in name for name in after) == (kind == "rich")
+    assert any(name.startswith("trunks.") for name in after) == (kind == "rich")
+    for name, found in after.items():
+        wanted = torch.stack([state[name].double() for state in each]).mean(0).float()
+        assert torch.equal(found, wanted), name
+
+
+def test_what_would_lower_the_dev_score_is_left_out(home: Path, tmp_path: Path) -> None:
+    bad = sibling(home / "plain", tmp_path / "bad", opposite)
+    good = sibling(home / "plain", tmp_path / "good", nudged, overall=-2.0)
+    told = trivium.soup([bad, good, home / "plain"], tmp_path / "soup", console=quiet())
+    runs = [(Path(one["run"]).name, one["kept"]) for one in told["soup"]]
+    assert runs == [("plain", True), ("bad", False), ("good", True)]  # by their own scores
+    first, bad_one, good_one = (one["soup"] for one in told["soup"])
+    assert bad_one < first <= good_one == told["overall"]["dev"]["leaderboard"]
+    one, two = weights(home / "plain"), weights(good)
+    for name, found in weights(tmp_path / "soup").items():
+        assert torch.equal(found, ((one[name].double() + two[name].double()) / 2).float())
+
+
+def test_a_soup_is_an_ordinary_run(home: Path, tmp_path: Path) -> None:
+    other = sibling(home / "plain", tmp_path / "other", nudged)
+    told = trivium.soup([home / "plain", other], tmp_path / "soup", console=quiet())
+    assert told == json.loads((tmp_path / "soup" / "scores.json").read_text())
+    assert trivium.evaluate(tmp_path / "soup") == {
+        key: told[key] for key in ("tasks", "overall", "precision")
+    }
+    own = json.loads((home / "plain" / "scores.json").read_text())["cost"]
+    assert told["cost"]["tokens"] == 2 * own["tokens"]
+    assert told["cost"].keys() == own.keys()
+    assert {path.name for path in (tmp_path / "soup").iterdir()} == {
+        "recipe.yaml", "environment.json", "scores.json", "model", "predictions",
+    }  # fmt: skip
+    assert trivium.load(tmp_path / "soup").predict("mood", ["good cat"]) != []
+    # It may go into an ensemble, and into another soup.
+    trivium.ensemble([tmp_path / "soup", other], tmp_path / "both", console=quiet())
+    trivium.soup([tmp_path / "soup", other], tmp_path / "more", console=quiet())
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"stages": [{"steps": 1, "batch_size": 8, "lr": 3e-3}]},
+            r"stages.0.steps is 24 in the first and 1 in the",
+        ),
+        ({"precision": "auto"}, "precision is 'fp32' in the first and 'auto' in the second"),
+    ],
+)
+def test_runs_of_other_recipes_are_refused_by_the_first_setting_that_differs(
+    home: Path, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    values = json.loads((home / "recipe.json").read_text()) | change
+    other = train(values, tmp_path / "other")
+    with pytest.raises(RecipeError, match=said) as caught:
+        trivium.soup([home / "plain", other], tmp_path / "soup", console=quiet())
+    assert str(caught.value).startswith(f"{home / 'plain'} and {other}: ")
+    assert "trivium ensemble" in str(caught.value)
+    assert not (tmp_path / "soup").exists()
+
+
+def test_models_of_another_shape_are_refused(home: Path, tmp_path: Path) -> None:
+    other = sibling(home / "plain", tmp_path / "other", nudged)
+    shutil.rmtree(other / "model")
+    shutil.copytree(home / "rich" / "model", other / "model")
+    with pytest.raises(RecipeError, match=r"other: tensor .* cannot be averaged"):
+        trivium.soup([home / "plain", other], tmp_path / "soup", console=quiet())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
+
+
+def test_what_is_no_finished_run_is_refused(home: Path, tmp_path: Path) -> None:
+    run, out = home / "plain", tmp_path / "soup"
+    shutil.copytree(run, tmp_path / "half")
+    (tmp_path / "half" / "scores.json").unlink()
+    trivium.ensemble([run, home / "rich"], tmp_path / "all", console=quiet())
+    judged = sibling(run, tmp_path / "unjudged", nudged)
+    told = json.loads((judged / "scores.json").read_text())
+    (judged / "scores.json").write_text(json.dumps(told | {"overall": {}}))
+    for runs, said in (
+        ([run], "needs two runs or more; found 1"),
+        ([run, run / "model"], "is a model folder without its recipe"),
+        ([run, tmp_path / "half"], "the run is not finished"),
+        ([run, tmp_path / "nowhere"], "no such folder"),
+        ([run, tmp_path / "all"], "is an ensemble"),
+        ([run, judged], "has no overall dev score"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            trivium.soup(runs, out, console=quiet())
+    assert not out.exists()
+
+
+def test_a_soup_replaces_soups_only_and_never_its_own_runs(home: Path, tmp_path: Path) -> None:
+    run, out = home / "plain", tmp_path / "soup"
+    other = sibling(run, tmp_path / "other", nudged)
+    for overwrite in (False, True):
+        with pytest.raises(RecipeError, match="is not empty and holds no soup"):
+            trivium.soup([run, other], other, overwrite=overwrite, console=quiet())
+    trivium.soup([run, other], out, console=quiet())
+    with pytest.raises(RecipeError, match=r"there is an earlier soup.*--overwrite"):
+        trivium.soup([run, other], out, console=quiet())
+    with pytest.raises(RecipeError, match="which would be lost"):
+        trivium.soup([out, other], out, overwrite=True, console=quiet())
+    trivium.soup([run, run], out, overwrite=True, console=quiet())
+    assert json.loads((out / "scores.json").read_text())["soup"][1]["run"] == str(run)
+
+
+def test_the_command_says_when_nothing_could_be_added(home: Path, tmp_path: Path) -> None:
+    bad = sibling(home / "plain", tmp_path / "bad", opposite)
+    environment = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+    arguments = ["soup", str(home / "plain"), str(bad), "--out", str(tmp_path / "soup")]
+    result = CliRunner().invoke(app, arguments, env=environment)
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0, said
+    assert f"Nothing could be added: the soup is {home / 'plain'} itself." in said
+    assert "rarely average well" in said
+    assert "left out" in said
+    before, after = weights(home / "plain"), weights(tmp_path / "soup")
+    assert all(torch.equal(before[name], after[name]) for name in before)
