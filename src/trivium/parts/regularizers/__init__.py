@@ -1,8 +1,9 @@
 """Regularizers: what is added to a batch's loss. To add one: a file, a line in `AnyRegularizer`.
 
 A penalty compares the batch's outputs with those of another pass: from perturbed embeddings
-(`smart`), of earlier weights (`bregman`), or under other dropout masks (`rdrop`). How far apart
-two outputs are is the task's affair: `Task.divergence`.
+(`smart`), of earlier weights (`bregman`), or under other dropout masks (`rdrop`); or with what
+other models answered (`distill`). How far apart two outputs are is the task's affair:
+`Task.divergence`, `Task.imitation`.
 """
 
 from typing import Annotated
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.parts.regularizers.bregman import Bregman
+from trivium.parts.regularizers.distill import Distill, Teacher
 from trivium.parts.regularizers.noise import Noise, restore_noise, take_noise
 from trivium.parts.regularizers.rdrop import RDrop
 from trivium.parts.regularizers.smart import Smart
@@ -19,12 +21,14 @@ __all__ = [
     "AnyRegularizer",
     "Bregman",
     "Context",
+    "Distill",
     "Noise",
     "RDrop",
     "RegularizerPart",
     "Smart",
+    "Teacher",
     "restore_noise",
     "take_noise",
 ]
 
-AnyRegularizer = Annotated[Smart | Bregman | RDrop, Field(discriminator="kind")]
+AnyRegularizer = Annotated[Smart | Bregman | RDrop | Distill, Field(discriminator="kind")]

@@ -1,6 +1,7 @@
 """What every regularizer can choose and must say, and what it is given."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import field_validator, model_validator
@@ -27,6 +28,9 @@ class Context:
     noise: Noise
     """Taken between `embed` and `encode`."""
     step: Step
+    labels: float = 1.0
+    """What the mean loss of the rows' labels counts where a mean over the rows counts 1: other than
+    1 where labels have weights and a batch goes through in pieces."""
 
 
 class RegularizerPart(Part):
@@ -58,6 +62,12 @@ class RegularizerPart(Part):
     def needs_fp32(self) -> bool:
         """Whether its batches are computed in fp32, whatever the recipe's precision."""
         return False
+
+    @property
+    def named_tasks(self) -> Iterator[str]:
+        """Tasks that its settings name; the stage must train them."""
+        yield from self.tasks
+        yield from self.weight if isinstance(self.weight, dict) else ()
 
     def applies(self, task: str) -> bool:
         return (not self.tasks or task in self.tasks) and self.weight_of(task) > 0

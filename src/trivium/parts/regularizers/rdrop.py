@@ -39,4 +39,4 @@ class RDrop(RegularizerPart):
         second = task.compute_loss(other_BK, target_B)
         first = task.compute_loss(context.output_BK, target_B)
         divergence = task.divergence(context.output_BK, other_BK)
-        return (second - first) / 2 + self.alpha / 4 * divergence
+        return (second - first) / 2 * context.labels + self.alpha / 4 * divergence
