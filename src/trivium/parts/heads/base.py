@@ -20,6 +20,7 @@ is [u; v; |u-v|; u*v], which sees agreement directly (their section 3, and Infer
 class HeadPart(Part):
     """What every head can choose."""
 
+    kind: str
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
     @property

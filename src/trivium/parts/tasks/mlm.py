@@ -1,0 +1,172 @@
+"""Masked words: not a question about a text, but practice in reading it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, NoReturn
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor
+
+from trivium.model.encoder import Encoder
+from trivium.model.multitask import Head
+from trivium.parts.heads import HeadPart
+from trivium.parts.heads.words import WordsHead
+from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
+from trivium.parts.tasks.base import Task
+from trivium.parts.tasks.labels import symmetrised_kl
+from trivium.text.masking import Masking, fixed_draws, fresh_draws, mask
+from trivium.text.tokenizer import Tokenizer
+from trivium.types import Answer, Batch, Example, Row, Target, Tokens
+
+ASKED_AT_ONCE = 512
+"""Tokens whose logits are held at once while judging: 60 MiB at BERT's vocabulary."""
+_NOTHING = 0.0
+"""The target of a row, which has none: what a batch asks is drawn when it is made."""
+
+
+class MaskedWords(Task):
+    """Masked language modelling (Devlin et al. 2019, section 3.1), with new masks in every batch
+    (Liu et al. 2019, section 4.1): further pretraining as a task of a stage.
+
+    Judged by `masked_accuracy`, with `perplexity` beside it: exp of the mean loss of the asked
+    word pieces, the one score of all that is better when it is *lower*. The masks of a text that is
+    judged are always the same ones, so scores of different models can be compared.
+    """
+
+    kind: Literal["mlm"] = "mlm"
+    of: tuple[str, ...] = ()
+    """Tasks of the recipe whose texts are used: their training rows to train, their dev rows to
+    judge."""
+    texts: Literal["all", "first"] = "all"
+    """first: of their pairs only the first text."""
+    text: str = ""
+    """Column of the text in `train` and `dev`, where these are tables. Files that end in .txt hold
+    a text a line, and no header."""
+    label: str = ""
+    dev_texts: int = Field(default=2000, gt=0)
+    """Most texts that it is judged by: always the same ones of the same texts."""
+    mask: Masking = Masking()
+    auxiliary: bool = True
+    head: WordsHead | None = None  # type: ignore[assignment]
+
+    losses: ClassVar[type[LossPart]] = LabelLoss
+    draws_targets: ClassVar[bool] = True
+    answers_questions: ClassVar[bool] = False
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _says_nothing_of_answers(self) -> "MaskedWords":
+        unused = {"label": "", "test": None, "encode": "separate", "missing_labels": "refuse"}
+        for name, value in unused.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: masked words have no use for it; leave it out")
+        if any(source.relabel for split in ("train", "dev") for source in self.sources(split)):
+            raise ValueError("relabel: masked words have no labels; leave it out")
+        if len(set(self.of)) < len(self.of):
+            raise ValueError("of: names a task twice")
+        return self
+
+    # --- what is learned ----------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> int:
+        return 0  # as many as the encoder has word pieces
+
+    @property
+    def metric(self) -> str:
+        return "masked_accuracy"
+
+    def default_head(self) -> HeadPart:
+        return WordsHead()
+
+    def build_head(self, width: int, words: int = 0) -> Head:
+        return self.resolved_head.build(width, words, self.sequences)
+
+    def default_loss(self) -> AnyLoss:
+        return CrossEntropy()
+
+    def example(self, row: Row) -> Example:
+        return Example(self.texts_of(row), _NOTHING, row.line)
+
+    def target(self, cell: str) -> float:
+        return _NOTHING
+
+    def targets(self, values: Sequence[Target]) -> Tensor:
+        return torch.zeros(len(values))
+
+    def prepare(self, batch: Batch, tokenizer: Tokenizer) -> Batch:
+        tokens, target_M = mask(batch.tokens, fresh_draws(batch.tokens), self.mask, tokenizer)
+        return replace(batch, tokens=tokens, target_B=target_M)
+
+    def compute_loss(self, output_BK: Tensor, target_B: Tensor) -> Tensor:
+        loss = self.resolved_loss
+        assert isinstance(loss, LabelLoss), "validation refuses others"
+        return loss.one(output_BK, target_B)
+
+    def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
+        return symmetrised_kl(output_BK, other_BK)
+
+    # --- how it is judged ---------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def judge(self, tokens: Tokens, head: Head, encoder: Encoder, tokenizer: Tokenizer) -> Tensor:
+        """Of each text the summed loss, the number of right guesses, and of asked tokens, under
+        masks that are the text's own: readout_R3, fp32. tokens: on the CPU."""
+        asked, target_M = mask(tokens, fixed_draws(tokens), self.mask, tokenizer)
+        assert asked.asked_M is not None
+        text_M = torch.bucketize(asked.asked_M, tokens.lengths_R.cumsum(0), right=True)
+        device = encoder.embeddings.word_embeddings.weight.device
+        asked, target_M = asked.to(device), target_M.to(device)
+        hidden_ND: Tensor = encoder(asked, self.name)
+        sums_M3 = []
+        assert asked.asked_M is not None
+        for place_M, right_M in zip(
+            torch.split(asked.asked_M, ASKED_AT_ONCE),
+            torch.split(target_M, ASKED_AT_ONCE),
+            strict=True,
+        ):
+            logit_MV = head.represent(hidden_ND, replace(asked, asked_M=place_M), encoder)
+            loss_M = F.cross_entropy(logit_MV, right_M, reduction="none")
+            is_right_M = logit_MV.argmax(dim=1) == right_M
+            sums_M3.append(torch.stack([loss_M, is_right_M.float(), torch.ones_like(loss_M)], 1))
+        readout_R3 = torch.zeros(len(tokens.lengths_R), 3, device=device)
+        return readout_R3.index_add(0, text_M.to(device), torch.cat(sums_M3))
+
+    def readout(self, output_BK: Tensor) -> Tensor:
+        """What `judge` gave, as it is."""
+        return output_BK
+
+    def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        loss, right, asked = readout_BK.double().sum(0).tolist()
+        # Of a model that has gone astray exp would not fit into a number.
+        perplexity = math.exp(min(loss / asked, 700.0))
+        return {"masked_accuracy": right / asked, "perplexity": perplexity}
+
+    def summary(self, targets: Sequence[Target]) -> list[str]:
+        rule, chosen = self.mask, "of words" if self.mask.whole_words else "of word pieces"
+        stay = max(0.0, 1 - rule.masked - rule.random)
+        return [
+            f"asks {rule.share:.3g} {chosen}",
+            f"masked {rule.masked:.3g}, random {rule.random:.3g}, as they are {stay:.3g}",
+        ]
+
+    # --- what it has not ----------------------------------------------------------------------
+
+    def answers(self, readout_BK: Tensor) -> list[Answer]:
+        self._asks_nothing()
+
+    def answer_of(self, target: Target) -> Answer:
+        self._asks_nothing()
+
+    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
+        self._asks_nothing()
+
+    def _asks_nothing(self) -> NoReturn:
+        raise AssertionError("callers look at `answers_questions` first")
