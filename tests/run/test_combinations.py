@@ -20,6 +20,7 @@ import trivium
 from tests.run.conftest import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
+from trivium.parts.regularizers import Distill
 from trivium.recipe import Recipe, parse_recipe
 from trivium.run import checkpoint, judge, step
 from trivium.run import train as training
@@ -29,6 +30,8 @@ from trivium.run.predict import TorchPredictor
 Values = dict[str, Any]
 
 GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad"]
+TEACHER = "teacher"
+"""Stands for the folder of the `teacher` fixture."""
 FAMILIES: dict[str, dict[str, Any]] = {
     "trains": {
         "full": "full", "frozen": "frozen", "bitfit": "bitfit",
@@ -65,6 +68,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "bregman": ["bregman"],
         "rdrop": ["rdrop"],
         "smart and bregman": [{"kind": "smart", "eps": 1e-2, "steps": 2}, "bregman"],
+        "distill": [{"kind": "distill", "teachers": {"same": TEACHER, "near": TEACHER}}],
+    },
+    "words": {
+        "none": {},
+        "words": {"words": {"kind": "mlm", "of": ["mood", "near"], "mask": {"whole_words": True}}},
     },
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
@@ -123,11 +131,25 @@ REFUSED: set[Pair] = {
 CASES = generated()
 
 
-def recipe_of(tiny: Path, folder: Path, chosen: dict[str, str]) -> Recipe:
+@pytest.fixture(scope="session")
+def teacher(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that knows the tasks whose kind no combination changes."""
+    home = tmp_path_factory.mktemp("teacher")
+    values = make_recipe(tiny, home)
+    del values["tasks"]["mood"]
+    values["stages"][0]["steps"] = 2
+    trivium.train(parse_recipe(values), home / "run", console=Console(file=StringIO()))
+    return home / "run"
+
+
+def recipe_of(
+    tiny: Path, folder: Path, chosen: dict[str, str], teacher: Path = Path(TEACHER)
+) -> Recipe:
     picked = {family: FAMILIES[family][value] for family, value in chosen.items()}
     values = make_recipe(tiny, folder)
     for name in ("same", "near"):
         values["tasks"][name]["encode"] = picked["pairs"]
+    values["tasks"] |= picked["words"]
     for name, changes in picked["heads"].items():
         values["tasks"][name] |= changes
     stage = {
@@ -137,9 +159,15 @@ def recipe_of(tiny: Path, folder: Path, chosen: dict[str, str]) -> Recipe:
         "batches_per_step": 1 if picked["sampler"] == "joint" else 3,
         **{k: picked[k] for k in ("sampler", "combiner", "regularizers", "trains")},
     }  # fmt: skip
-    return parse_recipe(values | {
+    recipe = parse_recipe(values | {
         "precision": picked["precision"], "adapters": picked["adapters"], "stages": [stage],
     })  # fmt: skip
+    (only,) = recipe.stages
+    parts = tuple(
+        part.moved(lambda _: str(teacher)) if isinstance(part, Distill) else part
+        for part in only.regularizers
+    )
+    return recipe.model_copy(update={"stages": (only.model_copy(update={"regularizers": parts}),)})
 
 
 def test_every_two_choices_meet() -> None:
@@ -158,13 +186,19 @@ def test_what_is_left_out_is_what_recipes_refuse(refused: Pair, tiny: Path, tmp_
 
 @pytest.mark.parametrize("case", CASES, ids=[" + ".join(case.values()) for case in CASES])
 def test_a_combination_trains_resumes_and_survives_saving(
-    case: dict[str, str], tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: dict[str, str],
+    tiny: Path,
+    teacher: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe = recipe_of(tiny, tmp_path, case)
+    recipe = recipe_of(tiny, tmp_path, case, teacher)
     console = Console(file=StringIO())
     rows: dict[str, list[Any]] = {
         "mood": ["good cat runs", "bad"], "same": [("red dog", "blue dog")], "near": [("a", "b")],
     }  # fmt: skip
+    if case["words"] != "none":
+        rows["words"] = ["good cat runs", "bad"]
     before: dict[str, torch.Tensor] = {}
     save = checkpoint.save_model
 

@@ -15,7 +15,7 @@ from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.files import dump_recipe, read_yaml
 from trivium.run.data import load_data
 from trivium.run.evaluate import evaluate, write_predictions
-from trivium.run.predict import Texts
+from trivium.run.predict import Predictor, Texts
 
 TABLE = """\
 text,topic,stars,tags
@@ -118,7 +118,7 @@ def test_a_column_that_does_not_fit_is_refused_by_task_and_file(
     assert str(caught.value).replace(f"{tmp_path}/", "") == said
 
 
-class Knowing:
+class Knowing(Predictor):
     """Answers every row of the table with what stands in it."""
 
     def __init__(self, found: Recipe) -> None:
@@ -131,6 +131,10 @@ class Knowing:
 
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
         return self.right[task][: len(rows)]
+
+    @property
+    def precision(self) -> str:
+        return "fp32"
 
 
 def test_right_answers_score_1_and_stand_beside_the_true_labels(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
+from trivium.run.load import load_single
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def test_peft_and_the_merged_encoder_give_the_runs_own_vectors(
     left = trivium.export_lora(lora_run, peft=tmp_path / "peft", merged=tmp_path / "merged")
     assert left == ["pals stays behind: it has no place in that format"]
     text = "good cat runs"
-    wanted_D = trivium.load(lora_run).embed([text], pooling="cls")[0]
+    wanted_D = load_single(lora_run).embed([text], pooling="cls")[0]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     inputs = tokenizer(text, return_tensors="pt")
     base = AutoModel.from_pretrained(lora_run / "model").eval()
@@ -57,7 +58,7 @@ def test_lora_may_begin_from_a_peft_folder(
     path.write_text(yaml.safe_dump(values))
     trivium.train(path, tmp_path / "again", console=Console(file=StringIO()))
     texts = ["good cat runs", "bad"]
-    first, again = (trivium.load(tmp_path / name).embed(texts) for name in ("run", "again"))
+    first, again = (load_single(tmp_path / name).embed(texts) for name in ("run", "again"))
     torch.testing.assert_close(again, first)
 
 

@@ -20,7 +20,7 @@ from tests.run.conftest import sentence
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run import predict as predict_module
-from trivium.run.predict import TorchPredictor
+from trivium.run.load import load_single
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_pairs_are_answered_as_pairs_together_or_apart(trained: Path, task: str)
 
 
 def test_a_repeated_text_is_encoded_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = trivium.load(trained)
+    predictor = load_single(trained)
     seen: list[int] = []
     forward = predictor.model.encoder.forward
 
@@ -143,7 +143,7 @@ def test_columns_that_would_clash_or_lack_are_refused(trained: Path, tmp_path: P
 
 
 def test_scores_stay_in_their_range(trained: Path) -> None:
-    predictor = trivium.load(trained)
+    predictor = load_single(trained)
     with torch.no_grad():
         next(iter(predictor.model.head("near").parameters())).mul_(100)
     pairs = [("good cat", "good cat"), ("red fish eats", "not very blue")]
@@ -187,7 +187,7 @@ def test_a_head_tensor_is_never_silently_random(trained: Path) -> None:
 
 
 def test_embeddings_are_the_mean_of_the_texts_tokens(trained: Path) -> None:
-    predictor: TorchPredictor = trivium.load(trained)
+    predictor = load_single(trained)
     texts = ["good cat", "bad", "good cat"]
     vector_BD = predictor.embed(texts)
     assert vector_BD.shape == (3, 32)

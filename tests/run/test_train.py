@@ -21,6 +21,7 @@ from trivium.run import judge, step
 from trivium.run import train as training
 from trivium.run.build import choose_device
 from trivium.run.journal import read_journal
+from trivium.run.load import load_single
 from trivium.text.packing import Packer
 
 Write = Callable[..., Path]
@@ -76,7 +77,7 @@ def test_the_saved_encoder_is_a_transformers_model_with_the_same_vectors(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
     run(recipe_values, tmp_path / "run")
-    predictor = trivium.load(tmp_path / "run")
+    predictor = load_single(tmp_path / "run")
     ids = predictor.tokenizer(["good cat runs very fast", "blue"])
     theirs = AutoModel.from_pretrained(tmp_path / "run" / "model").eval()
     packer = Packer(predictor.tokenizer, 64)

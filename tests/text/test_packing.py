@@ -1,9 +1,10 @@
 """Packing against transformers: ids, segments, positions and where a pair is cut."""
 
+import math
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from trivium.text.packing import Ids, Packer, TokenTable, cut
+from trivium.text.packing import Cut, Ids, Packer, TokenTable, cut
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
 
@@ -134,6 +135,71 @@ def test_cut_pair_fills_its_room_and_keeps_the_shorter_text_as_far_as_it_can(
 )
 def test_cuts_by_hand(lengths: tuple[int, ...], max_length: int, kept: tuple[int, ...]) -> None:
     assert tuple(map(len, cut([pieces(length) for length in lengths], max_length))) == kept
+
+
+@pytest.mark.parametrize(
+    ("keeps", "lengths", "max_length", "kept"),
+    [
+        ("tail", [8], 6, [[4, 5, 6, 7]]),
+        ("head_tail", [8], 6, [[0, 5, 6, 7]]),
+        ("head_tail", [9], 8, [[0, 1, 5, 6, 7, 8]]),  # 6 * 1/4 = 1.5: two from the start
+        ("head_tail", [8], 3, [[7]]),
+        ("head_tail", [8], 2, [[]]),
+        ("tail", [8], 2, [[]]),
+        ("tail", [5], 7, [[0, 1, 2, 3, 4]]),
+        ("tail", [2, 9], 10, [[0, 1], [4, 5, 6, 7, 8]]),
+        ("tail", [6, 5], 10, [[2, 3, 4, 5], [2, 3, 4]]),
+        ("head_tail", [9, 2], 9, [[0, 6, 7, 8], [0, 1]]),
+        ("head_tail", [9, 9], 11, [[0, 6, 7, 8], [0, 6, 7, 8]]),
+        ("tail", [0, 9], 6, [[], [6, 7, 8]]),
+    ],
+)
+def test_other_parts_are_kept_by_hand(
+    keeps: Cut, lengths: list[int], max_length: int, kept: list[list[int]]
+) -> None:
+    found = cut([pieces(length) for length in lengths], max_length, keeps)
+    assert [part.tolist() for part in found] == kept
+    assert {part.dtype for part in found} == {np.dtype(np.int32)}
+
+
+def test_head_and_tail_of_512_are_the_128_and_382_of_the_paper() -> None:
+    (kept,) = cut([pieces(1000)], 512, "head_tail")
+    assert kept.tolist() == [*range(128), *range(618, 1000)]
+
+
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=2),
+    max_length=st.integers(3, 60),
+    keeps=st.sampled_from(get_args(Cut)),
+)
+def test_whatever_is_kept_no_place_is_wasted_and_no_order_changed(
+    lengths: list[int], max_length: int, keeps: Cut
+) -> None:
+    wholes = [pieces(length) for length in lengths]
+    room = max_length - 1 - len(lengths)
+    kept = cut(wholes, max_length, keeps)
+    # Every part may lose as much as the rule of transformers takes from it, only elsewhere.
+    assert list(map(len, kept)) == list(map(len, cut(wholes, max_length)))
+    assert sum(map(len, kept)) == min(sum(lengths), room)
+    for part, whole in zip(kept, wholes, strict=True):
+        ids = part.tolist()
+        if len(part) == len(whole):
+            assert ids == whole.tolist()
+            continue
+        front = {"head": len(ids), "tail": 0, "head_tail": math.floor(len(ids) / 4 + 0.5)}[keeps]
+        back = len(whole) - (len(ids) - front)
+        assert ids == [*range(front), *range(back, len(whole))]
+
+
+@pytest.mark.parametrize("max_length", [2, 5, 16, 128])
+def test_the_tail_is_cut_as_by_transformers(
+    max_length: int, tokenizer: Tokenizer, minilm: Path
+) -> None:
+    theirs = AutoTokenizer.from_pretrained(minilm, truncation_side="left")
+    wanted = theirs(TEXTS, truncation=True, max_length=max_length)
+    table = TokenTable(tokenizer)
+    rows = [[table[index]] for index in table.add(TEXTS)]
+    assert_same(Packer(tokenizer, max_length, "tail").pack(rows), wanted)
 
 
 # --- the table ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Rows to examples to batches: what a recipe's files hold, checked before anything is trained."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.tasks import MissingLabelError, RowError, Task
+from trivium.parts.tasks import MaskedWords, MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
+from trivium.run.relabel import relabelled
+from trivium.run.words import gather
 from trivium.text.packing import Ids, Packer, TokenTable
+from trivium.text.plain import is_plain, open_lines
 from trivium.text.tables import BadRow, Table, open_table
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Batch, Example, Tokens
@@ -21,12 +24,11 @@ SHOWN_PROBLEMS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """The rows of one file as one task sees them; every row of the file is accounted for."""
+class FileRows:
+    """What one file holds for one task; every row of it is accounted for."""
 
-    name: str
     table: Table
-    examples: list[Example]
+    labelled: int
     unlabelled: int
     """Rows that lack only this task's label (`missing_labels: allow`)."""
     skipped: list[BadRow]
@@ -34,14 +36,42 @@ class Split:
 
     @property
     def rows(self) -> int:
-        return len(self.examples) + self.unlabelled + len(self.skipped)
+        return self.labelled + self.unlabelled + len(self.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The rows of one file, or of several one after another, as one task sees them."""
+
+    name: str
+    files: tuple[FileRows, ...]
+    examples: list[Example]
+    note: str = ""
+    """For people: how they came about, where they are not just the rows of the files."""
+
+    @property
+    def where(self) -> str:
+        """The files' names, for messages."""
+        return ", ".join(file.table.name for file in self.files)
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def unlabelled(self) -> int:
+        return sum(file.unlabelled for file in self.files)
 
 
 Data = dict[str, dict[str, Split]]
 """task -> split ("train", "dev", "test") -> rows."""
 
+ALL = ("train", "dev", "test")
+JUDGED = ("dev", "test")
+"""What a finished run is judged on: its recipe knows what was found in the training rows."""
 
-def load_data(recipe: Recipe) -> tuple[Recipe, Data]:
+
+def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data]:
     """All files of a recipe, and the recipe with the labels and weights that were found in them.
 
     A test file without the label column is left out: it can be predicted, not scored.
@@ -49,28 +79,31 @@ def load_data(recipe: Recipe) -> tuple[Recipe, Data]:
     """
     tasks, data = {}, {}
     for name, given in recipe.tasks.items():
-        if given.train is None:
+        if given.train is None and "train" in splits and given.answers_questions:
             raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
         task: Task = _with_labels(recipe, given) if given.looks_for_labels else given
         data[name] = {
-            split: read_split(task, split, Path(recipe.data) / file)
-            for split, file in (("train", given.train), ("dev", given.dev), ("test", given.test))
-            if file is not None and (split != "test" or _has_label(recipe, task, file))
+            split: _read_files(recipe, task, split)
+            for split in splits
+            if task.sources(split) and (split != "test" or _has_label(recipe, task))
         }
         for split, found in data[name].items():
             if not found.examples:
-                raise RecipeError(
-                    f"task {name!r}: {split}: {found.table.name} has no labelled rows."
-                )
-        tasks[name] = _with_weights(task, data[name]["train"])
+                raise RecipeError(f"task {name!r}: {split}: {found.where} has no labelled rows.")
+        tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
+    for task in tasks.values():
+        if isinstance(task, MaskedWords):
+            data[task.name] = _with_texts_of_others(task, data)
     return recipe.model_copy(update={"tasks": tasks}), data
 
 
-def read_split(task: Task, split: str, path: str | Path) -> Split:
+def read_split(
+    task: Task, split: str, path: str | Path, relabel: Mapping[str, str] | None = None
+) -> Split:
     """One file's rows for this task. Raises RecipeError naming bad rows by file and line."""
     table = open_task_table(task, path, (*task.text_columns, task.label))
     examples, bad, unlabelled = [], [], 0
-    for row in table:
+    for row in relabelled(task, split, table, relabel or {}):
         if isinstance(row, BadRow):
             bad.append(row)
             continue
@@ -79,13 +112,23 @@ def read_split(task: Task, split: str, path: str | Path) -> Split:
         except MissingLabelError:
             unlabelled += 1
         except RowError as error:
-            bad.append(BadRow(row.line, str(error)))
-    _refuse_bad_rows(task, split, table, bad)
-    return Split(split, table, examples, unlabelled, bad)
+            said = f"{error}; this is after its `relabel`" if relabel else str(error)
+            bad.append(BadRow(row.line, said))
+    refuse_bad_rows(task, split, table, bad)
+    return Split(split, (FileRows(table, len(examples), unlabelled, bad),), examples)
 
 
 def open_task_table(task: Task, path: str | Path, needed: Sequence[str]) -> Table:
     """A table that has the columns a task asks for."""
+    if isinstance(task, MaskedWords):
+        if is_plain(path):
+            return open_lines(path, task.text)
+        if not task.text:
+            raise RecipeError(
+                f"task {task.name!r}: {path}: is a table; say as `text` which column holds the "
+                "text. A file with a text a line ends in .txt."
+            )
+        needed = task.text_columns
     table = open_table(path, delimiter=task.delimiter, quoting=task.quoting)
     for column in needed:
         if column not in table.columns:
@@ -107,6 +150,8 @@ class Encoded:
     """Per text column, each example's index into `table`."""
     target_B: Tensor
     """[B, K] where several labels may apply."""
+    teacher_BK: Tensor | None = None
+    """What the rows' teachers say of them; see `run.teach`."""
 
     def __len__(self) -> int:
         return len(self.target_B)
@@ -115,7 +160,19 @@ class Encoded:
         """The batch of these examples."""
         columns = [[self.table[texts[row]] for row in rows] for texts in self.texts]
         tokens = pack_rows(self.task, self.packer, columns)
-        return Batch(self.task.name, tokens, self.target_B[torch.from_numpy(rows)])
+        chosen_B = torch.from_numpy(rows)
+        teacher_BK = None if self.teacher_BK is None else self.teacher_BK[chosen_B]
+        batch = Batch(self.task.name, tokens, self.target_B[chosen_B], teacher_BK)
+        return self.task.prepare(batch, self.packer.tokenizer)
+
+    def row_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Tokens of each of these rows, after cutting."""
+        most, total = self.packer.max_length, np.zeros(len(rows), dtype=np.int64)
+        apart = self.task.sequences == len(self.texts)
+        for texts in self.texts:
+            each = np.asarray([len(self.table[texts[row]]) for row in rows], dtype=np.int64)
+            total += np.minimum(each + 2, most) if apart else each + 1
+        return total if apart else np.minimum(total + 1, most)
 
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every sequence before cutting."""
@@ -162,10 +219,10 @@ def packer_for(task: Task, tokenizer: Tokenizer, limit: int) -> Packer:
         raise RecipeError(
             f"tasks.{task.name}.max_length: {wanted} is more than the encoder's {limit} positions."
         )
-    return Packer(tokenizer, wanted)
+    return Packer(tokenizer, wanted, task.cut)
 
 
-def _refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
+def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
     """RecipeError naming the first of them by file and line, unless they are to be skipped."""
     if not bad or task.bad_rows == "skip":
         return
@@ -176,18 +233,44 @@ def _refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]
     raise RecipeError("\n".join([*lines, *rest]))
 
 
+def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
+    """All files of a split, as one."""
+    each = [
+        read_split(task, split, Path(recipe.data) / source.file, source.relabel)
+        for source in task.sources(split)
+    ]
+    files = tuple(file for one in each for file in one.files)
+    return Split(split, files, [example for one in each for example in one.examples])
+
+
+def _with_texts_of_others(task: MaskedWords, data: Data) -> dict[str, Split]:
+    """The splits of masked words: texts of the task's own files, and of the tasks that it names."""
+    own, found = data[task.name], {}
+    sources = [own, *(data[name] for name in task.of)]
+    rows = {
+        split: [row for each in sources if split in each for row in each[split].examples]
+        for split in {name for each in sources for name in each} - {"test"}
+    }
+    for split, (texts, note) in gather(task, rows).items():
+        found[split] = Split(split, own[split].files if split in own else (), texts, note)
+    return found
+
+
 def _with_labels(recipe: Recipe, task: Task) -> Task:
-    assert task.train is not None
-    table = open_task_table(task, Path(recipe.data) / task.train, (task.label,))
-    rows = list(table)
-    _refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
-    cells = [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
+    cells, names = [], []
+    for source in task.sources("train"):
+        table = open_task_table(task, Path(recipe.data) / source.file, (task.label,))
+        rows = list(relabelled(task, "train", table, source.relabel))
+        refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
+        cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
+        names.append(table.name)
+    where = ", ".join(names)
     if not any(cell.strip() for cell in cells):
-        raise RecipeError(f"task {task.name!r}: train: {table.name} has no labelled rows.")
+        raise RecipeError(f"task {task.name!r}: train: {where} has no labelled rows.")
     try:
         return task.with_labels(cells)
     except ValueError as error:
-        raise RecipeError(f"task {task.name!r}: {table.name}: {error}") from error
+        raise RecipeError(f"task {task.name!r}: {where}: {error}") from error
 
 
 def _with_weights(task: Task, train: Split) -> Task:
@@ -195,9 +278,11 @@ def _with_weights(task: Task, train: Split) -> Task:
     try:
         return task.with_weights(targets)
     except ValueError as error:
-        raise RecipeError(f"task {task.name!r}: {train.table.name}: {error}") from error
+        raise RecipeError(f"task {task.name!r}: {train.where}: {error}") from error
 
 
-def _has_label(recipe: Recipe, task: Task, file: str) -> bool:
-    columns = open_table(Path(recipe.data) / file, delimiter=task.delimiter, quoting=task.quoting)
-    return task.label in columns.columns
+def _has_label(recipe: Recipe, task: Task) -> bool:
+    """Whether the test file can be scored."""
+    assert task.test is not None
+    path = Path(recipe.data) / task.test.file
+    return task.label in open_table(path, delimiter=task.delimiter, quoting=task.quoting).columns

@@ -1,22 +1,31 @@
 """What training would do, said before it is done: rows, labels, lengths, steps, cost, warnings."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from trivium.model.attention import MOST_GROUPS
+import torch
+
 from trivium.model.lora import is_adapter_parameter
 from trivium.model.multitask import MultiTaskModel
+from trivium.parts.regularizers import AnyRegularizer
 from trivium.recipe import Recipe, Stage
+from trivium.run.build import choose_device, choose_precision
 from trivium.run.data import SHOWN_PROBLEMS, Data, Encoded, Split
 from trivium.run.machine import memory_now
+from trivium.run.memory import Lengths, PassMemory, heaviest, logits
 from trivium.run.plan import Plan, coverage, plan_stage
-from trivium.run.step import stage_parameters
+from trivium.run.step import TOKENS_AT_ONCE, stage_parameters
+from trivium.run.teachers import Lessons
+from trivium.text.packing import Cut
 
 LIBRARIES = 500 * 2**20
 """Bytes that torch and its friends take before anything is loaded."""
-SPARE = 256 * 2**20
-"""Bytes that the C library asks for in advance, see `run.machine`."""
+KERNELS = 160 * 2**20
+"""Bytes that oneDNN's kernels take, and what the C library keeps of what was freed."""
+HOLES = 1.15
+"""A piece in bytes asked for to bytes taken, since no two pieces have the same sizes; measured."""
+KEPT: dict[Cut, str] = {"head": "start", "tail": "end", "head_tail": "start and end"}
 LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0
 """Passes per epoch under and over which a task is warned about."""
 
@@ -29,9 +38,21 @@ class Preview:
     data: Data
     encoded: dict[str, Encoded]
     model: MultiTaskModel
+    lessons: Lessons = field(default_factory=Lessons)
 
     def plan(self, stage: Stage) -> Plan:
-        return plan_stage(stage, self.recipe, {n: len(e) for n, e in self.encoded.items()})
+        return plan_stage(stage, self.recipe, self.rows(stage))
+
+    def rows(self, stage: Stage) -> dict[str, int]:
+        """Training rows of every task in a stage, those that its teachers label included."""
+        lessons = self.lessons.of(stage.name)
+        extra = {name: len(lesson.extra) for name, lesson in lessons.items()}
+        return {name: len(e) + extra.get(name, 0) for name, e in self.encoded.items()}
+
+    def regularizes(self, stage: Stage, part: AnyRegularizer, task: str) -> bool:
+        """Whether a regularizer has something to say of a task."""
+        taught = part.kind != "distill" or task in self.lessons.of(stage.name)
+        return taught and part.applies(task)
 
     def truncated(self, task: str) -> int:
         """Training sequences longer than the task's `max_length`."""
@@ -69,32 +90,41 @@ class Preview:
         return (min(len(plan.tasks), plan.batches_per_step) - 1) * shared * 4
 
     def memory(self, stage: Stage) -> int:
-        """Bytes that training will hold, roughly: what this process holds already (libraries,
-        data, weights), gradients and Adam's two moments, what backward needs of the largest
-        batch, the gradients kept apart, the average that `bregman` keeps, and the kept model."""
-        trained, _ = self.parameters(stage)
-        batches = [self._activations(stage, name) for name in self.recipe.stage_tasks(stage)]
-        activations = max(batches) * (0.2 if stage.trains.kind == "frozen" else 1.0)
-        average = 4 * trained if any(r.kind == "bregman" for r in stage.regularizers) else 0
-        # The kept model is read back, and prediction packs its weights, beside the trained one.
-        judging = 3 * 4 * sum(self.parameters(stage)) + SPARE
-        held = trained * 12 + activations + self.kept_apart(stage) + average + judging
-        return int(held + max(memory_now(), LIBRARIES))
+        """Bytes that the process will hold, roughly: what it holds already (libraries, data,
+        weights), Adam's two moments, the gradients kept apart, the average of `bregman`, copies of
+        the weights for products; in a step gradients and what backward needs, or else the copies
+        that saving makes; and at the end the kept model, read back."""
+        trained, frozen = (4 * count for count in self.parameters(stage))
+        encoder = self.model.encoder
+        words = 4 * encoder.embeddings.word_embeddings.weight.numel()
+        copies = 4 * sum(parameter.numel() for parameter in encoder.encoder.parameters())
+        average = trained if any(r.kind == "bregman" for r in stage.regularizers) else 0
+        lasting = 2 * trained + self.kept_apart(stage) + average + copies + KERNELS
+        # Of each batch, the gradient of the word vectors is made apart before it is added.
+        pieces = [self._heaviest_piece(stage, name) for name in self.recipe.stage_tasks(stage)]
+        step = trained + min(words, trained) + HOLES * max(pieces)
+        saving = 3 * trained + frozen
+        held = max(memory_now(), LIBRARIES) + lasting + max(step, saving) + trained + frozen
+        return int(held)
 
-    def _activations(self, stage: Stage, task: str) -> float:
-        """Bytes kept for backward of a batch that holds the task's longest text."""
-        encoded, config = self.encoded[task], self.model.encoder.config
-        lengths = encoded.lengths().clip(max=encoded.packer.max_length)
-        texts = self.plan(stage).sizes[task] * encoded.task.sequences
-        mean, longest = float(lengths.mean()), float(lengths.max())
-        dense = (texts * mean + longest) * (16 * config.hidden_size + 3 * config.intermediate_size)
-        # Attention keeps three matrices a head; texts are padded within groups of like length.
-        long = -(-texts // MOST_GROUPS)
-        grid = 3 * config.num_attention_heads * (long * longest**2 + texts * (1.5 * mean) ** 2)
-        parts = [part for part in stage.regularizers if part.applies(task)]
-        low = self.recipe.precision != "fp32" and not any(part.needs_fp32 for part in parts)
+    def _heaviest_piece(self, stage: Stage, task: str) -> float:
+        """Bytes that forward and backward of a piece of the task's batches take, at the most."""
+        recipe, encoded, config = self.recipe, self.encoded[task], self.model.encoder.config
+        device = choose_device(recipe.device)
+        parts = [part for part in stage.regularizers if self.regularizes(stage, part, task)]
+        precision = choose_precision(recipe.precision, device)
+        low = precision != torch.float32 and not any(part.needs_fp32 for part in parts)
         passes = 2 if any(part.kind in ("smart", "rdrop") for part in parts) else 1
-        return (dense + grid) * (2 if low else 4) * config.num_hidden_layers * passes
+        learns = stage.trains.kind != "frozen" or bool(recipe.adapters)
+        memory = PassMemory(config, low)
+
+        def weigh(length_R: Lengths) -> float:
+            kept = memory.kept(length_R) if learns else 0.0
+            kept += logits(encoded, length_R, config, low=low)
+            return passes * kept + memory.working(length_R)
+
+        limit = stage.tokens_at_once or TOKENS_AT_ONCE[device.type]
+        return heaviest(encoded, self.plan(stage), limit, recipe.seed, weigh)
 
     @cached_property
     def warnings(self) -> list[str]:
@@ -103,10 +133,14 @@ class Preview:
             if "dev" not in splits:
                 found.append(f"{name}: no dev file, so it is neither judged nor used to choose")
             for split in splits.values():
+                found += [f"{name} {split.name}: {split.note}"] if split.note else []
                 found += _skipped(name, split)
             if cut := self.truncated(name):
                 length = self.encoded[name].packer.max_length
-                found.append(f"{name}: {cut:,} training texts are cut to {length} word pieces")
+                kept = KEPT[self.encoded[name].packer.keeps]
+                found.append(
+                    f"{name}: {cut:,} training texts are cut to {length} word pieces (kept: {kept})"
+                )
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):
                     found.append(f"{name}: {common:,} rows of {other} also stand in train")
@@ -177,9 +211,11 @@ class Preview:
 
 
 def _skipped(task: str, split: Split) -> list[str]:
-    lines = [
-        f"{task} {split.name}: row left out: {split.table.name}:{bad.line}: {bad.problem}"
-        for bad in split.skipped[:SHOWN_PROBLEMS]
+    found = [
+        f"{task} {split.name}: row left out: {file.table.name}:{bad.line}: {bad.problem}"
+        for file in split.files
+        for bad in file.skipped
     ]
-    more = len(split.skipped) - SHOWN_PROBLEMS
-    return [*lines, f"{task} {split.name}: {more:,} more rows left out"] if more > 0 else lines
+    more = len(found) - SHOWN_PROBLEMS
+    rest = [f"{task} {split.name}: {more:,} more rows left out"] if more > 0 else []
+    return found[:SHOWN_PROBLEMS] + rest

@@ -7,20 +7,26 @@ from pydantic import Field
 from trivium.parts.tasks.base import MissingLabelError, RowError, Task
 from trivium.parts.tasks.classification import Classification
 from trivium.parts.tasks.labels import Labelled
+from trivium.parts.tasks.mlm import MaskedWords
 from trivium.parts.tasks.multilabel import Multilabel
 from trivium.parts.tasks.ordinal import Ordinal
 from trivium.parts.tasks.regression import Regression
+from trivium.parts.tasks.sources import Source
 
-AnyTask = Annotated[Classification | Ordinal | Multilabel | Regression, Field(discriminator="kind")]
+AnyTask = Annotated[
+    Classification | Ordinal | Multilabel | Regression | MaskedWords, Field(discriminator="kind")
+]
 
 __all__ = [
     "AnyTask",
     "Classification",
     "Labelled",
+    "MaskedWords",
     "MissingLabelError",
     "Multilabel",
     "Ordinal",
     "Regression",
     "RowError",
+    "Source",
     "Task",
 ]

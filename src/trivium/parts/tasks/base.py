@@ -1,7 +1,7 @@
 """Task: everything that depends on what a question and its answer look like."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -9,9 +9,13 @@ from torch import Tensor
 
 from trivium.model.multitask import Head
 from trivium.part import Part
-from trivium.parts.heads import AnyHead
+from trivium.parts.heads import AnyHead, HeadPart
 from trivium.parts.losses import AnyLoss, LossPart
-from trivium.types import Answer, Example, Row, Target
+from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.sources import OneSource, Source, Sources
+from trivium.text.packing import Cut
+from trivium.text.tokenizer import Tokenizer
+from trivium.types import Answer, Batch, Example, Row, Target
 
 Policy = Literal["refuse", "skip"]
 
@@ -33,15 +37,22 @@ class Task(Part):
     """Column of the text; two columns for a pair."""
     label: str
     """Column of the label."""
-    train: str | None = None
-    dev: str | None = None
-    test: str | None = None
+    train: Sources = None
+    """One file or several, each with a `relabel` of its own if its labels differ."""
+    dev: OneSource = None
+    test: OneSource = None
     encode: Literal["separate", "joint"] = "separate"
     """Pairs: each text by itself (vectors can be reused), or `[CLS] a [SEP] b [SEP]`."""
     max_length: int | None = Field(default=None, ge=4)
     """Word pieces of a sequence, special ones included; by default the encoder's limit."""
+    cut: Cut = "head"
+    """What is kept of a text that is too long: its start, its end, or the first quarter and the
+    rest from the end."""
     weight: float = Field(default=1.0, ge=0)
     """Factor on the task's loss."""
+    auxiliary: bool = False
+    """A means, not an end: left out of the overall mean, and judged only in stages that train it
+    or guard it."""
     missing_labels: Literal["refuse", "allow"] = "refuse"
     """allow: a row with an empty label trains the other tasks only."""
     bad_rows: Policy = "refuse"
@@ -57,6 +68,10 @@ class Task(Part):
 
     losses: ClassVar[type[LossPart]]
     """What fits the kind of task."""
+    answers_questions: ClassVar[bool] = True
+    """Whether it has answers that can be predicted, or is only there to be trained."""
+    draws_targets: ClassVar[bool] = False
+    """Whether `prepare` draws what a batch is asked about, so that only then it is known."""
     empty_hint: ClassVar[str] = ""
     """What else to do about an empty label."""
 
@@ -108,7 +123,7 @@ class Task(Part):
         """Name of the score by which models are chosen."""
 
     @abstractmethod
-    def default_head(self) -> AnyHead: ...
+    def default_head(self) -> HeadPart: ...
 
     @abstractmethod
     def default_loss(self) -> AnyLoss: ...
@@ -133,6 +148,23 @@ class Task(Part):
         distributions, of scores the squared difference on the unit scale (Jiang et al. 2020,
         section 3.1). Differentiable in both; 0 with a gradient of 0 where they are equal.
         """
+
+    def imitation(self, output_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
+        """How far the output is from what a teacher says: mean over the batch, a scalar.
+
+        teacher_BK: its `readout`. Of labels the cross-entropy with the teacher's probabilities,
+        both softened by `temperature`, times its square (Hinton et al. 2015, section 2); of scores
+        the squared difference on the unit scale, whatever the temperature.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no answer that can be imitated")
+
+    def settled(self, readout_BK: Tensor) -> Tensor:
+        """A model's answers as targets, in the form that `targets` gives them."""
+        raise NotImplementedError(f"{type(self).__name__}: has no answer that can be a target")
+
+    def prepare(self, batch: Batch, tokenizer: Tokenizer) -> Batch:
+        """The batch as the model shall see it, each time anew."""
+        return batch
 
     def mass(self, target_B: Tensor) -> float:
         """What the rows weigh in the mean that `compute_loss` is: their number, if all alike."""
@@ -181,7 +213,7 @@ class Task(Part):
         return 2 if self.is_pair and self.encode == "separate" else 1
 
     @property
-    def resolved_head(self) -> AnyHead:
+    def resolved_head(self) -> HeadPart:
         return self.head or self.default_head()
 
     @property
@@ -193,7 +225,8 @@ class Task(Part):
         """Outputs that the chosen head must give."""
         return self.outputs
 
-    def build_head(self, width: int) -> Head:
+    def build_head(self, width: int, words: int = 0) -> Head:
+        """The head's module. words: V, of the encoder's vocabulary."""
         return self.resolved_head.build(width, self.head_outputs, self.sequences)
 
     # --- what is found in the training rows ---------------------------------------------------
@@ -213,6 +246,22 @@ class Task(Part):
 
     # --- rows ---------------------------------------------------------------------------------
 
+    def sources(self, split: str) -> tuple[Source, ...]:
+        """The files of a split ("train", "dev", "test"); none where the recipe names none."""
+        return {
+            "train": self.train or (),
+            "dev": (self.dev,) if self.dev else (),
+            "test": (self.test,) if self.test else (),
+        }[split]
+
+    def labels_in(self, cell: str) -> Iterable[str]:
+        """What a cell of the label column holds."""
+        return [cell]
+
+    def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
+        """A label cell in the task's words: see `Source.relabel`."""
+        return words.get(canonical(cell), cell)
+
     def lacks_label(self, cell: str) -> bool:
         """Whether a label cell says nothing."""
         return cell.strip() == ""
@@ -227,11 +276,15 @@ class Task(Part):
                 f"column {self.label!r} is empty. Fill it in, or set `missing_labels: allow` "
                 f"(such rows train the other tasks only) or `bad_rows: skip`{self.empty_hint}"
             )
+        return Example(self.texts_of(row), self.target(cell), row.line)
+
+    def texts_of(self, row: Row) -> tuple[str, ...]:
+        """The row's one or two texts. Raises RowError."""
         texts = tuple(row.cells[column] for column in self.text_columns)
         for column, text in zip(self.text_columns, texts, strict=True):
             if text.strip() == "":
                 raise RowError(f"column {column!r} is empty. Fill it in, or set `bad_rows: skip`")
-        return Example(texts, self.target(cell), row.line)
+        return texts
 
 
 def _kinds(family: type[LossPart]) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trivium.parts import metrics
-from trivium.parts.tasks.labels import Labelled
+from trivium.parts.tasks.labels import Labelled, symmetrised_kl
 from trivium.types import Answer, Target
 
 
@@ -30,9 +30,16 @@ class Classification(Labelled):
         return self.label_loss.one(output_BK, target_B, self.weights(output_BK))
 
     def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
-        # Both directions in one: sum p (log p - log q) + q (log q - log p).
-        log_p_BK, log_q_BK = output_BK.float().log_softmax(-1), other_BK.float().log_softmax(-1)
-        return ((log_p_BK.exp() - log_q_BK.exp()) * (log_p_BK - log_q_BK)).sum(-1).mean()
+        return symmetrised_kl(output_BK, other_BK)
+
+    def imitation(self, output_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
+        # p^(1/T), rescaled; a probability of 0 stays 0.
+        soft_BK = (teacher_BK.log() / temperature).softmax(-1)
+        log_q_BK = (output_BK.float() / temperature).log_softmax(-1)
+        return -(soft_BK * log_q_BK).sum(-1).mean() * temperature**2
+
+    def settled(self, readout_BK: Tensor) -> Tensor:
+        return readout_BK.argmax(dim=-1)
 
     def readout(self, output_BK: Tensor) -> Tensor:
         return output_BK.softmax(dim=-1)

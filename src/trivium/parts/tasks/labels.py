@@ -13,6 +13,7 @@ from trivium.errors import did_you_mean
 from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.base import RowError, Task
+from trivium.parts.tasks.cells import as_text, canonical
 from trivium.types import Answer, Target
 
 MOST_FOUND_LABELS = 5000
@@ -38,12 +39,12 @@ class Labelled(Task):
     @classmethod
     def _as_texts(cls, value: Any) -> Any:
         if isinstance(value, list | tuple):
-            texts = [_text(item) for item in value]
+            texts = [as_text(item) for item in value]
             if len(set(texts)) < len(texts):
                 raise ValueError("names a label twice")
             return {text: text for text in texts}
         if isinstance(value, dict):
-            return {_text(key): _text(name) for key, name in value.items()}
+            return {as_text(key): as_text(name) for key, name in value.items()}
         return value
 
     @field_validator("labels")
@@ -67,7 +68,7 @@ class Labelled(Task):
             return value
         if not isinstance(value, dict):
             raise ValueError(f"must be `balanced` or a table of label: weight, found {value!r}")
-        weights = {canonical(_text(key)): weight for key, weight in value.items()}
+        weights = {canonical(as_text(key)): weight for key, weight in value.items()}
         if len(weights) < len(value):
             raise ValueError("names a label twice")
         for label, weight in weights.items():
@@ -118,10 +119,6 @@ class Labelled(Task):
     @property
     def looks_for_labels(self) -> bool:
         return self.labels is None
-
-    def labels_in(self, cell: str) -> Iterable[str]:
-        """What a cell of the label column holds."""
-        return [cell]
 
     def with_labels(self, cells: Sequence[str]) -> "Labelled":
         each = {label.strip() for cell in cells for label in self.labels_in(cell)}
@@ -197,28 +194,15 @@ class Labelled(Task):
         return shown + more
 
 
-def canonical(cell: str) -> str:
-    """Numbers in one spelling ('1.0' -> '1'); other labels without surrounding space."""
-    cell = cell.strip()
-    try:
-        number = float(cell)
-    except ValueError:
-        return cell
-    # Beyond 2**53 different whole numbers would become one; inf and nan are no numbers here.
-    if "_" in cell or not abs(number) < 2**53:
-        return cell
-    return repr(int(number)) if number.is_integer() else repr(number)
+def symmetrised_kl(output_BK: Tensor, other_BK: Tensor) -> Tensor:
+    """KL(p || q) + KL(q || p) of two softmax distributions, mean over rows: a scalar."""
+    # Both directions in one: sum p (log p - log q) + q (log q - log p).
+    log_p_BK, log_q_BK = output_BK.float().log_softmax(-1), other_BK.float().log_softmax(-1)
+    return ((log_p_BK.exp() - log_q_BK.exp()) * (log_p_BK - log_q_BK)).sum(-1).mean()
 
 
 def is_number(label: str) -> bool:
     return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", label) is not None
-
-
-def _text(value: object) -> str:
-    """A YAML value as it stands in a table's cell."""
-    if value is None:
-        raise ValueError("holds an empty label; put null in quotes if it is the label's name")
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _some(labels: list[str]) -> str:

@@ -1,13 +1,15 @@
 """Any number of labels out of several, for a text or a pair."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from trivium.parts import metrics
+from trivium.parts.tasks.cells import canonical
 from trivium.parts.tasks.labels import Labelled
 from trivium.types import Answer, Target
 
@@ -48,6 +50,9 @@ class Multilabel(Labelled):
     def labels_in(self, cell: str) -> Iterable[str]:
         return cell.split(self.separator)
 
+    def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
+        return self.separator.join(words.get(canonical(x), x) for x in self.labels_in(cell))
+
     def lacks_label(self, cell: str) -> bool:
         return self.empty_cell == "missing" and super().lacks_label(cell)
 
@@ -79,6 +84,15 @@ class Multilabel(Labelled):
         output_BK, other_BK = output_BK.float(), other_BK.float()
         apart_BK = (output_BK.sigmoid() - other_BK.sigmoid()) * (output_BK - other_BK)
         return apart_BK.sum(-1).mean()
+
+    def imitation(self, output_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
+        # As `compute_loss` does, each label by itself, and the mean over them.
+        soft_BK = (teacher_BK.logit() / temperature).sigmoid()
+        logit_BK = output_BK.float() / temperature
+        return F.binary_cross_entropy_with_logits(logit_BK, soft_BK) * temperature**2
+
+    def settled(self, readout_BK: Tensor) -> Tensor:
+        return (readout_BK >= self.threshold).float()
 
     def readout(self, output_BK: Tensor) -> Tensor:
         return output_BK.sigmoid()

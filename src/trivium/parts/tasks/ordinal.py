@@ -42,8 +42,8 @@ class Ordinal(Classification):
     def head_outputs(self) -> int:
         return 1
 
-    def build_head(self, width: int) -> Head:
-        return _CumulativeLink(super().build_head(width), self.outputs)
+    def build_head(self, width: int, words: int = 0) -> Head:
+        return _CumulativeLink(super().build_head(width, words), self.outputs)
 
     def with_labels(self, cells: Sequence[str]) -> Labelled:
         task = super().with_labels(cells)

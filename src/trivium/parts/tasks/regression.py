@@ -73,6 +73,13 @@ class Regression(Task):
     def divergence(self, output_BK: Tensor, other_BK: Tensor) -> Tensor:
         return F.mse_loss(output_BK.float(), other_BK.float())
 
+    def imitation(self, output_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
+        low, high = self.range
+        return F.mse_loss(output_BK.float(), (teacher_BK - low) / (high - low))
+
+    def settled(self, readout_BK: Tensor) -> Tensor:
+        return readout_BK.squeeze(1)
+
     def readout(self, output_BK: Tensor) -> Tensor:
         low, high = self.range
         return (low + (high - low) * output_BK).clamp(low, high)

@@ -1,0 +1,74 @@
+"""Source: a file of rows, and what its labels mean to the task."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+
+from trivium.part import Part
+from trivium.parts.tasks.cells import as_text, canonical
+
+
+class Source(Part):
+    """One file of a task's rows. In a recipe a plain name stands for a file without settings."""
+
+    file: str = Field(min_length=1)
+    relabel: dict[str, str] = Field(default_factory=dict)
+    """What stands in the file's label column -> what the task is to read instead; a value that is
+    not named stays as it is. A number in the column may be written in any way."""
+
+    @field_validator("relabel", mode="before")
+    @classmethod
+    def _as_texts(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        words = {canonical(as_text(key)): as_text(word) for key, word in value.items()}
+        if len(words) < len(value):
+            raise ValueError("names a label twice")
+        return words
+
+    def plain(self) -> Any:
+        """As a recipe would say it: the name alone, if there is nothing else."""
+        return {"file": self.file, "relabel": self.relabel} if self.relabel else self.file
+
+
+def _source(value: Any) -> Any:
+    """A recipe's word for a file, as values of a Source. Raises ValueError."""
+    if not isinstance(value, str | dict | Source):
+        raise ValueError(f"is a file's name, or a table of `file` and `relabel`; found {value!r}")
+    return {"file": value} if isinstance(value, str) else value
+
+
+def _one(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        raise ValueError("is one file; only `train` may be several")
+    return None if value is None else _source(value)
+
+
+def _several(value: Any) -> Any:
+    """One file or a list of files, as a list of values of Sources. Raises ValueError."""
+    if value is None:
+        return None
+    given = value if isinstance(value, list | tuple) else [value]
+    sources = [_source(item) for item in given]
+    names = [item.get("file") for item in sources if isinstance(item, dict)]
+    for name in names:
+        if names.count(name) > 1 and name is not None:
+            raise ValueError(f"names {name} twice")
+    return sources
+
+
+def _plain_one(value: Source | None) -> Any:
+    return value.plain() if value else None
+
+
+def _plain_several(value: tuple[Source, ...] | None) -> Any:
+    plain = [source.plain() for source in value or ()]
+    return plain if len(plain) > 1 else plain[0] if plain else None
+
+
+OneSource = Annotated[Source | None, BeforeValidator(_one), PlainSerializer(_plain_one)]
+Sources = Annotated[
+    Annotated[tuple[Source, ...], Field(min_length=1)] | None,
+    BeforeValidator(_several),
+    PlainSerializer(_plain_several),
+]

@@ -1,0 +1,174 @@
+"""What a step holds in memory, as it is foretold, against what it does hold."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.conftest import packed
+from tests.run.conftest import sentence, write_table
+from trivium.model.attention import layout
+from trivium.model.encoder import Encoder, EncoderConfig
+from trivium.recipe import parse_recipe
+from trivium.run.build import build
+from trivium.run.data import encode_all, load_data
+from trivium.run.distributed import Processes
+from trivium.run.machine import keep_memory
+from trivium.run.memory import PassMemory, groups, heaviest
+from trivium.run.pieces import pieces
+from trivium.run.preview import Preview
+from trivium.text.streams import Stream
+
+
+@given(st.lists(st.integers(2, 300), min_size=1, max_size=64))
+def test_groups_are_those_in_which_attention_works(lengths: list[int]) -> None:
+    found = layout(torch.tensor(lengths), max(lengths))
+    assert groups(np.asarray(lengths)) == [(group.texts, group.longest) for group in found]
+
+
+def kept_by_autograd(encoder: Encoder, lengths: list[int]) -> int:
+    """Bytes that a pass saves for backward, but for parameters and their copies."""
+    tokens = packed([[7] * length for length in lengths])
+    encoder(tokens)  # so that the copies are there
+    copies = [kept for m in encoder.modules() for kept in m.__dict__.get("_remade", {}).values()]
+    lasting = [*encoder.parameters(), *(t for _, *made in copies for t in made if t is not None)]
+    known = {tensor.untyped_storage().data_ptr() for tensor in lasting}
+    found: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            found[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output_ND = encoder(tokens)
+    assert output_ND.requires_grad
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("lengths", [[40] * 16, [5 + 3 * i for i in range(32)], [200, 9, 120, 30]])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_what_backward_needs_is_what_autograd_keeps(
+    lengths: list[int], precision: torch.dtype
+) -> None:
+    config = EncoderConfig(
+        vocab_size=50, hidden_size=64, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=256, max_position_embeddings=200, has_pooler=False,
+    )  # fmt: skip
+    encoder = Encoder(config).train()
+    encoder.precision = precision
+    said = PassMemory(config, precision == torch.bfloat16).kept(np.asarray(lengths))
+    assert said == pytest.approx(kept_by_autograd(encoder, lengths), rel=0.02)
+
+
+@pytest.fixture
+def long_values(recipe_values: dict[str, Any]) -> dict[str, Any]:
+    """The three tasks, one of them with texts of 5 to 50 tokens."""
+    texts = [" ".join(sentence(n * 31 + i) for i in range(1 + n % 16)) for n in range(96)]
+    rows: list[list[object]] = [[text, "up" if n % 3 else "down"] for n, text in enumerate(texts)]
+    write_table(Path(recipe_values["data"]) / "mood-train.tsv", ["text", "mood"], rows)
+    return recipe_values
+
+
+def preview(values: dict[str, Any], **stage: Any) -> Preview:
+    stages = [values["stages"][0] | stage]
+    recipe, data = load_data(parse_recipe(values | {"stages": stages}))
+    model, tokenizer = build(recipe)
+    limit = model.encoder.config.max_position_embeddings
+    return Preview(recipe, data, encode_all(recipe, data, tokenizer, limit), model)
+
+
+@pytest.mark.parametrize("limit", [10, 60, 150, 10_000])
+@pytest.mark.parametrize("task", ["mood", "same", "near"])
+def test_the_heaviest_piece_is_the_heaviest_that_training_meets(
+    long_values: dict[str, Any], task: str, limit: int
+) -> None:
+    shown = preview(long_values)
+    encoded, plan = shown.encoded[task], shown.plan(shown.recipe.stages[0])
+    said = heaviest(encoded, plan, limit, 0, lambda length_R: float(length_R.sum()))
+    stream = Stream(task, len(encoded), 8, 0, len(encoded))
+    met = [
+        len(piece.batch.tokens.ids_N)
+        for _ in range(3 * stream.batches_per_epoch)
+        for piece in pieces(encoded, stream.draw(), limit, Processes(), torch.device("cpu"))
+    ]
+    assert said == max(met)
+
+
+def test_the_estimate_falls_with_the_bound_and_rises_with_what_is_held(
+    long_values: dict[str, Any],
+) -> None:
+    def memory(**stage: Any) -> int:
+        shown = preview(long_values, batch_size=32, **stage)
+        return shown.memory(shown.recipe.stages[0])
+
+    bounds = [memory(tokens_at_once=tokens) for tokens in (64, 256, 100_000)]
+    assert bounds[0] < bounds[1] < bounds[2]
+    plain = memory()
+    assert memory(trains="frozen") < plain
+    assert memory(regularizers=[{"kind": "smart", "tasks": ["mood"]}]) > plain
+    assert memory(regularizers=["bregman"]) > plain
+    assert memory(sampler="joint", combiner="pcgrad") > plain
+
+
+MANY_SHAPES = """
+import ctypes, sys
+import torch
+from trivium.model.kernels import Linear
+from trivium.run.machine import keep_memory
+
+class Info(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_size_t) for name in (
+        "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks",
+        "fordblks", "keepcost")]
+
+mallinfo = ctypes.CDLL(None).mallinfo2
+mallinfo.restype = Info
+keep_memory()
+torch.set_num_threads(1)
+layer = Linear(64, 64)
+
+def in_use():
+    told = mallinfo()
+    return told.uordblks + told.hblkhd
+
+def step(tokens):
+    layer(torch.zeros(tokens, 64, requires_grad=True)).sum().backward()
+
+for tokens in range(1, 101):
+    step(tokens)
+before = in_use()
+for tokens in range(101, 301):
+    step(tokens)
+print((in_use() - before) // 2**20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallinfo2 is glibc's")
+def test_kernels_for_numbers_of_tokens_that_are_past_are_forgotten() -> None:
+    """Without a bound these 200 take some 200 MiB."""
+    kept = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"}
+    told = subprocess.run(
+        [sys.executable, "-c", MANY_SHAPES],
+        env={name: value for name, value in os.environ.items() if name not in kept},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(told.stdout) < 20
+
+
+def test_a_size_of_the_caches_that_was_chosen_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "")
+    monkeypatch.delenv("LRU_CACHE_CAPACITY")
+    keep_memory.__wrapped__()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
+    assert int(os.environ["LRU_CACHE_CAPACITY"]) < 1024
