@@ -229,7 +229,7 @@ def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_pat
         assert found["tasks"][task]["dev"] == pytest.approx(splits["dev"], abs=1e-6)
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "lora", "study"])
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "lora", "study", "tune"])
 def test_help_teaches_with_an_example(verb: str) -> None:
     code, output = call(verb, "--help")
     assert code == 0

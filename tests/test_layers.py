@@ -40,6 +40,9 @@ HEAVY = [
     "torchmetrics",
     "huggingface_hub",
     "yaml",
+    "optuna",
+    "matplotlib",
+    "sklearn",
 ]
 
 

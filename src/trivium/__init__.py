@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trivium.apps.study import study
+    from trivium.apps.tune import tune
     from trivium.errors import RecipeError
     from trivium.recipe import Recipe, load_recipe
     from trivium.run.check import check
     from trivium.run.files import evaluate, predict_file
     from trivium.run.load import load
     from trivium.run.lora import export_lora
+    from trivium.run.soup import soup
     from trivium.run.train import train
+    from trivium.run.unite import ensemble
 
 __version__ = "0.1.0"
 
@@ -29,26 +32,32 @@ __all__ = [
     "RecipeError",
     "__version__",
     "check",
+    "ensemble",
     "evaluate",
     "export_lora",
     "load",
     "load_recipe",
     "predict_file",
+    "soup",
     "study",
     "train",
+    "tune",
 ]
 
 _HOMES = {
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
     "check": "trivium.run.check",
+    "ensemble": "trivium.run.unite",
     "evaluate": "trivium.run.files",
     "export_lora": "trivium.run.lora",
     "load": "trivium.run.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.files",
+    "soup": "trivium.run.soup",
     "study": "trivium.apps.study",
     "train": "trivium.run.train",
+    "tune": "trivium.apps.tune",
 }
 
 

@@ -1,4 +1,4 @@
-"""`trivium check | train | evaluate | predict | lora | study`: the verbs, at a shell.
+"""`trivium check`, `train`, `evaluate` and so on: the verbs, at a shell.
 
 Commands import their verb when they run, so that `--help` needs no torch.
 """
@@ -36,6 +36,7 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's Y
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's folder, or its model folder.")
 ]
+RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more folders of runs.")]
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -60,7 +61,7 @@ def check(recipe: RecipePath, set_: Changes = None) -> None:
         from trivium.recipe import load_recipe
         from trivium.run.check import check as check_recipe
 
-        check_recipe(load_recipe(recipe, set_ or []), console)
+        check_recipe(load_recipe(recipe, set_ or []), console, source=recipe)
 
 
 @app.command()
@@ -122,7 +123,9 @@ def evaluate(
         from trivium.run.files import evaluate as evaluate_run
         from trivium.run.scoreboard import print_scores
 
-        scores = evaluate_run(run, task=task, file=file, precision=precision, device=device)
+        scores = evaluate_run(
+            run, task=task, file=file, precision=precision, device=device, console=console
+        )
         if as_json:
             print(json.dumps(scores, indent=2))
         else:
@@ -159,6 +162,67 @@ def predict(
             console=console,
         )
         console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+
+
+@app.command()
+def ensemble(
+    runs: RunPaths,
+    out: Annotated[Path, typer.Option(help="Folder of the ensemble: members/, scores.json.")],
+    how: Annotated[
+        str,
+        typer.Option(
+            help="vote (the majority's label), mean (of probabilities), or weights (a mean with "
+            "weights chosen on dev)."
+        ),
+    ] = "mean",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier ensemble in that folder.")
+    ] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Unite several runs in one folder that evaluates and predicts as a run does.
+
+    Recipes and encoders may differ, and a run may have only some of the tasks:
+    each task is answered by the runs that have it. Their models are copied.
+
+    Example: trivium ensemble runs/a runs/b runs/c --how vote --out runs/abc
+    """
+    with _messages() as console:
+        from trivium.run.unite import ensemble as unite
+
+        unite(
+            runs, out, how, overwrite=overwrite, precision=precision, device=device, console=console
+        )
+        console.print(f"ensemble: {out}", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def soup(
+    runs: RunPaths,
+    out: Annotated[Path, typer.Option(help="Folder of the soup, an ordinary run.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier soup in that folder.")
+    ] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Average the weights of runs of one recipe with several seeds, as long as dev gains.
+
+    The best run on dev is the start; each next one is added unless the overall
+    dev score falls. Runs whose heads began differently rarely average well.
+
+    Example: trivium soup runs/seed-0 runs/seed-1 runs/seed-2 --out runs/soup
+    """
+    with _messages() as console:
+        from trivium.run.scoreboard import print_scores
+        from trivium.run.soup import soup as make_soup
+
+        scores = make_soup(
+            runs, out, overwrite=overwrite, precision=precision, device=device, console=console
+        )
+        print_scores(scores, console)
+        console.print(f"model: {out / 'model'}", soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -226,6 +290,53 @@ def study(
             raise typer.Exit(STOPPED) from None
         if has_failures(table):
             raise typer.Exit(FAILED)
+
+
+@app.command()
+def tune(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the search; by default runs/NAME of the recipe."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="How many in all, instead of the recipe's search.trials.")
+    ] = None,
+    storage: Annotated[
+        str,
+        typer.Option(help="sqlite or journal, a file in the folder, or the URL of a database."),
+    ] = "sqlite",
+    set_: Changes = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+) -> None:
+    """Search a recipe's settings: what its [bold]search[/] says is tried, by Optuna.
+
+    Each trial is a run in a process of its own, under OUT/trials. Leaves
+    best.yaml (or pareto/ for several objectives), table.md, trials.csv and
+    pictures. The same command in other terminals helps along; stopped or
+    killed, it goes on, and an interrupted trial is resumed. Needs
+    trivium\\[tune]. Exit code 2 if too many trials failed.
+
+    Example: trivium tune recipes/search/quickstart.yaml --out runs/search
+    """
+    folder = out or Path("runs") / recipe.stem
+    with _messages() as console:
+        from trivium.apps.tune import tune as run_search
+        from trivium.run.train import Interrupted
+
+        try:
+            run_search(
+                recipe,
+                folder,
+                trials=trials,
+                storage=storage,
+                changes=set_ or [],
+                seed=seed,
+                console=console,
+            )
+        except Interrupted as stop:
+            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            raise typer.Exit(STOPPED) from None
 
 
 def _version(wanted: bool) -> None:

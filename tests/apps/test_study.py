@@ -22,14 +22,17 @@ from typer.testing import CliRunner
 
 from tests.run.conftest import make_recipe, tiny
 from tests.run.test_resume import facts
-from trivium.apps.study import board, child, has_failures, study
-from trivium.apps.study.child import Outcome, Stop
+from trivium.apps.study import board, has_failures, study
 from trivium.apps.study.page import as_markdown, print_table
-from trivium.apps.study.runs import ABSENT, differences, plan_study
+from trivium.apps.study.runs import plan_study
 from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import dump_recipe, load_recipe
+from trivium.run import child
+from trivium.run.child import Outcome, Stop
+from trivium.run.differences import ABSENT, differences
+from trivium.run.follow import Progress
 
 __all__ = ["tiny"]  # a fixture
 
@@ -315,7 +318,7 @@ def test_a_run_that_another_process_trains_is_waited_for(pair: list[Path], tmp_p
         finish_pair(pair, tmp_path / "out")
         other.close()
 
-    assert child.train_run(run, [], Stop(), watch) == Outcome("done", "skipped")
+    assert child.train_run(run, Stop(), watch) == Outcome("done", "skipped")
     assert "another process" in waited_for[0]
 
 
@@ -328,7 +331,7 @@ def test_what_a_child_ended_with_is_said_in_words(pair: list[Path], tmp_path: Pa
     assert child._what_went_wrong(run, 0) == ""
     changed = plan_study(pair, tmp_path / "else", 1, ["stages.0.steps=9"]).runs[0]
     (tmp_path / "out").rename(tmp_path / "else")
-    assert "changed while the study ran" in child._what_went_wrong(changed, 0)
+    assert "the recipe changed meanwhile" in child._what_went_wrong(changed, 0)
 
 
 def test_progress_is_the_share_of_all_stages_and_survives_a_cut(
@@ -338,7 +341,7 @@ def test_progress_is_the_share_of_all_stages_and_survives_a_cut(
     recipe = tmp_path / "base.yaml"
     recipe.write_text(yaml.safe_dump(values | {"stages": stages}))
     run = plan_study([recipe], tmp_path / "out", 1, []).runs[0]
-    progress = board.Progress(run)
+    progress = Progress(run.folder, ["first", "second"])
     progress.look(0.0)
     assert (progress.done, progress.remaining_s(0.0)) == (0.0, None)
     run.folder.mkdir(parents=True)

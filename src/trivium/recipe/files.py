@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from trivium.errors import RecipeError
 from trivium.parts.adapters import LoRA
+from trivium.parts.regularizers import Distill
 from trivium.recipe.messages import problems
 from trivium.recipe.schema import Recipe
 
@@ -63,12 +64,28 @@ def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         lines = problems(error.errors())
-        raise RecipeError("\n".join(f"{where}: {line}" for line in lines)) from error
+        start = f"{where}: " if where else ""
+        raise RecipeError("\n".join(start + line for line in lines)) from error
 
 
-def dump_recipe(recipe: Recipe) -> str:
-    """The whole recipe as YAML, every setting written out."""
-    values = recipe.model_dump(mode="json", exclude={"tasks": {"__all__": {"name"}}})
+def change_recipe(recipe: Recipe, values: Mapping[str, Any], path: Path) -> Recipe:
+    """The recipe of a file with other values at dotted paths, and without its search.
+
+    Folders in them may be relative to the file. The lines of a RecipeError start with the path.
+    """
+    changed = recipe.model_dump(mode="json", exclude={"search"})
+    for dotted, value in values.items():
+        _put(changed, dotted, value, dotted)
+    found = parse_recipe(changed, "")
+    return found.model_copy(update=_absolute(found, path))
+
+
+def dump_recipe(recipe: Recipe, only: set[str] | None = None) -> str:
+    """The whole recipe as YAML, every setting written out; or `only` some of its settings."""
+    names = {"tasks": {"__all__": {"name"}}}
+    values = recipe.model_dump(mode="json", include=only, exclude=names)
+    if recipe.search is None:
+        values.pop("search", None)  # a setting of `trivium tune`, not of a run
     text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
     return text
 
@@ -203,8 +220,9 @@ def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     place: Any = values
     for done, key in enumerate(parents):
         if isinstance(place, dict):
-            if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind
-                place[key] = {"kind": place[key]}
+            if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind,
+                short = "file" if key in ("train", "dev", "test") else "kind"  # or for a file
+                place[key] = {short: place[key]}
             if place.get(key) is None:
                 place[key] = {}
             place = place[key]
@@ -247,10 +265,26 @@ def _absolute(recipe: Recipe, path: Path) -> dict[str, Any]:
         else adapter
         for adapter in recipe.adapters
     )
+    changes["stages"] = tuple(
+        stage.model_copy(
+            update={
+                "regularizers": tuple(
+                    part.moved(lambda run: _near(home, run, otherwise=-1))
+                    if isinstance(part, Distill)
+                    else part
+                    for part in stage.regularizers
+                )
+            }
+        )
+        for stage in recipe.stages
+    )
     return changes
 
 
-def _near(home: Path, folder: str) -> str:
-    """A folder named in a recipe: from the recipe's own, or else from the working directory."""
+def _near(home: Path, folder: str, otherwise: int = 0) -> str:
+    """A folder named in a recipe: from the recipe's own, or else from the working directory.
+
+    otherwise: which of the two, where neither is there.
+    """
     choices = [home / Path(folder).expanduser(), Path(folder).expanduser()]
-    return str(next((path for path in choices if path.is_dir()), choices[0]).resolve())
+    return str(next((path for path in choices if path.is_dir()), choices[otherwise]).resolve())

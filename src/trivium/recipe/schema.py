@@ -10,7 +10,8 @@ from trivium.errors import did_you_mean
 from trivium.part import Part
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.heads import check_trunks
-from trivium.parts.tasks import AnyTask
+from trivium.parts.tasks import AnyTask, MaskedWords
+from trivium.recipe.search import Search
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
 
 
@@ -29,6 +30,8 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
+    search: Search | None = None
+    """What `trivium tune` tries; a run of the recipe itself has no use for it."""
 
     @field_validator("adapters", mode="before")
     @classmethod
@@ -87,6 +90,24 @@ class Recipe(Part):
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)
 
+    def has_dev(self, name: str) -> bool:
+        """Whether there are files by which a task can be judged: its own, or, of masked words,
+        those of the tasks whose texts it uses."""
+        task = self.tasks[name]
+        others = task.of if isinstance(task, MaskedWords) else ()
+        return any(self.tasks[each].dev is not None for each in (name, *others))
+
+    def judged_tasks(self, stage: Stage) -> list[str]:
+        """Tasks that a stage is judged by, if they have dev rows: what it trains or guards, and
+        what stages before it trained, unless as a means only."""
+        known = set(self.stage_tasks(stage))
+        for earlier in self.stages[: self.stages.index(stage)]:
+            names = self.stage_tasks(earlier)
+            known |= {name for name in names if not self.tasks[name].auxiliary}
+        if isinstance(stage.guard, dict):
+            known |= set(stage.guard)
+        return [name for name in self.tasks if name in known]
+
     @property
     def freezes_base(self) -> bool:
         """Whether an adapter stands in for training the encoder's own parameters."""
@@ -113,24 +134,55 @@ def problems(recipe: Recipe) -> Iterator[str]:
             if name not in recipe.tasks:
                 hint = did_you_mean(name, recipe.tasks)
                 yield f"adapters.{index}.tasks: no task {name!r}{hint}"
+    # What is wrong with a task's texts would only be found again in what is said of stages.
+    if wrong := list(_text_problems(recipe)):
+        yield from wrong
+        return
     for index, stage in enumerate(recipe.stages):
         for problem in _stage_problems(recipe, stage, first=index == 0):
             yield f"stages.{index}.{problem}"
 
 
+def _text_problems(recipe: Recipe) -> Iterator[str]:
+    """What keeps masked words from having texts."""
+    for name, task in recipe.tasks.items():
+        if not isinstance(task, MaskedWords):
+            continue
+        if not task.of and not task.train:
+            yield (
+                f"tasks.{name}: has no texts; name tasks as `of`, or files as `train` (.txt: a "
+                "text a line; or a table with its column as `text`)"
+            )
+        choices = [n for n, t in recipe.tasks.items() if not isinstance(t, MaskedWords)]
+        for other in task.of:
+            if other == name or (other in recipe.tasks and other not in choices):
+                yield f"tasks.{name}.of: {other!r} has no texts of its own to lend; leave it out"
+            elif other not in recipe.tasks:
+                yield f"tasks.{name}.of: no task {other!r}{did_you_mean(other, choices)}"
+
+
 def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
     names = recipe.stage_tasks(stage)
     for number, part in enumerate(stage.regularizers):
-        weighed = part.weight if isinstance(part.weight, dict) else ()
-        for name in dict.fromkeys((*part.tasks, *weighed)):
+        for name in dict.fromkeys(part.named_tasks):
             if name not in names:
                 hint = did_you_mean(name, names)
                 yield f"regularizers.{number}: the stage does not train {name!r}{hint}"
+            elif part.kind == "distill" and not recipe.tasks[name].answers_questions:
+                yield (
+                    f"regularizers.{number}: {name} cannot be distilled, since it has no answers "
+                    "that could be imitated; take it out"
+                )
     if stage.reference and stage.reference not in names:
         yield f"reference: the stage does not train {stage.reference!r}"
     chosen = recipe.tasks.get(stage.selects_by)
-    if chosen is not None and chosen.dev is None:
+    if chosen is not None and not recipe.has_dev(chosen.name):
         yield f"select: {stage.selects_by} has no `dev` file to judge by"
+    elif chosen is not None and stage.selects_by not in recipe.judged_tasks(stage):
+        yield (
+            f"select: neither this stage nor one before it trains {stage.selects_by}, so it is not "
+            "judged by it"
+        )
     if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
         who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
@@ -141,7 +193,7 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
     if stage.guard is not None:
         if first:
             yield "guard: the first stage has no earlier scores to guard; put a stage before it"
-        without = [n for n in recipe.tasks if stage.floor(n) and recipe.tasks[n].dev is None]
+        without = [n for n in recipe.tasks if stage.floor(n) and not recipe.has_dev(n)]
         if without:
             yield f"guard: {', '.join(without)}: there is no `dev` file to judge by"
 

@@ -4,16 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, Pooler
 from trivium.model.multitask import MultiTaskModel
-from trivium.model.pretrained import find_checkpoint, load_encoder
+from trivium.model.pretrained import (
+    check_tensors,
+    find_checkpoint,
+    load_encoder,
+    load_words_head,
+)
 from trivium.parts.adapters import AdapterPart, LoRA
 from trivium.parts.heads import build_trunks
+from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.data import Encoded
 from trivium.run.peft import import_peft
 from trivium.text.tokenizer import Tokenizer
 
@@ -21,7 +29,8 @@ from trivium.text.tokenizer import Tokenizer
 def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
     """The pretrained encoder with a fresh head per task, on the CPU, and its tokenizer.
 
-    New parameters are drawn from `recipe.seed`.
+    New parameters are drawn from `recipe.seed`; the head for masked words is the checkpoint's own
+    if it has one.
     """
     folder = find_checkpoint(recipe.encoder)
     tokenizer = Tokenizer(folder)
@@ -33,10 +42,32 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
         )
     torch.manual_seed(recipe.seed)
     model = assemble(encoder, recipe.tasks, recipe.adapters)
+    words = [head for name in recipe.tasks if isinstance(head := model.head(name), WordsModule)]
+    if words and (known := load_words_head(folder)) is not None:
+        for head in words:
+            check_tensors(known, head.state_dict(), f"{folder}: cls.predictions")
+            head.load_state_dict(known)
+            head.is_fresh = False
     for adapter in recipe.adapters:
         if isinstance(adapter, LoRA) and adapter.start is not None:
             import_peft(encoder, Path(adapter.start))
     return model, tokenizer
+
+
+def start_from_counts(model: MultiTaskModel, encoded: Mapping[str, Encoded]) -> None:
+    """Tell fresh heads for masked words how frequent each word piece is in their training texts.
+
+    The bias becomes log((n_v + 1) / (n + V)), the best guess before anything is read. Learned, it
+    would take a rare piece some thousand steps.
+    """
+    for name, task in encoded.items():
+        head = model.head(name)
+        if isinstance(head, WordsModule) and head.is_fresh:
+            bias_V = head.decoder.bias
+            pieces = np.concatenate([task.table[text] for texts in task.texts for text in texts])
+            count_V = torch.from_numpy(np.bincount(pieces, minlength=len(bias_V))) + 1.0
+            with torch.no_grad():
+                bias_V.copy_((count_V / count_V.sum()).log())
 
 
 def assemble(
@@ -48,7 +79,8 @@ def assemble(
         encoder.pooler, encoder.pooler_is_fresh = Pooler(encoder.config), True
         encoder.config = encoder.config.model_copy(update={"has_pooler": True})
     width = encoder.config.hidden_size
-    heads = {name: task.build_head(width) for name, task in tasks.items()}
+    words = encoder.config.vocab_size
+    heads = {name: task.build_head(width, words) for name, task in tasks.items()}
     try:
         trunks = build_trunks(tasks, width)
         for adapter in adapters:

@@ -1,31 +1,48 @@
 """`trivium check`: what training would do, on the screen."""
 
+from pathlib import Path
+
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from trivium.part import Part
+from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
+from trivium.recipe.space import search_in_words, search_of
 from trivium.recipe.stage import Floor
 from trivium.run.build import build, choose_device, choose_precision, precision_name
 from trivium.run.data import Split, encode_all, load_data
+from trivium.run.objectives import check_metrics, objectives_of
 from trivium.run.plan import coverage
 from trivium.run.preview import Preview
+from trivium.run.teachers import Lesson, find_lessons
 
 
-def check(recipe: Recipe, console: Console | None = None) -> Preview:
+def check(
+    recipe: Recipe, console: Console | None = None, *, source: str | Path = "recipe"
+) -> Preview:
     """Read and check everything a recipe names, and print what training would do.
 
-    Nothing is written. Raises RecipeError where something is wrong.
+    source: the recipe's file, at which folders that its search names start. Nothing is written.
+    Raises RecipeError where something is wrong.
     """
     console = console or Console(stderr=True)
     choose_device(recipe.device)
+    search = search_of(recipe, Path(source)) if recipe.search else None
     recipe, data = load_data(recipe)
+    lessons = find_lessons(recipe, data)
     model, tokenizer = build(recipe)
     encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
-    preview = Preview(recipe, data, encoded, model)
+    preview = Preview(recipe, data, encoded, model, lessons)
+    if search:
+        check_metrics(objectives_of(recipe, search), recipe, data, Path(source))
     print_preview(preview, console)
+    if search:
+        told = escape(search_in_words(recipe, search, Path(source)))
+        console.print(f"[bold]search[/] (tune): {told}", soft_wrap=True, highlight=False)
     return preview
 
 
@@ -57,9 +74,12 @@ def print_preview(preview: Preview, console: Console) -> None:
         _print_stage(preview, stage, console)
     for name, splits in preview.data.items():
         for split in splits.values():
-            console.print(
-                f"{name} {split.name}: {split.table.name}, {split.table.dialect}", style="dim"
-            )
+            for file in split.files:
+                rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
+                console.print(
+                    f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}",
+                    style="dim",
+                )
     for warning in preview.warnings:
         console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
 
@@ -82,7 +102,7 @@ def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
     for line in _explanation(preview, stage):
         say(f"  {line}")
     for name, passes in coverage(stage, plan).items():
-        times = passes * plan.rows[name] / len(preview.encoded[name])
+        times = passes * plan.rows[name] / preview.rows(stage)[name]
         say(
             f"  {name}: {plan.rows[name]:,} rows an epoch by {plan.sizes[name]}, "
             f"each training row seen about {times:.1f} "
@@ -121,10 +141,16 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
             f"their cosines go to the journal, by layer every {plan.conflicts_every} steps"
         )
     for part in stage.regularizers:
-        chosen = [name for name in plan.tasks if part.applies(name)]
+        chosen = [name for name in plan.tasks if preview.regularizes(stage, part, name)]
         weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
         fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
-        lines.append(f"regularizer {_shown(part, 'tasks', 'weight')}: {weights}{fp32}")
+        lines.append(f"regularizer {_shown(part, *_TOLD_APART)}: {weights}{fp32}")
+    lines += [
+        f"{n}: {_words_start(head)}"
+        for n in plan.tasks
+        if isinstance(head := preview.model.head(n), WordsModule)
+    ]
+    lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
     if stage.guard is not None:
         floors = [f"{n} {_floor(f)}" for n in recipe.tasks if (f := stage.floor(n))]
         lines.append(
@@ -133,6 +159,33 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         )
     lines.append(f"keeps the model by: {stage.selects_by}")
     return lines
+
+
+def _words_start(head: WordsModule) -> str:
+    """Where a head for masked words begins."""
+    if head.is_fresh:
+        start = "one starts from the word embedding and the pieces' frequencies"
+        return f"the checkpoint has no head for masked words; {start}"
+    return "the head for masked words is the checkpoint's own"
+
+
+_TOLD_APART = ("tasks", "weight", "teachers", "unlabelled")
+"""Settings of regularizers that have lines of their own."""
+
+
+def _lesson(lesson: Lesson) -> str:
+    """Of whom a task learns, and on which rows besides its own."""
+    folders = [str(teacher.folder) for teacher in lesson.teachers]
+    who = folders[0] if len(folders) == 1 else f"the mean of {', '.join(folders)}"
+    line = f"{lesson.task.name} learns from {who}"
+    if lesson.unlabelled:
+        line += (
+            f"; also on {len(lesson.extra):,} rows of {lesson.unlabelled.where}, where that answer "
+            "is the label"
+        )
+        if lesson.left_out:
+            line += f" ({lesson.left_out:,} more stand in the task's own files, and are left out)"
+    return line
 
 
 def _choices(task: Task) -> list[str]:

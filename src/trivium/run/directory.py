@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Collection, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ import torch
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.files import read_yaml
-from trivium.run.checkpoint import MODEL, RESUME, write_text
+from trivium.run.atomic import recover, write_text
+from trivium.run.checkpoint import MODEL, RESUME
 from trivium.run.data import Data
 from trivium.run.journal import NAME as JOURNAL
 
@@ -23,7 +25,8 @@ SCORES = "scores.json"
 RECIPE = "recipe.yaml"
 ENVIRONMENT = "environment.json"
 PREDICTIONS = "predictions"
-_OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS]
+TEACHERS = "teachers"
+OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS]
 
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -48,12 +51,42 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
 def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
     """Make the folder, with the whole recipe and the environment in it."""
     if overwrite:
-        for name in _OURS:
+        for name in OURS:
             path = run_dir / name
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / RECIPE, dump_recipe(recipe))
-    write_text(run_dir / ENVIRONMENT, json.dumps(_environment(), indent=2) + "\n")
+    write_text(run_dir / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
+
+
+def refuse_taken(
+    out: Path, runs: Sequence[Path], what: str, names: Collection[str], replaces: bool | None
+) -> None:
+    """Refuse, before any work, a folder that something made of `runs` must not be written to.
+
+    what: the thing, in a word; names: what such a thing consists of; replaces: whether one that is
+    there is to be replaced, None where what is there is no such thing. Finishes a replacement that
+    a crash interrupted.
+    """
+    recover(out)
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out}: is a file; name a folder for the {what}.")
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if found and replaces is None:
+        raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
+    if found and not replaces:
+        raise RecipeError(
+            f"{out}: there is an earlier {what}. Replace it (--overwrite), or name another folder."
+        )
+    for run in runs:
+        if run.resolve().is_relative_to(out.resolve()):
+            raise RecipeError(f"{out}: holds {run}, which would be lost; name another folder.")
+    if foreign := [name for name in found if name not in names]:
+        raise RecipeError(
+            f"{out}: holds {foreign[0]!r}, which is no part of the {what} and would be lost. "
+            "Move it away, or name another folder."
+        )
+    _try_writing(out)
 
 
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
@@ -112,7 +145,7 @@ def _difference(old: Any, new: Any, place: str = "") -> str:
     return "" if old == new else f"{place} was {old!r} and is now {new!r}"
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     packages = ["trivium", "torch", "tokenizers", "safetensors", "numpy", "torchmetrics"]
     return {
         "python": platform.python_version(),

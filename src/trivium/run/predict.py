@@ -1,8 +1,8 @@
 """Texts in, answers out: the one path under evaluation, prediction files and servers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,8 @@ from torch import Tensor
 from trivium.errors import RecipeError, did_you_mean
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import MultiTaskModel, Pooling, pool
-from trivium.parts.tasks import Task
+from trivium.parts.tasks import MaskedWords, Task
+from trivium.run.build import precision_name
 from trivium.run.data import packer_for
 from trivium.text.packing import Packer
 from trivium.text.tokenizer import Tokenizer
@@ -24,22 +25,19 @@ TOKENS_PER_PACK = 2048
 """Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
 
 
-class Predictor(Protocol):
-    @property
-    def tasks(self) -> Mapping[str, Task]: ...
+class Predictor(ABC):
+    """Tasks, and what is said of their rows; answers follow from that."""
 
+    tasks: Mapping[str, Task]
+
+    @abstractmethod
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
         """What the model says of B rows, on the answer's own scale: readout_BK, fp32, CPU."""
-        ...
 
-
-class TorchPredictor:
-    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once."""
-
-    def __init__(
-        self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
-    ) -> None:
-        self.model, self.tasks, self.tokenizer = model, tasks, tokenizer
+    @property
+    @abstractmethod
+    def precision(self) -> str:
+        """What it computes in: fp32, bf16, or both where its parts differ."""
 
     def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
         """A label's name or a score per row, in order.
@@ -47,11 +45,11 @@ class TorchPredictor:
         rows: texts, or pairs of texts for a task about pairs. Raises RecipeError for an unknown
         task or a row with the wrong number of texts.
         """
-        return self.task(task).answers(self.readout(task, rows))
+        return self.question(task).answers(self.readout(task, rows))
 
     def probabilities(self, task: str, rows: Sequence[Texts]) -> list[dict[str, float]]:
         """Per row, each label's probability (a score task: its score)."""
-        columns = self.task(task).columns(self.readout(task, rows), detailed=True)
+        columns = self.question(task).columns(self.readout(task, rows), detailed=True)
         prefix = "probability_"
         chosen = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
         chosen = chosen or {"prediction": columns["prediction"]}
@@ -63,6 +61,30 @@ class TorchPredictor:
         if name not in self.tasks:
             raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.tasks)}.")
         return self.tasks[name]
+
+    def question(self, name: str) -> Task:
+        """A task that has answers. Raises RecipeError for one that is only there to be trained."""
+        task = self.task(name)
+        if not task.answers_questions:
+            others = [repr(other) for other, each in self.tasks.items() if each.answers_questions]
+            hint = f"ask {' or '.join(others)}" if others else "no other task of this model has any"
+            raise RecipeError(
+                f"task {name!r} practises reading and has no answers to give; {hint}."
+            )
+        return task
+
+
+class TorchPredictor(Predictor):
+    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once."""
+
+    def __init__(
+        self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
+    ) -> None:
+        self.model, self.tasks, self.tokenizer = model, tasks, tokenizer
+
+    @property
+    def precision(self) -> str:
+        return precision_name(self.model.encoder.precision)
 
     @torch.inference_mode()
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
@@ -78,7 +100,11 @@ class TorchPredictor:
         head = self.model.head(task)
         was_training = self.model.training
         self.model.eval()
-        vector_UC = self._vectors(task, head.represent, list(index), packer)
+        read = partial(self._represented, head.represent, task)
+        if isinstance(chosen, MaskedWords):
+            encoder = self.model.encoder
+            read = partial(chosen.judge, head=head, encoder=encoder, tokenizer=self.tokenizer)
+        vector_UC = self._vectors(read, list(index), packer)
         place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
         vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
         output_BK = self.model.decide(task, vector_BSC)
@@ -92,9 +118,9 @@ class TorchPredictor:
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        represent = partial(pool, how=pooling)
+        read = partial(self._represented, partial(pool, how=pooling), "")
         packer = Packer(self.tokenizer, self.limit)
-        vector_UD = self._vectors("", represent, [(text,) for text in index], packer)
+        vector_UD = self._vectors(read, [(text,) for text in index], packer)
         return vector_UD.float().cpu()[torch.tensor([index[text] for text in texts])]
 
     @property
@@ -102,15 +128,21 @@ class TorchPredictor:
         """The encoder's longest sequence, in tokens."""
         return self.model.encoder.config.max_position_embeddings
 
+    def _represented(
+        self, represent: Callable[[Tensor, Tokens, Encoder], Tensor], task: str, tokens: Tokens
+    ) -> Tensor:
+        """One vector per text of a pack: vector_RC."""
+        tokens = tokens.to(next(self.model.parameters()).device)
+        hidden_ND: Tensor = self.model.encoder(tokens, task)
+        return represent(hidden_ND, tokens, self.model.encoder)
+
     def _vectors(
         self,
-        task: str,
-        represent: Callable[[Tensor, Tokens, Encoder], Tensor],
+        read: Callable[[Tokens], Tensor],
         sequences: Sequence[tuple[str, ...]],
         packer: Packer,
     ) -> Tensor:
-        """One vector per sequence: vector_UC."""
-        device = next(self.model.parameters()).device
+        """One vector per sequence: vector_UC. read: a pack on the CPU -> its vectors."""
         pieces = [
             np.asarray(ids, dtype=np.int32)
             for ids in self.tokenizer([text for sequence in sequences for text in sequence])
@@ -119,12 +151,10 @@ class TorchPredictor:
         rows = [[next(texts) for _ in sequence] for sequence in sequences]
         vector_UC: Tensor | None = None
         for chosen in _packs([min(packer.length(row), packer.max_length) for row in rows]):
-            tokens = packer.pack([rows[i] for i in chosen]).to(device)
-            hidden_ND: Tensor = self.model.encoder(tokens, task)
-            part_RC = represent(hidden_ND, tokens, self.model.encoder)
+            part_RC = read(packer.pack([rows[i] for i in chosen]))
             if vector_UC is None:
                 vector_UC = part_RC.new_empty(len(rows), part_RC.shape[1])
-            vector_UC[torch.tensor(chosen, device=device)] = part_RC
+            vector_UC[torch.tensor(chosen, device=part_RC.device)] = part_RC
         assert vector_UC is not None, "callers pass at least one sequence"
         return vector_UC
 

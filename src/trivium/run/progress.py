@@ -7,7 +7,14 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 PLAIN_EVERY_S = 10.0
@@ -125,3 +132,17 @@ class Monitor:
         minutes, seconds = divmod(round(each * (self.total - self._done)), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{seconds:02d}"
+
+
+def rows_bar(console: Console | None, unit: str = "rows") -> Progress:
+    """A bar that counts answered rows, with an ETA; nothing where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} · ETA"),
+        TimeRemainingColumn(),
+        console=console or Console(stderr=True),
+        disable=console is None or not console.is_terminal,
+        transient=True,
+    )

@@ -3,7 +3,21 @@
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table as Grid
+
+MINILM = (
+    "The packaged encoder's (minilm) own training data included Quora question pairs (QQP) and "
+    "NLI: scores on such tasks are not those of an encoder that never saw them."
+)
+
+
+def print_grid(grid: Grid, console: Console) -> None:
+    """A table; in a file, which has no edge, as wide as it needs to be."""
+    if not console.is_terminal:
+        width = Measurement.get(console, console.options.update(width=10_000), grid).maximum
+        console = Console(file=console.file, width=width)
+    console.print(grid)
 
 
 def print_scores(scores: dict[str, Any], console: Console) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +20,29 @@ from rich.console import Console
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, Stage, load_recipe
 from trivium.run import directory
-from trivium.run.build import build, choose_device, choose_precision, precision_name
+from trivium.run.atomic import recover, write_text
+from trivium.run.build import (
+    build,
+    choose_device,
+    choose_precision,
+    precision_name,
+    start_from_counts,
+)
 from trivium.run.check import print_preview
 from trivium.run.checkpoint import (
     KEPT_GENERATIONS,
     MODEL,
     load_resume,
     load_weights_into,
-    recover,
     remove_resume,
     save_resume,
-    write_text,
 )
 from trivium.run.data import encode_all, load_data
 from trivium.run.distributed import Processes, join, leave
-from trivium.run.evaluate import Scores, overall, readout_of, score, write_predictions
+from trivium.run.evaluate import evaluate_into, overall
 from trivium.run.journal import Journal
 from trivium.run.judge import judge, keep, set_floors
-from trivium.run.load import load
+from trivium.run.load import load_single
 from trivium.run.machine import keep_memory
 from trivium.run.plan import Plan, plan_stage
 from trivium.run.predict import TorchPredictor
@@ -44,6 +50,8 @@ from trivium.run.preview import Preview
 from trivium.run.progress import Monitor
 from trivium.run.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.step import Setup, start_stage, train_step
+from trivium.run.teach import refuse_changed, teach
+from trivium.run.teachers import find_lessons, refuse_itself
 from trivium.run.work import Work
 
 CHECKPOINT_EVERY_S = 120.0
@@ -69,6 +77,7 @@ def train(
     after a first Ctrl-C, once the state is saved.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = recipe.model_copy(update={"search": None})  # no part of a run
     run_dir = Path(run_dir)
     processes, device = join(choose_device(recipe.device))
     try:
@@ -99,9 +108,14 @@ def _train(
         if (run_dir / directory.SCORES).is_file():
             console.print(f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
+    lessons = find_lessons(recipe, data)
+    refuse_itself(lessons, run_dir)
+    if resume:
+        refuse_changed(lessons, run_dir)
     model, tokenizer = build(recipe)
     encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
-    print_preview(Preview(recipe, data, encoded, model), console)
+    start_from_counts(model, encoded)
+    print_preview(Preview(recipe, data, encoded, model, lessons), console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     if processes.first and not resume:
@@ -110,11 +124,14 @@ def _train(
     if processes.rank:
         torch.manual_seed(recipe.seed + 7919 * processes.rank)  # dropout of its own
     setup = Setup(recipe, encoded, model, device, processes)
-    digest = directory.data_digest(data)
+    digest = lessons.digest(directory.data_digest(data))
     journal = Journal(run_dir if processes.first else None)
     work = Work(setup, run_dir, data, digest, predictor, journal, console)
     try:
         with _stop_on_signal() as stopping:
+            if (taught := teach(work, lessons, stopping)) is None:
+                raise Interrupted("stopped while teachers were asked; finished answers are kept.")
+            work = replace(work, taught=taught)
             counters = _run_stages(work, resume=resume, stopping=stopping)
     finally:
         work.journal.close()
@@ -153,8 +170,9 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
         work.journal.cut(0)
     for index in range(counters.stage, len(work.recipe.stages)):
         stage = work.recipe.stages[index]
-        plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in work.setup.encoded.items()})
-        state = start_stage(work.setup, stage, plan, counters)
+        setup = work.setup_of(stage)
+        plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in setup.encoded.items()})
+        state = start_stage(setup, stage, plan, counters)
         trained = [p for group in state.optimizer.param_groups for p in group["params"]]
         counters.trained = max(counters.trained, sum(p.numel() for p in trained))
         if saved and index == counters.stage:
@@ -167,7 +185,7 @@ def _run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Count
             if index:  # the kept model, from which this stage starts, is about to be replaced
                 _save(work, state, only=True)
         _run_stage(work, stage, plan, state, stopping)
-        if not work.judged:  # nothing to choose by: the last weights are kept
+        if not work.judged(stage):  # nothing to choose by: the last weights are kept
             keep(work, stage, counters, "last")
         work.processes.wait()
         load_weights_into(state.model, work.run_dir / MODEL)
@@ -181,17 +199,18 @@ def _run_stage(
 ) -> None:
     counters = state.counters
     told = saved = time.monotonic()
+    setup = work.setup_of(stage)
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
         while counters.step < plan.steps:
-            done = train_step(work.setup, stage, plan, state)
+            done = train_step(setup, stage, plan, state)
             counters.step += 1
             now = time.monotonic()
             counters.seconds += now - told
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
-            over = judged and bool(work.judged) and judge(work, stage, state, monitor)
+            over = judged and bool(work.judged(stage)) and judge(work, stage, state, monitor)
             if over:
                 break
             every = stage.checkpoint_every or math.inf
@@ -215,15 +234,8 @@ def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
 
 def _finish(work: Work, counters: Counters) -> None:
     """Judge the saved model as `evaluate` would, and write what there is to know of the run."""
-    predictor = load(work.run_dir, device=str(work.setup.device))
-    scores: Scores = {}
-    for name, splits in work.data.items():
-        scores[name] = {}
-        for split in (s for s in ("dev", "test") if s in splits):
-            readout_BK = readout_of(predictor, work.tasks[name], splits[split])
-            scores[name][split] = score(work.tasks[name], readout_BK, splits[split])
-            path = work.run_dir / directory.PREDICTIONS / f"{name}-{split}.csv"
-            write_predictions(path, work.tasks[name], readout_BK, splits[split])
+    predictor = load_single(work.run_dir, device=str(work.setup.device))
+    scores = evaluate_into(work.run_dir / directory.PREDICTIONS, predictor, work.data)
     model = predictor.model
     told = {
         "tasks": scores,

@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 
 from trivium.apps.study.board import Board
-from trivium.apps.study.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.apps.study.page import print_table, write_table
-from trivium.apps.study.runs import TABLE, Plan, Run, plan_study
+from trivium.apps.study.runs import TABLE, Run, plan_study
 from trivium.apps.study.table import summarise
 from trivium.errors import RecipeError
+from trivium.run.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.train import Interrupted
 
 __all__ = ["has_failures", "study"]
@@ -46,7 +46,7 @@ def study(
     with stop_on_signal() as stop:
         with Board(console, plan) as board:
             for run in plan.runs:
-                outcome = _carry_out(plan, run, stop, board)
+                outcome = _carry_out(run, stop, board)
                 if outcome.state == "failed":
                     failed[run] = outcome.reason
                 if outcome.how != "skipped":
@@ -76,7 +76,7 @@ def has_failures(table: dict[str, Any]) -> bool:
     return any(run["state"] == "failed" for row in table["recipes"] for run in row["runs"])
 
 
-def _carry_out(plan: Plan, run: Run, stop: Stop, board: Board) -> Outcome:
+def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
     if run.is_finished:
         outcome = Outcome("done", "skipped")
     else:
@@ -90,7 +90,7 @@ def _carry_out(plan: Plan, run: Run, stop: Stop, board: Board) -> Outcome:
                 board.stopping()
             board.watch(log_start, waits_for)
 
-        outcome = train_run(run, plan.changes, stop, watch)
+        outcome = train_run(run, stop, watch)
     board.end(run, outcome)
     return outcome
 

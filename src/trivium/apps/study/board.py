@@ -1,7 +1,5 @@
 """What a person sees of a study: a line per run, and on a terminal what the present one does."""
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from statistics import fmean
@@ -13,65 +11,13 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from trivium.apps.study.child import Outcome, last_lines
 from trivium.apps.study.runs import Plan, Run
-from trivium.run.journal import NAME as JOURNAL
+from trivium.run.child import Outcome, last_lines
+from trivium.run.follow import Progress
 from trivium.run.train import read_scores
 
 READ_EVERY_S = 1.0
 COLOURS = {"done": "green", "failed": "bold red", "stopped": "yellow"}
-
-
-class Progress:
-    """How far a run is, from the lines of its journal that were not read before."""
-
-    def __init__(self, run: Run) -> None:
-        self.path = run.folder / JOURNAL
-        self.stages = [stage.name for stage in run.recipe.stages]
-        self.stage = ""
-        self.step = self.steps = 0
-        self.done = 0.0
-        """Share of the run, every stage counted alike."""
-        self._read = 0
-        self._first: tuple[float, float] | None = None
-
-    def look(self, now: float) -> None:
-        """Read what is new."""
-        try:
-            with self.path.open("rb") as file:
-                if file.seek(0, os.SEEK_END) < self._read:
-                    self._read = 0  # a run that resumes cuts back to its last checkpoint
-                file.seek(self._read)
-                lines = file.read().rpartition(b"\n")
-        except OSError:
-            return
-        self._read += len(lines[0]) + len(lines[1])
-        for line in lines[0].splitlines():
-            self._take(line)
-        if not self.steps or self.stage not in self.stages:
-            return
-        place = self.stages.index(self.stage)
-        done = (place + min(1.0, self.step / self.steps)) / len(self.stages)
-        if self._first is None or done < self.done:
-            self._first = (now, done)
-        self.done = done
-
-    def remaining_s(self, now: float) -> float | None:
-        """Seconds to the end at the speed so far; None while it is not known."""
-        if self._first is None or self.done <= self._first[1]:
-            return None
-        start, share = self._first
-        return (now - start) / (self.done - share) * (1 - self.done)
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            return
-        if event.get("event") == "stage":
-            self.stage, self.step, self.steps = event["stage"], 0, event["steps"]
-        elif event.get("event") == "step":
-            self.stage, self.step = event["stage"], event["step"]
 
 
 class Board:
@@ -107,7 +53,8 @@ class Board:
             self._live.stop()
 
     def begin(self, run: Run) -> None:
-        self._run, self._progress, self._note = run, Progress(run), ""
+        self._run, self._note = run, ""
+        self._progress = Progress(run.folder, [stage.name for stage in run.recipe.stages])
         self._began, self._looked = time.monotonic(), 0.0
 
     def watch(self, log_start: int, waits_for: str) -> None:

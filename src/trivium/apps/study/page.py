@@ -8,20 +8,16 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table as Grid
 
 from trivium.apps.study.runs import TABLE, Plan
 from trivium.apps.study.table import SPLIT
-from trivium.run.checkpoint import write_text
+from trivium.run.atomic import write_text
+from trivium.run.scoreboard import MINILM, print_grid
 
 SHOWN_DIFFERENCES = 20
 SHOWN_VALUE = 100
 NOTHING = "–"
-MINILM = (
-    "The packaged encoder's (minilm) own training data included Quora question pairs (QQP) and "
-    "NLI: scores on such tasks are not those of an encoder that never saw them."
-)
 
 
 def write_table(plan: Plan, table: Mapping[str, Any]) -> None:
@@ -59,11 +55,7 @@ def print_table(table: Mapping[str, Any], console: Console) -> None:
             grid.add_column(head, justify="right", overflow="fold")
         for row, texts in rows:
             grid.add_row(escape(row["name"]), _count(row, table), *(texts[i] for i in chosen))
-        if not console.is_terminal:  # a file is as wide as it needs to be
-            width = Measurement.get(console, console.options.update(width=10_000), grid).maximum
-            Console(file=console.file, width=width).print(grid)
-        else:
-            console.print(grid)
+        print_grid(grid, console)
     for line in (
         _header(table),
         *_notes(table),

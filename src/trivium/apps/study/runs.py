@@ -1,60 +1,28 @@
 """The runs of a study: planned and checked before anything is trained, known by their folders."""
 
-import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, load_recipe
-from trivium.run.directory import RECIPE, SCORES, run_recipe
+from trivium.run.child import Job, refuse_other_run
 
 TABLE = "table"
 """Stem of the study's own files, beside the folders of its recipes."""
-SHOWN_DIFFERENCES = 5
-LEFTOVERS = re.compile(r"\.recipe\.yaml\.new|\.trivium-\d+")
-"""What a run that was killed in its first moment leaves in an otherwise empty folder."""
 
 
-class Absent:
-    """Stands for a setting that one of two recipes does not have."""
-
-    def __repr__(self) -> str:
-        return "absent"
-
-
-ABSENT = Absent()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Run:
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Run(Job):
     """One recipe with one seed."""
 
     name: str
     """Of the recipe, and of its row in the table."""
-    path: Path
-    recipe: Recipe
-    """With the study's changes and the run's own seed."""
-    folder: Path
 
     @property
     def seed(self) -> int:
         return self.recipe.seed
-
-    @property
-    def log(self) -> Path:
-        """What the child process said, of all its starts."""
-        return self.folder.with_name(f"{self.folder.name}.log")
-
-    @property
-    def has_begun(self) -> bool:
-        return (self.folder / RECIPE).is_file()
-
-    @property
-    def is_finished(self) -> bool:
-        return self.has_begun and (self.folder / SCORES).is_file()
 
     def __str__(self) -> str:
         return f"{self.name} seed {self.seed}"
@@ -102,10 +70,11 @@ def plan_study(
     loaded = _loaded(paths, changes)
     runs = tuple(
         Run(
-            name,
-            path,
-            loaded[name].model_copy(update={"seed": seed}),
-            out / name / f"seed-{seed}",
+            name=name,
+            path=path,
+            recipe=loaded[name].model_copy(update={"seed": seed}),
+            folder=out / name / f"seed-{seed}",
+            changes=(*changes, f"seed={seed}"),
         )
         for seed in range(seeds)
         for name, path in paths.items()
@@ -113,59 +82,6 @@ def plan_study(
     for run in runs:
         refuse_other_run(run)
     return Plan(paths, out, seeds, tuple(changes), runs)
-
-
-def refuse_other_run(run: Run) -> None:
-    """RecipeError where a run's folder holds anything that is not a part of this run."""
-    for place in (run.folder, *run.folder.parents):
-        if place.exists() and not place.is_dir():
-            raise RecipeError(f"{place}: is a file, but the study needs a folder there.")
-    if not run.has_begun:
-        names = sorted(p.name for p in run.folder.iterdir()) if run.folder.is_dir() else []
-        if foreign := [name for name in names if not LEFTOVERS.fullmatch(name)]:
-            raise RecipeError(
-                f"{run.folder}: holds {foreign[0]!r} but no run. Name another folder with --out."
-            )
-        return
-    old = run_recipe(run.folder).model_dump(mode="json")
-    new = run.recipe.model_dump(mode="json")
-    found = [one for one in differences(old, new) if not _is_left_to_the_data(*one)]
-    if found:
-        shown = [f"{place} was {a!r} and is now {b!r}" for place, a, b in found]
-        more = len(shown) - SHOWN_DIFFERENCES
-        told = "; ".join(shown[:SHOWN_DIFFERENCES]) + (f"; … {more} more" if more > 0 else "")
-        raise RecipeError(
-            f"{run.folder}: holds a run of other settings than {run.path} asks for now: {told}. "
-            "Nothing was changed. Name another folder with --out, or put the settings back."
-        )
-
-
-def differences(old: Any, new: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Where two nested values differ: dotted path, the value in each (`ABSENT` for none)."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        pairs = {str(key): (old.get(key, ABSENT), new.get(key, ABSENT)) for key in {**old, **new}}
-    elif isinstance(old, list) and isinstance(new, list):
-        longest = range(max(len(old), len(new)))
-        pairs = {str(i): (_item(old, i), _item(new, i)) for i in longest}
-    else:
-        if old != new:
-            yield place, old, new
-        return
-    for key, (a, b) in pairs.items():
-        yield from differences(a, b, f"{place}.{key}".strip("."))
-
-
-def _item(values: list[Any], index: int) -> Any:
-    return values[index] if index < len(values) else ABSENT
-
-
-def _is_left_to_the_data(place: str, old: Any, new: Any) -> bool:
-    """Whether the run only has what it found in its tables where the recipe leaves it open."""
-    if re.fullmatch(r"tasks\.[^.]+\.labels", place):
-        return new is None and isinstance(old, dict) and all(k == v for k, v in old.items())
-    if re.fullmatch(r"tasks\.[^.]+\.class_weights", place):
-        return new == "balanced" and isinstance(old, dict)
-    return False
 
 
 def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
@@ -193,7 +109,8 @@ def _loaded(paths: dict[str, Path], changes: Sequence[str]) -> dict[str, Recipe]
     loaded, wrong = {}, []
     for name, path in paths.items():
         try:
-            loaded[name] = load_recipe(path, changes)
+            # What a search would change is no part of a run.
+            loaded[name] = load_recipe(path, changes).model_copy(update={"search": None})
         except RecipeError as error:
             # What is said of a change names the change only, but it may fit the other recipes.
             said = str(error)

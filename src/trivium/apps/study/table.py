@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trivium.apps.study.runs import ABSENT, Plan, Run, differences
+from trivium.apps.study.runs import Plan, Run
+from trivium.run.differences import ABSENT, differences
 from trivium.run.train import read_scores
 
 SPLIT = "dev"
@@ -67,7 +68,8 @@ def _unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, lis
 def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
     """Means and sample standard deviations over the finished runs of one recipe."""
     found = [read_scores(run.folder) for run in runs if run.is_finished]
-    tasks = {name: task for name, task in runs[0].recipe.tasks.items() if task.dev is not None}
+    recipe = runs[0].recipe
+    tasks = {name: task for name, task in recipe.tasks.items() if recipe.has_dev(name)}
     return {
         "n": len(found),
         "tasks": {

@@ -1,0 +1,115 @@
+"""The folder of a search: whose it is, where its trials are, and one worker at a time in it."""
+
+import fcntl
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from trivium.errors import RecipeError
+from trivium.recipe import Recipe, dump_recipe, parse_recipe
+from trivium.recipe.files import read_yaml
+from trivium.run import directory
+from trivium.run.atomic import write_text
+from trivium.run.child import Job
+from trivium.run.differences import differences, in_words
+
+RECIPE = "search.yaml"
+"""The recipe that the search began with, whole, with its search."""
+STUDY = "study.json"
+LOCK = ".lock"
+TRIALS = "trials"
+MAY_CHANGE = ("search.trials", "search.timeout")
+"""When the same search goes on."""
+_OURS = {STUDY, LOCK, f".{STUDY}.new", f".{RECIPE}.new"}
+"""What a search that was killed in its first moment leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Where a search keeps its runs and results. Any number of workers may share it."""
+
+    path: Path
+    home: str
+    """Tells this folder from others that use the same storage, whatever it is mounted as."""
+    storage: str
+    """What the storage was called, without a password."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """While this process alone chooses a trial, or writes the results."""
+        with (self.path / LOCK).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def job(self, number: int, recipe: Recipe) -> Job:
+        """The run of a trial."""
+        stem = self.path / TRIALS / f"{number:04d}"
+        return Job(stem.with_suffix(".yaml"), recipe, stem)
+
+    @property
+    def has_trials(self) -> bool:
+        return (self.path / TRIALS).is_dir() and any((self.path / TRIALS).iterdir())
+
+
+def open_folder(out: Path, recipe: Recipe, storage: str) -> Folder:
+    """The folder of this search, made if it is not there.
+
+    Raises RecipeError, and writes nothing, where it is another thing's, another recipe's or
+    another storage's.
+    """
+    _refuse_foreign(out)
+    if (out / RECIPE).is_file():
+        _refuse_other_recipe(out, recipe)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with (out / LOCK).open("a", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not (out / RECIPE).is_file():  # or else a worker that came first has written it
+                about = {"home": uuid.uuid4().hex, "storage": storage}
+                write_text(out / STUDY, json.dumps(about, indent=2) + "\n")
+                write_text(out / RECIPE, dump_recipe(recipe))
+    except OSError as error:
+        raise RecipeError(
+            f"{out}: cannot be written to, or has no locks (flock), by which workers know of one "
+            f"another: {error.strerror}. Name another folder with --out."
+        ) from error
+    _refuse_other_recipe(out, recipe)
+    about = json.loads((out / STUDY).read_text(encoding="utf-8"))
+    if about["storage"] != storage:
+        raise RecipeError(
+            f"{out}: this search began with --storage {about['storage']}, not {storage}. Go on "
+            "with that, or name another folder with --out."
+        )
+    return Folder(out, about["home"], storage)
+
+
+def other_settings(old: Recipe, new: Recipe, *left_out: str) -> str:
+    """Where a search differs from how it began, in words; nothing if it does not."""
+    every = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    found = [difference for difference in every if difference[0] not in (*MAY_CHANGE, *left_out)]
+    return in_words(found)
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out}: is a file; name a folder for the search with --out.")
+    if not out.is_dir() or (out / RECIPE).is_file():
+        return
+    if (out / directory.RECIPE).is_file():
+        raise RecipeError(f"{out}: holds a run, not a search; name another folder with --out.")
+    if foreign := sorted(path.name for path in out.iterdir() if path.name not in _OURS):
+        raise RecipeError(
+            f"{out}: holds {foreign[0]!r} but no search; name another folder with --out."
+        )
+
+
+def _refuse_other_recipe(out: Path, recipe: Recipe) -> None:
+    old = parse_recipe(read_yaml(out / RECIPE), str(out / RECIPE))
+    if told := other_settings(old, recipe):
+        raise RecipeError(
+            f"{out}: this search began with another recipe: {told}. Nothing was changed. Put the "
+            "settings back, or name another folder with --out."
+        )

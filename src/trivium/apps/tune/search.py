@@ -1,0 +1,244 @@
+"""A search from its recipe to its results: one worker's part in it."""
+
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from rich.console import Console
+
+from trivium.apps.tune.board import Board
+from trivium.apps.tune.claims import PLACE, Claims
+from trivium.apps.tune.folder import Folder, open_folder
+from trivium.apps.tune.page import print_results, write_results
+from trivium.apps.tune.plots import draw
+from trivium.apps.tune.rows import Overview, overview
+from trivium.apps.tune.sampling import Space, make_pruner, make_sampler
+from trivium.apps.tune.storage import (
+    LOCAL,
+    connect,
+    explained,
+    open_file,
+    open_study,
+    public_name,
+)
+from trivium.apps.tune.trial import carry_out
+from trivium.errors import RecipeError
+from trivium.recipe import load_recipe
+from trivium.recipe.search import Search
+from trivium.recipe.space import points_of, search_of, trials_of
+from trivium.run.build import choose_device
+from trivium.run.child import Stop, stop_on_signal
+from trivium.run.data import load_data
+from trivium.run.follow import Progress
+from trivium.run.objectives import Objective, check_metrics, objectives_of
+from trivium.run.train import Interrupted
+
+FAILURES_AT_START, FAILURES_LATER = 3, 10
+"""In a row, after which a worker gives up: before any trial was finished, and after."""
+DRAW_EVERY_S = 60.0
+REFRESH_EVERY_S = 5.0
+"""Of the table, for what other workers do."""
+
+
+def tune(
+    recipe: str | Path,
+    out: str | Path,
+    *,
+    trials: int | None = None,
+    storage: str = "sqlite",
+    changes: Sequence[str] = (),
+    seed: int = 0,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Search a recipe's `search.space` by trials, each of them `trivium train` in a child process.
+
+    Every process that calls this with the same folder, or the same database, works on the same
+    search until `trials` (by default what the recipe says) are finished or pruned in all. After
+    any end the same call goes on: an interrupted trial is resumed, none is lost or done twice.
+    storage: sqlite or journal, a file in `out`, or a database's URL. changes: `dotted.path=value`.
+    seed: of the sampler.
+
+    Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
+    RecipeError where something is wrong, before anything is trained, or once too many trials
+    failed; and Interrupted after Ctrl-C or SIGTERM, once the present trial is saved.
+    """
+    console = console or Console(stderr=True)
+    worker = _prepare(Path(recipe), Path(out), trials, storage, changes, seed)
+    _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
+    with explained(worker.folder.storage), stop_on_signal() as stop:
+        with Board(console, worker.view()) as board:
+            gave_up = _work(worker, board, stop)
+        worker.write()
+        view = worker.view()
+        notes = worker.draw()
+    unfinished = len(view.ended) < view.total
+    if stop.asked and unfinished:
+        raise Interrupted(f"stopped; {view.counts()}. Go on with: {worker.command}")
+    print_results(console, worker.folder.path, view)
+    for note in notes:
+        _say(console, note)
+    if gave_up:
+        raise RecipeError(f"{gave_up} Once the cause is gone, go on with: {worker.command}")
+    if unfinished and not worker.claims.running():
+        _say(console, f"the search's time is up; go on with: {worker.command}")
+    for trial in worker.claims.running():
+        _say(
+            console,
+            f"trial {trial.number} is another worker's, in {trial.user_attrs.get(PLACE, '?')}; "
+            "should it be left behind, the same command takes it up",
+        )
+    return {
+        "objectives": [objective.name for objective in view.objectives],
+        "best": view.best,
+        "trials": [
+            {
+                "number": row.number,
+                "state": row.state,
+                "values": list(row.values),
+                "settings": row.settings,
+                "scores": dict(row.scores),
+                "costs": dict(row.costs),
+            }
+            for row in view.rows
+        ],
+    }
+
+
+@dataclass(slots=True)
+class Worker:
+    """One process that carries out trials."""
+
+    claims: Claims
+    objectives: list[Objective]
+    search: Search
+    command: str
+    """What to type to go on."""
+    drawn: float = 0.0
+
+    @property
+    def folder(self) -> Folder:
+        return self.claims.folder
+
+    @property
+    def aim(self) -> str:
+        words = [f"{'low' if o.is_cost else 'high'} {o.title}" for o in self.objectives]
+        return f"{' and '.join(words)} by {self.search.sampler.kind}"
+
+    def view(self) -> Overview:
+        return overview(self.claims, self.objectives)
+
+    def write(self) -> None:
+        """The results so far; the pictures now and then."""
+        view = self.view()
+        recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
+        with self.folder.locked():
+            write_results(self.folder.path, view, recipes, self.claims.recipe.encoder)
+        if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
+            self.draw()
+
+    def draw(self) -> list[str]:
+        """All pictures; why there are no others."""
+        with self.folder.locked():
+            notes = draw(self.folder.path, self.view(), self.claims.study)
+        self.drawn = time.monotonic()
+        return notes
+
+    def _drawn(self, number: int) -> dict[str, Any]:
+        return next(t.params for t in self.claims.trials() if t.number == number)
+
+
+def _prepare(
+    path: Path, out: Path, trials: int | None, storage: str, changes: Sequence[str], seed: int
+) -> Worker:
+    """All that can be known before the first trial is checked; then the folder is made."""
+    if trials is not None and trials < 1:
+        raise RecipeError(f"--trials {trials}: a search needs at least one trial.")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what there is to say, we say
+    recipe = load_recipe(path, changes)
+    search = search_of(recipe, path)
+    choose_device(recipe.device)
+    objectives = objectives_of(recipe, search)
+    check_metrics(objectives, *load_data(recipe), path)
+    public = public_name(storage)
+    database = None if storage in LOCAL else connect(storage, public)
+    folder = open_folder(out, recipe, public)
+    known = database or open_file(folder, storage)
+    points = points_of(recipe, search, path)
+    space = Space(search, points, seed)
+
+    def open_or_begin() -> optuna.Study:
+        return optuna.create_study(
+            storage=known,
+            study_name=path.stem,  # by which workers in other folders find it in a database
+            directions=["minimize" if o.is_cost else "maximize" for o in objectives],
+            load_if_exists=True,
+            sampler=make_sampler(search, seed),
+            pruner=make_pruner(search.pruner),
+        )
+
+    study = open_study(folder, known, path.stem, recipe, open_or_begin)
+    wanted = search if trials is None else search.model_copy(update={"trials": trials})
+    claims = Claims(study, folder, space, path, recipe, trials_of(wanted, points))
+    words = ["trivium", "tune", str(path), "--out", str(out)]
+    words += ["--trials", str(trials)] if trials else []
+    words += ["--storage", public] if storage != "sqlite" else []
+    words += ["--seed", str(seed)] if seed else []
+    words += [word for change in changes for word in ("--set", change)]
+    return Worker(claims, objectives, search, shlex.join(words))
+
+
+def _work(worker: Worker, board: Board, stop: Stop) -> str:
+    """Trial after trial, until there is none left; why it gave up, if it did."""
+    began, failures = time.monotonic(), 0
+    limit_s = 60 * worker.search.timeout if worker.search.timeout else float("inf")
+    while not stop.asked and time.monotonic() - began < limit_s:
+        claim = worker.claims.next()
+        if claim is None:
+            break
+        stages = [stage.name for stage in claim.job.recipe.stages]
+        progress = Progress(claim.job.folder, stages)
+        board.begin(claim, progress, worker.view())
+        look = _Look(worker, board, stop)
+        with claim.log:
+            state, outcome = carry_out(
+                worker.claims.study, claim, worker.objectives, stop, progress, look
+            )
+        board.end(claim, state, outcome, worker.view())
+        if state == "stopped":
+            continue
+        worker.write()
+        failures = failures + 1 if state == "failed" else 0
+        limit = FAILURES_LATER if worker.claims.finished() else FAILURES_AT_START
+        if failures >= limit:
+            reason = outcome.reason.rstrip(".")
+            return f"{failures} trials failed, one after another: {reason}."
+    return ""
+
+
+@dataclass(slots=True)
+class _Look:
+    """Keeps the board fresh while a child trains."""
+
+    worker: Worker
+    board: Board
+    stop: Stop
+    told: bool = False
+    refreshed: float = 0.0
+
+    def __call__(self, log_start: int) -> None:
+        if self.stop.asked and not self.told:
+            self.told = True
+            self.board.stopping()
+        self.board.look(log_start)
+        now = time.monotonic()
+        if now - self.refreshed > REFRESH_EVERY_S:
+            self.refreshed = now
+            self.board.view = self.worker.view()
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, highlight=False, markup=False)

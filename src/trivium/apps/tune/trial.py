@@ -1,0 +1,140 @@
+"""One trial: its child process is followed, its scores are reported, and its end is told."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from trivium.apps.tune.claims import REASON, SEEN, SEEN_EVERY_S, Claim, tell
+from trivium.apps.tune.rows import COSTS, SCORES
+from trivium.recipe.search import COSTS as COST_NAMES
+from trivium.run.checkpoint import remove_resume
+from trivium.run.child import Outcome, Stop, train_locked
+from trivium.run.follow import Progress
+from trivium.run.objectives import SPLIT, Objective
+from trivium.run.train import read_scores
+
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(slots=True)
+class Following:
+    """What a worker does while the child trains."""
+
+    claim: Claim
+    objectives: list[Objective]
+    stop: Stop
+    progress: Progress
+    look: Callable[[int], None]
+    """Called now and then with the size of the log at the start."""
+    child: Stop
+    """What the child is asked; the person's wish, or the pruner's."""
+    is_pruned: bool = False
+    is_taken: bool = False
+    """Whether another worker gave this trial up and put another in its place."""
+    _looked: float = 0.0
+    _seen: float = 0.0
+
+    def watch(self, log_start: int, _waits_for: str) -> None:
+        now = time.monotonic()
+        self.child.asked = max(self.child.asked, self.stop.asked)
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        self.progress.look(now)
+        self.look(log_start)
+        if self.is_pruned or self.is_taken:
+            return
+        try:
+            self._show(now)
+            self._report()
+        except UpdateFinishedTrialError:
+            self.is_taken, self.child.asked = True, max(1, self.child.asked)
+
+    def _show(self, now: float) -> None:
+        if now - self._seen > SEEN_EVERY_S:
+            self._seen = now
+            self.claim.trial.set_user_attr(SEEN, time.time())
+
+    def _report(self) -> None:
+        """Tell Optuna each new score, and end the trial if that is the pruner's verdict."""
+        if len(self.objectives) > 1 or self.objectives[0].is_cost:
+            return
+        trial, reported = self.claim.trial, self.claim.reported
+        for number, evaluation in enumerate(self.progress.evaluations, start=1):
+            value = self.objectives[0].now(evaluation)
+            if number in reported or value is None:
+                continue
+            reported.add(number)
+            trial.report(value, number)
+            # At its end a trial costs nothing more, and its score is worth having.
+            if not self.progress.is_last(evaluation) and trial.should_prune():
+                self.is_pruned, self.child.asked = True, max(1, self.child.asked)
+                return
+
+
+def carry_out(
+    study: optuna.Study, claim: Claim, objectives: list[Objective], stop: Stop,
+    progress: Progress, look: Callable[[int], None],
+) -> tuple[str, Outcome]:  # fmt: skip
+    """Train a trial and tell Optuna what became of it: done, pruned, failed or stopped."""
+    if claim.wrong:
+        _fail(study, claim, claim.wrong)
+        return "failed", Outcome("failed", "skipped", reason=claim.wrong)
+    following = Following(claim, objectives, stop, progress, look, Stop())
+    outcome = train_locked(claim.job, claim.log, following.child, following.watch)
+    if following.is_taken:
+        return "stopped", outcome
+    if outcome.state == "done":
+        return _finish(study, claim, objectives, outcome)
+    if outcome.state == "failed":
+        _fail(study, claim, outcome.reason)
+        return "failed", outcome
+    if following.is_pruned:
+        tell(study, claim.trial, state=TrialState.PRUNED)
+        remove_resume(claim.job.folder)  # twice the model's size, and of no use now
+        return "pruned", outcome
+    return "stopped", outcome
+
+
+def _finish(
+    study: optuna.Study, claim: Claim, objectives: list[Objective], outcome: Outcome
+) -> tuple[str, Outcome]:
+    scores = read_scores(claim.job.folder)
+    values = [objective.final(scores) for objective in objectives]
+    if missing := [o.name for o, v in zip(objectives, values, strict=True) if v is None]:
+        reason = f"its scores have no finite {', '.join(missing)}"
+        _fail(study, claim, reason)
+        return "failed", Outcome("failed", outcome.how, outcome.seconds, reason)
+    try:
+        claim.trial.set_user_attr(SCORES, _dev_scores(scores))
+        costs = {name: scores["cost"][name] for name in COST_NAMES.values()}
+        claim.trial.set_user_attr(COSTS, costs)
+    except UpdateFinishedTrialError:
+        return "stopped", outcome
+    return ("done" if tell(study, claim.trial, values=values) else "stopped"), outcome
+
+
+def _fail(study: optuna.Study, claim: Claim, reason: str) -> None:
+    try:
+        claim.trial.set_user_attr(REASON, reason)
+    except UpdateFinishedTrialError:
+        return
+    tell(study, claim.trial, state=TrialState.FAIL)
+
+
+def _dev_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """Every dev score by task.metric, and the overall one."""
+    found = {
+        f"{task}.{metric}": value
+        for task, splits in scores["tasks"].items()
+        for metric, value in splits.get(SPLIT, {}).items()
+        if metric != "rows"
+    }
+    if SPLIT in scores.get("overall", {}):
+        found["overall"] = scores["overall"][SPLIT]["leaderboard"]
+    return found
