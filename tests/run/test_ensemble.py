@@ -416,7 +416,7 @@ def test_too_few_or_unknown_or_repeated_runs_are_refused(home: Path, tmp_path: P
             unite(home, names, tmp_path / "all")
     with pytest.raises(RecipeError, match="--how wote: is none of vote, mean, weights"):
         unite(home, "01", tmp_path / "all", "wote")
-    with pytest.raises(RecipeError, match="^precision: 'fp8' is none of auto, fp32, bf16"):
+    with pytest.raises(RecipeError, match=r"^precision: 'fp8' is none of auto, fp32, bf16"):
         trivium.ensemble([home / "0", home / "1"], tmp_path / "all", precision="fp8")
     assert list(tmp_path.iterdir()) == []
 

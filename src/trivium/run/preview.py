@@ -23,7 +23,7 @@ LIBRARIES = 500 * 2**20
 """Bytes that torch and its friends take before anything is loaded."""
 KERNELS = 160 * 2**20
 """Bytes that oneDNN's kernels take, and what the C library keeps of what was freed."""
-HOLES = 1.15
+HOLES = 1.4
 """A piece in bytes asked for to bytes taken, since no two pieces have the same sizes; measured."""
 KEPT: dict[Cut, str] = {"head": "start", "tail": "end", "head_tail": "start and end"}
 LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0
