@@ -217,3 +217,25 @@ def test_what_extends_wrongly_is_refused_by_its_file(
         load_recipe(path)
     assert message in str(caught.value)
     assert "child.yaml" in str(caught.value) or "nobody.yaml" in str(caught.value)
+
+
+def test_folders_that_parts_name_start_at_the_file_that_names_them(tmp_path: Path) -> None:
+    for folder in ("x", "y/z", "teacher", "adapter", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    base = """
+data: ../data
+tasks: {mood: {kind: classification, text: a, label: b, labels: [c, d], train: t, dev: t}}
+adapters: {kind: lora, start: ../adapter}
+stages:
+  - regularizers: [{kind: distill, teachers: {mood: [{run: ../teacher, task: ../teacher}]}}]
+  - {name: more, regularizers: {kind: distill, teachers: ../teacher}}
+"""
+    (tmp_path / "x" / "base.yaml").write_text(base)
+    (tmp_path / "y" / "z" / "heir.yaml").write_text("extends: ../../x/base.yaml\n")
+    here = tmp_path.resolve()
+    for name in ("x/base.yaml", "y/z/heir.yaml"):
+        found = load_recipe(tmp_path / name).model_dump(mode="json")
+        assert found["adapters"][0]["start"] == str(here / "adapter")
+        first, second = (stage["regularizers"][0]["teachers"] for stage in found["stages"])
+        assert first == {"mood": {"run": str(here / "teacher"), "task": "../teacher"}}
+        assert second == str(here / "teacher")

@@ -213,3 +213,12 @@ def test_pairs_and_other_heads_serve_too() -> None:
 def test_a_task_of_several_labels_is_read_back_as_it_was_saved() -> None:
     task = multilabel(separator="|", empty_cell="none_apply", threshold=0.3, loss="focal")
     assert TypeAdapter[Task](AnyTask).validate_json(task.model_dump_json()) == task
+
+
+def test_relabelling_takes_a_label_out_of_a_cell_but_no_mistake() -> None:
+    task = multilabel()
+    words = {"red": "", "green": "blue"}
+    assert task.relabelled("red,blue", words) == "blue"
+    assert task.relabelled("green,red", words) == "blue"
+    assert task.relabelled("red", words) == ""
+    assert task.relabelled("blue,,red", words) == "blue,"

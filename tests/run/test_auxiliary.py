@@ -10,6 +10,7 @@ from rich.console import Console
 import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
+from trivium.run.check import check
 from trivium.run.journal import read_journal
 
 
@@ -83,3 +84,29 @@ def test_a_guarded_task_is_judged_although_it_is_auxiliary(
     values["stages"][1]["guard"] = {"mood": {"absolute": 0.0}}
     train(values, tmp_path / "run")
     assert judged(tmp_path / "run")["after"] == {"mood", "same", "near"}
+
+
+def test_a_share_guards_what_the_stage_is_judged_by_and_asks_no_more(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    values = two_stages(recipe_values, mood={"auxiliary": True, "dev": None})
+    values["stages"][1] |= {"guard": 0.01}
+    console = Console(file=StringIO(), width=300)
+    recipe = parse_recipe(values)
+    check(recipe, console)
+    assert isinstance(console.file, StringIO)
+    (told,) = (line for line in console.file.getvalue().splitlines() if "guarded:" in line)
+    train(values, tmp_path / "run")
+    floors = next(e["floors"] for e in read_journal(tmp_path / "run") if e["event"] == "guard")
+    assert set(floors) == {"same", "near"}
+    assert all(f"{name} " in told for name in floors)
+    assert "mood" not in told
+
+
+def test_an_auxiliary_task_that_an_earlier_stage_trained_cannot_select(
+    recipe_values: dict[str, Any],
+) -> None:
+    values = two_stages(recipe_values, mood={"auxiliary": True})
+    values["stages"][1]["select"] = "mood"
+    with pytest.raises(RecipeError, match="mood is auxiliary: only stages that train or guard it"):
+        parse_recipe(values)

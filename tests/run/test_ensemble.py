@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from io import StringIO
@@ -22,6 +23,7 @@ from trivium.model.encoder import Encoder
 from trivium.model.pretrained import read_config, save_encoder
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
 from trivium.recipe import parse_recipe
+from trivium.run.directory import run_recipe
 from trivium.run.ensemble import EnsemblePredictor, Panel, choose_weights, combine
 from trivium.run.load import load_single
 from trivium.run.predict import Texts
@@ -569,3 +571,57 @@ def test_other_dev_rows_of_a_member_are_mentioned(
     code, said = call("ensemble", home / "0", other, "--out", tmp_path / "all")
     assert code == 0
     assert f"mood: judged on {home / 'data' / 'mood-dev.tsv'}; {other} had" in said
+
+
+@pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}, {}])
+def test_training_leaves_an_ensembles_folder_alone(
+    home: Path, tmp_path: Path, how: dict[str, bool]
+) -> None:
+    unite(home, "01", tmp_path / "all")
+    before = sorted(path.as_posix() for path in (tmp_path / "all").rglob("*"))
+    with pytest.raises(RecipeError, match="is an ensemble, not a run to be trained"):
+        trivium.train(run_recipe(home / "0"), tmp_path / "all", console=quiet(), **how)
+    assert sorted(path.as_posix() for path in (tmp_path / "all").rglob("*")) == before
+    assert trivium.load(tmp_path / "all").predict("mood", ["cat"])
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "does not say which files are its own"),
+        ({}, "has no sha256 of config.json"),
+        ({"../../secret.txt": "0"}, "names '../../secret.txt', which is no file of this folder"),
+        ({"/etc/hosts": "0"}, "names '/etc/hosts', which is no file of this folder"),
+    ],
+)
+def test_a_folder_from_elsewhere_cannot_name_files_outside_itself(
+    home: Path, tmp_path: Path, files: Any, said: str
+) -> None:
+    run = tmp_path / "foreign" / "run"
+    shutil.copytree(home / "0", run)
+    (tmp_path / "foreign" / "secret.txt").write_text("mine")
+    path = run / "model" / "trivium.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
+    for use in (
+        lambda: trivium.load(run),
+        lambda: trivium.ensemble([home / "1", run], tmp_path / "all", console=quiet()),
+    ):
+        with pytest.raises(RecipeError, match=re.escape(said)):
+            use()
+    assert not (tmp_path / "all").exists()
+
+
+def test_a_member_that_was_trained_on_the_rows_all_are_judged_on_is_told(
+    home: Path, tmp_path: Path
+) -> None:
+    values = run_recipe(home / "mood").model_dump(mode="json")
+    dev = values["tasks"]["mood"]["dev"]
+    values["tasks"]["mood"] |= {"train": [values["tasks"]["mood"]["train"], dev], "dev": None}
+    del values["tasks"]["mood"]["name"]
+    train(values, tmp_path / "leaky")
+    console = quiet()
+    trivium.ensemble([home / "0", tmp_path / "leaky"], tmp_path / "all", console=console)
+    assert isinstance(console.file, StringIO)
+    said = " ".join(console.file.getvalue().split())
+    assert "leaky was trained on" in said
+    assert "which all are judged on here" in said

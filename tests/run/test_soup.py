@@ -92,7 +92,8 @@ def opposite(name: str, tensor: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", ["plain", "rich"])
 def test_a_soup_of_a_run_with_itself_is_that_run(home: Path, tmp_path: Path, kind: str) -> None:
     run = home / kind
-    told = trivium.soup([run, run, run], tmp_path / "soup", console=quiet())
+    again = [shutil.copytree(run, tmp_path / name) for name in ("b", "c")]
+    told = trivium.soup([run, *again], tmp_path / "soup", console=quiet())
     assert [one["kept"] for one in told["soup"]] == [True, True, True]
     before, after = weights(run), weights(tmp_path / "soup")
     assert before.keys() == after.keys()
@@ -100,6 +101,11 @@ def test_a_soup_of_a_run_with_itself_is_that_run(home: Path, tmp_path: Path, kin
     own = json.loads((run / "scores.json").read_text())
     assert told["tasks"] == own["tasks"]
     assert told["overall"] == own["overall"]
+
+
+def test_a_run_that_is_named_twice_is_refused(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="plain: is named twice"):
+        trivium.soup([home / "rich" / ".." / "plain", home / "plain"], tmp_path / "soup")
 
 
 @pytest.mark.parametrize("kind", ["plain", "rich"])
@@ -212,8 +218,10 @@ def test_a_soup_replaces_soups_only_and_never_its_own_runs(home: Path, tmp_path:
         trivium.soup([run, other], out, console=quiet())
     with pytest.raises(RecipeError, match="which would be lost"):
         trivium.soup([out, other], out, overwrite=True, console=quiet())
-    trivium.soup([run, run], out, overwrite=True, console=quiet())
-    assert json.loads((out / "scores.json").read_text())["soup"][1]["run"] == str(run)
+    third = sibling(run, tmp_path / "third", nudged)
+    trivium.soup([run, third], out, overwrite=True, console=quiet())
+    named = [one["run"] for one in json.loads((out / "scores.json").read_text())["soup"]]
+    assert sorted(named) == sorted([str(run), str(third)])
 
 
 def test_the_command_says_when_nothing_could_be_added(home: Path, tmp_path: Path) -> None:

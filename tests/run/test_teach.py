@@ -544,6 +544,20 @@ def test_rows_that_stand_in_the_tasks_own_files_are_left_out_and_counted(student
     assert "all its rows stand in the task's own files" in told
 
 
+def test_rows_of_held_out_files_are_left_out_although_they_have_no_label(
+    student: Student,
+) -> None:
+    folder = Path(student().data)
+    write_table(folder / "mood-test.tsv", ["text"], [["cat eats cat"], ["fish"]])
+    write_table(folder / "mood-half.tsv", ["text", "mood"], [["dog", "up"], ["night", ""]])
+    changes = {"test": "mood-test.tsv", "dev": "mood-half.tsv", "missing_labels": "allow"}
+    rows = [[" cat eats cat"], ["fish"], ["night "], ["red"]]
+    recipe = student({"mood": changes}, unlabelled={"mood": more(student, "mood", rows)})
+    lesson = lessons_of(recipe).of("train")["mood"]
+    assert [example.texts for example in lesson.extra] == [("red",)]
+    assert lesson.left_out == 3
+
+
 def test_rows_without_labels_count_as_rows_of_their_stage(student: Student) -> None:
     rows = [[f"cat {number}"] for number in range(40)]
     recipe = student(

@@ -53,9 +53,37 @@ def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
     for key in ("data", "encoder"):  # relative to the file that names them
         if isinstance(found.get(key), str) and (source.parent / found[key]).is_dir():
             found[key] = str((source.parent / found[key]).resolve())
+    _place_parts(found, source.parent)
     for dotted, value in changes.items():
         _put(found, str(dotted), value, f"{path}: set: {dotted}")
     return found
+
+
+def _place_parts(values: dict[str, Any], home: Path) -> None:
+    """Folders that a recipe's parts name beside it, made absolute, in place."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, str):
+            return str((home / value).resolve()) if (home / value).is_dir() else value
+        if isinstance(value, list):
+            return [placed(each) for each in value]
+        return value | {"run": placed(value.get("run"))} if isinstance(value, dict) else value
+
+    def parts(table: Any, key: str) -> list[dict[str, Any]]:
+        each = table.get(key) if isinstance(table, dict) else None
+        each = each if isinstance(each, list) else [each]
+        return [part for part in each if isinstance(part, dict)]
+
+    for adapter in parts(values, "adapters"):
+        if "start" in adapter:
+            adapter["start"] = placed(adapter["start"])
+    for stage in parts(values, "stages"):
+        for part in parts(stage, "regularizers"):
+            teachers = part.get("teachers")
+            if isinstance(teachers, dict):
+                part["teachers"] = {task: placed(each) for task, each in teachers.items()}
+            elif teachers is not None:
+                part["teachers"] = placed(teachers)
 
 
 def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:

@@ -179,10 +179,12 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
     if chosen is not None and not recipe.has_dev(chosen.name):
         yield f"select: {stage.selects_by} has no `dev` file to judge by"
     elif chosen is not None and stage.selects_by not in recipe.judged_tasks(stage):
-        yield (
-            f"select: neither this stage nor one before it trains {stage.selects_by}, so it is not "
-            "judged by it"
+        why = (
+            f"neither this stage nor one before it trains {chosen.name}, so it is not judged by it"
         )
+        if chosen.auxiliary:
+            why = f"{chosen.name} is auxiliary: only stages that train or guard it are judged by it"
+        yield f"select: {why}"
     if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
         who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
@@ -193,7 +195,8 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
     if stage.guard is not None:
         if first:
             yield "guard: the first stage has no earlier scores to guard; put a stage before it"
-        without = [n for n in recipe.tasks if stage.floor(n) and not recipe.has_dev(n)]
+        judged = recipe.judged_tasks(stage)
+        without = [n for n in judged if stage.floor(n) and not recipe.has_dev(n)]
         if without:
             yield f"guard: {', '.join(without)}: there is no `dev` file to judge by"
 

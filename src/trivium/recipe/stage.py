@@ -55,7 +55,8 @@ class Stage(Part):
     """Draws of the sampler whose gradients make one optimizer step (gradient accumulation)."""
     tokens_at_once: int | None = Field(default=None, gt=0)
     """A batch with more tokens goes through the model in pieces of texts of like length, which
-    bounds memory and changes no gradient; by default 4,096 on a CPU and 32,768 on a GPU."""
+    bounds memory and changes no gradient (but that of the noise of dropout); by default 4,096 on a
+    CPU and 32,768 on a GPU. A loss that compares rows, `cosent`, keeps its batch whole."""
     rows_per_epoch: dict[str, int] = Field(default_factory=dict)
     """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
     reference: str | None = None
@@ -81,9 +82,9 @@ class Stage(Part):
     any task reaches a new best), or `last` (every evaluation's model; the default of a guarded
     stage)."""
     guard: float | dict[str, Floor] | None = None
-    """Floors under the dev metrics: one share of the earlier scores for every task, or a floor per
-    task (a number is a share; `{absolute: 0.5}`). The stage ends with the first evaluation that
-    breaks one, and the last model that kept them all stands."""
+    """Floors under the dev metrics: one share of the earlier scores for every task that the stage
+    is judged by, or a floor per task (a number is a share; `{absolute: 0.5}`). The stage ends with
+    the first evaluation that breaks one, and the last model that kept them all stands."""
     conflicts_every: int | None = Field(default=None, gt=0)
     """Steps between measurements of the cosines between the tasks' encoder gradients, as a whole
     and by layer, which go to the journal; wants several tasks in a step. By default 10 where the

@@ -6,6 +6,7 @@ of sha256.
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,10 +105,18 @@ def unseal(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The values of a sealed file, unverified."""
+    """The values of a sealed file; what they say of other files is unverified."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        dict(values["files"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: is missing or damaged: {error}") from error
-    return values
+    files = values.get("files") if isinstance(values, dict) else None
+    if not isinstance(files, dict):
+        raise RecipeError(
+            f"{path}: is missing or damaged: it does not say which files are its own."
+        )
+    for name in files:  # a folder from elsewhere shall not lead out of itself
+        if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", name):
+            raise RecipeError(f"{path}: names {name!r}, which is no file of this folder.")
+    found: dict[str, Any] = values
+    return found

@@ -152,7 +152,7 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     ]
     lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
     if stage.guard is not None:
-        floors = [f"{n} {_floor(f)}" for n in recipe.tasks if (f := stage.floor(n))]
+        floors = [f"{n} {_floor(f)}" for n in recipe.judged_tasks(stage) if (f := stage.floor(n))]
         lines.append(
             f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
             "and goes back to the model kept before"

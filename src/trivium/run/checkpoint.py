@@ -37,6 +37,7 @@ ENSEMBLE = "ensemble.json"
 """What makes a folder an ensemble; see `run.ensemble`."""
 RESUME = "resume"
 KEPT_GENERATIONS = 2
+_WEIGHTS = ("config.json", "model.safetensors", "heads.safetensors")
 TRUNK = "trunk:"
 """Before a trunk's name, which no task's name can hold."""
 
@@ -113,6 +114,8 @@ def find_model(run: Path) -> Path:
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
     told = unseal(folder, "trivium.json")
+    if unsealed := [name for name in _WEIGHTS if name not in told["files"]]:
+        raise RecipeError(f"{folder}: trivium.json has no sha256 of {unsealed[0]}; it was altered.")
     tasks, adapters = _parts(folder, told)
     model = assemble(load_encoder(folder), tasks, adapters)
     _load_added(model, folder)

@@ -89,7 +89,8 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
         }
         for split, found in data[name].items():
             if not found.examples:
-                raise RecipeError(f"task {name!r}: {split}: {found.where} has no labelled rows.")
+                what = "text" if isinstance(task, MaskedWords) else "labelled rows"
+                raise RecipeError(f"task {name!r}: {split}: {found.where} has no {what}.")
         tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
     for task in tasks.values():
         if isinstance(task, MaskedWords):

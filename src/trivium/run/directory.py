@@ -17,7 +17,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.files import read_yaml
 from trivium.run.atomic import recover, write_text
-from trivium.run.checkpoint import MODEL, RESUME
+from trivium.run.checkpoint import ENSEMBLE, MODEL, RESUME
 from trivium.run.data import Data
 from trivium.run.journal import NAME as JOURNAL
 
@@ -34,6 +34,10 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
     if run_dir.exists() and not run_dir.is_dir():
         raise RecipeError(f"{run_dir}: is a file; name a folder for the run.")
     holds = run_dir.is_dir() and any(run_dir.iterdir())
+    if (run_dir / ENSEMBLE).is_file():
+        raise RecipeError(
+            f"{run_dir}: is an ensemble, not a run to be trained. Name another folder."
+        )
     is_run = (run_dir / RECIPE).is_file()
     if resume and not is_run:
         raise RecipeError(f"{run_dir}: there is no run to resume. Leave --resume out to start one.")

@@ -124,13 +124,19 @@ def judged_recipe(members: Sequence[Member], panels: Mapping[str, Panel]) -> Rec
 
 
 def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
-    """Notes on members whose own dev file is another one."""
+    """Notes on members whose own dev file is another one, or which were trained on this one."""
     for name, task in judged.tasks.items():
         for member in members:
             if member.recipe is None or name not in member.recipe.tasks:
                 continue
-            own = _judged_task(member.recipe, name).dev
-            if own is not None and own != task.dev:
+            judged_on, found = task.dev, _judged_task(member.recipe, name)
+            own, trained = found.dev, [source.file for source in found.sources("train")]
+            if judged_on is not None and judged_on.file in trained:
+                yield (
+                    f"{name}: {member.name} was trained on {judged_on.file}, which all are judged "
+                    "on here: its scores, and the ensemble's, say nothing"
+                )
+            elif own is not None and own != task.dev:
                 yield (
                     f"{name}: judged on {task.dev.file if task.dev else None}; {member.name} had "
                     f"{own.file}, so the former may hold rows that it was trained on"

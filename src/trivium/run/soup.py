@@ -114,7 +114,9 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
     if len(runs) < 2:
         raise RecipeError(f"a soup needs two runs or more; found {len(runs)}.")
     found: list[_Run] = []
-    for folder in map(Path, runs):
+    for number, folder in enumerate(map(Path, runs)):
+        if folder.resolve() in (Path(known).resolve() for known in runs[:number]):
+            raise RecipeError(f"{folder}: is named twice; a soup takes each run once.")
         find_model(folder)
         if not (folder / directory.RECIPE).is_file():
             raise RecipeError(

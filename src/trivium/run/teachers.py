@@ -209,8 +209,11 @@ class _Finder:
         if file is None:
             return Lesson(title, task, teachers, splits["train"])
         split = _read_unlabelled(task, Path(self.recipe.data) / file)
-        own = {example.texts for one in splits.values() for example in one.examples}
-        fresh = [example for example in split.examples if example.texts not in own]
+        own = {_bare(example) for example in splits["train"].examples}
+        for source in (*task.sources("dev"), *task.sources("test")):  # labelled or not
+            held_out = _read_unlabelled(task, Path(self.recipe.data) / source.file)
+            own |= {_bare(example) for example in held_out.examples}
+        fresh = [example for example in split.examples if _bare(example) not in own]
         if not fresh:
             why = "stand in the task's own files" if split.examples else "cannot be used"
             raise RecipeError(
@@ -220,6 +223,11 @@ class _Finder:
         left_out = len(split.examples) - len(fresh)
         rest = Split(split.name, split.files, fresh)
         return Lesson(title, task, teachers, splits["train"], rest, left_out)
+
+
+def _bare(example: Example) -> tuple[str, ...]:
+    """The texts, in whatever order and space they stand."""
+    return tuple(sorted(text.strip() for text in example.texts))
 
 
 def _known(folder: Path) -> _Known:
@@ -249,7 +257,10 @@ def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:
         raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
     first = {name: panel.members[0] for name, panel in contents.tasks.items()}
     members = {place: saved_tasks(folder / MEMBERS / str(place)) for place in set(first.values())}
-    return {name: members[place][name] for name, place in first.items()}
+    try:
+        return {name: members[place][name] for name, place in first.items()}
+    except KeyError as error:
+        raise RecipeError(f"{folder}: none of its members has the task {error}.") from None
 
 
 def _misfit(student: Task, teacher: Task) -> str | None:

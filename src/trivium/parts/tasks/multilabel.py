@@ -51,7 +51,9 @@ class Multilabel(Labelled):
         return cell.split(self.separator)
 
     def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
-        return self.separator.join(words.get(canonical(x), x) for x in self.labels_in(cell))
+        pairs = [(label, words.get(canonical(label), label)) for label in self.labels_in(cell)]
+        # A label that was emptied is gone; one that stood empty in the file is still a mistake.
+        return self.separator.join(new for old, new in pairs if new.strip() or not old.strip())
 
     def lacks_label(self, cell: str) -> bool:
         return self.empty_cell == "missing" and super().lacks_label(cell)
