@@ -1,6 +1,7 @@
 """What every test starts from: no network, one thread, the packaged MiniLM, hand-made batches."""
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from hypothesis import settings
 from trivium.model.pretrained import find_checkpoint
 from trivium.types import Tokens
 
+# A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tensors here are small, and other work may share the machine
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")

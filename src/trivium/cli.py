@@ -383,6 +383,8 @@ def main() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
+        # Started in the background, it would ignore the signal by which it is to stop.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
     app()
 
