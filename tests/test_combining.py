@@ -15,7 +15,15 @@ JOINT = "stages.0.sampler=joint"
         (
             ["stages.0.combiner=pcgrad"],
             "stages.0.combiner: pcgrad combines the gradients of several tasks in a step, but the "
-            "sampler annealed draws one batch a step",
+            "sampler annealed gives a step one task",
+        ),
+        (
+            [
+                "stages.0.combiner=pcgrad",
+                "stages.0.sampler=sequential",
+                "stages.0.batches_per_step=2",
+            ],
+            "sampler sequential gives a step one task; use `sampler: joint`",
         ),
         (
             ["stages.1.combiner=upgrad", "stages.1.sampler=joint"],

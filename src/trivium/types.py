@@ -103,3 +103,4 @@ class Step:
     """Tensors a part keeps from step to step; saved in the checkpoint, so resuming is exact."""
     tasks: tuple[str, ...] = ()
     """Names of the tasks that the step trains, in the order of gram_TT."""
+    steps_per_epoch: int = 1

@@ -18,6 +18,7 @@ from trivium.parts.samplers import (
     RoundRobin,
     Sampler,
     SamplerPart,
+    Sequential,
     SquareRoot,
     Temperature,
 )
@@ -99,6 +100,19 @@ def test_joint_gives_every_task_every_time() -> None:
 def test_round_robin_takes_turns() -> None:
     assert draws(RoundRobin(), 7) == [0, 1, 2, 0, 1, 2, 0]
     assert RoundRobin().shares(SIZES, 1, 1) == [1 / 3] * 3
+
+
+def test_sequential_trains_one_task_after_another_in_every_epoch() -> None:
+    def drawn(epochs: int, steps: int) -> list[int]:
+        generator = torch.Generator()
+        return [
+            Sequential().draw([40, 20, 10], Step(i, epochs * steps, i // steps + 1, epochs,
+                              generator, steps_per_epoch=steps))[0]
+            for i in range(epochs * steps)
+        ]  # fmt: skip
+
+    assert drawn(2, 7) == [0, 0, 0, 0, 1, 1, 2] * 2
+    assert drawn(1, 14) == [0] * 8 + [1] * 4 + [2] * 2
 
 
 def test_round_robin_goes_on_from_the_memory_it_left() -> None:

@@ -5,6 +5,7 @@ Sizes are rows per epoch of the stage's tasks, after caps. Draws use `step.gener
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import torch
@@ -26,6 +27,10 @@ class SamplerPart(Part):
     def tasks_per_draw(self, tasks: int) -> int:
         """Batches that one draw gives."""
         return 1
+
+    def most_tasks(self, tasks: int, draws: int) -> int:
+        """Different tasks that a step of so many draws can hold."""
+        return min(tasks, draws * self.tasks_per_draw(tasks))
 
 
 class Joint(SamplerPart):
@@ -55,6 +60,27 @@ class RoundRobin(SamplerPart):
 
     def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
         return [1 / len(sizes)] * len(sizes)
+
+
+class Sequential(SamplerPart):
+    """One task after another in every epoch, in the recipe's order, each for its share of the rows.
+
+    What the last task teaches is what the encoder remembers best: a baseline, not a proposal.
+    """
+
+    kind: Literal["sequential"] = "sequential"
+
+    def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
+        place = step.index % step.steps_per_epoch  # rows * (place + 1/2) / steps, in whole numbers
+        passed = sum(sizes) * (2 * place + 1)
+        ends = accumulate(size * 2 * step.steps_per_epoch for size in sizes)
+        return [next(task for task, end in enumerate(ends) if passed < end)]
+
+    def most_tasks(self, tasks: int, draws: int) -> int:
+        return 1
+
+    def shares(self, sizes: Sequence[int], epoch: int, epochs: int) -> list[float]:
+        return [size / sum(sizes) for size in sizes]
 
 
 class _Tempered(SamplerPart):
@@ -117,6 +143,6 @@ class Annealed(_Tempered):
 
 
 Sampler = Annotated[
-    Joint | RoundRobin | Proportional | SquareRoot | Temperature | Annealed,
+    Joint | RoundRobin | Sequential | Proportional | SquareRoot | Temperature | Annealed,
     Field(discriminator="kind"),
 ]

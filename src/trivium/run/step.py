@@ -185,7 +185,10 @@ def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
             done = plan.epochs_done(index)
             learns = is_adapter_parameter(name) or stage.trains.trains(name, layers, done)
             parameter.requires_grad_(learns)
-    return Step(index, plan.steps, epoch, plan.epochs, state.decisions, state.memory)
+    return Step(
+        index, plan.steps, epoch, plan.epochs, state.decisions, state.memory,
+        steps_per_epoch=plan.steps_per_epoch,
+    )  # fmt: skip
 
 
 def _combine(
