@@ -13,8 +13,11 @@ import pytest
 import yaml
 
 from tests.run.conftest import make_recipe
+from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
+from trivium.recipe import load_recipe
 from trivium.run.journal import NAME as JOURNAL
+from trivium.run.train import train
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("resume")]
 
@@ -137,17 +140,13 @@ def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Pa
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
 
-    process = start(recipe, broken, "--resume", "--set", "seed=7")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "seed was 0 and is now 7" in " ".join(errors.decode().split())
+    with pytest.raises(RecipeError, match="seed was 0 and is now 7"):
+        train(load_recipe(recipe, ["seed=7"]), broken, resume=True)
 
     path = tmp_path / "data" / "mood-train.tsv"
     path.write_text(path.read_text().replace("good", "awful", 1))
-    process = start(recipe, broken, "--resume")
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert "the data files changed" in " ".join(errors.decode().split())
+    with pytest.raises(RecipeError, match="the data files changed"):
+        train(recipe, broken, resume=True)
 
 
 def test_a_finished_run_has_nothing_to_resume(uninterrupted: tuple[Path, Path]) -> None:
