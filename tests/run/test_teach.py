@@ -115,6 +115,19 @@ def test_a_teacher_of_each_task_is_found(student: Student, school: Path) -> None
     assert lessons["near"].rows[0] == lessons["near"].train.examples[0].texts
 
 
+def test_every_seed_can_have_a_teacher_of_its_own(
+    student: Student, school: Path, tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("mood", "all")):
+        shutil.copytree(school / name, tmp_path / f"seed-{seed}")
+    recipe = student(teachers={"mood": str(tmp_path / "seed-{seed}")})
+    for seed in (0, 1):
+        (lesson,) = lessons_of(recipe.model_copy(update={"seed": seed}))
+        assert lesson.teachers[0].folder.name == f"seed-{seed}"
+    with pytest.raises(RecipeError, match="seed-2"):
+        lessons_of(recipe.model_copy(update={"seed": 2}))
+
+
 def test_one_folder_teaches_the_tasks_that_it_knows(student: Student, school: Path) -> None:
     assert list(lessons_of(student(teachers=str(school / "all"))).of("train")) == [
         "mood", "same", "near",

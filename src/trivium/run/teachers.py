@@ -26,6 +26,9 @@ from trivium.text.tables import BadRow
 from trivium.types import Example
 
 SHOWN = 8
+SEED = "{seed}"
+"""In a teacher's folder, the seed of the run that learns: each seed of a study has teachers of its
+own."""
 """Labels in a message."""
 
 
@@ -105,6 +108,7 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
     for index, stage in enumerate(recipe.stages):
         for number, part in enumerate(stage.regularizers):
             if isinstance(part, Distill):
+                part = part.moved(lambda run: run.replace(SEED, str(recipe.seed)))
                 where = f"stages.{index}.regularizers.{number}"
                 names = [
                     name

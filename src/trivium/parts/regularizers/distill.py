@@ -44,7 +44,7 @@ class Distill(RegularizerPart):
     kind: Literal["distill"] = "distill"
     teachers: str | dict[str, tuple[Teacher, ...]]
     """Task -> folder of its teacher, or a list of folders; or one folder, for each task that it
-    knows."""
+    knows. `{seed}` in it stands for the seed of the run that learns."""
     anneal: bool = True
     """Whether the labels' share rises linearly, from 1 - `weight` at the stage's start to 1 at its
     end."""
