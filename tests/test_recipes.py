@@ -38,9 +38,14 @@ def test_a_recipe_runs(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "recipes" / "search").glob("*.yaml")), ids=lambda p: p.stem
-)
+SEARCHES = [
+    *sorted((ROOT / "recipes" / "search").glob("*.yaml")),
+    *(ROOT / "recipes" / "reports" / f"r4-{name}.yaml" for name in
+      ("sst-full", "sst-frozen", "cfimdb-full", "cfimdb-frozen")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", SEARCHES, ids=lambda p: p.stem)
 def test_a_search_fits_its_recipe_and_its_data(path: Path) -> None:
     if path.stem != "quickstart" and not COURSE.is_dir():
         pytest.skip(f"the course's data is not at {COURSE}")

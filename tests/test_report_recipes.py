@@ -1,0 +1,140 @@
+"""The recipes of the five reports load whole and shortened, and each carries what was reported."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+import trivium
+from trivium.parts.tasks import MaskedWords
+from trivium.recipe import Recipe
+from trivium.recipe.united import load_ensemble
+from trivium.run.build import build
+
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
+REPORTS = ROOT / "recipes" / "reports"
+SYSTEMS = {
+    "r0": "sst-frozen sst-full cfimdb-frozen cfimdb-full multitask fine-tuned step-lr",
+    "r1": "single-sentiment single-paraphrase single-similarity shared-round-robin "
+    "shared-annealed shared-proportional pals-annealed pals-round-robin pals-proportional "
+    "pals-annealed-326",
+    "r2": "frozen full shared smart pcgrad-fixed pcgrad-adjusted ensemble-1 ensemble-2 "
+    "single-sentiment single-paraphrase single-similarity",
+    "r3": "plain mlm nli-mlm adversarial lora-pcgrad",
+    "r4": "sst-frozen sst-full cfimdb-frozen cfimdb-full single summed pcgrad bilstm bilstm-layers",
+}
+NAMES = [f"{report}-{name}" for report, names in SYSTEMS.items() for name in names.split()]
+ENSEMBLES = ["r2-ensemble-1", "r2-ensemble-2"]
+TRAINED = [name for name in NAMES if name not in ENSEMBLES]
+ENCODER = "bert-base-uncased"
+
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the public data is not at {DATA}")
+
+
+def load(name: str, budget: str = "full") -> Recipe:
+    return trivium.load_recipe(REPORTS / f"{name}.yaml", budget=budget)
+
+
+def test_every_system_of_the_reports_has_a_recipe_and_no_other_is_there() -> None:
+    assert sorted(path.stem for path in REPORTS.glob("*.yaml")) == sorted(NAMES)
+
+
+@needs_data
+@pytest.mark.parametrize("budget", ["full", "quick"])
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_recipe_names_files_that_exist(name: str, budget: str) -> None:
+    recipe = load(name, budget)
+    sources = [s for t in recipe.tasks.values() for k in ("train", "dev") for s in t.sources(k)]
+    assert sources
+    for source in sources:
+        assert (Path(recipe.data) / source.file).is_file()
+
+
+@needs_data
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_recipe_says_what_its_report_reached_on_each_of_its_tasks(name: str) -> None:
+    recipe = load(name)
+    assert recipe.reported is not None
+    assert recipe.reported.report == name[:2].upper()
+    assert recipe.reported.encoder == ENCODER
+    assert set(recipe.reported.scores) == {n for n, t in recipe.tasks.items() if not t.auxiliary}
+    assert all(math.isfinite(score) and -1 < score < 1 for score in recipe.reported.scores.values())
+
+
+@needs_data
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_quick_recipe_shows_few_rows_in_few_epochs(name: str) -> None:
+    full, quick = load(name), load(name, "quick")
+    assert list(quick.tasks) == list(full.tasks)
+    assert [s.tasks for s in quick.stages] == [s.tasks for s in full.stages]
+    for task in quick.tasks.values():
+        if not isinstance(task, MaskedWords):
+            assert sum(source.rows or 10**9 for source in task.sources("train")) <= 4000
+    for stage in quick.stages:
+        assert (stage.epochs or 10**9) <= 2
+        if "words" in stage.tasks:
+            assert (stage.steps or 10**9) <= 60
+
+
+@needs_data
+def test_quick_recipes_of_a_table_have_the_same_rows_of_a_file_and_the_same_rates() -> None:
+    rows: dict[tuple[str, str], set[int | None]] = {}
+    rates = set()
+    for name in TRAINED:
+        quick, reported = load(name, "quick"), load(name).reported
+        assert reported is not None
+        for task in quick.tasks.values():
+            for source in task.sources("train"):
+                rows.setdefault((reported.source, source.file), set()).add(source.rows)
+        rates |= {(s.lr.encoder, s.lr.heads) for s in quick.stages if "words" not in s.tasks}
+    assert all(len(found) == 1 for found in rows.values()), rows
+    assert rates == {(1e-4, 1e-3)}
+
+
+@needs_data
+def test_full_recipes_keep_their_reports_settings() -> None:
+    """One of each report, against its words."""
+    r0, r1 = load("r0-step-lr").stages, load("r1-pals-annealed").stages[0]
+    assert [stage.guard for stage in r0] == [None, 0.9, 0.9, 0.9]
+    assert {stage.schedule.kind for stage in r0} == {"step"}
+    assert (r0[0].reference, r0[0].select) == ("sentiment", "any")
+    assert (r1.lr.encoder, r1.lr.heads, r1.batch_size, r1.sampler.kind) == (
+        1e-5,
+        1e-5,
+        40,
+        "annealed",
+    )
+    assert sum(r1.rows_per_epoch.values()) == (8544 + 40528 + 6040) / 2
+    r2 = load("r2-pcgrad-adjusted").stages[0]
+    assert r2.batch_size == {"sentiment": 12, "paraphrase": 12, "similarity": 8}
+    assert (r2.optimizer.eps, r2.optimizer.weight_decay, r2.epochs) == (1e-6, 0.01, 10)
+    r3 = load("r3-lora-pcgrad").stages
+    assert r3[0].weights == {"words": 0.7, "nli": 0.3}
+    assert (r3[0].lr.encoder, r3[0].epochs, r3[0].trains.kind) == (5e-6, 5, "full")
+    assert (r3[1].lr.encoder, r3[1].lr.heads, r3[1].batch_size) == (1e-7, 1e-5, 16)
+    assert (r3[1].trains.kind, r3[1].regularizers[0].weight) == ("frozen", 10)
+    r4 = load("r4-bilstm")
+    assert (r4.stages[0].batch_size, r4.stages[0].combiner.kind, r4.seed) == (4, "pcgrad", 11711)
+
+
+@needs_data
+def test_projected_attention_is_as_wide_as_the_encoder_allows(minilm: Path) -> None:
+    shared, narrow, wide = (
+        sum(p.numel() for p in build(load(f"r1-{name}", "quick"))[0].parameters())
+        for name in ("shared-annealed", "pals-annealed", "pals-annealed-326")
+    )
+    width, layers, tasks = 384, 6, 3
+    for found, size in ((narrow, 102), (wide, 162)):
+        assert found - shared == tasks * (2 * size * width + layers * 3 * size**2)
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_an_ensemble_unites_rows_of_the_study(name: str) -> None:
+    found = load_ensemble(REPORTS / f"{name}.yaml")
+    assert found is not None
+    assert found.ensemble.how == "vote"
+    assert {Path(member).parent for member in found.ensemble.members} == {REPORTS.resolve()}
+    assert {Path(member).stem for member in found.ensemble.members} <= set(TRAINED)
+    assert found.reported is not None
+    assert found.reported.encoder == ENCODER
