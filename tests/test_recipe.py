@@ -243,7 +243,8 @@ def test_a_long_value_is_not_printed_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_published_recipe_is_right(path: Path) -> None:
     values = read_yaml(path)
-    parse_recipe(values, path.name)
+    if "extends" not in values:  # or else it holds changes only
+        parse_recipe(values, path.name)
     if (path.parent / str(values.get("data", "."))).is_dir():
         recipe = load_recipe(path)
         assert Path(recipe.data).is_absolute()

@@ -5,6 +5,7 @@ Commands import their verb when they run, so that `--help` needs no torch.
 
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -45,6 +46,14 @@ Changes = Annotated[
         help="Change a setting by its dotted path, such as [bold]stages.0.epochs=1[/]; repeatable.",
     ),
 ]
+BudgetName = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        metavar="NAME",
+        help="One of the recipe's budgets, a shorter version of it; [bold]full[/]: as it stands.",
+    ),
+]
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16, or auto: as trained, where the device has it.")
 ]
@@ -52,16 +61,19 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 @app.command()
-def check(recipe: RecipePath, set_: Changes = None) -> None:
+def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
     Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
     """
     with _messages() as console:
         from trivium.recipe import load_recipe
+        from trivium.recipe.files import check_budgets
         from trivium.run.check import check as check_recipe
 
-        check_recipe(load_recipe(recipe, set_ or []), console, source=recipe)
+        loaded = load_recipe(recipe, set_ or [], budget)
+        check_budgets(loaded, recipe)
+        check_recipe(loaded, console, source=recipe)
 
 
 @app.command()
@@ -70,6 +82,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the run; by default runs/NAME of the recipe.")
     ] = None,
+    budget: BudgetName = "full",
     set_: Changes = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
@@ -92,14 +105,20 @@ def train(
 
         try:
             scores = train_recipe(
-                load_recipe(recipe, set_ or []),
+                load_recipe(recipe, set_ or [], budget),
                 run,
                 resume=resume,
                 overwrite=overwrite,
                 console=console,
             )
         except Interrupted as stop:
-            console.print(f"{stop} Go on with: trivium train {recipe} --out {run} --resume")
+            given = ["--budget", budget] if budget != "full" else []
+            given += [word for change in set_ or [] for word in ("--set", change)]
+            again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
+            console.print(
+                f"{stop} Go on with: {again} --resume",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
             raise typer.Exit(STOPPED) from None
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print_scores(scores, console)
@@ -141,6 +160,14 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="One more column per label.")
     ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
+            "project of Stanford's CS224N hands them in.",
+        ),
+    ] = "table",
     precision: Precision = "auto",
     device: Device = "auto",
 ) -> None:
@@ -157,6 +184,7 @@ def predict(
             file,
             out,
             probabilities=probabilities,
+            form=form,
             precision=precision,
             device=device,
             console=console,
@@ -265,12 +293,14 @@ def study(
     seeds: Annotated[
         int, typer.Option(help="Runs per recipe, with the seeds 0 to N - 1 (not the recipe's own).")
     ] = 3,
+    budget: BudgetName = "full",
     set_: Changes = None,
 ) -> None:
     """Train several recipes with several seeds; compare them in one table.
 
     Each run has a process of its own. All recipes are trained with seed 0,
     then all with seed 1, and so on. The table is renewed after every run.
+    What recipes say was reported stands beside, with the order of both.
 
     Stopped or killed, the same command goes on: finished runs are skipped,
     half-done ones resumed. Exit code 1 if a run failed; the others go on.
@@ -284,7 +314,9 @@ def study(
         from trivium.run.train import Interrupted
 
         try:
-            table = run_study(recipes, out, seeds=seeds, changes=set_ or [], console=console)
+            table = run_study(
+                recipes, out, seeds=seeds, budget=budget, changes=set_ or [], console=console
+            )
         except Interrupted as stop:
             console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
             raise typer.Exit(STOPPED) from None
@@ -306,6 +338,7 @@ def tune(
         str,
         typer.Option(help="sqlite or journal, a file in the folder, or the URL of a database."),
     ] = "sqlite",
+    budget: BudgetName = "full",
     set_: Changes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
 ) -> None:
@@ -330,6 +363,7 @@ def tune(
                 folder,
                 trials=trials,
                 storage=storage,
+                budget=budget,
                 changes=set_ or [],
                 seed=seed,
                 console=console,
@@ -337,6 +371,79 @@ def tune(
         except Interrupted as stop:
             console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
             raise typer.Exit(STOPPED) from None
+
+
+@app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs, or ensembles.")
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+) -> None:
+    """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
+
+    It can be read without a network, on a phone, and passed on. Needs
+    trivium\\[report]. Example: trivium report runs/first --out report.html
+    """
+    with _messages() as console:
+        from trivium.apps.report import report as write_report
+
+        path = write_report(runs, out, overwrite=overwrite, console=console)
+        size = path.stat().st_size / 2**20
+        console.print(f"report: {path} ({size:.1f} MiB)", soft_wrap=True, highlight=False)
+
+
+@app.command()
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs; a study's own folder stands for all its runs.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
+    ] = None,
+    time_: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Say what one model for several tasks costs or gains, and how sure that is.
+
+    Runs whose recipes differ in the seed only are one system. Each task's
+    baseline is the system trained for it alone, else the first that has it.
+    Differences on dev come with a 95 % interval (a paired bootstrap of rows
+    and seeds); training, memory, size and speed stand beside.
+
+    Example: trivium compare runs/sentiment runs/similarity runs/both
+    """
+    with _messages() as console:
+        from trivium.run.verdict import RESAMPLES
+        from trivium.run.verdict import compare as compare_runs
+
+        compare_runs(
+            runs,
+            out=out,
+            resamples=RESAMPLES if resamples is None else resamples,
+            time=time_,
+            device=device,
+            overwrite=overwrite,
+            console=console,
+        )
+        if out is not None:
+            console.print(f"verdict: {out}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _version(wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """A study is its runs, whatever stops it on the way; its table is what their scores say."""
 
+import csv
 import fcntl
 import json
 import os
@@ -20,6 +21,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
+import trivium
 from tests.run.conftest import make_recipe, tiny
 from tests.run.test_resume import facts
 from trivium.apps.study import board, has_failures, study
@@ -32,6 +34,7 @@ from trivium.recipe import dump_recipe, load_recipe
 from trivium.run import child
 from trivium.run.child import Outcome, Stop
 from trivium.run.differences import ABSENT, differences
+from trivium.run.ensemble import read_contents
 from trivium.run.follow import Progress
 
 __all__ = ["tiny"]  # a fixture
@@ -70,7 +73,7 @@ def finish_by_hand(
     """A run's folder as training would leave it, as far as a study looks at it."""
     run = folder / recipe.stem / f"seed-{seed}"
     run.mkdir(parents=True)
-    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"])))
+    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"]).of_run()))
     metrics = {"mood": "accuracy", "same": "accuracy", "near": "pearson"}
     tasks = {name: {"dev": {metrics[name]: value}} for name, value in scores.items()}
     mean = sum(scores.values()) / len(scores)
@@ -199,7 +202,7 @@ def test_overall_scores_over_different_tasks_are_not_ranked(
     assert "| **0.9000** |" in row
     assert "| 1.0000 | 0.9000 |" in row  # overall: shown, not marked
     assert row.count("–") == 3  # two tasks it does not have, and trained parameters
-    assert "differ in their tasks" in text
+    assert "differ in their tasks or dev rows" in text
     assert "  - `tasks.near`: {kind: regression, " in text
     assert "… -> none" in text
     assert "none -> none" not in text
@@ -390,6 +393,7 @@ def test_a_terminal_shows_the_present_run(pair: list[Path], tmp_path: Path) -> N
 # --- whole studies -----------------------------------------------------------------------------
 
 LONG = {"steps": 160, "evaluate_every": 80, "checkpoint_every": 4}
+SHORT = {"short": {"rows": 64, "dev_rows": 20, "set": {"stages.0.batch_size": 4}}}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -402,11 +406,15 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two recipes: one is long enough to be stopped in the middle."""
+    """A folder with two recipes, of which one is long enough to be stopped in the middle, and
+    their ensemble."""
     folder = tmp_path_factory.mktemp("study")
     values = make_recipe(tiny, folder)
+    values |= {"budgets": SHORT}
     write(folder / "long.yaml", values, **LONG)
     write(folder / "joint.yaml", values, sampler="joint")
+    union = {"members": ["joint.yaml", "long.yaml"], "how": "vote"}
+    (folder / "both.yaml").write_text(yaml.safe_dump({"ensemble": union}))
     return folder
 
 
@@ -414,14 +422,15 @@ def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(home: Path) -> tuple[Path, str]:
     """A study without a break, and what it said."""
     console, said = spoken()
-    study([home / "long.yaml", home / "joint.yaml"], home / "whole", seeds=2, console=console)
+    recipes = [home / f"{name}.yaml" for name in ("both", "long", "joint")]
+    study(recipes, home / "whole", seeds=2, budget="short", console=console)
     return home / "whole", said.getvalue()
 
 
 def words(home: Path, out: Path) -> list[str]:
     """The command of a study of both recipes with one seed."""
     recipes = [str(home / "joint.yaml"), str(home / "long.yaml")]
-    return ["study", *recipes, "--seeds", "1", "--out", str(out)]
+    return ["study", *recipes, "--seeds", "1", "--budget", "short", "--out", str(out)]
 
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
@@ -447,8 +456,8 @@ def is_free(log: Path) -> bool:
 def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]) -> None:
     out, said = whole
     table = json.loads((out / "table.json").read_text())
-    assert [row["name"] for row in table["recipes"]] == ["long", "joint"]
-    for row in table["recipes"]:
+    assert [row["name"] for row in table["recipes"]] == ["both", "long", "joint"]
+    for row in table["recipes"][1:]:
         scores = [
             json.loads((out / row["name"] / f"seed-{seed}" / "scores.json").read_text())
             for seed in (0, 1)
@@ -463,13 +472,100 @@ def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]
     assert "train 160/160" in log
     assert "\x1b" not in log
     lines = [line for line in said.splitlines() if " seed " in line]
-    names = ["long seed 0", "joint seed 0", "long seed 1", "joint seed 1"]
+    names = [f"{name} seed {seed}" for seed in (0, 1) for name in ("long", "joint", "both")]
     assert [line.split(": ")[0] for line in lines] == [
-        f"{i + 1}/4 {n}" for i, n in enumerate(names)
+        f"{i + 1}/6 {n}" for i, n in enumerate(names)
     ]
     assert all(": done · " in line for line in lines)
-    assert all("ETA 0:" in line for line in lines[:3])
-    assert "ETA" not in lines[3]
+    assert all("ETA 0:" in line for line in lines[:4])
+    assert "ETA" not in lines[5]
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_a_budget_s_samples_are_those_that_a_run_is_judged_by_later(
+    home: Path, whole: tuple[Path, str]
+) -> None:
+    run = whole[0] / "joint" / "seed-1"
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text())
+    assert recipe["tasks"]["mood"]["dev"] == {"file": "mood-dev.tsv", "rows": 20}
+    assert not {"budgets", "reported"} & set(recipe)
+    with (run / "predictions" / "mood-dev.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lines = (home / "data" / "mood-dev.tsv").read_text().splitlines()
+    assert len(rows) == 20
+    for row in rows:
+        assert lines[int(row["line"]) - 1].split("\t")[1:] == [row["text"], row["label"]]
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["tasks"]["mood"]["dev"]["rows"] == 20
+    assert trivium.evaluate(run)["tasks"] == scores["tasks"]
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> None:
+    out, _ = whole
+    table = json.loads((out / "table.json").read_text())
+    both, long, joint = table["recipes"]
+    assert both["n"] == 2
+    assert both["ensemble"] == {"how": "vote", "members": ["joint", "long"]}
+    for seed in (0, 1):
+        contents = read_contents(out / "both" / f"seed-{seed}")
+        origins = [str(out / name / f"seed-{seed}" / "model") for name in ("joint", "long")]
+        assert [origin.folder for origin in contents.members] == origins
+        scores = json.loads((out / "both" / f"seed-{seed}" / "scores.json").read_text())
+        assert scores["tasks"]["near"]["dev"]["rows"] == 20
+        assert both["tasks"]["near"]["values"][seed] == scores["tasks"]["near"]["dev"]["pearson"]
+    for cost in ("seconds", "trained_parameters"):
+        mean = long["cost"][cost]["mean"] + joint["cost"][cost]["mean"]
+        assert both["cost"][cost]["mean"] == pytest.approx(mean)
+    assert both["cost"]["tokens_per_s"]["mean"] is None
+    text = (out / "table.md").read_text()
+    assert "- **both**: `" in text
+    assert "joint + long by vote" in text
+    assert "costs are those of its members together" in text
+    assert "Budget: short." in text
+
+
+@pytest.mark.whole_run
+@pytest.mark.xdist_group("study")
+def test_an_ensemble_that_was_killed_half_made_is_made_again(
+    home: Path, whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for name in ("joint", "long"):
+        shutil.copytree(whole[0] / name / "seed-0", out / name / "seed-0")
+    command = [sys.executable, "-m", "trivium", *words(home, out), str(home / "both.yaml")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
+    half = out / "both" / ".seed-0.new"
+    wait_until(half.is_dir, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    wait_until(lambda: is_free(out / "both" / "seed-0.log"))
+    shutil.rmtree(out / "both" / "seed-0", ignore_errors=True)  # if it was faster
+    half.mkdir(exist_ok=True)
+    (half / "ensemble.json").write_text("{")
+
+    recipes = [home / f"{name}.yaml" for name in ("joint", "long", "both")]
+    console, said = spoken()
+    study(recipes, out, seeds=1, budget="short", console=console)
+    assert "3/3 both seed 0: done" in said.getvalue()
+    assert not half.exists()
+    scores = [json.loads((o / "both/seed-0/scores.json").read_text()) for o in (out, whole[0])]
+    assert scores[0]["tasks"] == scores[1]["tasks"]
+    plan = plan_study(recipes, out, 1, [], "short")
+    union = plan.runs[-1]
+    assert union.is_finished
+    (out / "long" / "seed-0" / "model" / "trivium.json").write_text("{}")
+    assert not union.is_finished  # of a model that is no longer the member's
+    (out / "long" / "seed-0" / "scores.json").unlink()
+    assert list(map(str, union.waits_for)) == ["long seed 0"]
+    other = {"members": ["joint.yaml", "long.yaml"], "how": "mean"}
+    (home / "both.yaml").with_name("again").mkdir()
+    text = yaml.safe_dump({"ensemble": other | {"members": [f"../{m}" for m in other["members"]]}})
+    (home / "again" / "both.yaml").write_text(text)
+    with pytest.raises(RecipeError, match="holds an ensemble of joint/seed-0, long/seed-0 by vote"):
+        plan_study([*recipes[:2], home / "again" / "both.yaml"], out, 1, [], "short")
 
 
 @pytest.mark.whole_run
@@ -510,7 +606,8 @@ def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(
     assert not (out / "long" / "seed-0" / "scores.json").exists()
 
     console, said_last = spoken()
-    study([home / "joint.yaml", home / "long.yaml"], out, seeds=1, console=console)
+    recipes = [home / "joint.yaml", home / "long.yaml"]
+    study(recipes, out, seeds=1, budget="short", console=console)
     assert "2/2 long seed 0: resumed, done" in said_last.getvalue()
     assert log.read_text().count("resumed at stage train") == 2
     for name in ("joint", "long"):
@@ -525,11 +622,17 @@ def test_a_run_that_fails_is_shown_and_the_others_are_finished(
     mood = values["tasks"]["mood"] | {"train": "nowhere.tsv"}
     lame = write(tmp_path / "lame.yaml", values | {"tasks": values["tasks"] | {"mood": mood}})
     good = write(tmp_path / "good.yaml", values, steps=2)
+    union = tmp_path / "union.yaml"
+    union.write_text("ensemble: {members: [good.yaml, lame.yaml]}\n")
     console, said = spoken()
-    table = study([lame, good], tmp_path / "out", seeds=1, console=console)
-    assert [row["runs"][0]["state"] for row in table["recipes"]] == ["failed", "done"]
+    table = study([lame, union, good], tmp_path / "out", seeds=1, console=console)
+    states = [row["runs"][0]["state"] for row in table["recipes"]]
+    assert states == ["failed", "failed", "done"]
     assert has_failures(table)
-    for words in ("1/2 lame seed 0: failed, exit code 2", "nowhere.tsv", "2/2 good seed 0: done"):
+    for words in (
+        "1/3 lame seed 0: failed, exit code 2", "nowhere.tsv", "2/3 good seed 0: done",
+        "3/3 union seed 0: failed, waits for lame seed 0",
+    ):  # fmt: skip
         assert words in said.getvalue()
     assert "go on with: trivium study" in said.getvalue()
     assert "lame seed 0: failed" in (tmp_path / "out" / "table.md").read_text()

@@ -1,43 +1,80 @@
 """Recipes from YAML files, with changes by dotted path; and back to YAML."""
 
-import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.adapters import LoRA
 from trivium.parts.regularizers import Distill
+from trivium.recipe.budget import ASIDE, FULL
 from trivium.recipe.messages import problems
+from trivium.recipe.plain_yaml import parse_yaml, read_yaml, write_yaml
 from trivium.recipe.schema import Recipe
+from trivium.recipe.united import KEY as ENSEMBLE
+
+__all__ = [
+    "change_recipe", "check_budgets", "dump_recipe", "load_recipe", "parse_recipe", "read_yaml",
+]  # fmt: skip
 
 
-def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file, with `dotted.path=value` changes, checked.
+def load_recipe(path: str | Path, changes: Sequence[str] = (), budget: str = FULL) -> Recipe:
+    """The recipe in a YAML file, with a budget and then `dotted.path=value` changes, checked.
 
     Relative `data` and `encoder` folders are made absolute, so that the recipe means the same
     elsewhere. Raises RecipeError.
     """
     path = Path(path)
     values = _values(path)
+    if budget != FULL:
+        _spend(values, budget, path)
     for change in changes:
         _apply(values, change)
     recipe = parse_recipe(values, str(path))
     return recipe.model_copy(update=_absolute(recipe, path))
 
 
+def check_budgets(recipe: Recipe, path: str | Path) -> None:
+    """Try every budget of a recipe on its file. Raises RecipeError for the first that fails."""
+    for name in recipe.budgets:
+        _spend(_values(Path(path)), name, Path(path))
+
+
+def _spend(values: dict[str, Any], name: str, path: Path) -> None:
+    """A recipe's settings with what a budget changes, in place."""
+    if name == FULL:
+        return
+    recipe = parse_recipe(values, str(path))
+    if name not in recipe.budgets:
+        known = list(dict.fromkeys([FULL, *recipe.budgets]))
+        raise RecipeError(f"{path}: has no budget {name!r}{did_you_mean(name, known)}")
+    budget, place = recipe.budgets[name], f"{path}: budgets.{name}"
+    for dotted, value in budget.changes(recipe.tasks, recipe.stages).items():
+        _put(values, dotted, value, place)
+    for dotted, value in budget.set.items():
+        _put(values, dotted, deepcopy(value), f"{place}.set.{dotted}")
+    parse_recipe(values, f"{path}: with the budget {name}")
+
+
 def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
     """A recipe file's settings; one that `extends` another holds only what it changes."""
     values = read_yaml(path)
+    if ENSEMBLE in values:
+        raise RecipeError(
+            f"{path}: is the recipe of an ensemble, which is not trained itself: `trivium study` "
+            "makes it of the runs of its members' recipes, `trivium ensemble` of runs that you name"
+        )
     if "extends" not in values:
         return values
-    if more := sorted(map(str, set(values) - {"extends", "set"})):
+    if more := sorted(map(str, set(values) - {"extends", "set", "reported", "budgets"})):
         raise RecipeError(
             f"{path}: {more[0]}: a recipe that extends another says its changes under `set`, as "
-            f"dotted.path: value, such as `stages.0.epochs: 1`; nothing else stands beside it."
+            "dotted.path: value, such as `stages.0.epochs: 1`; only `reported` and `budgets` may "
+            "stand beside it."
         )
     base, changes = values["extends"], values.get("set", {})
     if not isinstance(base, str) or not isinstance(changes, dict):
@@ -54,6 +91,13 @@ def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
         if isinstance(found.get(key), str) and (source.parent / found[key]).is_dir():
             found[key] = str((source.parent / found[key]).resolve())
     _place_parts(found, source.parent)
+    found.pop("reported", None)  # what was reported of the base says nothing of its heirs
+    if "reported" in values:
+        found["reported"] = values["reported"]
+    if isinstance(own := values.get("budgets"), dict):
+        found["budgets"] = (found.get("budgets") or {}) | own
+    elif "budgets" in values:
+        found["budgets"] = own
     for dotted, value in changes.items():
         _put(found, str(dotted), value, f"{path}: set: {dotted}")
     return found
@@ -97,11 +141,11 @@ def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def change_recipe(recipe: Recipe, values: Mapping[str, Any], path: Path) -> Recipe:
-    """The recipe of a file with other values at dotted paths, and without its search.
+    """The recipe of a file with other values at dotted paths, and only what its runs have.
 
     Folders in them may be relative to the file. The lines of a RecipeError start with the path.
     """
-    changed = recipe.model_dump(mode="json", exclude={"search"})
+    changed = recipe.model_dump(mode="json", exclude=set(ASIDE))
     for dotted, value in values.items():
         _put(changed, dotted, value, dotted)
     found = parse_recipe(changed, "")
@@ -112,120 +156,10 @@ def dump_recipe(recipe: Recipe, only: set[str] | None = None) -> str:
     """The whole recipe as YAML, every setting written out; or `only` some of its settings."""
     names = {"tasks": {"__all__": {"name"}}}
     values = recipe.model_dump(mode="json", include=only, exclude=names)
-    if recipe.search is None:
-        values.pop("search", None)  # a setting of `trivium tune`, not of a run
-    text: str = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return text
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain data only: no tags, a key twice is an error, and words stay words (see below)."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        tag = getattr(event, "tag", None)
-        if tag not in (None, "!"):
-            raise yaml.constructor.ConstructorError(
-                None, None, f"a recipe has no use for the tag {tag!r}", event.start_mark
-            )
-        return super().compose_node(parent, index)
-
-
-# YAML 1.1 takes yes and on for true, True in a table for true, 010 for 8, 12:30 for 750, = and
-# dates for values of their own, and 5e-5 for text. Labels are to be read as they are written.
-_Loader.yaml_implicit_resolvers = {
-    first: kept
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    if (kept := [rule for rule in rules if rule[0].rpartition(":")[2] in ("null", "merge")])
-}
-_NUMBER_STARTS = list("-+.0123456789")
-for _kind, _pattern, _starts in (
-    ("bool", r"true|false", list("tf")),
-    ("int", r"[-+]?(?:0|[1-9][0-9]*)", _NUMBER_STARTS),
-    (
-        "float",
-        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
-        r"|[-+]?\.inf|\.nan",
-        _NUMBER_STARTS,
-    ),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_pattern})$"), _starts
-    )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what our loader, or anybody else's, would take for something other than text."""
-
-
-_Dumper.yaml_implicit_resolvers = {
-    first: _Loader.yaml_implicit_resolvers.get(first, [])
-    + yaml.SafeDumper.yaml_implicit_resolvers.get(first, [])
-    for first in {*_Loader.yaml_implicit_resolvers, *yaml.SafeDumper.yaml_implicit_resolvers}
-}
-
-
-def _text_node(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    # Unless escaped, these count as line breaks, which YAML folds.
-    style = '"' if any(character in text for character in "\x85\u2028\u2029") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text_node)
-
-
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        key = key_node.value
-        if not isinstance(key, str):
-            problem = "a key is one word or number, not a list or a table"
-        elif key in seen:
-            problem = f"the key {key!r} stands here twice"
-        else:
-            seen.add(key)
-            continue
-        raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def _parse(text: str) -> Any:
-    try:
-        return yaml.load(text, _Loader)
-    except RecursionError:
-        raise yaml.YAMLError("lists or tables stand too deep inside one another") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe.") from None
-    except IsADirectoryError:
-        raise RecipeError(f"{path}: is a folder; name the recipe's YAML file.") from None
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: is not UTF-8 text (byte {error.start}).") from None
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from None
-    try:
-        values = _parse(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{line}: not plain YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not plain YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(values, dict):
-        kinds = {list: "a list", type(None): "empty"}
-        found = kinds.get(type(values), f"the single value {values!r}")
-        raise RecipeError(
-            f"{path}: a recipe is a table of settings (encoder, data, tasks, stages); "
-            f"this is {found}."
-        )
-    return values
+    for name in ASIDE:
+        if not getattr(recipe, name):
+            values.pop(name, None)
+    return write_yaml(values)
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -234,7 +168,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
     if not equals or not dotted:
         raise RecipeError(f"--set {change}: write dotted.path=value, such as stages.0.epochs=1.")
     try:
-        value = _parse(text)
+        value = parse_yaml(text)
     except yaml.YAMLError:
         raise RecipeError(f"--set {change}: {text!r} is not a YAML value.") from None
     _put(values, dotted, value, f"--set {change}")

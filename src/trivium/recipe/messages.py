@@ -11,12 +11,12 @@ from trivium.errors import did_you_mean
 from trivium.recipe.schema import Recipe
 
 
-def problems(items: Sequence[ErrorDetails]) -> list[str]:
-    """One line per wrong place of a recipe."""
+def problems(items: Sequence[ErrorDetails], root: type[BaseModel] = Recipe) -> list[str]:
+    """One line per wrong place of a recipe. root: what kind of recipe."""
     found: dict[tuple[str | int, ...], list[str]] = {}
     inputs: dict[tuple[str | int, ...], str] = {}
     for item in items:
-        place, parts = _walk(item["loc"])
+        place, parts = _walk(item["loc"], root)
         said = _said(item, place[-1] if place else "", parts)
         if said not in found.setdefault(place, []):
             found[place].append(said)
@@ -86,12 +86,12 @@ def _shortened(found: str) -> str:
 
 
 def _walk(
-    location: Sequence[str | int],
+    location: Sequence[str | int], root: type[BaseModel]
 ) -> tuple[tuple[str | int, ...], Sequence[type[BaseModel]]]:
     """The path without what pydantic adds for unions, and the innermost parts it may mean."""
     place: list[str | int] = []
-    here: Any = Recipe
-    parts: list[type[BaseModel]] = [Recipe]
+    here: Any = root
+    parts: list[type[BaseModel]] = [root]
     for key in location:
         choices = _choices(here)
         if len(choices) > 1 and (chosen := [c for c in choices if _names(key, c)]):

@@ -11,6 +11,7 @@ from trivium.part import Part
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.heads import check_trunks
 from trivium.parts.tasks import AnyTask, MaskedWords
+from trivium.recipe.budget import ASIDE, FULL, Budget, Reported, unknown_tasks
 from trivium.recipe.search import Search
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
 
@@ -32,6 +33,10 @@ class Recipe(Part):
     """auto: a CUDA device if there is one."""
     search: Search | None = None
     """What `trivium tune` tries; a run of the recipe itself has no use for it."""
+    reported: Reported | None = None
+    """What a paper or report reached with these settings: a study sets it beside its own scores."""
+    budgets: dict[str, Budget] = Field(default_factory=dict)
+    """Shorter versions of the recipe, for `--budget NAME`; `full` is the recipe itself."""
 
     @field_validator("adapters", mode="before")
     @classmethod
@@ -82,10 +87,33 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
+    def _budgets_name_known_tasks(self) -> "Recipe":
+        for problem in unknown_tasks(
+            self.reported.scores if self.reported else (), self.tasks, "reported.scores"
+        ):
+            raise ValueError(problem)
+        for name, budget in self.budgets.items():
+            if name == FULL and budget != Budget():
+                raise ValueError(
+                    f"budgets.{FULL}: is the recipe as it stands, and changes nothing; give this "
+                    "budget another name"
+                )
+            for problem in budget.problems(self.tasks, self.stages):
+                raise ValueError(f"budgets.{name}.{problem}")
+        return self
+
+    @model_validator(mode="after")
     def _parts_fit_together(self) -> "Recipe":
         for problem in problems(self):
             raise ValueError(problem)
         return self
+
+    def of_run(self) -> "Recipe":
+        """What a run knows of it: without search, reported scores and budgets."""
+        fields = type(self).model_fields
+        return self.model_copy(
+            update={name: fields[name].get_default(call_default_factory=True) for name in ASIDE}
+        )
 
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)
@@ -211,11 +239,11 @@ def _gradient_problems(recipe: Recipe, stage: Stage, names: list[str]) -> Iterat
         return
     if len(names) < 2:
         yield f"{who} the gradients of several tasks, but the stage trains only {names[0]!r}"
-    elif stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step < 2:
+    elif stage.sampler.most_tasks(len(names), stage.batches_per_step) < 2:
+        other = "" if stage.sampler.kind == "sequential" else ", or `batches_per_step: 2` or more"
         yield (
             f"{who} the gradients of several tasks in a step, but the sampler "
-            f"{stage.sampler.kind} draws one batch a step; use `sampler: joint`, or "
-            "`batches_per_step: 2` or more"
+            f"{stage.sampler.kind} gives a step one task; use `sampler: joint`{other}"
         )
     elif (stage.trains.kind == "frozen" or recipe.freezes_base) and not recipe.shares_more(names):
         yield (

@@ -13,6 +13,8 @@ from trivium.parts.trainable import Full, Trainable
 
 SELECTIONS = ("overall", "any", "last")
 """What `select` can say beside a task's name."""
+DEFAULT_EPOCHS = 3
+"""Of a stage that says neither epochs nor steps."""
 
 
 class Floor(Part):

@@ -1,5 +1,6 @@
 """`trivium check`: what training would do, on the screen."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -57,10 +58,7 @@ def print_preview(preview: Preview, console: Console) -> None:
     for name, task in recipe.tasks.items():
         encoded = preview.encoded[name]
         lengths = encoded.lengths()
-        rows = "\n".join(
-            f"{s} {len(preview.data[name][s].examples):,}" if s in preview.data[name] else f"no {s}"
-            for s in ("train", "dev")
-        )
+        rows = "\n".join(_rows(preview.data[name], split) for split in ("train", "dev"))
         grid.add_row(
             "\n".join([f"[bold]{name}[/]", task.kind, *_choices(task)]),
             rows,
@@ -76,12 +74,22 @@ def print_preview(preview: Preview, console: Console) -> None:
         for split in splits.values():
             for file in split.files:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
+                if file.drawn is not None:
+                    rows = f"{file.drawn:,} of {file.rows:,} rows, a sample, "
                 console.print(
                     f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}",
                     style="dim",
                 )
     for warning in preview.warnings:
         console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
+
+
+def _rows(splits: Mapping[str, Split], split: str) -> str:
+    if split not in splits:
+        return f"no {split}"
+    found = splits[split]
+    whole = f" of {found.labelled:,}" if found.is_sample else ""
+    return f"{split} {len(found.examples):,}{whole}"
 
 
 def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:

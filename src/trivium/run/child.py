@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
+from trivium.recipe.budget import FULL
 from trivium.run.differences import Difference, differences, in_words
 from trivium.run.directory import RECIPE, SCORES, run_recipe
 
@@ -42,6 +43,8 @@ class Job:
     folder: Path
     changes: tuple[str, ...] = ()
     """`dotted.path=value`, as in --set."""
+    budget: str = FULL
+    """As in --budget."""
 
     @property
     def log(self) -> Path:
@@ -58,9 +61,25 @@ class Job:
 
     @property
     def command(self) -> list[str]:
-        settings = [word for change in self.changes for word in ("--set", change)]
+        settings = [] if self.budget == FULL else ["--budget", self.budget]
+        settings += [word for change in self.changes for word in ("--set", change)]
         words = ["train", str(self.path), "--out", str(self.folder), *settings]
         return [sys.executable, "-m", "trivium", *words, *(["--resume"] if self.has_begun else [])]
+
+    def refuse_other(self) -> None:
+        """RecipeError where the folder holds anything that is not a part of this run."""
+        refuse_foreign(self.folder, "run", self.has_begun)
+        if not self.has_begun:
+            return
+        old = run_recipe(self.folder).model_dump(mode="json")
+        new = self.recipe.of_run().model_dump(mode="json")
+        found = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
+        if found:
+            raise RecipeError(
+                f"{self.folder}: holds a run of other settings than {self.path} asks for now: "
+                f"{in_words(found)}. Nothing was changed. Name another folder with --out, or put "
+                "the settings and the budget back."
+            )
 
 
 @dataclass(slots=True)
@@ -161,26 +180,15 @@ def train_locked(job: Job, log: IO[str], stop: Stop, watch: Callable[[int, str],
     return Outcome("done", how, seconds)
 
 
-def refuse_other_run(job: Job) -> None:
-    """RecipeError where a run's folder holds anything that is not a part of this run."""
-    for place in (job.folder, *job.folder.parents):
+def refuse_foreign(folder: Path, what: str, is_ours: bool) -> None:
+    """RecipeError where a folder cannot be made, or holds something that is not a `what`."""
+    for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():
             raise RecipeError(f"{place}: is a file, but a folder is needed there.")
-    if not job.has_begun:
-        names = sorted(p.name for p in job.folder.iterdir()) if job.folder.is_dir() else []
-        if foreign := [name for name in names if not LEFTOVERS.fullmatch(name)]:
-            raise RecipeError(
-                f"{job.folder}: holds {foreign[0]!r} but no run. Name another folder with --out."
-            )
-        return
-    old = run_recipe(job.folder).model_dump(mode="json")
-    new = job.recipe.model_dump(mode="json")
-    found = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
-    if found:
+    names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() and not is_ours else []
+    if foreign := [name for name in names if not LEFTOVERS.fullmatch(name)]:
         raise RecipeError(
-            f"{job.folder}: holds a run of other settings than {job.path} asks for now: "
-            f"{in_words(found)}. Nothing was changed. Name another folder with --out, or put the "
-            "settings back."
+            f"{folder}: holds {foreign[0]!r} but no {what}. Name another folder with --out."
         )
 
 
@@ -252,7 +260,7 @@ def _what_went_wrong(job: Job, code: int) -> str:
     if not job.is_finished:
         return "it ended without scores"
     try:
-        refuse_other_run(job)
+        job.refuse_other()
     except RecipeError as error:
         return f"the recipe changed meanwhile: {error}"
     return ""

@@ -13,6 +13,7 @@ from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.tasks import MaskedWords, MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
 from trivium.run.relabel import relabelled
+from trivium.run.sample import sample
 from trivium.run.words import gather
 from trivium.text.packing import Ids, Packer, TokenTable
 from trivium.text.plain import is_plain, open_lines
@@ -33,6 +34,8 @@ class FileRows:
     """Rows that lack only this task's label (`missing_labels: allow`)."""
     skipped: list[BadRow]
     """Rows left out by `bad_rows: skip`, each with its line and reason."""
+    drawn: int | None = None
+    """Labelled rows that are used, where these are a sample."""
 
     @property
     def rows(self) -> int:
@@ -57,6 +60,15 @@ class Split:
     @property
     def rows(self) -> int:
         return sum(file.rows for file in self.files)
+
+    @property
+    def labelled(self) -> int:
+        """With those that a sample leaves out."""
+        return sum(file.labelled for file in self.files)
+
+    @property
+    def is_sample(self) -> bool:
+        return any(file.drawn is not None for file in self.files)
 
     @property
     def unlabelled(self) -> int:
@@ -99,9 +111,16 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
 
 
 def read_split(
-    task: Task, split: str, path: str | Path, relabel: Mapping[str, str] | None = None
+    task: Task,
+    split: str,
+    path: str | Path,
+    relabel: Mapping[str, str] | None = None,
+    rows: int | None = None,
 ) -> Split:
-    """One file's rows for this task. Raises RecipeError naming bad rows by file and line."""
+    """One file's rows for this task, or a sample of so many of the labelled ones.
+
+    Raises RecipeError naming bad rows by file and line, wherever they stand in the file.
+    """
     table = open_task_table(task, path, (*task.text_columns, task.label))
     examples, bad, unlabelled = [], [], 0
     for row in relabelled(task, split, table, relabel or {}):
@@ -116,7 +135,9 @@ def read_split(
             said = f"{error}; this is after its `relabel`" if relabel else str(error)
             bad.append(BadRow(row.line, said))
     refuse_bad_rows(task, split, table, bad)
-    return Split(split, (FileRows(table, len(examples), unlabelled, bad),), examples)
+    used = sample(examples, rows)
+    drawn = len(used) if len(used) < len(examples) else None
+    return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn),), used)
 
 
 def open_task_table(task: Task, path: str | Path, needed: Sequence[str]) -> Table:
@@ -237,7 +258,7 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
 def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
     """All files of a split, as one."""
     each = [
-        read_split(task, split, Path(recipe.data) / source.file, source.relabel)
+        read_split(task, split, Path(recipe.data) / source.file, source.relabel, source.rows)
         for source in task.sources(split)
     ]
     files = tuple(file for one in each for file in one.files)
@@ -279,7 +300,8 @@ def _with_weights(task: Task, train: Split) -> Task:
     try:
         return task.with_weights(targets)
     except ValueError as error:
-        raise RecipeError(f"task {task.name!r}: {train.where}: {error}") from error
+        few = f" Or use more than {len(targets):,} of its rows." if train.is_sample else ""
+        raise RecipeError(f"task {task.name!r}: {train.where}: {error}{few}") from error
 
 
 def _has_label(recipe: Recipe, task: Task) -> bool:

@@ -20,6 +20,7 @@ from trivium.run.atomic import recover, write_text
 from trivium.run.checkpoint import ENSEMBLE, MODEL, RESUME
 from trivium.run.data import Data
 from trivium.run.journal import NAME as JOURNAL
+from trivium.run.machine import cpu_name
 
 SCORES = "scores.json"
 RECIPE = "recipe.yaml"
@@ -96,7 +97,7 @@ def refuse_taken(
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Resuming with another recipe would be neither run: refused, with the first difference."""
     old = run_recipe(run_dir).model_dump(mode="json")
-    new = recipe.model_dump(mode="json")
+    new = recipe.of_run().model_dump(mode="json")
     if difference := _difference(old, new):
         raise RecipeError(
             f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "
@@ -154,6 +155,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "cpu": cpu_name(),
         "cpus": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.part import Part
 from trivium.parts.tasks import Classification, Multilabel, Task
+from trivium.recipe.united import How
 from trivium.run.atomic import unseal
 from trivium.run.checkpoint import ENSEMBLE
 from trivium.run.predict import Predictor, Texts, TorchPredictor
@@ -23,8 +24,6 @@ TIE_BREAK = 0.5
 """What the mean probability counts beside whole votes: below 1, so that it decides ties only."""
 ROUNDS = 30
 """Members that selection adds to one of each."""
-
-How = Literal["vote", "mean", "weights"]
 
 
 class Panel(Part):

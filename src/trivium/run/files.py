@@ -1,7 +1,8 @@
 """Whole files judged or answered, in constant memory."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,9 @@ from trivium.run.evaluate import overall, rows_in
 from trivium.run.load import load
 from trivium.run.predict import Predictor
 from trivium.run.progress import rows_bar
-from trivium.text.tables import BadRow, write_table
+from trivium.run.submission import CS224N, FORMS, ID, Submission
+from trivium.text.tables import BadRow, Table, write_table
+from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
 
 ROWS_AT_ONCE = 4096
@@ -81,6 +84,7 @@ def predict_file(
     target: str | Path,
     *,
     probabilities: bool = False,
+    form: str = "table",
     precision: str = "auto",
     device: str = "auto",
     console: Console | None = None,
@@ -88,26 +92,32 @@ def predict_file(
     """Answer every row of a table into another table; the number of rows.
 
     All columns of the source are kept, in order, and `prediction` (and `confidence`; with
-    `probabilities`, one column per label) is added. "-" is standard input or output. Memory does
-    not grow with the file. A bad row ends it with RecipeError naming the line, before the target
-    is touched.
+    `probabilities`, one column per label) is added. "-" is standard input or output. form: `table`,
+    in the format of the target's ending, or `cs224n`: see `run.submission`. Memory does not grow
+    with the file. A bad row ends it with RecipeError naming the line, before the target is touched.
     """
+    if form not in FORMS:
+        raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
+    if form == CS224N and probabilities:
+        raise RecipeError(
+            f"--probabilities: the format {form} has no place for them; leave it out."
+        )
     predictor = run if isinstance(run, Predictor) else load(run, precision=precision, device=device)
     chosen = predictor.question(task)
-    table = open_task_table(chosen, source, chosen.text_columns)
+    submission = Submission(chosen) if form == CS224N else None
+    needed = (*chosen.text_columns, ID) if submission else chosen.text_columns
+    table = open_task_table(chosen, source, needed)
     added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
-    if clash := sorted(set(added) & set(table.columns)):
-        raise RecipeError(f"{table.name}: already has a column {clash[0]!r}; rename it first.")
     cache = _Cache(predictor, task)
     rows = empty = 0
-    with write_table(target, [*table.columns, *added]) as out, _progress(console) as bar:
+    with _writing(target, table, added, submission) as put, _progress(console) as bar:
         counter = bar.add_task(f"{task}", total=None)
         for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
             texts = [tuple(row.cells[c] for c in chosen.text_columns) for row in part]
             empty += sum(not text.strip() for row in texts for text in row)
             columns = cache.columns(texts, detailed=probabilities)
             for index, row in enumerate(part):
-                out.write([*row.cells.values(), *(column[index] for column in columns.values())])
+                put(row, [column[index] for column in columns.values()])
             rows += len(part)
             bar.update(counter, completed=rows)
     if empty and console:
@@ -115,6 +125,22 @@ def predict_file(
             f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
         )
     return rows
+
+
+@contextmanager
+def _writing(
+    target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
+) -> Iterator[Callable[[Row, list[Answer]], None]]:
+    """What writes a row and its answers, the prediction first."""
+    if submission is not None:
+        with write_lines(target) as line:
+            line(submission.header)
+            yield lambda row, answers: line(submission.line(row, answers[0], table.name))
+        return
+    if clash := sorted(set(added) & set(table.columns)):
+        raise RecipeError(f"{table.name}: already has a column {clash[0]!r}; rename it first.")
+    with write_table(target, [*table.columns, *added]) as out:
+        yield lambda row, answers: out.write([*row.cells.values(), *answers])
 
 
 class _Cache:

@@ -36,6 +36,17 @@ def keep_memory() -> None:
         mallopt(setting, value)
 
 
+def cpu_name() -> str:
+    """What the processor calls itself, as far as the system says."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
 def memory_now() -> int:
     """Bytes of memory that this process holds; 0 where the system does not say (not Linux)."""
     try:

@@ -10,10 +10,11 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Source, Task
 from trivium.parts.tasks.cells import canonical
 from trivium.recipe import Recipe
+from trivium.recipe.united import How
 from trivium.run.checkpoint import find_model, saved_tasks
 from trivium.run.data import ALL
 from trivium.run.directory import RECIPE, run_recipe
-from trivium.run.ensemble import How, Panel
+from trivium.run.ensemble import Panel
 
 FORM = ("kind", "labels", "range", "threshold", "separator")
 """Settings of a task that say what its answers are."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from trivium.recipe import Recipe, Stage
+from trivium.recipe.stage import DEFAULT_EPOCHS
 
-DEFAULT_EPOCHS = 3
 CONFLICTS_EVERY = 10
 """Steps between measurements where the tasks' gradients are kept apart anyway."""
 

@@ -28,7 +28,7 @@ from trivium.run.progress import rows_bar
 from trivium.run.scoreboard import MINILM
 from trivium.run.train import read_scores
 
-MAY_DIFFER = ("seed", "device", "search")
+MAY_DIFFER = ("seed", "device", "search", "reported", "budgets")
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
 BY = "leaderboard"
 """The overall dev score that a soup must not lower."""

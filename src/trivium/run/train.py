@@ -77,7 +77,7 @@ def train(
     after a first Ctrl-C, once the state is saved.
     """
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = recipe.model_copy(update={"search": None})  # no part of a run
+    recipe = recipe.of_run()
     run_dir = Path(run_dir)
     processes, device = join(choose_device(recipe.device))
     try:

@@ -18,6 +18,7 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, dump_recipe
+from trivium.recipe.united import How
 from trivium.run.atomic import seal, whole_folder
 from trivium.run.checkpoint import ENSEMBLE, copy_model
 from trivium.run.data import JUDGED, Data, Split, load_data
@@ -33,7 +34,6 @@ from trivium.run.ensemble import (
     FORMAT,
     MEMBERS,
     ROUNDS,
-    How,
     Origin,
     Panel,
     choose_weights,

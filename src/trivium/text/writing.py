@@ -39,6 +39,22 @@ def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWrit
         yield writer
 
 
+@contextmanager
+def write_lines(path: str | Path) -> Iterator[Callable[[str], None]]:
+    """Write lines of text, as `write_table` writes rows: whole or not at all, "-" to the output."""
+    if str(path) == "-":
+        sys.stdout.flush()
+        yield lambda line: _put_line(sys.stdout.buffer, line)
+        sys.stdout.buffer.flush()
+        return
+    with _replacing(path) as stream:
+        yield lambda line: _put_line(stream, line)
+
+
+def _put_line(stream: BinaryIO, line: str) -> None:
+    stream.write(f"{line}\n".encode())
+
+
 class TableWriter:
     """What `write_table` gives: one call of `write` per row."""
 

@@ -8,9 +8,12 @@ from rich.console import Console
 
 from trivium.apps.study.board import Board
 from trivium.apps.study.page import print_table, write_table
-from trivium.apps.study.runs import TABLE, Run, plan_study
+from trivium.apps.study.runs import TABLE, plan_study
 from trivium.apps.study.table import summarise
+from trivium.apps.study.union import Run, Unite
 from trivium.errors import RecipeError
+from trivium.recipe.budget import FULL
+from trivium.run.atomic import recover
 from trivium.run.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.train import Interrupted
 
@@ -22,6 +25,7 @@ def study(
     out: str | Path,
     *,
     seeds: int = 3,
+    budget: str = FULL,
     changes: Sequence[str] = (),
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -29,13 +33,14 @@ def study(
 
     A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
     kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
-    end the same call goes on. changes: `dotted.path=value` for every recipe. Returns the content of
-    `table.json`; a run that failed has the state "failed" in it. Raises RecipeError before
-    anything is written where something is wrong, and Interrupted after Ctrl-C or SIGTERM, once the
-    present run is saved.
+    end the same call goes on. The recipe of an ensemble is carried out once the runs of its members
+    are there. budget: of every recipe. changes: `dotted.path=value` for every recipe, after the
+    budget. Returns the content of `table.json`; a run that failed has the state "failed" in it.
+    Raises RecipeError before anything is written where something is wrong, and Interrupted after
+    Ctrl-C or SIGTERM, once the present run is saved.
     """
     console = console or Console(stderr=True)
-    plan = plan_study(recipes, out, seeds, changes)
+    plan = plan_study(recipes, out, seeds, changes, budget)
     _make_folder(plan.out)
     console.print(
         f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
@@ -77,8 +82,12 @@ def has_failures(table: dict[str, Any]) -> bool:
 
 
 def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
+    if isinstance(run, Unite):
+        recover(run.folder)  # replacing an ensemble may have been interrupted
     if run.is_finished:
         outcome = Outcome("done", "skipped")
+    elif missing := run.waits_for:
+        outcome = Outcome("failed", "skipped", reason=f"waits for {', '.join(map(str, missing))}")
     else:
         board.begin(run)
         told = False

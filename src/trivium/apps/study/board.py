@@ -3,28 +3,29 @@
 import time
 from collections.abc import Mapping
 from statistics import fmean
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from trivium.apps.study.runs import Plan, Run
+from trivium.apps.study.runs import Plan
+from trivium.apps.study.union import Run, Unite
 from trivium.run.child import Outcome, last_lines
 from trivium.run.follow import Progress
+from trivium.run.screen import Screen, clock
 from trivium.run.train import read_scores
 
 READ_EVERY_S = 1.0
 COLOURS = {"done": "green", "failed": "bold red", "stopped": "yellow"}
 
 
-class Board:
+class Board(Screen):
     """The progress of a study."""
 
     def __init__(self, console: Console, plan: Plan) -> None:
-        self.console, self.plan = console, plan
+        super().__init__(console)
+        self.plan = plan
         self._known: dict[str, list[float]] = {}
         """Seconds of finished runs, by recipe."""
         self._ended: set[Run] = set()
@@ -32,25 +33,6 @@ class Board:
         self._progress: Progress | None = None
         self._note = ""
         self._began = self._looked = 0.0
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live = Live(
-                console=self.console, get_renderable=self._screen, refresh_per_second=2,
-                transient=True,
-            )  # fmt: skip
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def begin(self, run: Run) -> None:
         self._run, self._note = run, ""
@@ -60,7 +42,7 @@ class Board:
     def watch(self, log_start: int, waits_for: str) -> None:
         """Look at the present run's files, once a second."""
         now = time.monotonic()
-        if not self._live or now - self._looked < READ_EVERY_S:
+        if not self.is_live or now - self._looked < READ_EVERY_S:
             return
         assert self._run is not None
         assert self._progress is not None
@@ -70,7 +52,7 @@ class Board:
 
     def stopping(self) -> None:
         """Say once that the study was asked to stop."""
-        self._print(f"stopping: {escape(str(self._run))} saves; a second Ctrl-C kills it")
+        self.say(f"stopping: {escape(str(self._run))} saves; a second Ctrl-C kills it")
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """One line on what became of a run; the end of its log if it failed."""
@@ -86,20 +68,17 @@ class Board:
         facts = [f"[{COLOURS[outcome.state]}]{escape(said)}[/]"]
         if outcome.state == "done":
             scores = read_scores(run.folder)
-            spent = max(outcome.seconds, scores["cost"]["seconds"])
+            spent = max(outcome.seconds, scores["cost"].get("seconds", 0.0))
             self._known.setdefault(run.name, []).append(spent)
             facts += [*shown_scores(run, scores), f"{spent:,.0f} s"]
         told = outcome.how != "skipped" and outcome.state != "stopped"
         if told and (left := self._remaining_s()):
-            facts.append(f"ETA {_clock(left)}")
-        self._print(f"{self._place(run)}: {' · '.join(facts)}")
-        if outcome.state == "failed":
+            facts.append(f"ETA {clock(left)}")
+        self.say(f"{self._place(run)}: {' · '.join(facts)}")
+        if outcome.tail:
             for line in outcome.tail:
-                self._print(f"    [dim]{escape(line)}[/]")
-            self._print(f"    [dim]all of it: {escape(str(run.log))}[/]")
-
-    def _print(self, line: str) -> None:
-        self.console.print(line, soft_wrap=not self.console.is_terminal, highlight=False)
+                self.say(f"    [dim]{escape(line)}[/]")
+            self.say(f"    [dim]all of it: {escape(str(run.log))}[/]")
 
     def _place(self, run: Run) -> str:
         runs = self.plan.runs
@@ -123,21 +102,23 @@ class Board:
 
     def _expected_s(self, run: Run) -> float | None:
         """What a run takes: as long as others of its recipe, or else of any."""
+        if isinstance(run, Unite) and run.name not in self._known:
+            return 0.0  # it only reads its members' dev rows again
         known = self._known.get(run.name) or [s for each in self._known.values() for s in each]
         return fmean(known) if known else None
 
-    def _screen(self) -> Group:
+    def present(self) -> Group:
         run, progress = self._run, self._progress
         if run is None or progress is None:
             return Group()
         now = time.monotonic()
-        facts = [f"{_clock(now - self._began)} so far"]
+        facts = [f"{clock(now - self._began)} so far"]
         if progress.steps:
             facts.insert(0, f"stage {progress.stage} {progress.step:,}/{progress.steps:,}")
         if (left := progress.remaining_s(now)) is not None:
-            facts.append(f"ETA {_clock(left)}")
+            facts.append(f"ETA {clock(left)}")
         if (left := self._remaining_s(now)) is not None:
-            facts.append(f"study ETA {_clock(left)}")
+            facts.append(f"study ETA {clock(left)}")
         line = Text.from_markup(f"{self._place(run)}: {escape(' · '.join(facts))}")
         note = Text(f"    {self._note}", style="dim", no_wrap=True, overflow="ellipsis")
         return Group(line, note)
@@ -152,9 +133,3 @@ def shown_scores(run: Run, scores: Mapping[str, Any]) -> list[str]:
     ]
     means = scores.get("overall", {}).get("dev")
     return [*shown, *([f"overall {means['leaderboard']:.4f}"] if means else [])]
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

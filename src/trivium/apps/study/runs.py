@@ -1,31 +1,18 @@
 """The runs of a study: planned and checked before anything is trained, known by their folders."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trivium.apps.study.union import Run, united
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, load_recipe
-from trivium.run.child import Job, refuse_other_run
+from trivium.recipe.budget import FULL, Reported
+from trivium.recipe.united import EnsembleRecipe, load_ensemble
 
 TABLE = "table"
 """Stem of the study's own files, beside the folders of its recipes."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Run(Job):
-    """One recipe with one seed."""
-
-    name: str
-    """Of the recipe, and of its row in the table."""
-
-    @property
-    def seed(self) -> int:
-        return self.recipe.seed
-
-    def __str__(self) -> str:
-        return f"{self.name} seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +21,23 @@ class Plan:
 
     paths: dict[str, Path]
     """Name of a row -> its recipe's file, in the order of the command line."""
+    reported: dict[str, Reported | None]
+    """Name of a row -> what its recipe's file says was reported."""
     out: Path
     seeds: int
+    budget: str
     changes: tuple[str, ...]
     runs: tuple[Run, ...]
     """All recipes with the first seed, then all with the second: so that a study that is stopped
-    early has something to compare."""
+    early has something to compare. Each seed's ensembles come after its runs."""
 
     @property
     def command(self) -> str:
         """What to type to go on."""
         changes = [word for change in self.changes for word in ("--set", change)]
+        budget = [] if self.budget == FULL else ["--budget", self.budget]
         files = map(str, self.paths.values())
-        words = ["trivium", "study", *files, "--seeds", str(self.seeds), *changes]
+        words = ["trivium", "study", *files, "--seeds", str(self.seeds), *budget, *changes]
         return shlex.join([*words, "--out", str(self.out)])
 
     def runs_of(self, name: str) -> list[Run]:
@@ -54,12 +45,17 @@ class Plan:
 
 
 def plan_study(
-    recipes: Sequence[str | Path], out: str | Path, seeds: int, changes: Sequence[str]
+    recipes: Sequence[str | Path],
+    out: str | Path,
+    seeds: int,
+    changes: Sequence[str],
+    budget: str = FULL,
 ) -> Plan:
     """All runs, every recipe loaded and every folder looked at. Writes nothing.
 
-    Raises RecipeError: for all recipes that are wrong, for two that would share a folder, and for
-    a folder with a run of other settings.
+    Raises RecipeError: for all recipes that are wrong or lack the budget, for two that would share
+    a folder, for an ensemble whose members are no rows, and for a folder with a run of other
+    settings.
     """
     if seeds < 1:
         raise RecipeError(f"--seeds {seeds}: a study needs at least one seed.")
@@ -67,21 +63,28 @@ def plan_study(
         raise RecipeError("--set seed: a study sets the seeds itself; say how many with --seeds.")
     out = Path(out)
     paths = _named(recipes)
-    loaded = _loaded(paths, changes)
-    runs = tuple(
-        Run(
-            name=name,
-            path=path,
-            recipe=loaded[name].model_copy(update={"seed": seed}),
-            folder=out / name / f"seed-{seed}",
-            changes=(*changes, f"seed={seed}"),
-        )
-        for seed in range(seeds)
-        for name, path in paths.items()
-    )
+    loaded = _loaded(paths, changes, budget)
+    trained = {name: r.of_run() for name, r in loaded.items() if isinstance(r, Recipe)}
+    unions = {name: r for name, r in loaded.items() if isinstance(r, EnsembleRecipe)}
+    runs: list[Run] = []
+    for seed in range(seeds):
+        own = {
+            name: Run(
+                name=name,
+                path=paths[name],
+                recipe=recipe.model_copy(update={"seed": seed}),
+                folder=out / name / f"seed-{seed}",
+                changes=(*changes, f"seed={seed}"),
+                budget=budget,
+            )
+            for name, recipe in trained.items()
+        }
+        runs += own.values()
+        runs += [united(name, paths[name], found, own, out) for name, found in unions.items()]
     for run in runs:
-        refuse_other_run(run)
-    return Plan(paths, out, seeds, tuple(changes), runs)
+        run.refuse_other()
+    reported = {name: found.reported for name, found in loaded.items()}
+    return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs))
 
 
 def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
@@ -104,13 +107,15 @@ def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
     return named
 
 
-def _loaded(paths: dict[str, Path], changes: Sequence[str]) -> dict[str, Recipe]:
+def _loaded(
+    paths: Mapping[str, Path], changes: Sequence[str], budget: str
+) -> dict[str, Recipe | EnsembleRecipe]:
     """Every recipe, or one RecipeError with what is wrong in each of them."""
-    loaded, wrong = {}, []
+    loaded: dict[str, Recipe | EnsembleRecipe] = {}
+    wrong = []
     for name, path in paths.items():
         try:
-            # What a search would change is no part of a run.
-            loaded[name] = load_recipe(path, changes).model_copy(update={"search": None})
+            loaded[name] = load_ensemble(path) or load_recipe(path, changes, budget)
         except RecipeError as error:
             # What is said of a change names the change only, but it may fit the other recipes.
             said = str(error)

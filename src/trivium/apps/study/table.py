@@ -1,12 +1,21 @@
 """A study's table as data: what its runs scored and cost, from their folders."""
 
+import json
 import math
 import statistics
+import time
 from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
 from typing import Any
 
-from trivium.apps.study.runs import Plan, Run
+from trivium.apps.study.order import orders_of
+from trivium.apps.study.runs import Plan
+from trivium.apps.study.union import Run, Unite
+from trivium.parts.tasks import Task
+from trivium.recipe.budget import Reported
 from trivium.run.differences import ABSENT, differences
+from trivium.run.directory import ENVIRONMENT, SCORES, environment
 from trivium.run.train import read_scores
 
 SPLIT = "dev"
@@ -18,25 +27,92 @@ def summarise(plan: Plan, failed: Mapping[Run, str]) -> dict[str, Any]:
 
     failed: why, for runs that failed in this call.
     """
-    first = next(iter(plan.paths))
-    settings = {name: _settings(plan.runs_of(name)[0]) for name in plan.paths}
+    rows = [_row(plan, name, failed) for name in plan.paths]
     return {
         "split": SPLIT,
         "seeds": list(range(plan.seeds)),
+        "budget": plan.budget,
         "changes": list(plan.changes),
-        "recipes": [
-            {
-                "name": name,
-                "file": str(path),
-                "encoder": plan.runs_of(name)[0].recipe.encoder,
-                "differs": _unlike(settings[first], settings[name]),
-                "runs": [_state(run, failed) for run in plan.runs_of(name)],
-                **_scores_and_costs(plan.runs_of(name)),
-            }
-            for name, path in plan.paths.items()
-        ],
+        "date": _date(plan),
+        "machines": _machines(plan),
+        "recipes": rows,
+        "orders": orders_of(rows),
         "command": plan.command,
     }
+
+
+def _row(plan: Plan, name: str, failed: Mapping[Run, str]) -> dict[str, Any]:
+    runs, reported = plan.runs_of(name), plan.reported[name]
+    like = _compared_to(plan, name)
+    return {
+        "name": name,
+        "file": str(plan.paths[name]),
+        "encoder": _encoder(runs[0]),
+        "ensemble": _ensemble(runs[0]),
+        "reported": _reported(reported, _encoder(runs[0])) if reported else None,
+        "unlike": like,
+        "differs": _unlike(_settings(plan.runs_of(like)[0]), _settings(runs[0])) if like else {},
+        "runs": [_state(run, failed) for run in runs],
+        **_scores_and_costs(runs),
+    }
+
+
+def _compared_to(plan: Plan, name: str) -> str | None:
+    """The row that another is told apart from: its report's first; of that, the study's first.
+
+    None of the study's first, and of ensembles, which have no settings of their own.
+    """
+    plain = [each for each in plan.paths if not isinstance(plan.runs_of(each)[0], Unite)]
+    if name not in plain or name == plain[0]:
+        return None
+    alike = [each for each in plain if _report(plan, each) == _report(plan, name)]
+    return alike[0] if name != alike[0] else plain[0]
+
+
+def _report(plan: Plan, name: str) -> str | None:
+    found = plan.reported[name]
+    return found.report if found else None
+
+
+def _encoder(run: Run) -> str:
+    """Of an ensemble all that its members have."""
+    if isinstance(run, Unite):
+        return ", ".join(dict.fromkeys(member.recipe.encoder for member in run.members))
+    return run.recipe.encoder
+
+
+def _ensemble(run: Run) -> dict[str, Any] | None:
+    if not isinstance(run, Unite):
+        return None
+    return {"how": run.how, "members": [member.name for member in run.members]}
+
+
+def _reported(reported: Reported, encoder: str) -> dict[str, Any]:
+    """beside: whether its scores can stand beside ours, being of the same encoder."""
+    same = Path(encoder).name.casefold() == Path(reported.encoder).name.casefold()
+    return reported.model_dump(mode="json") | {"report": reported.report, "beside": same}
+
+
+def _date(plan: Plan) -> str:
+    """The day of the last score."""
+    days = [(run.folder / SCORES).stat().st_mtime for run in plan.runs if run.is_finished]
+    return date.fromtimestamp(max(days, default=time.time())).isoformat()
+
+
+def _machines(plan: Plan) -> list[dict[str, Any]]:
+    """What the finished runs were made on, each machine once; before there are any, this one."""
+    found = []
+    for run in plan.runs:
+        path = run.folder / ENVIRONMENT
+        if run.is_finished and path.is_file():
+            found.append(_machine(json.loads(path.read_text(encoding="utf-8"))))
+    found = found or [_machine(environment())]
+    return [machine for place, machine in enumerate(found) if machine not in found[:place]]
+
+
+def _machine(told: Mapping[str, Any]) -> dict[str, Any]:
+    versions = {name: told.get("packages", {}).get(name) for name in ("torch", "trivium")}
+    return {key: told.get(key) for key in ("cpu", "cpus", "threads", "gpu", "python")} | versions
 
 
 def _state(run: Run, failed: Mapping[Run, str]) -> dict[str, Any]:
@@ -68,12 +144,13 @@ def _unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, lis
 def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
     """Means and sample standard deviations over the finished runs of one recipe."""
     found = [read_scores(run.folder) for run in runs if run.is_finished]
+    costs = [run.cost for run in runs if run.is_finished]
     recipe = runs[0].recipe
     tasks = {name: task for name, task in recipe.tasks.items() if recipe.has_dev(name)}
     return {
         "n": len(found),
         "tasks": {
-            name: {"metric": task.metric}
+            name: {"metric": task.metric, "dev": _judged_on(task)}
             | _summary([s["tasks"][name][SPLIT].get(task.metric) for s in found])
             for name, task in tasks.items()
         },
@@ -81,8 +158,15 @@ def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
             kind: _summary([s["overall"].get(SPLIT, {}).get(kind) for s in found])
             for kind in ("leaderboard", "mean")
         },
-        "cost": {kind: _summary([s["cost"].get(kind) for s in found]) for kind in COSTS},
+        "cost": {kind: _summary([cost.get(kind) for cost in costs]) for kind in COSTS},
     }
+
+
+def _judged_on(task: Task) -> str:
+    """The dev rows, in a word: scores on others are scores of something else."""
+    if task.dev is None:  # masked words, which have those of other tasks
+        return ", ".join(getattr(task, "of", ()))
+    return task.dev.file + (f", {task.dev.rows:,} rows" if task.dev.rows else "")
 
 
 def _summary(values: Sequence[float | None]) -> dict[str, Any]:

@@ -1,11 +1,8 @@
 """What a person sees of a search: on a terminal a live table, elsewhere a line per trial."""
 
 import time
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
@@ -14,58 +11,41 @@ from trivium.apps.tune.page import trial_grid
 from trivium.apps.tune.rows import Overview, Row
 from trivium.run.child import Outcome, last_lines
 from trivium.run.follow import Progress
+from trivium.run.screen import Screen, clock
 
 COLOURS = {"done": "green", "pruned": "dim", "failed": "bold red", "stopped": "yellow"}
 OTHER_LINES = 12
 """Of the screen, that are not the table's rows."""
 
 
-class Board:
+class Board(Screen):
     """The progress of a search, as one worker knows it."""
 
     def __init__(self, console: Console, view: Overview) -> None:
-        self.console, self.view = console, view
+        super().__init__(console)
+        self.view = view
         self._start = time.monotonic()
         self._ended_before = len(view.ended)
         self._claim: Claim | None = None
         self._progress: Progress | None = None
         self._began = 0.0
         self._note = ""
-        self._live: Live | None = None
-
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._live = Live(
-                console=self.console, get_renderable=self._screen, refresh_per_second=2,
-                transient=True,
-            )  # fmt: skip
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def begin(self, claim: Claim, progress: Progress, view: Overview) -> None:
         self.view, self._claim, self._progress, self._note = view, claim, progress, ""
         self._began = time.monotonic()
         if claim.is_resumed:
-            self._print(f"trial {claim.number}: was interrupted, goes on")
+            self.say(f"trial {claim.number}: was interrupted, goes on")
 
     def look(self, log_start: int) -> None:
         """See what the present trial says."""
-        if self._live and self._claim:
+        if self.is_live and self._claim:
             self._note = "".join(last_lines(self._claim.job.log, log_start, lines=1))
 
     def stopping(self) -> None:
         """Say once that the search was asked to stop."""
         if self._claim:
-            self._print(f"stopping: trial {self._claim.number} saves; a second Ctrl-C kills it")
+            self.say(f"stopping: trial {self._claim.number} saves; a second Ctrl-C kills it")
 
     def end(self, claim: Claim, state: str, outcome: Outcome, view: Overview) -> None:
         """What became of a trial: a line, and the end of its log if it failed.
@@ -73,7 +53,7 @@ class Board:
         state: done, pruned, failed or stopped.
         """
         self.view, self._claim, self._progress = view, None, None
-        if self._live and state in ("done", "pruned"):
+        if self.is_live and state in ("done", "pruned"):
             return  # the table shows it
         row = view.row(claim.number)
         facts = [
@@ -84,13 +64,13 @@ class Board:
         if state != "stopped":
             facts.append(f"{outcome.seconds:,.0f} s")
             left = self._remaining_s(time.monotonic())
-            facts += [f"ETA {_clock(left)}"] if left else []
+            facts += [f"ETA {clock(left)}"] if left else []
         place = f"{len(view.ended)}/{view.total} [bold]trial {claim.number}[/]"
-        self._print(f"{place}: {' · '.join(facts)}")
+        self.say(f"{place}: {' · '.join(facts)}")
         for line in outcome.tail if state == "failed" else []:
-            self._print(f"    [dim]{escape(line)}[/]")
+            self.say(f"    [dim]{escape(line)}[/]")
         if state == "failed" and outcome.tail:
-            self._print(f"    [dim]all of it: {escape(str(claim.job.log))}[/]")
+            self.say(f"    [dim]all of it: {escape(str(claim.job.log))}[/]")
 
     def _score(self, row: Row) -> list[str]:
         values = zip(self.view.objectives, self.view.shown_values(row), strict=True)
@@ -98,9 +78,6 @@ class Board:
         if told and row.number in self.view.best:
             told[-1] += ", best so far" if len(self.view.objectives) == 1 else ", on the front"
         return told
-
-    def _print(self, line: str) -> None:
-        self.console.print(line, soft_wrap=not self.console.is_terminal, highlight=False)
 
     def _remaining_s(self, now: float) -> float | None:
         """Seconds to the end, at the speed of all workers since this one began."""
@@ -112,7 +89,7 @@ class Board:
         rest = self._progress.remaining_s(now) if self._progress else None
         return None if rest is None else rest + (left - 1) * (now - self._began + rest)
 
-    def _screen(self) -> Group:
+    def present(self) -> Group:
         view, now = self.view, time.monotonic()
         facts = [view.counts()]
         if view.best and len(view.objectives) == 1:
@@ -122,9 +99,9 @@ class Board:
         elif view.best:
             facts.append(f"{len(view.best)} on the Pareto front")
         if (left := self._remaining_s(now)) is not None:
-            facts.append(f"ETA {_clock(left)}")
+            facts.append(f"ETA {clock(left)}")
         head = Text(" · ".join(facts), style="italic")
-        return Group(head, trial_grid(view, self._rows()), *self._present(now))
+        return Group(head, trial_grid(view, self._rows()), *self._present_trial(now))
 
     def _rows(self) -> list[Row]:
         """The latest trials, as many as fit, and always the best."""
@@ -133,11 +110,11 @@ class Board:
         best = [row for row in self.view.rows if row.number in self.view.best and row not in latest]
         return [*best, *latest][: room + len(best)]
 
-    def _present(self, now: float) -> list[Text]:
+    def _present_trial(self, now: float) -> list[Text]:
         claim, progress = self._claim, self._progress
         if claim is None or progress is None:
             return []
-        facts = [f"{_clock(now - self._began)} so far"]
+        facts = [f"{clock(now - self._began)} so far"]
         if progress.steps:
             facts.insert(0, f"stage {progress.stage} {progress.step:,}/{progress.steps:,}")
         if (value := self._latest(progress)) is not None:
@@ -152,9 +129,3 @@ class Board:
             return None
         value = objective.now(progress.evaluations[-1])
         return None if value is None else objective.shown(value)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

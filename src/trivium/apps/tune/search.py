@@ -28,6 +28,7 @@ from trivium.apps.tune.storage import (
 from trivium.apps.tune.trial import carry_out
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
+from trivium.recipe.budget import FULL
 from trivium.recipe.search import Search
 from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.build import choose_device
@@ -50,6 +51,7 @@ def tune(
     *,
     trials: int | None = None,
     storage: str = "sqlite",
+    budget: str = FULL,
     changes: Sequence[str] = (),
     seed: int = 0,
     console: Console | None = None,
@@ -59,15 +61,15 @@ def tune(
     Every process that calls this with the same folder, or the same database, works on the same
     search until `trials` (by default what the recipe says) are finished or pruned in all. After
     any end the same call goes on: an interrupted trial is resumed, none is lost or done twice.
-    storage: sqlite or journal, a file in `out`, or a database's URL. changes: `dotted.path=value`.
-    seed: of the sampler.
+    storage: sqlite or journal, a file in `out`, or a database's URL. budget: one of the recipe's.
+    changes: `dotted.path=value`, after the budget. seed: of the sampler.
 
     Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
     RecipeError where something is wrong, before anything is trained, or once too many trials
     failed; and Interrupted after Ctrl-C or SIGTERM, once the present trial is saved.
     """
     console = console or Console(stderr=True)
-    worker = _prepare(Path(recipe), Path(out), trials, storage, changes, seed)
+    worker = _prepare(Path(recipe), Path(out), trials, storage, changes, seed, budget)
     _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with explained(worker.folder.storage), stop_on_signal() as stop:
         with Board(console, worker.view()) as board:
@@ -152,13 +154,20 @@ class Worker:
 
 
 def _prepare(
-    path: Path, out: Path, trials: int | None, storage: str, changes: Sequence[str], seed: int
+    path: Path,
+    out: Path,
+    trials: int | None,
+    storage: str,
+    changes: Sequence[str],
+    seed: int,
+    budget: str = FULL,
 ) -> Worker:
     """All that can be known before the first trial is checked; then the folder is made."""
     if trials is not None and trials < 1:
         raise RecipeError(f"--trials {trials}: a search needs at least one trial.")
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what there is to say, we say
-    recipe = load_recipe(path, changes)
+    loaded = load_recipe(path, changes, budget)
+    recipe = loaded.of_run().model_copy(update={"search": loaded.search})
     search = search_of(recipe, path)
     choose_device(recipe.device)
     objectives = objectives_of(recipe, search)
@@ -187,6 +196,7 @@ def _prepare(
     words += ["--trials", str(trials)] if trials else []
     words += ["--storage", public] if storage != "sqlite" else []
     words += ["--seed", str(seed)] if seed else []
+    words += ["--budget", budget] if budget != FULL else []
     words += [word for change in changes for word in ("--set", change)]
     return Worker(claims, objectives, search, shlex.join(words))
 

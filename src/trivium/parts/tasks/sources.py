@@ -15,6 +15,9 @@ class Source(Part):
     relabel: dict[str, str] = Field(default_factory=dict)
     """What stands in the file's label column -> what the task is to read instead; a value that is
     not named stays as it is. A number in the column may be written in any way."""
+    rows: int | None = Field(default=None, gt=0)
+    """At most so many labelled rows, in the file's order: a sample that is the same in every run,
+    whatever its seed, and part of every larger one."""
 
     @field_validator("relabel", mode="before")
     @classmethod
@@ -28,13 +31,21 @@ class Source(Part):
 
     def plain(self) -> Any:
         """As a recipe would say it: the name alone, if there is nothing else."""
-        return {"file": self.file, "relabel": self.relabel} if self.relabel else self.file
+        more = {"relabel": self.relabel, "rows": self.rows}
+        told = {name: value for name, value in more.items() if value}
+        return {"file": self.file} | told if told else self.file
+
+    def capped(self, rows: int) -> "Source":
+        """With at most so many rows."""
+        return self.model_copy(update={"rows": min(rows, self.rows or rows)})
 
 
 def _source(value: Any) -> Any:
     """A recipe's word for a file, as values of a Source. Raises ValueError."""
     if not isinstance(value, str | dict | Source):
-        raise ValueError(f"is a file's name, or a table of `file` and `relabel`; found {value!r}")
+        raise ValueError(
+            f"is a file's name, or a table of `file`, `relabel` and `rows`; found {value!r}"
+        )
     return {"file": value} if isinstance(value, str) else value
 
 

@@ -1,0 +1,106 @@
+"""What a report reached with a recipe's settings, and budgets: the same recipe, made shorter."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, field_validator
+
+from trivium.errors import did_you_mean
+from trivium.part import Part
+from trivium.parts.tasks import Task
+from trivium.recipe.stage import DEFAULT_EPOCHS, Stage
+
+FULL = "full"
+"""The budget that every recipe has: it changes nothing."""
+ASIDE = ("search", "reported", "budgets")
+"""Settings of a recipe that say nothing of a run."""
+
+Count = Annotated[int, Field(gt=0)]
+
+
+class Reported(Part):
+    """What a paper or a report reached with these settings."""
+
+    source: str = Field(min_length=1)
+    """Where it stands, such as "Report 1, table 2"; what comes before the first comma is the
+    report, whose rows a study compares with one another."""
+    encoder: str = Field(min_length=1)
+    """The encoder it was reached with."""
+    scores: dict[str, float] = Field(min_length=1)
+    """By task, in the task's main metric on dev."""
+
+    @property
+    def report(self) -> str:
+        """The report, without the place in it."""
+        return self.source.partition(",")[0].strip()
+
+
+class Budget(Part):
+    """What `--budget NAME` changes before `--set` does."""
+
+    rows: Count | dict[str, Count] | None = None
+    """At most so many training rows of every task, or by task; of a task with several files, each
+    gives an equal part."""
+    dev_rows: Count | dict[str, Count] | None = None
+    """At most so many rows of dev, and of a labelled test file, of every task, or by task."""
+    epochs: Count | tuple[Count, ...] | None = None
+    """At most so many epochs of every stage, or one number per stage."""
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Other settings, by dotted path."""
+
+    @field_validator("set")
+    @classmethod
+    def _settings_of_a_run(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for dotted in value:
+            if dotted.partition(".")[0] in (*ASIDE, "seed"):
+                raise ValueError(f"{dotted!r} is nothing that a budget changes; leave it out")
+        return value
+
+    def problems(self, tasks: Mapping[str, Task], stages: Sequence[Stage]) -> Iterator[str]:
+        """What does not fit the recipe that the budget is for."""
+        for field in ("rows", "dev_rows"):
+            caps = getattr(self, field)
+            yield from unknown_tasks(caps if isinstance(caps, dict) else (), tasks, field)
+        if isinstance(self.epochs, tuple) and len(self.epochs) != len(stages):
+            yield (
+                f"epochs: holds {len(self.epochs)} numbers, but there are {len(stages)} stages; "
+                "give one number for all, or one for each"
+            )
+
+    def changes(self, tasks: Mapping[str, Task], stages: Sequence[Stage]) -> dict[str, Any]:
+        """What becomes of the recipe's own settings: dotted path -> value, without `set`."""
+        found: dict[str, Any] = {}
+        for name, task in tasks.items():
+            for split, caps in (("train", self.rows), ("dev", self.dev_rows)):
+                found |= _capped(task, split, _cap(caps, name))
+            found |= _capped(task, "test", _cap(self.dev_rows, name))
+        if self.epochs is None:
+            return found
+        each = self.epochs if isinstance(self.epochs, tuple) else (self.epochs,) * len(stages)
+        for index, (stage, cap) in enumerate(zip(stages, each, strict=True)):
+            own = stage.epochs or (cap if stage.steps else DEFAULT_EPOCHS)
+            found[f"stages.{index}.epochs"] = min(own, cap)
+        return found
+
+
+def unknown_tasks(
+    names: Mapping[str, Any] | tuple[()], tasks: Mapping[str, Task], place: str
+) -> Iterator[str]:
+    """A line for every name that is no task's."""
+    for name in names:
+        if name not in tasks:
+            yield f"{place}: no task {name!r}{did_you_mean(name, tasks)}"
+
+
+def _cap(caps: int | dict[str, int] | None, task: str) -> int | None:
+    return caps.get(task) if isinstance(caps, dict) else caps
+
+
+def _capped(task: Task, split: str, cap: int | None) -> dict[str, Any]:
+    """A split's files with at most `cap` rows together, as a recipe would say it."""
+    sources = task.sources(split)
+    if cap is None or not sources:
+        return {}
+    each = -(-cap // len(sources))
+    plain = [source.capped(each).plain() for source in sources]
+    return {f"tasks.{task.name}.{split}": plain if split == "train" else plain[0]}

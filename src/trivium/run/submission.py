@@ -1,0 +1,76 @@
+"""Answers as Stanford's CS224N default final project (minBERT) hands them in.
+
+A first line of `id` and the answer's name between tab and spaces, then `ID , ANSWER` lines, as its
+`evaluation.py` and `classifier.py` write them.
+"""
+
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Classification, Ordinal, Regression, Task
+from trivium.types import Answer, Row
+
+CS224N = "cs224n"
+FORMS = ("table", CS224N)
+ID = "id"
+SENTIMENT, PARAPHRASE = "Predicted_Sentiment", "Predicted_Is_Paraphrase"
+SIMILARITY = "Predicted_Similiary"  # as it is spelt there
+
+
+class Submission:
+    """How one task's answers are written."""
+
+    def __init__(self, task: Task) -> None:
+        """Raises RecipeError where the task is none of the project's three."""
+        self.name = _name(task)
+        self._numbers: dict[Answer, int] = {}
+        if isinstance(task, Classification | Ordinal):
+            self._numbers = _numbers(task, binary=self.name == PARAPHRASE)
+
+    @property
+    def header(self) -> str:
+        return f"{ID} \t {self.name} "
+
+    def line(self, row: Row, answer: Answer, where: str) -> str:
+        """where: the row's file. Raises RecipeError for an id that cannot be written."""
+        key = row.cells[ID].lower().strip()  # as the project's loader reads it
+        if not key or any(character in key for character in ",\n\r"):
+            raise RecipeError(
+                f"{where}:{row.line}: the id is {row.cells[ID]!r}; in this format it is one word "
+                "or number without a comma. Fix the row."
+            )
+        value = self._numbers.get(answer, answer)
+        return f"{key} , {float(value) if self.name == PARAPHRASE else value} "
+
+
+def _name(task: Task) -> str:
+    """What the project calls the answers."""
+    if isinstance(task, Classification | Ordinal) and not task.is_pair:
+        return SENTIMENT
+    if isinstance(task, Classification) and task.is_pair and task.outputs == 2:
+        return PARAPHRASE
+    if isinstance(task, Regression) and task.is_pair:
+        return SIMILARITY
+    kind, texts = getattr(task, "kind", ""), "two texts" if task.is_pair else "a text"
+    raise RecipeError(
+        f"--format {CS224N}: task {task.name!r} ({kind}, {texts} a row) is none of the "
+        "project's: a class for a text, yes or no for a pair, or a score for a pair. Leave "
+        "--format out."
+    )
+
+
+def _numbers(task: Classification | Ordinal, *, binary: bool) -> dict[Answer, int]:
+    """Name of a label -> the number that stands in the project's files for it."""
+    found: dict[Answer, int] = {}
+    for cell, name in (task.labels or {}).items():
+        try:
+            number = float(cell)
+        except ValueError:
+            number = 0.5
+        if not number.is_integer() or (binary and number not in (0, 1)):
+            wanted = "0 and 1" if binary else "whole numbers"
+            raise RecipeError(
+                f"--format {CS224N}: task {task.name!r}: the label column holds {cell!r}, but "
+                f"{task.name!r} would be handed in as {wanted}. Train it on a table with those, "
+                f"which may have names: `labels: {{0: {name}, …}}`."
+            )
+        found[name] = int(number)
+    return found
