@@ -1,0 +1,18 @@
+"""The verdict on several runs: what sharing an encoder cost or gained, and how sure that is."""
+
+from trivium.run.verdict.bootstrap import RESAMPLES
+from trivium.run.verdict.data import Comparison, Cost, Group, Summary, TaskScore, Verdict
+from trivium.run.verdict.judge import verdict
+from trivium.run.verdict.page import compare
+
+__all__ = [
+    "RESAMPLES",
+    "Comparison",
+    "Cost",
+    "Group",
+    "Summary",
+    "TaskScore",
+    "Verdict",
+    "compare",
+    "verdict",
+]

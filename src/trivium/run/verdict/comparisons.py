@@ -1,0 +1,229 @@
+"""Every system against the baseline of each task, with the interval of the difference."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rich.console import Console
+
+from trivium.parts.tasks import Task
+from trivium.run.progress import rows_bar
+from trivium.run.verdict import bootstrap
+from trivium.run.verdict.bootstrap import Array
+from trivium.run.verdict.data import OVERALL, Comparison, Group, TaskScore
+from trivium.run.verdict.rows import refuse_other_rows
+from trivium.run.verdict.systems import System
+from trivium.run.verdict.words import outcome_of, sentence
+
+SINGLES = "single-task models"
+LEADERBOARD = "leaderboard mean"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What a system scored on one task."""
+
+    system: System
+    task: Task
+    score_S: Array
+    score_SM: Array
+    """On resampled rows; empty where nothing is compared."""
+
+    @property
+    def rows(self) -> int:
+        return len(self.system.answers[self.task.name][0].lines)
+
+
+Side = list[Sampled]
+"""What stands on one side of a comparison: one task of one system; or all tasks, of one system or
+of several."""
+
+
+def baselines_of(systems: Sequence[System]) -> tuple[dict[str, System], list[str]]:
+    """What others are compared with, by task; and notes where there was a choice.
+
+    The first single-task system of the task (an ensemble only where there is no other), else the
+    first system that has it: the order in which they are given decides, not their scores, since
+    the better of several on these rows would look better than it is.
+    """
+    names = dict.fromkeys(name for system in systems for name in system.answers)
+    found, notes = {}, []
+    for name in names:
+        having = [system for system in systems if name in system.answers]
+        singles = [system for system in having if system.single == name]
+        singles.sort(key=lambda system: system.is_ensemble)  # stable
+        found[name] = (singles or having)[0]
+        if len(singles) > 1:
+            others = ", ".join(system.name for system in singles[1:])
+            notes.append(
+                f"{name}: of several single-task models the first that was given, "
+                f"{found[name].name}, is the baseline; {others} stands against it, too."
+            )
+    return found, notes
+
+
+def compare_all(
+    systems: Sequence[System],
+    baselines: dict[str, System],
+    resamples: int,
+    console: Console | None,
+) -> tuple[list[Group], list[Comparison]]:
+    """Raises RecipeError where systems with the same task were judged on different rows."""
+    sampled = _sampled(systems, baselines, resamples, console)
+    groups = [_group(system, sampled) for system in systems]
+    comparisons = []
+    for system in systems:
+        own = [sampled[system.name, name] for name in system.answers]
+        against = [sampled[baselines[one.task.name].name, one.task.name] for one in own]
+        pairs = [(a, b) for a, b in zip(own, against, strict=True) if a.system is not b.system]
+        comparisons += [_compared([a], [b]) for a, b in pairs]
+        if len(pairs) == len(system.tasks) > 1 and _is_whole(against):
+            comparisons.append(_compared(own, against))
+    return groups, comparisons
+
+
+def is_sharing(system: System, baselines: Sequence[System]) -> bool:
+    """Whether one model for several tasks stands against models for a single one."""
+    is_one = len(system.tasks) > 1 and not system.is_ensemble
+    return is_one and all(baseline.single for baseline in baselines)
+
+
+def _is_whole(side: Side) -> bool:
+    """Whether its overall score is that of something: of single-task models, or of one system."""
+    systems = {id(one.system): one.system for one in side}
+    if all(system.single for system in systems.values()):
+        return True
+    return len(systems) == 1 and len(side) == len(side[0].system.tasks)
+
+
+def _sampled(
+    systems: Sequence[System], baselines: dict[str, System], resamples: int, console: Console | None
+) -> dict[tuple[str, str], Sampled]:
+    """By system and task. Rows are drawn once for all systems that have a task."""
+    having = {name: [s for s in systems if name in s.answers] for name in baselines}
+    for name, each in having.items():
+        refuse_other_rows([baselines[name], *each], name)
+    found = {}
+    with rows_bar(console, "resamples") as bar:
+        tasks = {name: each[0].answers[name][0].task for name, each in having.items()}
+        total = sum(
+            bootstrap.how_many(tasks[name], resamples) for name in having if len(having[name]) > 1
+        )
+        told = partial(bar.advance, bar.add_task("comparing", total=total))
+        for name, each in having.items():
+            answers = [answers for system in each for answers in system.answers[name]]
+            score_S = bootstrap.scores_of(answers)
+            score_SM = np.empty((len(answers), 0))
+            if len(each) > 1:
+                score_SM = bootstrap.row_scores(answers, resamples, told)
+            start = 0
+            for system in each:
+                end = start + len(system.answers[name])
+                found[system.name, name] = Sampled(
+                    system, tasks[name], score_S[start:end], score_SM[start:end]
+                )
+                start = end
+    return found
+
+
+# --- one comparison ----------------------------------------------------------------------------
+
+
+def _compared(own: Side, against: Side) -> Comparison:
+    """One task, or the leaderboard means of all."""
+    system, others = own[0].system, list({id(b.system): b.system for b in against}.values())
+    before, after = _mean(against), _mean(own)
+    resamples = min(one.score_SM.shape[1] for one in [*own, *against])
+    low, high = bootstrap.interval(_resampled(own, resamples) - _resampled(against, resamples))
+    baseline = others[0].name if len(others) == 1 else SINGLES
+    task, metric = (
+        (own[0].task.name, own[0].task.metric) if len(own) == 1 else (OVERALL, LEADERBOARD)
+    )
+    sharing = is_sharing(system, others)
+    return Comparison(
+        system=system.name,
+        baseline=baseline,
+        task=task,
+        metric=metric,
+        is_sharing=sharing,
+        rows=sum(one.rows for one in own),
+        before=before,
+        after=after,
+        difference=after - before,
+        low=low,
+        high=high,
+        by_seed=_by_seed(own, against),
+        seeds=(len(system.runs), min(len(other.runs) for other in others)),
+        resamples=resamples,
+        outcome=outcome_of(after - before, low, high),
+        sentence=sentence(
+            (system.name, baseline), (task, metric), (before, after), (low, high),
+            is_sharing=sharing,
+        ),
+    )  # fmt: skip
+
+
+def _resampled(side: Side, resamples: int) -> Array:
+    """The side's score in every resample of rows and seeds: score_M."""
+    found = []
+    for one in side:
+        # Equal for all tasks of a system: a seed is a run, which answers all of them.
+        weight_MS = bootstrap.seed_weights(len(one.score_S), resamples, one.system.name)
+        score_M = np.einsum("MS,SM->M", weight_MS, one.score_SM[:, :resamples])
+        found.append(_counted(one.task, score_M, len(side)))
+    return np.asarray(np.mean(found, axis=0))
+
+
+def _mean(side: Side) -> float:
+    return float(np.mean([_counted(one.task, one.score_S, len(side)).mean() for one in side]))
+
+
+def _by_seed(own: Side, against: Side) -> dict[int, float]:
+    """The difference of each seed that every system here has once."""
+    common = set(own[0].system.seeds)
+    for one in against:
+        common &= set(one.system.seeds)
+
+    def of(side: Side, seed: int) -> float:
+        values = [(one.task, one.score_S[one.system.seeds.index(seed)]) for one in side]
+        return float(np.mean([_counted(task, np.asarray(v), len(side)) for task, v in values]))
+
+    return {
+        seed: of(own, seed) - of(against, seed)
+        for seed in sorted(seed for seed in common if seed is not None)
+    }
+
+
+def _counted(task: Task, score: Array, tasks: int) -> Array:
+    """A score by itself; or, among those of several tasks, as the leaderboard mean counts it."""
+    # Written for one score, it does for an array of them.
+    return score if tasks == 1 else task.leaderboard({task.metric: score})  # type: ignore[dict-item, return-value]
+
+
+# --- a system by itself ------------------------------------------------------------------------
+
+
+def _group(system: System, sampled: dict[tuple[str, str], Sampled]) -> Group:
+    own = [sampled[system.name, name] for name in system.answers]
+    each = [_counted(one.task, one.score_S, len(own)) for one in own]
+    overall = None
+    if own and len(own) == len(system.tasks):
+        metric = LEADERBOARD if len(own) > 1 else own[0].task.metric
+        overall = _told(metric, np.mean(each, axis=0))
+    return Group(
+        name=system.name,
+        folders=[str(run.folder) for run in system.runs],
+        seeds=system.seeds,
+        encoder=system.encoder,
+        single=system.single,
+        scores={one.task.name: _told(one.task.metric, one.score_S) for one in own},
+        overall=overall,
+    )
+
+
+def _told(metric: str, score_S: Array) -> TaskScore:
+    values = [float(value) for value in score_S]
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return TaskScore(metric, statistics.fmean(values), sd, values)

@@ -1,0 +1,122 @@
+"""What a verdict consists of: plain data, which `dataclasses.asdict` makes ready for JSON."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Outcome = Literal["better", "worse", "noise", "same"]
+"""better, worse: the interval leaves out 0. same: not one answer that counts is different."""
+
+OVERALL = "overall"
+"""Stands for a task in a comparison of leaderboard means."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScore:
+    """A system's main metric on one task's dev rows."""
+
+    metric: str
+    mean: float
+    """Over seeds."""
+    sd: float | None
+    """Sample standard deviation; None for one seed."""
+    values: list[float]
+    """By run, in the order of `Group.folders`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A system: the runs of one recipe."""
+
+    name: str
+    folders: list[str]
+    seeds: list[int | None]
+    encoder: str
+    single: str | None
+    """The one task that it was trained for; None where there are several."""
+    scores: dict[str, TaskScore]
+    overall: TaskScore | None
+    """The leaderboard mean over its tasks, where all of them have dev rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One system against a baseline on one task's dev rows, or overall."""
+
+    system: str
+    baseline: str
+    task: str
+    """Or `overall`."""
+    metric: str
+    is_sharing: bool
+    """Whether one model for several tasks stands against models for a single one."""
+    rows: int
+    before: float
+    """The baseline's mean over seeds; all scores are shares of 1."""
+    after: float
+    difference: float
+    low: float
+    high: float
+    """Bounds of the 95 % interval of the difference."""
+    by_seed: dict[int, float]
+    """The difference of runs with the same seed, where both sides have one."""
+    seeds: tuple[int, int]
+    """How many, of the system and of the baseline; where one, its spread is not in the interval."""
+    resamples: int
+    outcome: Outcome
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a system costs; None where nothing tells. Of a system several seeds' mean."""
+
+    name: str
+    tasks: list[str]
+    models: int
+    """How many stand in this line: more than one where single-task models are added up."""
+    train_seconds: float | None
+    """Of training steps; added up over models."""
+    peak_bytes: int | None
+    """Memory at the peak of training; of several models the largest, since they take turns."""
+    parameters: int | None
+    disk_bytes: int | None
+    """Of the folders of models, added up."""
+    answer_seconds: float | None = None
+    """For `timed_rows` dev rows of every task; the median round."""
+    timed_rows: int | None = None
+    rows_per_s: float | None = None
+    held_bytes: int | None = None
+    """Parameters in memory when it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What comes of using one system in place of its baselines."""
+
+    system: str
+    baselines: list[str]
+    is_sharing: bool
+    at_least_as_good: list[str]
+    """Tasks whose interval does not lie below 0 as a whole."""
+    better: list[str]
+    worse: list[str]
+    tasks: int
+    parameters: float | None
+    """Of the baselines', a share."""
+    train_seconds: float | None
+    answer_seconds: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    split: str
+    level: float
+    groups: list[Group]
+    comparisons: list[Comparison]
+    costs: list[Cost]
+    summaries: list[Summary]
+    notes: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)

@@ -1,0 +1,207 @@
+"""A verdict for people: on a screen, and as a file."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from trivium.errors import RecipeError
+from trivium.run.atomic import write_text
+from trivium.run.finished import FinishedRun
+from trivium.run.scoreboard import print_grid
+from trivium.run.verdict.bootstrap import RESAMPLES
+from trivium.run.verdict.data import Comparison, Cost, Group, TaskScore, Verdict
+from trivium.run.verdict.judge import verdict
+from trivium.run.verdict.words import signed
+
+NOTHING = "–"
+FORMS = (".md", ".json")
+MARKS = {"better": "green", "worse": "red"}
+
+
+def compare(
+    runs: Sequence[str | Path | FinishedRun],
+    *,
+    out: str | Path | None = None,
+    resamples: int = RESAMPLES,
+    time: bool = True,
+    device: str = "auto",
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Verdict:
+    """The verdict on several runs, shown on the console, and written to `out` (.md or .json).
+
+    As `verdict` else. Raises RecipeError before any work where `out` cannot be written.
+    """
+    console = console or Console(stderr=True)
+    path = Path(os.path.abspath(out)) if out is not None else None
+    if path is not None:
+        _refuse_unusable(path, overwrite)
+    found = verdict(runs, resamples=resamples, time=time, device=device, console=console)
+    print_verdict(found, console)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, as_json(found) if path.suffix == ".json" else as_markdown(found))
+    return found
+
+
+def print_verdict(found: Verdict, console: Console) -> None:
+    for table in tables_of(found):
+        grid = Grid(title=table.title, title_justify="left")
+        for place, name in enumerate(table.head):
+            grid.add_column(name, justify="left" if place < table.words else "right")
+        for cells, style in zip(table.cells, table.styles, strict=True):
+            grid.add_row(*map(escape, cells), style=style)
+        print_grid(grid, console)
+    for line in lines_of(found):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+    for note in found.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
+
+
+def as_markdown(found: Verdict) -> str:
+    parts = ["# Verdict", "\n".join(f"- {line}" for line in lines_of(found))]
+    for table in tables_of(found):
+        rule = [":--" if place < table.words else "--:" for place in range(len(table.head))]
+        rows = [table.head, rule, *table.cells]
+        lines = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+        parts += [f"## {table.title}", lines]
+    each = [f"- **{group.name}**: {_runs(group)}" for group in found.groups]
+    parts += ["## Runs", "\n".join(each)]
+    parts += ["## Notes", "\n".join(f"- {note}" for note in found.notes)] if found.notes else []
+    return "\n\n".join(parts) + "\n"
+
+
+def as_json(found: Verdict) -> str:
+    return json.dumps(found.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def lines_of(found: Verdict) -> list[str]:
+    """Every comparison in a sentence, and what comes of them."""
+    return [c.sentence for c in found.comparisons] + [s.sentence for s in found.summaries]
+
+
+# --- tables ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    title: str
+    head: list[str]
+    cells: list[list[str]]
+    words: int
+    """Columns of words, on the left."""
+    styles: list[str]
+    """Of each row, on a screen."""
+
+
+def tables_of(found: Verdict) -> list[_Table]:
+    return [_scores(found), _differences(found), _costs(found)]
+
+
+def _scores(found: Verdict) -> _Table:
+    tasks = list(
+        dict.fromkeys((n, s.metric) for group in found.groups for n, s in group.scores.items())
+    )
+    head = ["system", "seeds", *(f"{name} {metric}" for name, metric in tasks), "overall"]
+    cells = [
+        [
+            group.name,
+            str(len(group.folders)),
+            *(_score(group.scores.get(name)) for name, _ in tasks),
+            _score(group.overall if len(group.scores) > 1 else None),
+        ]
+        for group in found.groups
+    ]
+    return _Table(f"Scores on {found.split}, in points", head, cells, 1, [""] * len(cells))
+
+
+def _differences(found: Verdict) -> _Table:
+    bounds = f"{found.level * 100:.0f} % interval"
+    head = ["system", "baseline", "task", "difference", bounds, "by seed", "rows"]
+    cells = [
+        [
+            c.system,
+            c.baseline,
+            c.task,
+            signed(c.difference),
+            f"{signed(c.low)} to {signed(c.high)}",
+            _by_seed(c),
+            f"{c.rows:,}",
+        ]
+        for c in found.comparisons
+    ]
+    styles = [MARKS.get(c.outcome, "") for c in found.comparisons]
+    return _Table("Differences, in points", head, cells, 3, styles)
+
+
+def _by_seed(comparison: Comparison) -> str:
+    told = [f"{seed}: {signed(value)}" for seed, value in comparison.by_seed.items()]
+    return ", ".join(told) or NOTHING
+
+
+def _costs(found: Verdict) -> _Table:
+    timed = next((cost.timed_rows for cost in found.costs if cost.timed_rows), None)
+    head = ["system", "training s", "peak GiB", "parameters", "on disk MiB"]
+    if timed:
+        head += ["answers rows/s", f"s for {timed} rows of each task", "held MiB"]
+    cells = [_cost(cost)[: len(head)] for cost in found.costs]
+    return _Table("Costs", head, cells, 1, [""] * len(cells))
+
+
+def _cost(cost: Cost) -> list[str]:
+    return [
+        cost.name,
+        _number(cost.train_seconds),
+        _number(cost.peak_bytes, 2**30, 2),
+        _number(cost.parameters),
+        _number(cost.disk_bytes, 2**20, 1),
+        _number(cost.rows_per_s),
+        _number(cost.answer_seconds, 1, 2),
+        _number(cost.held_bytes, 2**20, 1),
+    ]
+
+
+def _number(value: float | None, unit: int = 1, digits: int = 0) -> str:
+    return NOTHING if value is None else f"{value / unit:,.{digits}f}"
+
+
+def _score(found: TaskScore | None) -> str:
+    if found is None:
+        return NOTHING
+    return f"{100 * found.mean:.1f}" + (f" ± {100 * found.sd:.1f}" if found.sd is not None else "")
+
+
+def _runs(group: Group) -> str:
+    return ", ".join(
+        f"`{folder}`" + ("" if seed is None else f" (seed {seed})")
+        for folder, seed in zip(group.folders, group.seeds, strict=True)
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+def _refuse_unusable(out: Path, overwrite: bool) -> None:
+    if out.suffix not in FORMS:
+        raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")
+    if out.is_dir():
+        raise RecipeError(f"{out}: is a folder; name a file, such as verdict.md.")
+    if out.exists() and not overwrite:
+        raise RecipeError(
+            f"{out}: is there already. Replace it (--overwrite), or name another file."
+        )
+    place = out.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")

@@ -1,0 +1,224 @@
+"""Folders to systems: runs of one recipe with several seeds are one system."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Task
+from trivium.run.directory import SCORES
+from trivium.run.finished import Answers, FinishedRun, read_run
+from trivium.run.members import short_names
+
+SPLIT = "dev"
+TABLE = "table.json"
+"""What makes a folder a study's."""
+SEED_FOLDER = re.compile(r"seed-(\d+)")
+
+
+@dataclass(frozen=True)
+class System:
+    """One recipe's runs; or ensembles, or soups, that a study made alike."""
+
+    name: str
+    runs: tuple[FinishedRun, ...]
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """What it was trained for: tasks that answer questions and are no means only."""
+        tasks = self.runs[0].recipe.tasks
+        return {n: t for n, t in tasks.items() if t.answers_questions and not t.auxiliary}
+
+    @property
+    def single(self) -> str | None:
+        """Its only task, if it has just one."""
+        return next(iter(self.tasks)) if len(self.tasks) == 1 else None
+
+    @property
+    def seeds(self) -> list[int | None]:
+        """One per run; None where nothing tells."""
+        return [seed_of(run) for run in self.runs]
+
+    @property
+    def is_ensemble(self) -> bool:
+        return self.runs[0].is_ensemble
+
+    @property
+    def encoder(self) -> str:
+        return self.runs[0].recipe.encoder
+
+    @cached_property
+    def answers(self) -> dict[str, list[Answers]]:
+        """By task, those of each run. A task without dev rows is left out.
+
+        Raises RecipeError where a run was judged on a task but its answers are gone.
+        """
+        found = {}
+        for task in self.tasks:
+            each = [_answers(run, task) for run in self.runs]
+            known = [answers for answers in each if answers is not None]
+            if known and len(known) < len(each):
+                run = self.runs[each.index(None)]
+                raise RecipeError(
+                    f"{run.folder}: has no answers for task {task!r}, which other runs of "
+                    f"{self.name} have. Leave it out, or make it again."
+                )
+            if known:
+                found[task] = known
+        return found
+
+
+def systems_of(given: Sequence[str | Path | FinishedRun]) -> tuple[list[System], list[str]]:
+    """The systems, in the order of their first runs; and notes on what was left out.
+
+    given: folders of runs, or of studies, which stand for all their finished runs. Raises one
+    RecipeError that names every folder that is neither, and where two runs have the same recipe
+    and the same seed.
+    """
+    runs, notes = _opened(given)
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(_key(run), []).append(run)
+    for group in groups.values():
+        _refuse_seed_twice(group)
+    names = _names(list(groups.values()))
+    systems = [
+        System(name, tuple(group)) for name, group in zip(names, groups.values(), strict=True)
+    ]
+    return systems, notes
+
+
+def seed_of(run: FinishedRun) -> int | None:
+    """An ensemble has none of its own, but may stand in a study's folder of one."""
+    if not is_made(run):
+        return run.recipe.seed
+    found = SEED_FOLDER.fullmatch(run.folder.resolve().name)
+    return int(found[1]) if found else None
+
+
+def is_made(run: FinishedRun) -> bool:
+    """Whether it was made of trained runs, and so is none itself."""
+    return run.is_ensemble or "soup" in run.scores
+
+
+# --- which runs --------------------------------------------------------------------------------
+
+
+def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
+    """Every run once, in order."""
+    runs: dict[Path, FinishedRun] = {}
+    notes: list[str] = []
+    wrong = []
+    for one in given:
+        if isinstance(one, FinishedRun):
+            runs.setdefault(one.folder.resolve(), one)
+            continue
+        folder = Path(one)
+        if _is_log(folder):  # of a study's run, which `study/*/seed-*` names too
+            continue
+        try:
+            for found in _folders(folder, notes):
+                if found.resolve() not in runs:
+                    runs[found.resolve()] = read_run(found)
+        except RecipeError as error:
+            wrong.append(str(error))
+    if wrong:
+        count = f"{len(wrong)} of the folders cannot be compared:\n" if len(wrong) > 1 else ""
+        raise RecipeError(count + "\n".join(wrong))
+    return list(runs.values()), notes
+
+
+def _folders(folder: Path, notes: list[str]) -> list[Path]:
+    """The folder itself; or the finished runs of a study, in the order of its table."""
+    if not (folder / TABLE).is_file() or (folder / SCORES).is_file():
+        return [folder]
+    try:
+        rows = json.loads((folder / TABLE).read_text(encoding="utf-8"))["recipes"]
+        each = [folder / row["name"] / f"seed-{run['seed']}" for row in rows for run in row["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RecipeError(f"{folder / TABLE}: is no study's table, or damaged: {error!r}") from None
+    finished = [run for run in each if (run / SCORES).is_file()]
+    if not finished:
+        raise RecipeError(f"{folder}: no run of this study is finished.")
+    if missing := [str(run.relative_to(folder)) for run in each if run not in finished]:
+        notes.append(f"{folder}: left out, since they are not finished: {', '.join(missing)}.")
+    return finished
+
+
+def _is_log(path: Path) -> bool:
+    return path.suffix == ".log" and path.is_file() and path.with_suffix("").is_dir()
+
+
+def _answers(run: FinishedRun, task: str) -> Answers | None:
+    if task not in run.recipe.tasks:
+        return None
+    found = run.answers(task, SPLIT)
+    if found is None and run.scores["tasks"].get(task, {}).get(SPLIT):
+        raise RecipeError(
+            f"{run.folder}: task {task!r}: its answers (predictions/{task}-{SPLIT}.csv) are gone. "
+            "Copy the whole folder, or train the run again."
+        )
+    return found
+
+
+# --- which of them belong together -------------------------------------------------------------
+
+
+def _key(run: FinishedRun) -> str:
+    """Equal for runs of one system. Rows of a study stay apart, whatever their settings."""
+    settings: Any = run.recipe.of_run().model_dump(mode="json", exclude={"seed"})
+    row = _row_name(run)
+    if is_made(run):
+        settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}
+        settings |= {} if row else {"folder": str(run.folder.resolve())}
+    return json.dumps([row, settings], sort_keys=True)
+
+
+def _row_name(run: FinishedRun) -> str | None:
+    """NAME of a study's NAME/seed-K."""
+    folder = run.folder.resolve()
+    return folder.parent.name if SEED_FOLDER.fullmatch(folder.name) else None
+
+
+def _refuse_seed_twice(runs: Sequence[FinishedRun]) -> None:
+    known: dict[int | None, FinishedRun] = {}
+    for run in runs:
+        seed = seed_of(run)
+        if seed is not None and seed in known:
+            raise RecipeError(
+                f"{known[seed].folder} and {run.folder}: have the same recipe and the same seed "
+                f"({seed}), so they are one run made twice. Name only one of them."
+            )
+        known[seed] = run
+
+
+def _names(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:
+    """A name of its own for each."""
+    names = [_name(group) for group in groups]
+    if len(set(names)) < len(names):
+        homes = [str(_home(group)) for group in groups]
+        names = short_names(homes) if len(set(homes)) == len(homes) else homes
+    return [
+        name if names.count(name) == 1 else f"{name} #{names[: place + 1].count(name)}"
+        for place, name in enumerate(names)
+    ]
+
+
+def _name(group: Sequence[FinishedRun]) -> str:
+    if row := _row_name(group[0]):
+        return row
+    folders = [run.folder.resolve().name for run in group]
+    if len(folders) == 1:
+        return folders[0]
+    # joint and joint-1, joint-s0 and joint-s1, joint0 and joint1 are `joint`.
+    stems = {re.sub(r"([-_.]+(seed|s))?[-_.]*\d*$", "", name) for name in folders}
+    return stems.pop() or folders[0] if len(stems) == 1 else folders[0]
+
+
+def _home(group: Sequence[FinishedRun]) -> Path:
+    folder = group[0].folder.resolve()
+    return folder.parent if _row_name(group[0]) else folder
