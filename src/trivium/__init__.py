@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.apps.report import report
     from trivium.apps.study import study
     from trivium.apps.tune import tune
     from trivium.errors import RecipeError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trivium.run.soup import soup
     from trivium.run.train import train
     from trivium.run.unite import ensemble
+    from trivium.run.verdict import compare
 
 __version__ = "0.1.0"
 
@@ -32,12 +34,14 @@ __all__ = [
     "RecipeError",
     "__version__",
     "check",
+    "compare",
     "ensemble",
     "evaluate",
     "export_lora",
     "load",
     "load_recipe",
     "predict_file",
+    "report",
     "soup",
     "study",
     "train",
@@ -48,12 +52,14 @@ _HOMES = {
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
     "check": "trivium.run.check",
+    "compare": "trivium.run.verdict",
     "ensemble": "trivium.run.unite",
     "evaluate": "trivium.run.files",
     "export_lora": "trivium.run.lora",
     "load": "trivium.run.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.files",
+    "report": "trivium.apps.report",
     "soup": "trivium.run.soup",
     "study": "trivium.apps.study",
     "train": "trivium.run.train",

@@ -1,0 +1,131 @@
+"""The rows that a page's reader can leaf through: texts, labels, answers."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trivium.apps.report.answers import without_answers
+from trivium.apps.report.figure import Panel, Section
+from trivium.apps.report.quality import chosen, is_ordered, places
+from trivium.apps.report.runs import ReportedRun, names_of, same_rows
+from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
+from trivium.run.finished import Answers
+
+MOST_ROWS = 20_000
+"""Of a task in a page: about 4 MB of sentences."""
+MOST_PROBABILITIES = 8
+"""Labels up to which a row shows all probabilities; of more labels it shows the largest ones."""
+
+Row = dict[str, Any]
+
+
+def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[dict[str, Any]]]:
+    """The section, and the rows that its list is made of."""
+    section = Section(
+        "errors",
+        "Mistakes",
+        "Dev rows that were answered wrongly, the most confident mistake first (of scores, the one "
+        "furthest off). Choose a task, a cell, a length, or search the texts.",
+        notes=without_answers(runs),
+    )
+    sets = [_rows(name, group) for name in names_of(runs) for group in same_rows(runs, name)]
+    for each in sets:
+        if len(each["rows"]) < each["total"]:
+            section.notes.append(
+                f"{each['task']}: {len(each['rows']):,} of {each['total']:,} dev rows are here, "
+                "the worst mistakes first; counts elsewhere on the page are of all rows."
+            )
+    if sets:
+        section.panels.append(
+            Panel(template="browser.html.j2", values={"several": len(runs) > 1}, wide=True)
+        )
+    return section, sets
+
+
+def _rows(name: str, runs: Sequence[ReportedRun]) -> dict[str, Any]:
+    """A task's dev rows with the answers of all runs that were asked the same."""
+    answers = [run.answers[name] for run in runs]
+    task, first = answers[0].task, answers[0]
+    told = [_told(each) for each in answers]
+    order = sorted(range(len(first.lines)), key=lambda row: -max(each[row]["e"] for each in told))
+    kept = order[:MOST_ROWS]
+    words = sorted(len(" ".join(texts).split()) for texts in first.texts)
+    return {
+        "task": name,
+        "kind": task.kind,  # type: ignore[attr-defined]
+        "columns": list(task.text_columns),
+        "labels": task.names if isinstance(task, Labelled) else None,
+        "ordered": is_ordered(task),
+        "runs": [run.place for run in runs],
+        "total": len(first.lines),
+        "thirds": [words[len(words) // 3], words[2 * len(words) // 3]],
+        "rows": [
+            {
+                "l": first.lines[row],
+                "t": list(first.texts[row]),
+                "y": _true(task, first)(row),
+                "w": len(" ".join(first.texts[row]).split()),
+                "a": [each[row] for each in told],
+            }
+            for row in kept
+        ],
+    }
+
+
+def _true(task: Task, answers: Answers) -> Callable[[int], Any]:
+    if isinstance(task, Multilabel):
+        applies = answers.target_B.tolist()
+        return lambda row: [place for place, value in enumerate(applies[row]) if value > 0]
+    values = answers.target_B.tolist()
+    if isinstance(task, Classification):
+        return lambda row: int(values[row])
+    return lambda row: round(values[row], 6)
+
+
+def _told(answers: Answers) -> list[Row]:
+    """Per row the answer `p`, its error `e`, confidence `c` and probabilities `d`.
+
+    The error is what the list is sorted by: of a wrong label its probability, of scores the
+    distance, 0 where the answer is right.
+    """
+    task, readout = answers.task, answers.readout_BK.tolist()
+    if isinstance(task, Regression):
+        return [
+            {"p": round(value, 4), "e": round(abs(value - true), 4)}
+            for (value,), true in zip(readout, answers.target_B.tolist(), strict=True)
+        ]
+    if isinstance(task, Multilabel):
+        return _told_of_several(task, answers, readout)
+    assert isinstance(task, Classification)
+    found = []
+    predicted = places(task, answers.predictions)
+    for row, place, true in zip(readout, predicted, answers.target_B.tolist(), strict=True):
+        sure = round(row[place], 4)
+        # A wrong answer stays a mistake, however little it was believed.
+        wrong = max(sure, 0.0001) if place != true else 0
+        told = {"p": place, "e": wrong, "c": sure, "d": _largest(row, {place, int(true)})}
+        found.append(told)
+    return found
+
+
+def _told_of_several(
+    task: Multilabel, answers: Answers, readout: Sequence[Sequence[float]]
+) -> list[Row]:
+    """Of several labels the error is the confidence in the most confident wrong yes or no."""
+    found = []
+    predicted = chosen(task, answers.predictions)
+    for row, said, true in zip(readout, predicted, answers.target_B.tolist(), strict=True):
+        wrong = [
+            max(row[place] if place in said else 1 - row[place], 0.0001)
+            for place, value in enumerate(true)
+            if (value > 0) != (place in said)
+        ]
+        found.append({"p": said, "e": round(max(wrong, default=0), 4), "d": _largest(row, {*said})})
+    return found
+
+
+def _largest(row: Sequence[float], always: set[int]) -> list[list[float]]:
+    """Index and probability of the labels worth showing, the likeliest first."""
+    order = sorted(range(len(row)), key=lambda place: -row[place])
+    shown = order[:MOST_PROBABILITIES]
+    shown += [place for place in order[MOST_PROBABILITIES:] if place in always]
+    return [[place, round(row[place], 4)] for place in shown]

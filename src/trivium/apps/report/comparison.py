@@ -1,0 +1,129 @@
+"""Several runs against one another: the verdict, drawn and in words."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean, stdev
+
+from trivium.apps.report.figure import Figure, Panel, Section, Table, axis, plain
+from trivium.apps.report.headline import MEANS, NOTHING, score
+from trivium.apps.report.runs import SPLIT, ReportedRun
+from trivium.errors import RecipeError
+from trivium.run.finished import FinishedRun
+from trivium.run.scoreboard import MINILM
+from trivium.run.verdict import Verdict, verdict
+from trivium.run.verdict.systems import System, systems_of
+from trivium.run.verdict.words import CONCLUSIONS, signed
+
+
+def comparison(runs: Sequence[ReportedRun]) -> Section:
+    section = Section(
+        "verdict",
+        "Verdict",
+        "What one system gains or loses against its baseline, in points (hundredths of a score), "
+        "with the 95 % interval of the difference. Right of 0 it is better, left of it worse; an "
+        "interval that holds 0 may be noise, and its dot is hollow.",
+    )
+    finished = [run.run for run in runs]
+    section.panels.extend(_means(finished))
+    try:
+        found = verdict(finished)
+    except RecipeError as error:
+        section.notes.append(f"No verdict: {error}")
+        return section
+    lines = [c.sentence for c in found.comparisons] + [s.sentence for s in found.summaries]
+    section.panels.append(Panel("In words", template="sentences.html.j2", values=lines, wide=True))
+    if found.comparisons:
+        section.panels.append(Panel("Differences", figure=_forest(found), wide=True))
+        section.panels.append(Panel("In numbers", table=_differences(found), wide=True))
+    section.notes.extend(note for note in found.notes if note != MINILM)  # stands at the scores
+    return section
+
+
+def _forest(found: Verdict) -> Figure:
+    """Every difference with its interval, the first above."""
+    each = found.comparisons
+    sure = ["circle" if c.outcome in ("better", "worse") else "circle-open" for c in each]
+    trace = {
+        "type": "scatter", "mode": "markers", "meta": {"accent": True},
+        "x": [round(100 * c.difference, 3) for c in each],
+        "y": [f"{plain(c.task)}<br>{plain(c.system)}" for c in each],
+        "error_x": {
+            "type": "data", "symmetric": False, "thickness": 2, "width": 6,
+            "array": [round(100 * (c.high - c.difference), 3) for c in each],
+            "arrayminus": [round(100 * (c.difference - c.low), 3) for c in each],
+        },
+        "marker": {"size": 11, "symbol": sure},
+        "text": [CONCLUSIONS[c.outcome] for c in each],
+        "hovertemplate": "%{y}<br>%{x:+.1f} points: %{text}<extra></extra>",
+    }  # fmt: skip
+    layout = {
+        "xaxis": axis("difference in points", zeroline=True, zerolinewidth=2),
+        "yaxis": axis("", type="category", range=[len(each) - 0.5, -0.5]), "showlegend": False,
+        "hovermode": "closest",
+    }  # fmt: skip
+    label = "Differences to the baselines with their intervals"
+    return Figure(label, [trace], layout, 90 + 42 * len(each))
+
+
+def _differences(found: Verdict) -> Table:
+    rows = [
+        [
+            c.task,
+            c.system,
+            c.baseline,
+            c.metric,
+            f"{100 * c.before:.1f}",
+            f"{100 * c.after:.1f}",
+            signed(c.difference),
+            f"{signed(c.low)} to {signed(c.high)}",
+            ", ".join(f"{seed}: {signed(value)}" for seed, value in c.by_seed.items()) or NOTHING,
+        ]
+        for c in found.comparisons
+    ]
+    interval = f"{100 * found.level:.0f} % interval"
+    heads = ["task", "system", "baseline", "metric", "before", "after", "difference", interval]
+    return Table([*heads, "by seed"], rows, wordy=4)
+
+
+# --- several seeds -----------------------------------------------------------------------------
+
+
+def _means(runs: Sequence[FinishedRun]) -> list[Panel]:
+    """A table of means over seeds, if some recipe was trained with several."""
+    try:
+        systems, _ = systems_of(runs)
+    except RecipeError:  # which the verdict will tell
+        return []
+    if all(len(system.runs) < 2 for system in systems):
+        return []
+    names = dict.fromkeys(name for system in systems for name in system.tasks)
+    metrics = {n: s.tasks[n].metric for n in names for s in systems if n in s.tasks}
+    columns: dict[str, Callable[[FinishedRun], float | None]] = {
+        f"{name} {metric}": _of_task(name, metric) for name, metric in metrics.items()
+    }
+    columns |= {f"overall {kind}": _overall(kind) for kind in MEANS}
+    rows = [
+        [system.name, _seeds(system), *(_mean(find, system) for find in columns.values())]
+        for system in systems
+    ]
+    note = "Mean ± sample standard deviation over runs that differ in nothing but the seed."
+    return [Panel("Over seeds", note, table=Table(["system", "seeds", *columns], rows), wide=True)]
+
+
+def _of_task(name: str, metric: str) -> Callable[[FinishedRun], float | None]:
+    return lambda run: run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric)
+
+
+def _overall(kind: str) -> Callable[[FinishedRun], float | None]:
+    return lambda run: run.scores.get("overall", {}).get(SPLIT, {}).get(kind)
+
+
+def _seeds(system: System) -> str:
+    return ", ".join(NOTHING if seed is None else str(seed) for seed in system.seeds)
+
+
+def _mean(find: Callable[[FinishedRun], float | None], system: System) -> str:
+    values = [value for run in system.runs if (value := find(run)) is not None]
+    if not values:
+        return NOTHING
+    spread = f" ± {score(stdev(values))}" if len(values) > 1 else ""
+    return f"{score(fmean(values))}{spread}"

@@ -1,0 +1,205 @@
+"""Learning: losses and dev scores over steps, and dev scores over time."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trivium.apps.report.figure import (
+    Figure,
+    Panel,
+    Section,
+    Trace,
+    axis,
+    curve,
+    plain,
+    smoothed,
+    thinned,
+)
+from trivium.apps.report.runs import ReportedRun, names_of
+from trivium.apps.report.story import Evaluation
+
+NO_JOURNAL = (
+    "has no journal, so how it came about is not known (an ensemble or a soup is not trained)"
+)
+LEAST_SPAN, SPANS = 5, 40
+"""A loss is smoothed over a fortieth of its steps, or five."""
+
+Value = Callable[[Evaluation], float | None]
+
+
+def learning(runs: Sequence[ReportedRun]) -> Section:
+    section = Section(
+        "learning",
+        "Learning curves",
+        "Training loss above (each step faint, smoothed strong), score on dev below; dotted lines "
+        "mark stages, a star the step whose model was kept. A loss that falls while dev stands "
+        "still is overfitting.",
+        notes=without_journal(runs) + [note for run in runs for note in _refusals(run, len(runs))],
+    )
+    for task in names_of(runs):
+        told = [run for run in runs if task in run.story.losses or _judged(run, task)]
+        if told:
+            figure, note = _learning_figure(task, told, several=len(runs) > 1)
+            section.panels.append(Panel(task, note, figure))
+    return section
+
+
+def time(runs: Sequence[ReportedRun]) -> Section:
+    section = Section(
+        "time",
+        "Time against score",
+        "The dev score at every evaluation against the seconds of training until then (judging and "
+        "saving not counted). Further left and higher up is better.",
+        notes=without_journal(runs),
+    )
+    timed = [run for run in runs if any(e.seconds is not None for e in run.story.evaluations)]
+    section.notes.extend(
+        f"{run.name}: its journal holds no times of evaluations"
+        for run in runs
+        if run not in timed and run.story.evaluations
+    )
+    if not timed:
+        return section
+    overall = _time_figure("overall (leaderboard mean)", timed, lambda e: e.overall)
+    section.panels.append(Panel("Overall", "Mean over tasks; r counts as (r + 1) / 2.", overall))
+    for task in names_of(timed):
+        told = [run for run in timed if _judged(run, task)]
+        if told:
+            metric = told[0].metric(task)
+            value = _score_of(task, metric)
+            section.panels.append(
+                Panel(task, "", _time_figure(f"{task}: dev {metric}", told, value))
+            )
+    return section
+
+
+def without_journal(runs: Sequence[ReportedRun]) -> list[str]:
+    return [f"{run.name} {NO_JOURNAL}." for run in runs if not run.story.stages]
+
+
+def _refusals(run: ReportedRun, runs: int) -> list[str]:
+    return [f"{run.name}: {note}" if runs > 1 else note for note in run.story.refusals]
+
+
+def _judged(run: ReportedRun, task: str) -> bool:
+    return any(task in evaluation.scores for evaluation in run.story.evaluations)
+
+
+def _score_of(task: str, metric: str) -> Value:
+    return lambda evaluation: evaluation.scores.get(task, {}).get(metric)
+
+
+def _learning_figure(
+    task: str, runs: Sequence[ReportedRun], *, several: bool
+) -> tuple[Figure, str]:
+    metric = runs[0].metric(task)
+    traces, spans = [], []
+    for run in runs:
+        if task in run.story.losses:
+            steps, losses, smooth, span = _losses(run, task)
+            spans.append(span)
+            faint = {"run": run.place, "faint": True}
+            traces += [
+                curve(run.name, run.place, steps, losses, meta=faint, showlegend=False,
+                      hoverinfo="skip", line={"width": 1, "dash": "solid"}),
+                curve(run.name, run.place, steps, smooth, hovertemplate=_hover("loss", run)),
+            ]  # fmt: skip
+        traces += _dev_traces(run, task, metric)
+    layout: dict[str, Any] = {
+        "xaxis": axis("step", anchor="y2", rangemode="tozero"),
+        "yaxis": axis("training loss", domain=[0.56, 1], rangemode="tozero"),
+        "yaxis2": axis(f"dev {metric}", domain=[0, 0.44]),
+        "showlegend": several,
+    } | _stage_marks(runs)
+    label = f"{task}: training loss and dev {metric} over steps"
+    note = f"Smoothed over about {max(spans):,} steps." if spans else ""
+    return Figure(label, traces, layout, 420), note
+
+
+def _losses(
+    run: ReportedRun, task: str
+) -> tuple[list[int], list[float | None], list[float | None], int]:
+    """Steps, losses, smoothed losses, with a gap where a stage begins; and the smoothing's span."""
+    series = run.story.losses[task]
+    span = max(LEAST_SPAN, round(len(series.steps) / SPANS))
+    points: list[tuple[int, float | None, float | None]] = []
+    starts = [start for _, start in run.story.stages] + [series.steps[-1] + 1]
+    for start, end in itertools.pairwise(starts):
+        chosen = [i for i, step in enumerate(series.steps) if start < step <= end]
+        if not chosen:
+            continue
+        values = [series.values[i] for i in chosen]
+        rows = zip((series.steps[i] for i in chosen), values, smoothed(values, span), strict=True)
+        points += [(start, None, None)] if points else []
+        points += thinned(list(rows))
+    steps, raw, smooth = zip(*points, strict=True)
+    return list(steps), list(raw), list(smooth), span
+
+
+def _dev_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:
+    found = [
+        (evaluation.step, evaluation.scores[task][metric])
+        for evaluation in run.story.evaluations
+        if metric in evaluation.scores.get(task, {})
+    ]
+    if not found:
+        return []
+    steps, values = zip(*found, strict=True)
+    traces = [
+        curve(run.name, run.place, steps, values, yaxis="y2", mode="lines+markers",
+              showlegend=False, hovertemplate=_hover(f"dev {metric}", run)),
+    ]  # fmt: skip
+    if (kept := dict(found).get(run.story.kept or -1)) is not None:
+        star = curve(
+            run.name, run.place, [run.story.kept], [kept], yaxis="y2", mode="markers",
+            showlegend=False, hovertemplate=_hover(f"kept: dev {metric}", run),
+        )  # fmt: skip
+        star["marker"] = {"symbol": "star", "size": 15, "line": {"width": 1}}
+        traces.append(star)
+    return traces
+
+
+def _hover(what: str, run: ReportedRun) -> str:
+    return f"{plain(run.name)}<br>step %{{x:,}}: {plain(what)} %{{y:.4f}}<extra></extra>"
+
+
+def _stage_marks(runs: Sequence[ReportedRun]) -> dict[str, Any]:
+    """A line where a stage begins, in runs that have several; stages of runs may coincide."""
+    marks: dict[int, dict[str, None]] = {}
+    for run in runs:
+        for name, start in run.story.stages if len(run.story.stages) > 1 else []:
+            marks.setdefault(start, {})[name] = None
+    shapes = [
+        {"type": "line", "xref": "x", "yref": "paper", "x0": start, "x1": start, "y0": 0, "y1": 1,
+         "line": {"width": 1, "dash": "dot"}}
+        for start in marks
+    ]  # fmt: skip
+    notes = [
+        {"x": start, "y": 0.5, "xref": "x", "yref": "paper", "text": plain(", ".join(names)),
+         "showarrow": False, "xanchor": "left", "yanchor": "middle", "font": {"size": 11}}
+        for start, names in marks.items()
+    ]  # fmt: skip
+    return {"shapes": shapes, "annotations": notes}
+
+
+def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figure:
+    traces = []
+    for run in runs:
+        found = [
+            (evaluation.seconds, told)
+            for evaluation in run.story.evaluations
+            if evaluation.seconds is not None and (told := value(evaluation)) is not None
+        ]
+        if not found:
+            continue
+        seconds, values = zip(*found, strict=True)
+        hover = f"{plain(run.name)}<br>%{{x:,.0f}} s: %{{y:.4f}}<extra></extra>"
+        traces.append(
+            curve(run.name, run.place, seconds, values, mode="lines+markers", hovertemplate=hover)
+        )
+    layout = {
+        "xaxis": axis("seconds of training", rangemode="tozero"),
+        "yaxis": axis(label.partition(": ")[2] or "overall"),
+        "showlegend": len(runs) > 1,
+    }
+    return Figure(f"{label} against seconds of training", traces, layout)

@@ -1,0 +1,109 @@
+"""How often labels and scores occur: in training, on dev, among answers."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from trivium.apps.report.figure import Figure, Panel, Section, axis, plain
+from trivium.apps.report.files import Look
+from trivium.apps.report.quality import chosen, places
+from trivium.apps.report.runs import ReportedRun, names_of, same_rows
+from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
+from trivium.run.finished import Answers
+from trivium.types import Target
+
+HISTOGRAM_BINS = 20
+
+
+def distributions(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section:
+    """looks: what each run's files hold."""
+    section = Section(
+        "labels",
+        "Label distributions",
+        "How often each label (or score) occurs in training, on dev, and among the answers. Where "
+        "dev differs from training the rows are of another kind; where answers differ from dev "
+        "the model prefers some labels.",
+        notes=[note for found in looks if not found.train for note in found.notes],
+    )
+    for name in names_of(runs):
+        groups = same_rows(runs, name)
+        for group in groups:
+            title = f"{name} · {', '.join(r.name for r in group)}" if len(groups) > 1 else name
+            train = looks[group[0].place].train.get(name)
+            section.panels.append(Panel(title, "", _distribution(title, name, group, train)))
+    return section
+
+
+def _distribution(
+    title: str, name: str, runs: Sequence[ReportedRun], train: Sequence[Target] | None
+) -> Figure:
+    answers = runs[0].answers[name]
+    task = answers.task
+    bars: list[tuple[str, Sequence[Target], dict[str, Any]]] = []
+    if train is not None:
+        bars.append(("train", train, {"ground": 0}))
+    bars.append(("dev", _targets(task, answers.target_B), {"ground": 1}))
+    for run in runs:
+        who = f"predicted · {run.name}" if len(runs) > 1 else "predicted"
+        bars.append((who, _said(run.answers[name]), {"run": run.place}))
+    rates = _histogram if isinstance(task, Regression) else _rates
+    labels = _edges(task) if isinstance(task, Regression) else [plain(n) for n in _names(task)]
+    traces = [
+        {"type": "bar", "name": plain(who), "x": labels,
+         "y": [round(rate, 5) for rate in rates(task, targets)], "meta": meta,
+         "hovertemplate": f"{plain(who)}: %{{x}} %{{y:.1%}}<extra></extra>"}
+        for who, targets, meta in bars
+    ]  # fmt: skip
+    layout = {
+        "barmode": "group", "bargap": 0.25, "xaxis": axis("", type="category"),
+        "yaxis": axis("share of rows", tickformat=".0%", rangemode="tozero"), "showlegend": True,
+    }  # fmt: skip
+    return Figure(f"{title}: label distributions", traces, layout, 360)
+
+
+def _names(task: Task) -> list[str]:
+    assert isinstance(task, Labelled)
+    return task.names
+
+
+def _targets(task: Task, target_B: Tensor) -> list[Target]:
+    """Targets as rows have them."""
+    if isinstance(task, Multilabel):
+        return [tuple(row.nonzero().flatten().tolist()) for row in target_B]
+    return list(target_B.tolist())
+
+
+def _said(answers: Answers) -> list[Target]:
+    """Answers as targets."""
+    task = answers.task
+    if isinstance(task, Multilabel):
+        return [tuple(each) for each in chosen(task, answers.predictions)]
+    if isinstance(task, Classification):
+        return [float(place) for place in places(task, answers.predictions)]
+    return list(answers.readout_BK.squeeze(1).tolist())
+
+
+def _rates(task: Task, targets: Sequence[Target]) -> list[float]:
+    """Share of the rows that have each label."""
+    counts: Counter[int] = Counter()
+    for target in targets:
+        counts.update(target if isinstance(target, tuple) else [int(target)])
+    return [counts[place] / max(1, len(targets)) for place in range(len(_names(task)))]
+
+
+def _histogram(task: Task, targets: Sequence[Target]) -> list[float]:
+    """Share of the rows in each part of the range; the last one holds its upper end."""
+    assert isinstance(task, Regression)
+    low, high = task.range
+    width = (high - low) / HISTOGRAM_BINS
+    values = [target for target in targets if not isinstance(target, tuple)]
+    counts = Counter(min(int((value - low) / width), HISTOGRAM_BINS - 1) for value in values)
+    return [counts[place] / max(1, len(values)) for place in range(HISTOGRAM_BINS)]
+
+
+def _edges(task: Regression) -> list[str]:
+    low, high = task.range
+    width = (high - low) / HISTOGRAM_BINS
+    return [f"{low + i * width:.3g} to {low + (i + 1) * width:.3g}" for i in range(HISTOGRAM_BINS)]

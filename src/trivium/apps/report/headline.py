@@ -1,0 +1,231 @@
+"""Scores, costs, recipes and environments."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from trivium.apps.report.figure import Panel, Section, Table, share
+from trivium.apps.report.quality import is_ordered, one_off, places
+from trivium.apps.report.runs import SPLIT, ReportedRun, names_of
+from trivium.parts.tasks import Classification
+from trivium.run.directory import RECIPE
+from trivium.run.scoreboard import MINILM
+
+MEANS = {
+    "leaderboard": "mean over tasks, a correlation r counted as (r + 1) / 2",
+    "mean": "mean over tasks, correlations as they are",
+}
+NOTHING = "–"
+
+
+def headline(runs: Sequence[ReportedRun]) -> Section:
+    section = Section(
+        "scores",
+        "Scores",
+        "The main metric of every task, large, with the others below it, all on the dev rows; more "
+        "is better.",
+    )
+    if len(runs) == 1:
+        section.panels.append(Panel(template="cards.html.j2", values=_cards(runs[0]), wide=True))
+    else:
+        section.panels.append(Panel(table=_scores_table(runs), wide=True))
+        section.panels.append(Panel("Every metric", table=_metrics_table(runs), wide=True))
+    if len(runs) == 1:
+        section.notes.append(_seed_note(runs[0]))
+    if any(run.run.recipe.encoder == "minilm" for run in runs):
+        section.notes.append(MINILM)
+    return section
+
+
+def _seed_note(run: ReportedRun) -> str:
+    if run.run.is_ensemble:
+        return "An ensemble's members have seeds of their own."
+    return (
+        f"One seed ({run.run.recipe.seed}): how much these scores move with the seed is not known. "
+        "Train the same recipe with other seeds (`--set seed=1`) and report the runs together."
+    )
+
+
+def _cards(run: ReportedRun) -> list[dict[str, Any]]:
+    cards = []
+    for name, splits in run.run.scores["tasks"].items():
+        for split, found in splits.items():
+            main = run.metric(name)
+            more = {
+                metric: value for metric, value in found.items() if metric not in (main, "rows")
+            }
+            cards.append(
+                {
+                    "title": name if split == SPLIT else f"{name} · {split}",
+                    "metric": main,
+                    "value": score(found.get(main)),
+                    "more": [(metric, score(value)) for metric, value in more.items()]
+                    + (_one_off(run, name) if split == SPLIT else []),
+                    "rows": f"{found['rows']:,} rows of {split}" if "rows" in found else "",
+                }
+            )
+    for split, means in run.run.scores.get("overall", {}).items():
+        cards.append(
+            {
+                "title": "Overall" if split == SPLIT else f"Overall · {split}",
+                "metric": "leaderboard mean",
+                "value": score(means.get("leaderboard")),
+                "more": [("mean", score(means.get("mean")))],
+                "rows": f"leaderboard: {MEANS['leaderboard']}; mean: {MEANS['mean']}",
+                "is_overall": True,
+            }
+        )
+    return [card for card in cards if "is_overall" in card] + [
+        card for card in cards if "is_overall" not in card
+    ]
+
+
+def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
+    answers = run.answers.get(name)
+    if answers is None or not is_ordered(answers.task):
+        return []
+    assert isinstance(answers.task, Classification)
+    found = one_off(answers.target_B.tolist(), places(answers.task, answers.predictions))
+    return [("one class off", share(found.exactly)), ("at most one off", share(found.within))]
+
+
+Found = Callable[[ReportedRun], float | None]
+
+
+def _scores_table(runs: Sequence[ReportedRun]) -> Table:
+    """A row per run: the tasks' main metrics, both means, seed."""
+    columns: list[tuple[str, Found]] = []
+    for name in names_of(runs):
+        metrics = {run.metric(name) for run in runs if name in run.run.recipe.tasks}
+        columns += [(f"{name} {metric}", _of(name, metric)) for metric in sorted(metrics)]
+    columns += [(f"overall {kind}", _overall(kind)) for kind in MEANS]
+    found = [[find(run) for _, find in columns] for run in runs]
+    rows = [
+        [
+            run.name,
+            NOTHING if run.run.is_ensemble else str(run.run.recipe.seed),
+            *map(score, values),
+        ]
+        for run, values in zip(runs, found, strict=True)
+    ]
+    same_tasks = len({tuple(sorted(run.run.recipe.tasks)) for run in runs}) == 1
+    best = set()
+    for place, (title, _) in enumerate(columns):
+        known = [row[place + 2] for row in rows if row[place + 2] != NOTHING]
+        # A mean over other tasks is no better or worse.
+        if len(set(known)) > 1 and (same_tasks or not title.startswith("overall ")):
+            top = max(known, key=float)
+            best |= {(i, place + 2) for i, row in enumerate(rows) if row[place + 2] == top}
+    return Table(["run", "seed", *(title for title, _ in columns)], rows, best=frozenset(best))
+
+
+def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
+    """Every score of every task and split, a column per run."""
+    keys = dict.fromkeys(
+        (name, split, metric)
+        for run in runs
+        for name, splits in run.run.scores["tasks"].items()
+        for split, found in splits.items()
+        for metric in found
+    )
+    rows = []
+    for name, split, metric in keys:
+        values = [run.run.scores["tasks"].get(name, {}).get(split, {}).get(metric) for run in runs]
+        shown = [_count(value) if metric == "rows" else score(value) for value in values]
+        rows.append([name, split, metric, *shown])
+    for name in names_of(runs):
+        told = [dict(_one_off(run, name)) for run in runs]
+        for title in dict.fromkeys(title for each in told for title in each):
+            found = [each.get(title, NOTHING) for each in told]
+            rows.append([name, SPLIT, title, *found])
+    rows.sort(key=lambda row: [*names_of(runs), row[0]].index(row[0]))
+    return Table(["task", "split", "metric", *(run.name for run in runs)], rows, wordy=3)
+
+
+def _of(name: str, metric: str) -> Found:
+    return lambda run: run.run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric)
+
+
+def _overall(kind: str) -> Found:
+    return lambda run: run.run.scores.get("overall", {}).get(SPLIT, {}).get(kind)
+
+
+def score(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.4f}"
+
+
+def _count(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:,.0f}"
+
+
+def cost(runs: Sequence[ReportedRun]) -> Section:
+    """The table of costs."""
+    columns: dict[str, Callable[[ReportedRun, dict[str, Any]], str]] = {
+        "seconds": lambda _, told: _count(told.get("seconds")),
+        "tokens/s": lambda _, told: _count(told.get("tokens_per_s")),
+        "peak memory, GiB": lambda _, told: _gibibytes(told.get("peak_memory_bytes")),
+        "parameters": lambda _, told: _count(told.get("parameters")),
+        "trained": lambda _, told: _count(told.get("trained_parameters")),
+        "model on disk, MiB": lambda run, _: f"{run.run.model_bytes / 2**20:,.1f}",
+        "precision": lambda run, _: str(run.run.scores.get("precision", NOTHING)),
+    }
+    rows = [
+        [run.name, *(show(run, run.run.scores.get("cost", {})) for show in columns.values())]
+        for run in runs
+    ]
+    return Section(
+        "cost",
+        "Cost",
+        "What training took: seconds of training steps, word pieces per second, memory at its "
+        "peak, and the size of what is left. Less is better, but for tokens/s.",
+        [Panel(table=Table(["run", *columns], rows), wide=True)],
+        [
+            f"{run.name} was not trained itself."
+            for run in runs
+            if not run.run.scores.get("cost", {}).get("seconds")
+        ],
+    )
+
+
+def _gibibytes(value: float | None) -> str:
+    return NOTHING if value is None else f"{value / 2**30:.2f}"
+
+
+def recipes(runs: Sequence[ReportedRun]) -> Section:
+    return Section(
+        "recipe",
+        "Recipe and environment",
+        "Everything that made the run: save the recipe as a file, install the versions, and train.",
+        [
+            Panel(run.name, template="recipe.html.j2", values=_recipe(run), wide=True)
+            for run in runs
+        ],
+    )
+
+
+def _recipe(run: ReportedRun) -> dict[str, Any]:
+    environment = run.run.environment
+    packages = environment.get("packages", {})
+    pins = " ".join(f"{n}=={v.partition('+')[0]}" for n, v in packages.items())
+    command = [str(part) for part in environment.get("command", [])]
+    shown = " ".join(["trivium", *command[1:]]) if command else NOTHING
+    steps = [f"pip install {pins}"] if pins else []
+    if run.story.stages:
+        steps.append("trivium train recipe.yaml --out runs/again")
+    else:
+        steps.append(shown)
+    facts = {
+        "command": shown,
+        "seed": NOTHING if run.run.is_ensemble else run.run.recipe.seed,
+        "python": environment.get("python", NOTHING),
+        "platform": environment.get("platform", NOTHING),
+        "processors": environment.get("cpus", NOTHING),
+        "threads used": environment.get("threads", NOTHING),
+        "gpu": environment.get("gpu") or "none",
+        **packages,
+    }
+    return {
+        "yaml": (run.run.folder / RECIPE).read_text(encoding="utf-8"),
+        "reproduce": "\n".join(steps),
+        "facts": facts,
+        "id": f"recipe-{run.place}",
+    }

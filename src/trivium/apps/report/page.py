@@ -1,0 +1,88 @@
+"""Sections to one HTML file that holds its scripts, styles and data.
+
+Nothing in a table can become part of the page: the templates escape what they print, data stands
+in blocks that are no scripts, and a policy in the page's head allows its own scripts, by their
+sha256, and no network at all.
+"""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from plotly.offline import get_plotlyjs
+
+import trivium
+from trivium.apps.report.figure import Section
+from trivium.apps.report.runs import ReportedRun
+
+
+def render(
+    runs: Sequence[ReportedRun], sections: Sequence[Section], rows: list[dict[str, Any]]
+) -> str:
+    """The page. rows: what the list of mistakes is made of, see `browser`."""
+    figures = {}
+    for section in sections:
+        for place, panel in enumerate(section.panels):
+            if panel.figure:
+                figures[f"{section.id}-{place}"] = {
+                    "data": panel.figure.traces, "layout": panel.figure.layout
+                }  # fmt: skip
+    scripts = [get_plotlyjs(), _file("page.js"), _file("browser.js")]
+    environment = Environment(
+        loader=PackageLoader("trivium.apps.report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["worded"] = worded
+    return environment.get_template("page.html.j2").render(
+        title=", ".join(run.name for run in runs),
+        runs=runs,
+        sections=sections,
+        version=trivium.__version__,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        policy=_policy(scripts),
+        scripts=[Markup(script) for script in scripts],
+        style=Markup(_file("page.css")),
+        dark=Markup(_file("dark.css")),
+        figures=as_data(figures),
+        rows=as_data({"sets": rows, "runs": [run.name for run in runs]}),
+    )
+
+
+def worded(text: str) -> Markup:
+    """Text with `settings` set apart."""
+    return Markup(re.sub("`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def as_data(value: Any) -> Markup:
+    """JSON that can stand in a <script> block: no character of it can end the block."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """What the page may do, for browsers to enforce."""
+    digests = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _file(name: str) -> str:
+    return (files("trivium.apps.report") / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,113 @@
+"""How good answers are, beyond their scores: confusion, one-off rate, calibration."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torchmetrics.functional.classification as M
+from torch import Tensor
+
+from trivium.parts.tasks import Classification, Multilabel, Ordinal, Task
+from trivium.run.finished import Answers
+
+BINS = 15
+"""Of confidence, as in Guo et al. 2017."""
+
+
+def is_ordered(task: Task) -> bool:
+    """Whether being one label off is a smaller mistake than others: for ordinal tasks, and for
+    classification where the label column holds three or more consecutive whole numbers."""
+    if isinstance(task, Ordinal):
+        return True
+    if not isinstance(task, Classification) or len(task.labels or {}) < 3:
+        return False
+    try:
+        values = [int(label) for label in task.labels or {}]
+    except ValueError:
+        return False
+    return all(b - a == 1 for a, b in itertools.pairwise(values))
+
+
+def places(task: Classification, cells: Sequence[str]) -> list[int]:
+    """Index of the label that each cell names."""
+    index = {name: place for place, name in enumerate(task.names)}
+    return [index[cell] for cell in cells]
+
+
+def chosen(task: Multilabel, cells: Sequence[str]) -> list[list[int]]:
+    """Indices of the labels that each cell names."""
+    index = {name: place for place, name in enumerate(task.names)}
+    return [[index[name] for name in cell.split(task.separator)] if cell else [] for cell in cells]
+
+
+def confusion(true: Sequence[int], predicted: Sequence[int], labels: int) -> list[list[int]]:
+    """Counts: row = true label, column = predicted label."""
+    found = M.multiclass_confusion_matrix(torch.tensor(predicted), torch.tensor(true), labels)
+    return [[int(count) for count in row] for row in found.tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOff:
+    """Rates over all rows of a task whose labels have an order."""
+
+    exactly: float
+    """Answers that are the label beside the true one."""
+    of_mistakes: float
+    """The same, over wrong answers only."""
+    within: float
+    """Right answers and those one label off."""
+
+
+def one_off(true: Sequence[int], predicted: Sequence[int]) -> OneOff:
+    away = [abs(a - b) for a, b in zip(true, predicted, strict=True)]
+    ones, wrong = away.count(1), sum(distance > 0 for distance in away)
+    return OneOff(
+        ones / len(away), ones / wrong if wrong else 0.0, (away.count(0) + ones) / len(away)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    confidence: float
+    """Mean confidence of its answers."""
+    accuracy: float
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    bins: list[Bin]
+    """Those that hold an answer."""
+    error: float
+    """Expected calibration error."""
+
+
+def calibration(task: Task, answers: Answers) -> Calibration:
+    """Whether a confidence of p is right in a share p of cases (Guo et al. 2017, section 2).
+
+    Of several labels, each one's yes or no is an answer of its own.
+    """
+    probability_BK, label_B = answers.readout_BK, answers.target_B.long()
+    if isinstance(task, Multilabel):
+        yes_C = probability_BK.flatten()
+        probability_BK, label_B = torch.stack([1 - yes_C, yes_C], dim=1), label_B.flatten()
+    return calibrated(probability_BK, label_B)
+
+
+def calibrated(probability_BK: Tensor, label_B: Tensor) -> Calibration:
+    """ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)| (equation 3), over bins ((m-1)/M, m/M].
+
+    By hand, since torchmetrics keeps answers with a confidence of exactly 1 in a bin of their own.
+    """
+    confidence_B, predicted_B = probability_BK.double().max(dim=1)
+    right_B = (predicted_B == label_B).double()
+    edge_M = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
+    bin_B = torch.bucketize(confidence_B, edge_M).clamp_min(1)
+    bins = [
+        Bin(float(confidence_B[of].mean()), float(right_B[of].mean()), int(of.sum()))
+        for place in range(1, BINS + 1)
+        if (of := bin_B == place).any()
+    ]
+    error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / len(label_B)
+    return Calibration(bins, error)

@@ -1,0 +1,104 @@
+"""What a journal tells: losses, dev scores, kept steps and cosines over the whole of a run."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.run.finished import FinishedRun
+from trivium.run.journal import NAME as JOURNAL
+
+
+@dataclass(slots=True)
+class Series:
+    """Values over steps, counted through all stages."""
+
+    steps: list[int] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+
+    def add(self, step: int, value: float) -> None:
+        self.steps.append(step)
+        self.values.append(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    step: int
+    seconds: float | None
+    """Of training until then; None in journals that do not say."""
+    scores: dict[str, dict[str, float]]
+    """task -> metric -> value, on dev."""
+    overall: float | None
+
+
+@dataclass(slots=True)
+class Story:
+    stages: list[tuple[str, int]] = field(default_factory=list)
+    """Name, and steps that were done before it began."""
+    losses: dict[str, Series] = field(default_factory=dict)
+    evaluations: list[Evaluation] = field(default_factory=list)
+    cosines: dict[tuple[str, str], Series] = field(default_factory=dict)
+    layers: dict[str, dict[tuple[str, str], Series]] = field(default_factory=dict)
+    """Layer -> pair of tasks -> cosines of their gradients there."""
+    refusals: list[str] = field(default_factory=list)
+    kept: int | None = None
+    """Step of the model that the run ended with."""
+
+
+def story_of(run: FinishedRun) -> Story:
+    """The journal of a run; an empty story where it has none. Raises RecipeError."""
+    try:
+        return tell(run.events(), list(run.recipe.tasks), run.scores.get("selected") or {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecipeError(
+            f"{run.folder / JOURNAL}: is not as training leaves it ({error!r}). Copy the run again "
+            "if it was damaged; without the file, the report is made without curves."
+        ) from error
+
+
+def tell(events: Iterable[dict[str, Any]], tasks: list[str], selected: dict[str, Any]) -> Story:
+    """tasks: in the recipe's order; selected: stage and step of the kept model."""
+    story, start, last = Story(), 0, 0
+    for event in events:
+        kind = event.get("event")
+        if kind == "stage":
+            start = last
+            story.stages.append((event["stage"], start))
+        elif kind == "step":
+            last = start + event["step"]
+            _add_step(story, last, event, tasks)
+        elif kind == "evaluation":
+            scores = {n: each["dev"] for n, each in event["scores"].items() if "dev" in each}
+            story.evaluations.append(
+                Evaluation(
+                    start + event["step"], event.get("seconds"), scores, event.get("overall")
+                )
+            )
+        elif kind == "refusal":
+            story.refusals.append(
+                f"stage {event['stage']}, step {event['step']:,}: refused by the guard, because "
+                f"{event['task']} fell to {event['metric']} {event['value']:.4f}, below its floor "
+                f"{event['floor']:.4f}"
+            )
+    starts = dict(story.stages)
+    if selected.get("stage") in starts:
+        story.kept = starts[selected["stage"]] + int(selected["step"])
+    return story
+
+
+def _add_step(story: Story, step: int, event: dict[str, Any], tasks: list[str]) -> None:
+    for task, loss in event["losses"].items():
+        story.losses.setdefault(task, Series()).add(step, loss)
+    for key, value in event.get("cosines", {}).items():
+        story.cosines.setdefault(_pair(key, tasks), Series()).add(step, value)
+    for layer, each in event.get("layer_cosines", {}).items():
+        for key, value in each.items():
+            of_layer = story.layers.setdefault(layer, {})
+            of_layer.setdefault(_pair(key, tasks), Series()).add(step, value)
+
+
+def _pair(key: str, tasks: list[str]) -> tuple[str, str]:
+    """`b|a` and `a|b` are the same two tasks, in the recipe's order."""
+    first, _, second = key.partition("|")
+    a, b = sorted((first, second), key=lambda n: tasks.index(n) if n in tasks else len(tasks))
+    return a, b

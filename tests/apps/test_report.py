@@ -1,0 +1,419 @@
+"""What a report is made of: numbers, sections, refusals."""
+
+import html
+import importlib
+import json
+import re
+import shutil
+import statistics
+import sys
+from collections import Counter
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+import torch
+import torchmetrics.functional.classification as M
+import yaml
+from rich.console import Console
+from typer.testing import CliRunner
+
+import trivium
+from tests.apps.reported import HOSTILE, STARS, answers_in, write_run
+from tests.run.conftest import make_recipe, tiny
+from trivium.apps.report import answers, browser, report, write
+from trivium.apps.report.answers import hover_text
+from trivium.apps.report.figure import smoothed, thinned
+from trivium.apps.report.page import as_data
+from trivium.apps.report.quality import calibrated, is_ordered, one_off
+from trivium.apps.report.story import tell
+from trivium.cli import app
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Classification, Ordinal, Regression, Task
+from trivium.run.train import train
+from trivium.run.unite import ensemble
+from trivium.run.verdict import verdict
+
+__all__ = ["tiny"]  # a fixture
+
+pytestmark = pytest.mark.xdist_group("report")  # its run is trained once
+
+SECTIONS = [
+    "scores", "learning", "time", "confusion", "scatter", "errors", "calibration", "labels",
+    "conflicts", "data", "cost", "recipe",
+]  # fmt: skip
+
+
+def quiet() -> Console:
+    return Console(file=StringIO())
+
+
+def block(page: str, name: str) -> Any:
+    """The data in one of the page's blocks."""
+    found = re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page)
+    assert found
+    return json.loads(found[1])
+
+
+def words(page: str) -> str:
+    """What a reader sees, without scripts, styles and markup."""
+    page = re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two runs that were asked the same."""
+    home = tmp_path_factory.mktemp("runs")
+    return [write_run(home / "first"), write_run(home / "second", seed=1)]
+
+
+@pytest.fixture(scope="module")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained, also on masked words; a dev row of it also stands in training."""
+    home = tmp_path_factory.mktemp("trained")
+    values = make_recipe(tiny, home)
+    mood = Path(values["data"]) / "mood-train.tsv"
+    first = mood.read_text().splitlines()[1]
+    with mood.with_name("mood-dev.tsv").open("a") as file:
+        file.write(f"{first}\n")
+    values["tasks"]["mood"]["max_length"] = 4
+    values["tasks"]["near"]["train"] = {"file": "near-train.tsv", "rows": 40}
+    values["tasks"]["words"] = {"kind": "mlm", "of": ["mood"]}
+    values["stages"][0] |= {"steps": 4, "sampler": "joint", "conflicts_every": 2}
+    path = home / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    train(path, home / "run", console=quiet())
+    return home / "run"
+
+
+def page_of(runs: list[Path], out: Path) -> str:
+    return report(runs, out, console=quiet()).read_text(encoding="utf-8")
+
+
+# --- numbers -----------------------------------------------------------------------------------
+
+
+def test_the_calibration_error_is_the_one_found_by_hand() -> None:
+    """Answers by 0.9, half of them right, and by 0.6, all right: both bins are 0.4 off."""
+    probability_BK = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    found = calibrated(probability_BK, torch.tensor([0, 1, 1, 1]))
+    assert found.error == pytest.approx(0.4)
+    assert [(each.rows, each.accuracy) for each in found.bins] == [(2, 1.0), (2, 0.5)]
+
+
+def test_certain_answers_share_a_bin_with_nearly_certain_ones() -> None:
+    probability_BK = torch.tensor([[1.0, 0.0], [0.98, 0.02]])
+    found = calibrated(probability_BK, torch.tensor([1, 0]))
+    assert [each.rows for each in found.bins] == [2]
+    assert found.error == pytest.approx(0.99 - 0.5)
+
+
+def test_the_calibration_error_agrees_with_torchmetrics() -> None:
+    generator = torch.Generator().manual_seed(0)
+    probability_BK = torch.randn(500, 4, generator=generator).softmax(-1)
+    label_B = torch.randint(4, (500,), generator=generator)
+    wanted = M.multiclass_calibration_error(probability_BK, label_B, 4, n_bins=15)
+    assert calibrated(probability_BK, label_B).error == pytest.approx(float(wanted), abs=1e-6)
+
+
+def test_smoothing_is_a_weighted_mean_that_is_fair_to_the_first_values() -> None:
+    assert smoothed([1.0, 3.0], span=3) == pytest.approx([1, (0.5 * 1 + 3) / 1.5])
+    assert smoothed([2.0] * 9, span=5) == pytest.approx([2.0] * 9)
+    assert smoothed([1.0, 7.0, 4.0], span=1) == [1, 7, 4]
+
+
+def test_a_thinned_curve_keeps_its_ends() -> None:
+    assert thinned(range(10), 4) == [0, 3, 6, 9]
+    assert thinned([5, 6], 4) == [5, 6]
+
+
+def test_the_one_off_rate_counts_neighbours() -> None:
+    found = one_off([0, 1, 2, 3], [0, 2, 0, 2])  # right, one, two, one off
+    assert (found.exactly, found.within) == (0.5, 0.75)
+    assert found.of_mistakes == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("task", "ordered"),
+    [
+        (Classification(text="a", label="b", labels=dict(enumerate(STARS))), True),
+        (Classification(text="a", label="b", labels={"0": "no", "1": "yes"}), False),
+        (Classification(text="a", label="b", labels={"1": "x", "3": "y", "5": "z"}), False),
+        (Classification(text="a", label="b", labels={"x": "x", "y": "y", "z": "z"}), False),
+        (Ordinal(text="a", label="b", labels={"low": "low", "high": "high"}), True),
+        (Regression(text="a", label="b"), False),
+    ],
+)
+def test_labels_have_an_order_where_the_column_counts(task: Task, ordered: bool) -> None:
+    assert is_ordered(task) is ordered
+
+
+def test_steps_are_counted_through_all_stages() -> None:
+    events = [
+        {"event": "stage", "stage": "one", "steps": 2, "tasks": ["a"]},
+        {"event": "step", "step": 1, "losses": {"a": 3.0}},
+        {"event": "step", "step": 2, "losses": {"a": 2.0}, "cosines": {"b|a": 0.5}},
+        {"event": "stage", "stage": "two", "steps": 9, "tasks": ["a"]},
+        {"event": "step", "step": 1, "losses": {"a": 1.0}, "cosines": {"a|b": -0.5}},
+        {"event": "evaluation", "step": 1, "scores": {"a": {"dev": {"accuracy": 0.5}}}},
+    ]
+    story = tell(events, ["a", "b"], {"stage": "two", "step": 1})
+    assert story.stages == [("one", 0), ("two", 2)]
+    assert story.losses["a"].steps == [1, 2, 3]
+    assert story.cosines == {("a", "b"): story.cosines["a", "b"]}
+    assert story.cosines["a", "b"].values == [0.5, -0.5]
+    assert story.kept == 3
+    assert story.evaluations[0].step == 3
+    assert story.evaluations[0].seconds is None
+
+
+# --- nothing of a table becomes a part of the page ----------------------------------------------
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_data_stays_data(text: str) -> None:
+    found = as_data([text])
+    assert json.loads(found) == [text]
+    assert not set(found) & set("<>&\u2028\u2029")
+    assert "<b>" not in hover_text([text])
+    assert "<a" not in hover_text([text])
+
+
+def test_hostile_texts_and_labels_are_escaped_everywhere(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "<b>run", texts=HOSTILE)
+    recipe = run / "recipe.yaml"
+    label = "<i>great</i>"
+    recipe.write_text(recipe.read_text().replace("great", label))
+    answers = run / "predictions" / "stars-dev.csv"
+    answers.write_text(answers.read_text().replace("great", label))
+    page = page_of([run], tmp_path / "report.html")
+    style, _, body = page.partition("<body>")
+    visible = body[: body.index('<script type="application/json"')]
+    assert "&lt;i&gt;great" in visible
+    assert "&lt;b&gt;run" in style  # the title
+    for found in (style.partition("<style>")[0], visible):
+        assert "<i>" not in found
+        assert "<b>" not in found
+    texts = [row["t"][0] for row in block(page, "rows")["sets"][0]["rows"]]
+    assert set(HOSTILE) <= set(texts)
+
+
+# --- the page ----------------------------------------------------------------------------------
+
+
+def test_a_page_on_one_run_has_every_section_with_a_line_on_how_to_read_it(
+    trained: Path, tmp_path: Path
+) -> None:
+    page = page_of([trained], tmp_path / "report.html")
+    assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
+    assert page.count('<p class="hint">') >= len(SECTIONS)
+    said = words(page)
+    assert "mood: 1 rows of dev also stand in train" in said
+    assert "training texts are cut to 4 word pieces (kept: start)" in said
+    assert "cosine" in said
+    assert "near 40 of 96 32" in said  # a sample of its training rows, and dev rows
+    assert "conflicts-1" in block(page, "figures")
+    assert "trivium train recipe.yaml" in said
+    assert "words is not here, since it answers no questions" in said
+
+
+def test_every_figure_is_one_that_plotly_accepts(
+    pair: list[Path], trained: Path, tmp_path: Path
+) -> None:
+    page = page_of([*pair, trained], tmp_path / "report.html")
+    figures = block(page, "figures")
+    assert len(figures) > 20
+    for figure in figures.values():
+        go.Figure(figure)  # refuses what it does not know
+
+
+def test_files_that_are_gone_are_said_to_be(pair: list[Path], tmp_path: Path) -> None:
+    said = words(page_of(pair[:1], tmp_path / "report.html"))
+    assert "first: the recipe's files cannot be read (any more)" in said
+
+
+def test_the_headline_tells_scores_seeds_one_off_and_the_note_on_minilm(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    said = words(page_of(pair[:1], tmp_path / "report.html"))
+    scores = json.loads((pair[0] / "scores.json").read_text())
+    for name, metric in (("stars", "accuracy"), ("tags", "micro_f1"), ("near", "pearson")):
+        assert f"{scores['tasks'][name]['dev'][metric]:.4f}" in said
+    assert f"{scores['overall']['dev']['leaderboard']:.4f}" in said
+    assert "One seed (0)" in said
+    assert "Quora question pairs" in said
+    rows = answers_in(pair[0], "stars")
+    away = [abs(STARS.index(row["label"]) - STARS.index(row["prediction"])) for row in rows]
+    assert f"one class off {100 * away.count(1) / len(away):.1f} %" in said
+
+
+def test_several_runs_stand_side_by_side(pair: list[Path], tmp_path: Path) -> None:
+    page = page_of(pair, tmp_path / "report.html")
+    said = words(page)
+    assert "2 runs compared" in said
+    assert "No verdict: " in said  # they differ in their seeds only
+    values = [json.loads((run / "scores.json").read_text()) for run in pair]
+    each = [told["tasks"]["stars"]["dev"]["accuracy"] for told in values]
+    assert f"0, 1 {statistics.fmean(each):.4f} ± {statistics.stdev(each):.4f}" in said
+    curves = block(page, "figures")["learning-0"]["data"]
+    assert {trace["meta"]["run"] for trace in curves} == {0, 1}
+    rows = block(page, "rows")
+    assert [each["task"] for each in rows["sets"]] == ["stars", "tags", "near"]
+    assert [each["runs"] for each in rows["sets"]] == [[0, 1]] * 3
+
+
+def test_systems_are_compared_in_words_and_drawn(pair: list[Path], tmp_path: Path) -> None:
+    other = write_run(tmp_path / "slower", seed=1)
+    recipe = other / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("weight_decay: 0.01", "weight_decay: 0.0"))
+    runs = [pair[0], other]
+    page = page_of(runs, tmp_path / "report.html")
+    found = verdict(runs)
+    assert len(found.comparisons) == 4  # three tasks, and overall
+    for line in found.comparisons:
+        assert line.sentence in words(page)
+    drawn = next(f for n, f in block(page, "figures").items() if n.startswith("verdict"))["data"][0]
+    assert drawn["x"] == [round(100 * line.difference, 3) for line in found.comparisons]
+    ends = [x + more for x, more in zip(drawn["x"], drawn["error_x"]["array"], strict=True)]
+    assert ends == pytest.approx([100 * line.high for line in found.comparisons], abs=0.002)
+
+
+def test_runs_that_were_asked_other_rows_are_kept_apart(pair: list[Path], tmp_path: Path) -> None:
+    other = write_run(tmp_path / "other", rows=50)
+    rows = block(page_of([pair[0], other], tmp_path / "report.html"), "rows")
+    assert [each["runs"] for each in rows["sets"]] == [[0], [1]] * 3
+
+
+def test_the_list_holds_the_worst_mistakes_where_not_all_fit(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(browser, "MOST_ROWS", 5)
+    page = page_of(pair[:1], tmp_path / "report.html")
+    wrong = [row for row in answers_in(pair[0], "stars") if row["label"] != row["prediction"]]
+    worst = sorted(wrong, key=lambda row: -float(row["confidence"]))[:5]
+    found = block(page, "rows")["sets"][0]
+    assert [row["l"] for row in found["rows"]] == [int(row["line"]) for row in worst]
+    assert found["total"] == 60
+    assert "stars: 5 of 60 dev rows are here" in words(page)
+
+
+def test_of_many_labels_the_commonest_mistakes_are_listed(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MOST_LABELS", 3)
+    page = page_of(pair[:1], tmp_path / "report.html")
+    rows = answers_in(pair[0], "stars")
+    pairs = Counter((row["label"], row["prediction"]) for row in rows)
+    (true, predicted), count = next(
+        each for each in pairs.most_common() if each[0][0] != each[0][1]
+    )
+    told = words(page)
+    assert "5 labels are too many for a matrix" in told
+    assert 'class="confusion"' not in page
+    assert f"true predicted rows share of the true label's {true} {predicted} {count}" in told
+
+
+def test_a_run_that_measured_no_conflicts_tells_how_to(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    journal = run / "journal.jsonl"
+    journal.write_text(re.sub(r', "(layer_)?cosines": \{.*\}\}?(?=\})', "", journal.read_text()))
+    assert "cosines" not in journal.read_text()
+    page = page_of([run], tmp_path / "report.html")
+    assert "This run was trained without measuring this. Set conflicts_every: 10" in words(page)
+    assert not [name for name in block(page, "figures") if name.startswith("conflicts")]
+
+
+def test_a_run_without_dev_rows_has_a_page_that_says_so(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    told = json.loads((run / "scores.json").read_text())
+    told |= {"tasks": {name: {} for name in told["tasks"]}, "overall": {}}
+    (run / "scores.json").write_text(json.dumps(told))
+    shutil.rmtree(run / "predictions")
+    page = page_of([run], tmp_path / "report.html")
+    assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
+    assert "run: stars is not here, since it has no dev rows" in words(page)
+
+
+def test_an_ensemble_has_no_curves_and_its_page_says_why(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    ensemble([trained, tmp_path / "copy"], tmp_path / "both", console=quiet())
+    page = page_of([tmp_path / "both"], tmp_path / "report.html")
+    assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
+    said = words(page)
+    assert "both has no journal, so how it came about is not known" in said
+    assert "trivium" in said
+    assert not [name for name in block(page, "figures") if name.startswith(("learning", "time"))]
+
+
+def test_a_run_whose_journal_holds_no_times_is_reported_without_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    journal = run / "journal.jsonl"
+    journal.write_text(re.sub(r', "seconds": [\d.]+', "", journal.read_text()))
+    assert "its journal holds no times" in words(page_of([run], tmp_path / "report.html"))
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_there_is_kept_unless_it_may_be_replaced(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "report.html"
+    out.write_text("mine")
+    run = [str(pair[0]), "--out", str(out)]
+    done = CliRunner().invoke(app, ["report", *run])
+    assert done.exit_code == 2
+    assert "--overwrite" in done.output
+    assert out.read_text() == "mine"
+    done = CliRunner().invoke(app, ["report", *run, "--overwrite"])
+    assert done.exit_code == 0, done.output
+    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_every_run_that_is_not_finished_is_named(pair: list[Path], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(pair[0], tmp_path / name)
+        (tmp_path / name / "scores.json").unlink()
+    with pytest.raises(RecipeError, match=r"(?s)/a: .*not finished.*/b: .*not finished"):
+        report([pair[0], tmp_path / "a", tmp_path / "b"], tmp_path / "r.html", console=quiet())
+    assert not (tmp_path / "r.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("runs", "out", "said"),
+    [
+        ([], "r.html", "one run or more"),
+        (["first", "first"], "r.html", "named twice"),
+        (["first"], ".", "is a folder"),
+        (["first"], "first/scores.json/r.html", "cannot be written"),
+    ],
+)
+def test_what_cannot_be_reported_is_refused(
+    runs: list[str], out: str, said: str, pair: list[Path]
+) -> None:
+    home = pair[0].parent
+    with pytest.raises(RecipeError, match=said):
+        report([home / run for run in runs], home / out, console=quiet())
+
+
+def test_a_damaged_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "journal.jsonl").write_text('{"event": "step"}\n')
+    with pytest.raises(RecipeError, match=r"run/journal\.jsonl: is not as training leaves it"):
+        report(run, tmp_path / "r.html", console=quiet())
+
+
+def test_without_its_libraries_the_report_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    with pytest.raises(RecipeError, match=r"needs plotly.*trivium\[report\]"):
+        importlib.reload(importlib.import_module("trivium.apps.report"))
+
+
+def test_the_report_is_a_function_of_the_package() -> None:
+    assert trivium.report is write.report
