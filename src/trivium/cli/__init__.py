@@ -1,0 +1,74 @@
+"""`trivium check`, `train`, `evaluate` and so on: the verbs, at a shell.
+
+Commands import their verb when they run, so that `--help` needs no torch.
+"""
+
+import os
+import signal
+import threading
+import time
+from typing import Annotated
+
+import typer
+
+from trivium import __version__
+from trivium.cli import several, single
+
+app = typer.Typer(
+    name="trivium",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Several tables of labelled text into one small BERT encoder that serves them all.",
+    epilog="Start with: [bold]trivium train recipes/quickstart.yaml --out runs/first[/]",
+)
+
+for command in (
+    single.check,
+    single.train,
+    single.evaluate,
+    single.predict,
+    several.ensemble,
+    several.soup,
+    single.lora,
+    several.study,
+    several.tune,
+    several.report,
+    several.compare,
+):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"trivium {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say and stop.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    # Threads that wait for one another burn their cores by default; beside any other program that
+    # makes training many times slower. Read when torch is loaded, so set before.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
+        # Started in the background, it would ignore the signal by which it is to stop.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
+    app()
+
+
+def _stop_without(parent: int) -> None:
+    """Ctrl-C for this process once its parent is gone, so that nothing trains on unseen."""
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os.kill(os.getpid(), signal.SIGINT)

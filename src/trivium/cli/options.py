@@ -1,0 +1,64 @@
+"""What the commands have in common: options, exit codes, and how a mistake is told."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivium.errors import RecipeError
+
+FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's YAML file.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="A run's folder, or its model folder.")
+]
+RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more folders of runs.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Change a setting by its dotted path, such as [bold]stages.0.epochs=1[/]; repeatable.",
+    ),
+]
+BudgetName = Annotated[
+    str,
+    typer.Option(
+        "--budget",
+        metavar="NAME",
+        help="One of the recipe's budgets, a shorter version of it; [bold]full[/]: as it stands.",
+    ),
+]
+Precision = Annotated[
+    str, typer.Option(help="fp32, bf16, or auto: as trained, where the device has it.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+@contextmanager
+def messages() -> Iterator[Console]:
+    """A console on standard error; the user's mistakes as one message and exit code 2."""
+    console = Console(stderr=True)
+    try:
+        yield console
+    except RecipeError as error:
+        console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
+        raise typer.Exit(WRONG_INPUT) from None
+    except KeyboardInterrupt:
+        console.print("stopped")
+        raise typer.Exit(STOPPED) from None
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
+
+
+def _escaped(error: Exception) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))

@@ -1,0 +1,241 @@
+"""Commands on several runs or recipes. They import their verb when they run; see `trivium.cli`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivium.cli.options import (
+    FAILED,
+    STOPPED,
+    BudgetName,
+    Changes,
+    Device,
+    Precision,
+    RecipePath,
+    RunPaths,
+    messages,
+)
+
+
+def ensemble(
+    runs: RunPaths,
+    out: Annotated[Path, typer.Option(help="Folder of the ensemble: members/, scores.json.")],
+    how: Annotated[
+        str,
+        typer.Option(
+            help="vote (the majority's label), mean (of probabilities), or weights (a mean with "
+            "weights chosen on dev)."
+        ),
+    ] = "mean",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier ensemble in that folder.")
+    ] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Unite several runs in one folder that evaluates and predicts as a run does.
+
+    Recipes and encoders may differ, and a run may have only some of the tasks:
+    each task is answered by the runs that have it. Their models are copied.
+
+    Example: trivium ensemble runs/a runs/b runs/c --how vote --out runs/abc
+    """
+    with messages() as console:
+        from trivium.run.unite import ensemble as unite
+
+        unite(
+            runs, out, how, overwrite=overwrite, precision=precision, device=device, console=console
+        )
+        console.print(f"ensemble: {out}", soft_wrap=True, highlight=False)
+
+
+def soup(
+    runs: RunPaths,
+    out: Annotated[Path, typer.Option(help="Folder of the soup, an ordinary run.")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier soup in that folder.")
+    ] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Average the weights of runs of one recipe with several seeds, as long as dev gains.
+
+    The best run on dev is the start; each next one is added unless the overall
+    dev score falls. Runs whose heads began differently rarely average well.
+
+    Example: trivium soup runs/seed-0 runs/seed-1 runs/seed-2 --out runs/soup
+    """
+    with messages() as console:
+        from trivium.run.scoreboard import print_scores
+        from trivium.run.soup import soup as make_soup
+
+        scores = make_soup(
+            runs, out, overwrite=overwrite, precision=precision, device=device, console=console
+        )
+        print_scores(scores, console)
+        console.print(f"model: {out / 'model'}", soft_wrap=True, highlight=False)
+
+
+def study(
+    recipes: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RECIPE",
+            help="The rows of the table; the first is what others are compared to.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the study: runs in NAME/seed-K, table.md, table.json.")
+    ],
+    seeds: Annotated[
+        int, typer.Option(help="Runs per recipe, with the seeds 0 to N - 1 (not the recipe's own).")
+    ] = 3,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+) -> None:
+    """Train several recipes with several seeds; compare them in one table.
+
+    Each run has a process of its own. All recipes are trained with seed 0,
+    then all with seed 1, and so on. The table is renewed after every run.
+    What recipes say was reported stands beside, with the order of both.
+
+    Stopped or killed, the same command goes on: finished runs are skipped,
+    half-done ones resumed. Exit code 1 if a run failed; the others go on.
+
+    Example: trivium study recipes/study/sum.yaml recipes/study/pcgrad.yaml
+    --seeds 3 --set stages.0.epochs=2 --out runs/study
+    """
+    with messages() as console:
+        from trivium.apps.study import has_failures
+        from trivium.apps.study import study as run_study
+        from trivium.run.train import Interrupted
+
+        try:
+            table = run_study(
+                recipes, out, seeds=seeds, budget=budget, changes=set_ or [], console=console
+            )
+        except Interrupted as stop:
+            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            raise typer.Exit(STOPPED) from None
+        if has_failures(table):
+            raise typer.Exit(FAILED)
+
+
+def tune(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the search; by default runs/NAME of the recipe."),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="How many in all, instead of the recipe's search.trials.")
+    ] = None,
+    storage: Annotated[
+        str,
+        typer.Option(help="sqlite or journal, a file in the folder, or the URL of a database."),
+    ] = "sqlite",
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+) -> None:
+    """Search a recipe's settings: what its [bold]search[/] says is tried, by Optuna.
+
+    Each trial is a run in a process of its own, under OUT/trials. Leaves
+    best.yaml (or pareto/ for several objectives), table.md, trials.csv and
+    pictures. The same command in other terminals helps along; stopped or
+    killed, it goes on, and an interrupted trial is resumed. Needs
+    trivium\\[tune]. Exit code 2 if too many trials failed.
+
+    Example: trivium tune recipes/search/quickstart.yaml --out runs/search
+    """
+    folder = out or Path("runs") / recipe.stem
+    with messages() as console:
+        from trivium.apps.tune import tune as run_search
+        from trivium.run.train import Interrupted
+
+        try:
+            run_search(
+                recipe,
+                folder,
+                trials=trials,
+                storage=storage,
+                budget=budget,
+                changes=set_ or [],
+                seed=seed,
+                console=console,
+            )
+        except Interrupted as stop:
+            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            raise typer.Exit(STOPPED) from None
+
+
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs; a study's own folder stands for all its runs.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
+    ] = None,
+    time_: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Say what one model for several tasks costs or gains, and how sure that is.
+
+    Runs whose recipes differ in the seed only are one system. Each task's
+    baseline is the system trained for it alone, else the first that has it.
+    Differences on dev come with a 95 % interval (a paired bootstrap of rows
+    and seeds); training, memory, size and speed stand beside.
+
+    Example: trivium compare runs/sentiment runs/similarity runs/both
+    """
+    with messages() as console:
+        from trivium.run.verdict import RESAMPLES
+        from trivium.run.verdict import compare as compare_runs
+
+        compare_runs(
+            runs,
+            out=out,
+            resamples=RESAMPLES if resamples is None else resamples,
+            time=time_,
+            device=device,
+            overwrite=overwrite,
+            console=console,
+        )
+        if out is not None:
+            console.print(f"verdict: {out}", soft_wrap=True, highlight=False, markup=False)
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs, or ensembles.")
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+) -> None:
+    """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
+
+    It can be read without a network, on a phone, and passed on. Needs
+    trivium\\[report]. Example: trivium report runs/first --out report.html
+    """
+    with messages() as console:
+        from trivium.apps.report import report as write_report
+
+        path = write_report(runs, out, overwrite=overwrite, console=console)
+        size = path.stat().st_size / 2**20
+        console.print(f"report: {path} ({size:.1f} MiB)", soft_wrap=True, highlight=False)

@@ -1,0 +1,172 @@
+"""Commands on one recipe or one run. They import their verb when they run; see `trivium.cli`."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trivium.cli.options import (
+    STOPPED,
+    BudgetName,
+    Changes,
+    Device,
+    Precision,
+    RecipePath,
+    RunPath,
+    messages,
+)
+
+
+def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
+    """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
+
+    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
+    """
+    with messages() as console:
+        from trivium.recipe import load_recipe
+        from trivium.recipe.files import check_budgets
+        from trivium.run.check import check as check_recipe
+
+        loaded = load_recipe(recipe, set_ or [], budget)
+        check_budgets(loaded, recipe)
+        check_recipe(loaded, console, source=recipe)
+
+
+def train(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; by default runs/NAME of the recipe.")
+    ] = None,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+    ] = False,
+) -> None:
+    """Train a recipe into a run folder: model/, scores.json, journal.jsonl, predictions/.
+
+    Ctrl-C saves and stops; --resume goes on. Example:
+    trivium train recipes/three-tasks.yaml --out runs/three --set seed=1
+    """
+    run = out or Path("runs") / recipe.stem
+    with messages() as console:
+        from trivium.recipe import load_recipe
+        from trivium.run.scoreboard import print_scores
+        from trivium.run.train import Interrupted
+        from trivium.run.train import train as train_recipe
+
+        try:
+            scores = train_recipe(
+                load_recipe(recipe, set_ or [], budget),
+                run,
+                resume=resume,
+                overwrite=overwrite,
+                console=console,
+            )
+        except Interrupted as stop:
+            given = ["--budget", budget] if budget != "full" else []
+            given += [word for change in set_ or [] for word in ("--set", change)]
+            again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
+            console.print(
+                f"{stop} Go on with: {again} --resume",
+                soft_wrap=True, highlight=False, markup=False,
+            )  # fmt: skip
+            raise typer.Exit(STOPPED) from None
+        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+            print_scores(scores, console)
+            console.print(f"model: {run / 'model'}", soft_wrap=True)
+
+
+def evaluate(
+    run: RunPath,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    file: Annotated[Path | None, typer.Option(help="Another table with labels.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as in scores.json.")] = False,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Score a run on its dev files, or one task on another file.
+
+    Example: trivium evaluate runs/three --task sentiment --file more.csv
+    """
+    with messages() as console:
+        from trivium.run.files import evaluate as evaluate_run
+        from trivium.run.scoreboard import print_scores
+
+        scores = evaluate_run(
+            run, task=task, file=file, precision=precision, device=device, console=console
+        )
+        if as_json:
+            print(json.dumps(scores, indent=2))
+        else:
+            print_scores(scores, console)
+
+
+def predict(
+    run: RunPath,
+    task: Annotated[str, typer.Option(help="The question to answer.")],
+    file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
+    out: Annotated[str, typer.Option(help="Table of answers, by its ending, or - for TSV.")] = "-",
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="One more column per label.")
+    ] = False,
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
+            "project of Stanford's CS224N hands them in.",
+        ),
+    ] = "table",
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Answer every row of a table, in its order, keeping its columns; any size of file.
+
+    Example: trivium predict runs/three --task sentiment --file in.csv --out out.csv
+    """
+    with messages() as console:
+        from trivium.run.files import predict_file
+
+        rows = predict_file(
+            run,
+            task,
+            file,
+            out,
+            probabilities=probabilities,
+            form=form,
+            precision=precision,
+            device=device,
+            console=console,
+        )
+        console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+
+
+def lora(
+    run: RunPath,
+    peft: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write it in PEFT's format.")
+    ] = None,
+    merged: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the encoder with LoRA merged into its weights."),
+    ] = None,
+) -> None:
+    """Take a run's LoRA elsewhere: to PEFT, or into a plain Hugging Face encoder.
+
+    Example: trivium lora runs/lora --peft adapter --merged encoder
+    """
+    with messages() as console:
+        from trivium.run.lora import export_lora
+
+        for note in export_lora(run, peft=peft, merged=merged):
+            console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        for folder in (peft, merged):
+            if folder is not None:
+                console.print(f"written: {folder}", soft_wrap=True, highlight=False)
