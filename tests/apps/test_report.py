@@ -265,6 +265,20 @@ def test_several_runs_stand_side_by_side(pair: list[Path], tmp_path: Path) -> No
     assert [each["runs"] for each in rows["sets"]] == [[0, 1]] * 3
 
 
+def test_a_studys_folder_stands_for_its_finished_runs(tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    for seed in (0, 1):
+        write_run(study / "plain" / f"seed-{seed}", seed=seed)
+    (study / "plain" / "seed-0.log").touch()
+    seeds = [{"seed": seed} for seed in (0, 1, 2)]
+    (study / "table.json").write_text(json.dumps({"recipes": [{"name": "plain", "runs": seeds}]}))
+    said = words(page_of([study], tmp_path / "report.html"))
+    assert "2 runs compared" in said
+    globbed = sorted((study / "plain").glob("seed-*"))
+    assert len(globbed) == 3  # with the log
+    assert "2 runs compared" in words(page_of(globbed, tmp_path / "globbed.html"))
+
+
 def test_systems_are_compared_in_words_and_drawn(pair: list[Path], tmp_path: Path) -> None:
     other = write_run(tmp_path / "slower", seed=1)
     recipe = other / "recipe.yaml"

@@ -221,7 +221,11 @@ def compare(
 
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN", help="Folders of finished runs, or ensembles.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs, or ensembles; a study's own stands for all its runs.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
     overwrite: Annotated[

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from trivium.apps.report.answers import calibrations, confusions, scatters
 from trivium.apps.report.browser import browser
@@ -18,6 +19,7 @@ from trivium.apps.report.page import render
 from trivium.apps.report.runs import open_runs
 from trivium.errors import RecipeError
 from trivium.run.atomic import write_text
+from trivium.run.folders import folders_of
 from trivium.run.progress import rows_bar
 
 
@@ -30,11 +32,16 @@ def report(
 ) -> Path:
     """Write one HTML file on one run, or on several that are compared; its path.
 
-    The file needs no network and no other file. Raises RecipeError, before anything is written,
-    for a folder that is no finished run, and where `out` is there already, unless `overwrite`.
+    A study's folder stands for all its finished runs. The file needs no network and no other file.
+    Raises RecipeError, before anything is written, for a folder that is no finished run, and where
+    `out` is there already, unless `overwrite`.
     """
     console = console or Console(stderr=True)
-    folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
+    notes: list[str] = []
+    folders = [folder for path in given for folder in folders_of(path, notes)]
+    for note in notes:
+        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
     if not folders:
         raise RecipeError("a report is about one run or more; name their folders.")
     out = Path(os.path.abspath(out))

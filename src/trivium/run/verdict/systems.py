@@ -10,13 +10,11 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.run.directory import SCORES
 from trivium.run.finished import Answers, FinishedRun, read_run
+from trivium.run.folders import folders_of
 from trivium.run.members import short_names
 
 SPLIT = "dev"
-TABLE = "table.json"
-"""What makes a folder a study's."""
 SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -117,11 +115,8 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
         if isinstance(one, FinishedRun):
             runs.setdefault(one.folder.resolve(), one)
             continue
-        folder = Path(one)
-        if _is_log(folder):  # of a study's run, which `study/*/seed-*` names too
-            continue
         try:
-            for found in _folders(folder, notes):
+            for found in folders_of(Path(one), notes):
                 if found.resolve() not in runs:
                     runs[found.resolve()] = read_run(found)
         except RecipeError as error:
@@ -130,27 +125,6 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
         count = f"{len(wrong)} of the folders cannot be compared:\n" if len(wrong) > 1 else ""
         raise RecipeError(count + "\n".join(wrong))
     return list(runs.values()), notes
-
-
-def _folders(folder: Path, notes: list[str]) -> list[Path]:
-    """The folder itself; or the finished runs of a study, in the order of its table."""
-    if not (folder / TABLE).is_file() or (folder / SCORES).is_file():
-        return [folder]
-    try:
-        rows = json.loads((folder / TABLE).read_text(encoding="utf-8"))["recipes"]
-        each = [folder / row["name"] / f"seed-{run['seed']}" for row in rows for run in row["runs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecipeError(f"{folder / TABLE}: is no study's table, or damaged: {error!r}") from None
-    finished = [run for run in each if (run / SCORES).is_file()]
-    if not finished:
-        raise RecipeError(f"{folder}: no run of this study is finished.")
-    if missing := [str(run.relative_to(folder)) for run in each if run not in finished]:
-        notes.append(f"{folder}: left out, since they are not finished: {', '.join(missing)}.")
-    return finished
-
-
-def _is_log(path: Path) -> bool:
-    return path.suffix == ".log" and path.is_file() and path.with_suffix("").is_dir()
 
 
 def _answers(run: FinishedRun, task: str) -> Answers | None:
