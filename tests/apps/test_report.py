@@ -18,20 +18,30 @@ import torch
 import torchmetrics.functional.classification as M
 import yaml
 from rich.console import Console
+from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
 from tests.apps.reported import HOSTILE, STARS, answers_in, write_run
 from tests.run.conftest import make_recipe, tiny
 from trivium.apps.report import answers, browser, report, write
+from trivium.apps.report import runs as runs_module
 from trivium.apps.report.answers import hover_text
 from trivium.apps.report.figure import smoothed, thinned
 from trivium.apps.report.page import as_data
-from trivium.apps.report.quality import calibrated, is_ordered, one_off
+from trivium.apps.report.quality import (
+    Calibration,
+    calibrated,
+    calibration,
+    is_ordered,
+    one_off,
+    order_in_doubt,
+)
 from trivium.apps.report.story import tell
 from trivium.cli import app
 from trivium.errors import RecipeError
-from trivium.parts.tasks import Classification, Ordinal, Regression, Task
+from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
+from trivium.run.finished import Answers
 from trivium.run.train import train
 from trivium.run.unite import ensemble
 from trivium.run.verdict import verdict
@@ -63,6 +73,17 @@ def words(page: str) -> str:
     return " ".join(html.unescape(re.sub("<[^>]*>", " ", page)).split())
 
 
+def bold(page: str) -> list[str]:
+    """Cells that stand out as the best of their column."""
+    return re.findall('<td class="number best">([^<]*)', page)
+
+
+def traces_of(figure: dict[str, Any]) -> set[int]:
+    """The runs that a figure draws."""
+    each = [trace.get("meta", {}).get("run") for trace in figure["data"]]
+    return {run for run in each if run is not None}
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two runs that were asked the same."""
@@ -89,6 +110,12 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home / "run"
 
 
+def by_likeliest(probability_BK: Tensor, label_B: Tensor) -> Calibration:
+    """Of answers that are the likeliest label."""
+    confidence_B, predicted_B = probability_BK.max(dim=1)
+    return calibrated(confidence_B, predicted_B == label_B)
+
+
 def page_of(runs: list[Path], out: Path) -> str:
     return report(runs, out, console=quiet()).read_text(encoding="utf-8")
 
@@ -99,14 +126,14 @@ def page_of(runs: list[Path], out: Path) -> str:
 def test_the_calibration_error_is_the_one_found_by_hand() -> None:
     """Answers by 0.9, half of them right, and by 0.6, all right: both bins are 0.4 off."""
     probability_BK = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
-    found = calibrated(probability_BK, torch.tensor([0, 1, 1, 1]))
+    found = by_likeliest(probability_BK, torch.tensor([0, 1, 1, 1]))
     assert found.error == pytest.approx(0.4)
     assert [(each.rows, each.accuracy) for each in found.bins] == [(2, 1.0), (2, 0.5)]
 
 
 def test_certain_answers_share_a_bin_with_nearly_certain_ones() -> None:
     probability_BK = torch.tensor([[1.0, 0.0], [0.98, 0.02]])
-    found = calibrated(probability_BK, torch.tensor([1, 0]))
+    found = by_likeliest(probability_BK, torch.tensor([1, 0]))
     assert [each.rows for each in found.bins] == [2]
     assert found.error == pytest.approx(0.99 - 0.5)
 
@@ -116,7 +143,17 @@ def test_the_calibration_error_agrees_with_torchmetrics() -> None:
     probability_BK = torch.randn(500, 4, generator=generator).softmax(-1)
     label_B = torch.randint(4, (500,), generator=generator)
     wanted = M.multiclass_calibration_error(probability_BK, label_B, 4, n_bins=15)
-    assert calibrated(probability_BK, label_B).error == pytest.approx(float(wanted), abs=1e-6)
+    assert by_likeliest(probability_BK, label_B).error == pytest.approx(float(wanted), abs=1e-6)
+
+
+def test_the_calibration_of_several_labels_goes_by_the_tasks_threshold() -> None:
+    """From 0.3 on it is a yes: by 0.4 a right one, by 0.8 a no that is wrong."""
+    task = Multilabel(text="a", label="b", labels=["x", "y"], threshold=0.3)
+    readout_BK, target_B = torch.tensor([[0.4, 0.2]]), torch.tensor([[1.0, 1.0]])
+    found = calibration(task, Answers(task, [2], [("a",)], ["x,y"], ["x"], target_B, readout_BK))
+    told = [(round(each.confidence, 6), each.accuracy) for each in found.bins]
+    assert told == [(0.4, 1.0), (0.8, 0.0)]
+    assert found.error == pytest.approx((0.6 + 0.8) / 2)
 
 
 def test_smoothing_is_a_weighted_mean_that_is_fair_to_the_first_values() -> None:
@@ -149,6 +186,30 @@ def test_the_one_off_rate_counts_neighbours() -> None:
 )
 def test_labels_have_an_order_where_the_column_counts(task: Task, ordered: bool) -> None:
     assert is_ordered(task) is ordered
+
+
+@pytest.mark.parametrize(
+    ("task", "doubt"),
+    [
+        (
+            Classification(
+                text="a", label="b", labels={"0": "entailment", "1": "neutral", "2": "other"}
+            ),
+            "if 0, 1, 2 are an order",
+        ),
+        (
+            Classification(text="a", label="b", labels=dict(enumerate(STARS))),
+            "if 0, 1, 2 … are an order",
+        ),
+        (Classification(text="a", label="b", labels=["1", "2", "3"]), ""),
+        (Ordinal(text="a", label="b", labels=dict(enumerate(STARS))), ""),
+    ],
+)
+def test_numbers_that_stand_for_names_are_an_order_only_if_the_reader_knows_so(
+    task: Classification, doubt: str
+) -> None:
+    assert is_ordered(task)
+    assert order_in_doubt(task) == doubt
 
 
 def test_steps_are_counted_through_all_stages() -> None:
@@ -247,7 +308,10 @@ def test_the_headline_tells_scores_seeds_one_off_and_the_note_on_minilm(
     assert "Quora question pairs" in said
     rows = answers_in(pair[0], "stars")
     away = [abs(STARS.index(row["label"]) - STARS.index(row["prediction"])) for row in rows]
-    assert f"one class off {100 * away.count(1) / len(away):.1f} %" in said
+    rate = f"{100 * away.count(1) / len(away):.1f} %"
+    assert f"one class off, if 0, 1, 2 … are an order {rate}" in said
+    assert f"If 0, 1, 2 … are an order: {rate} of answers are exactly one label off" in said
+    assert "labels have an order" not in said
 
 
 def test_several_runs_stand_side_by_side(pair: list[Path], tmp_path: Path) -> None:
@@ -272,8 +336,10 @@ def test_a_studys_folder_stands_for_its_finished_runs(tmp_path: Path) -> None:
     (study / "plain" / "seed-0.log").touch()
     seeds = [{"seed": seed} for seed in (0, 1, 2)]
     (study / "table.json").write_text(json.dumps({"recipes": [{"name": "plain", "runs": seeds}]}))
-    said = words(page_of([study], tmp_path / "report.html"))
+    once = study / "plain" / "seed-0"  # named again
+    said = words(page_of([study, once, study], tmp_path / "report.html"))
     assert "2 runs compared" in said
+    assert said.count("left out, since they are not finished: plain/seed-2") == 1
     globbed = sorted((study / "plain").glob("seed-*"))
     assert len(globbed) == 3  # with the log
     assert "2 runs compared" in words(page_of(globbed, tmp_path / "globbed.html"))
@@ -304,7 +370,8 @@ def test_runs_that_were_asked_other_rows_are_kept_apart(pair: list[Path], tmp_pa
 def test_the_list_holds_the_worst_mistakes_where_not_all_fit(
     pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browser, "MOST_ROWS", 5)
+    monkeypatch.setattr(browser, "MOST_ANSWERS", 5)
+    monkeypatch.setattr(browser, "FEWEST_ROWS", 3)
     page = page_of(pair[:1], tmp_path / "report.html")
     wrong = [row for row in answers_in(pair[0], "stars") if row["label"] != row["prediction"]]
     worst = sorted(wrong, key=lambda row: -float(row["confidence"]))[:5]
@@ -312,6 +379,69 @@ def test_the_list_holds_the_worst_mistakes_where_not_all_fit(
     assert [row["l"] for row in found["rows"]] == [int(row["line"]) for row in worst]
     assert found["total"] == 60
     assert "stars: 5 of 60 dev rows are here" in words(page)
+    sets = block(page_of(pair, tmp_path / "both.html"), "rows")["sets"]
+    assert [len(each["rows"]) for each in sets] == [3, 3, 3]  # 5 answers of two runs are but 2 rows
+
+
+def test_of_many_runs_the_answers_of_one_per_system_are_drawn(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs_module, "MOST_DRAWN", 2)
+    other = write_run(tmp_path / "other", seed=1)
+    recipe = other / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("weight_decay: 0.01", "weight_decay: 0.0"))
+    page = page_of([*pair, other], tmp_path / "report.html")
+    said = words(page)
+    names = f"{pair[0].parent.name}/first, {other.parent.name}/other"
+    note = f"Of 3 runs, one of each system is drawn here, the first: {names}."
+    assert said.count(note) == 5
+    assert re.findall(r'class="confusion" data-task="stars" data-run="(\d)"', page) == ["0", "2"]
+    assert [each["runs"] for each in block(page, "rows")["sets"]] == [[0, 2]] * 3
+    figures = block(page, "figures")
+    drawn = {name: traces_of(figures[name]) for name in ("scatter-0", "calibration-0", "labels-0")}
+    assert drawn == {"scatter-0": {0}, "calibration-0": {0, 2}, "labels-0": {0, 2}}
+    assert traces_of(figures["learning-0"]) == {0, 1, 2}
+    assert "drawn here" not in words(page_of(pair, tmp_path / "pair.html"))
+
+
+def test_scores_are_ranked_only_where_all_runs_were_asked_the_same_rows(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    other = write_run(tmp_path / "other", seed=1)
+    assert len(bold(page_of([pair[0], other], tmp_path / "same.html"))) == 5
+    answers = other / "predictions" / "stars-dev.csv"
+    answers.write_text(answers.read_text().replace("word1 ", "word2 "))
+    assert len(bold(page_of([pair[0], other], tmp_path / "texts.html"))) == 2  # tags, near
+    for path in (other / "predictions").iterdir():
+        path.unlink()
+    assert bold(page_of([pair[0], other], tmp_path / "gone.html")) == []
+
+
+def test_every_training_set_has_bars_that_say_whose_they_are(trained: Path, tmp_path: Path) -> None:
+    copies = [shutil.copytree(trained, tmp_path / name) for name in ("half", "again")]
+    recipe = copies[0] / "recipe.yaml"
+    values = yaml.safe_load(recipe.read_text())
+    values["tasks"]["near"]["train"] = {"file": "near-train.tsv", "rows": 20}
+    recipe.write_text(yaml.safe_dump(values))
+    (copies[1] / "recipe.yaml").write_text(recipe.read_text())
+    page = page_of([trained, *copies], tmp_path / "report.html")
+    figures = [f["data"] for n, f in block(page, "figures").items() if n.startswith("labels")]
+    told = [[bar["name"] for bar in each if bar["name"].startswith("train")] for each in figures]
+    home = trained.parent.name
+    names = f"train · {tmp_path.name}/half, {tmp_path.name}/again"
+    assert told == [["train"], [f"train · {home}/run", names], ["train"]]
+    first, second = (bar for bar in figures[1] if bar["name"].startswith("train"))
+    assert first["y"] != second["y"]
+    assert first["marker"] != second["marker"]
+    assert [sum(bar["y"]) for bar in (first, second)] == pytest.approx([1, 1], abs=0.001)
+
+
+def test_every_part_that_scrolls_has_a_name_of_its_own(pair: list[Path], tmp_path: Path) -> None:
+    page = page_of(pair, tmp_path / "report.html")
+    names = re.findall(r'role="region" aria-label="([^"]*)"', page)
+    assert "Confusion: stars · second" in names
+    assert "Scores: Every metric" in names
+    assert len(names) == page.count('class="scroll"') == len(set(names))
 
 
 def test_of_many_labels_the_commonest_mistakes_are_listed(
@@ -354,11 +484,15 @@ def test_a_run_without_dev_rows_has_a_page_that_says_so(tmp_path: Path) -> None:
 def test_an_ensemble_has_no_curves_and_its_page_says_why(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained, tmp_path / "copy")
     ensemble([trained, tmp_path / "copy"], tmp_path / "both", console=quiet())
+    environment = tmp_path / "both" / "environment.json"
+    command = ["/bin/trivium", "ensemble", "my run", "copy", "--out", "both"]
+    environment.write_text(json.dumps(json.loads(environment.read_text()) | {"command": command}))
     page = page_of([tmp_path / "both"], tmp_path / "report.html")
     assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
     said = words(page)
     assert "both has no journal, so how it came about is not known" in said
-    assert "trivium" in said
+    assert said.count("trivium ensemble 'my run' copy --out both") == 2  # command, and steps
+    assert "trivium train recipe.yaml --out" not in said
     assert not [name for name in block(page, "figures") if name.startswith(("learning", "time"))]
 
 
@@ -401,8 +535,7 @@ def test_every_run_that_is_not_finished_is_named(pair: list[Path], tmp_path: Pat
     ("runs", "out", "said"),
     [
         ([], "r.html", "one run or more"),
-        (["first", "first"], "r.html", "named twice"),
-        (["first"], ".", "is a folder"),
+        (["first"], ".", r"is a folder; name a file, such as report\.html"),
         (["first"], "first/scores.json/r.html", "cannot be written"),
     ],
 )
@@ -417,7 +550,7 @@ def test_what_cannot_be_reported_is_refused(
 def test_a_damaged_journal_is_an_error_that_names_it(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     (run / "journal.jsonl").write_text('{"event": "step"}\n')
-    with pytest.raises(RecipeError, match=r"run/journal\.jsonl: is not as training leaves it"):
+    with pytest.raises(RecipeError, match=r"run/journal\.jsonl:1: a step before any stage"):
         report(run, tmp_path / "r.html", console=quiet())
 
 

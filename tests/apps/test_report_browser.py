@@ -41,6 +41,7 @@ class Opened:
                 place.select_option(label=value)
             else:
                 place.fill(value)
+        self.page.locator("#list:not([aria-busy])").wait_for(state="attached")
 
     def reset(self) -> None:
         self.page.locator("#filters button").click()
@@ -218,6 +219,27 @@ def test_filters_leave_exactly_the_rows_that_fit(one: Opened, home: Path) -> Non
     assert sorted(one.lines()) == wanted(lambda row: low < count(row) <= high)
     one.reset()
     assert sorted(one.lines()) == wanted(lambda row: away(row) > 0)
+
+
+def test_the_list_is_renewed_once_a_typist_pauses(one: Opened) -> None:
+    """Every letter would stop the page for a moment, where rows are many."""
+    renewed = one.page.evaluate(
+        """async () => {
+          let times = 0;
+          const watch = new MutationObserver(changes => { times += changes.length; });
+          watch.observe(document.querySelector("#count"), { childList: true });
+          const field = document.querySelector("#filters [name=text]");
+          for (const text of ["w", "wo", "wor", "word1", "word17 "]) {
+            field.value = text;
+            field.dispatchEvent(new Event("input", { bubbles: true }));
+          }
+          const before = watch.takeRecords().length;
+          await new Promise(done => setTimeout(done, 500));
+          return [before, times];
+        }"""
+    )
+    assert renewed == [0, 1]
+    assert "word17" in one.page.locator("#list .text").first.inner_text()
 
 
 def test_scores_are_listed_by_how_far_they_are_off(one: Opened, home: Path) -> None:

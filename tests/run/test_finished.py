@@ -120,8 +120,6 @@ def test_what_is_no_finished_run_is_refused_with_what_to_do(tmp_path: Path) -> N
     scores = (folder / "scores.json").read_text()
     (folder / "scores.json").write_text("{")
     assert "is damaged" in said(folder)
-    (folder / "scores.json").write_text('{"scores": 1}')
-    assert "does not tell the scores" in said(folder)
     (folder / "scores.json").unlink()
     assert "--resume" in said(folder)
     (folder / "scores.json").write_text(scores)
@@ -138,6 +136,9 @@ def test_what_is_no_finished_run_is_refused_with_what_to_do(tmp_path: Path) -> N
         ("\n3,", "\nthree,", ":3: wanted 7 cells, the first a line's number"),
         (",up,", ",upp,", "'upp', which is none of the task's labels"),
         ("0.75", "much", ":2: could not convert"),
+        ("0.75", "nan", ":2: holds 'nan', which is no finite number"),
+        ("0.75", "-inf", "holds '-inf', which is no finite number"),
+        ("0.75", "1e39", "holds '1e39', which is no finite number"),
         ("text 1", '"text 1', "cannot be read"),
         ("\n3,text 1,up,up,0.75,0.25,0.75", "", "holds 1 rows, but scores.json tells of 2"),
     ],
@@ -154,6 +155,71 @@ def test_an_altered_file_of_answers_is_refused_with_its_line(
         read_run(folder).answers("mood")
     assert said in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_a_true_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", {"near": ([1.0, 2.0], torch.tensor([[1.5], [2.5]]))})
+    path = folder / "predictions" / "near-dev.csv"
+    path.write_text(path.read_text().replace("2.0", "inf"))
+    with pytest.raises(RecipeError, match=r"near-dev.csv:3: holds 'inf', which is no finite"):
+        read_run(folder).answers("near")
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "said"),
+    [
+        ("scores.json", ["tasks"], None, "scores.json: tasks: field required"),
+        ("scores.json", ["tasks"], [1], "tasks: input should be a valid dictionary, found '[1]'"),
+        ("scores.json", ["tasks", "mood"], 0.5, "tasks.mood: input should be a valid dict"),
+        ("scores.json", ["tasks", "mood", "dev"], "?", "tasks.mood.dev: input should be"),
+        ("scores.json", ["tasks", "mood", "dev", "accuracy"], "much", "accuracy: input should be"),
+        ("scores.json", ["tasks", "odd"], {}, "tells of 'odd', which is no task of recipe.yaml"),
+        ("scores.json", ["overall"], 0.5, "overall: input should be a valid dictionary"),
+        ("scores.json", ["cost"], [3], "cost: input should be a valid dictionary"),
+        ("scores.json", ["cost", "seconds"], "3", "cost.seconds: input should be a valid number"),
+        ("scores.json", ["precision"], 32, "precision: input should be a valid string"),
+        ("environment.json", ["packages"], "torch", "packages: input should be a valid dict"),
+        ("environment.json", ["cpu"], {}, "environment.json: cpu: input should be a valid string"),
+    ],
+)
+def test_a_damaged_table_is_refused_with_the_place_in_it(
+    name: str, place: list[str], value: Any, said: str, tmp_path: Path
+) -> None:
+    folder = write_run(tmp_path / "run", {"mood": moods([1, 1], [0, 1])})
+    (folder / "environment.json").write_text('{"cpu": "c", "packages": {"torch": "2"}}')
+    read_run(folder)
+    told = json.loads((folder / name).read_text())
+    inner = told
+    for step in place[:-1]:
+        inner = inner[step]
+    inner[place[-1]] = value
+    if value is None:
+        del inner[place[-1]]
+    (folder / name).write_text(json.dumps(told))
+    with pytest.raises(RecipeError) as error:
+        read_run(folder)
+    assert said in str(error.value)
+    assert str(folder / name) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (['{"event": "step"}'], ":1: a step before any stage"),
+        (['{"event": "guard"}', '{"event": "step"}'], ":2: a step before any stage"),
+        (['{"event": "stage"}', "{", "{}"], ":2: is no event"),
+        (['{"event": "stage"}', "[1]"], ":2: is no event"),
+        (['{"event": "stage"}', "{}"], ":2: is no event"),
+    ],
+)
+def test_a_damaged_journal_is_refused_with_its_line(
+    lines: list[str], said: str, tmp_path: Path
+) -> None:
+    folder = write_run(tmp_path / "run", {"mood": moods([1, 1], [0, 1])})
+    (folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(RecipeError) as error:
+        list(read_run(folder).events())
+    assert f"{folder / 'journal.jsonl'}{said}" in str(error.value)
 
 
 def test_scores_of_an_older_form_without_costs_or_rows_can_be_read(tmp_path: Path) -> None:

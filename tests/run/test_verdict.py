@@ -15,7 +15,6 @@ from trivium.run.scoreboard import MINILM
 from trivium.run.verdict import verdict
 from trivium.run.verdict.page import as_json, as_markdown
 from trivium.run.verdict.systems import systems_of
-from trivium.run.verdict.words import outcome_of, sentence, summed_up
 
 ROWS = 40
 TRUE = [row % 2 for row in range(ROWS)]
@@ -80,9 +79,36 @@ def test_a_study_stands_for_its_finished_runs(tmp_path: Path) -> None:
 def test_systems_of_the_same_name_are_told_apart_by_their_place(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / "a" / "best", {"mood": right(30)}),
-        write_run(tmp_path / "b" / "best", {"mood": right(30)}, data="elsewhere"),
+        write_run(tmp_path / "b" / "best", {"mood": right(30)}, stages=[{"lr": 1e-6}]),
     ]
     assert [system.name for system in systems_of(runs)[0]] == ["a/best", "b/best"]
+
+
+def test_where_a_run_was_trained_and_its_files_lay_make_no_other_system(tmp_path: Path) -> None:
+    said = {"mood": right(30)}
+    runs = [
+        write_run(tmp_path / "run-0", said, seed=0, data="/here", device="cpu"),
+        write_run(tmp_path / "run-1", said, seed=1, data="/there"),
+        write_run(tmp_path / "other", said, stages=[{"lr": 1e-6}]),
+    ]
+    assert names(systems_of(runs)[0]) == [("run", ["run-0", "run-1"]), ("other", ["other"])]
+    notes = verdict(runs, resamples=200).notes
+    assert any(
+        note.startswith("run: its runs read their data in /here and in /th") for note in notes
+    )
+
+
+def test_a_seed_on_several_folders_of_data_is_several_systems(tmp_path: Path) -> None:
+    said = {"mood": right(30)}
+    runs = [
+        write_run(tmp_path / name / f"{name}-{seed}", said, seed=seed, data=f"/{name}")
+        for seed in (0, 1)
+        for name in ("raw", "clean")
+    ]
+    assert names(systems_of(runs)[0]) == [
+        ("raw", ["raw-0", "raw-1"]),
+        ("clean", ["clean-0", "clean-1"]),
+    ]
 
 
 def test_a_soup_is_a_system_of_its_own(tmp_path: Path) -> None:
@@ -188,6 +214,22 @@ def test_identical_systems_have_no_difference_at_all(tmp_path: Path) -> None:
     assert found.comparisons[0].sentence.startswith("b equals a on mood (accuracy 75.0 -> 75.0")
 
 
+def test_tasks_asked_of_the_same_rows_are_drawn_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two copies of a task the mean is as uncertain as each, not less."""
+    monkeypatch.setitem(TASKS, "copy", TASKS["mood"])
+    runs = [
+        write_run(tmp_path / "a", {"mood": right(30)}),
+        write_run(tmp_path / "b", {"copy": right(30)}),
+        write_run(tmp_path / "both", {"mood": right(24), "copy": right(24)}),
+    ]
+    mood, copy, overall = verdict(runs, resamples=400).comparisons
+    assert mood.low < mood.difference
+    assert (mood.low, mood.high) == (copy.low, copy.high)
+    assert (overall.low, overall.high) == pytest.approx((mood.low, mood.high))
+
+
 def test_the_verdict_on_the_same_runs_is_the_same(shared: list[Path]) -> None:
     first = verdict([read_run(run) for run in shared], resamples=200)
     assert first == verdict(shared, resamples=200)
@@ -219,6 +261,29 @@ def test_the_first_single_task_model_is_the_baseline_and_that_is_said(tmp_path: 
     ]
     assert any("the first that was given, one, is the baseline" in note for note in found.notes)
     assert any(note.startswith("One seed only: both, one, two") for note in found.notes)
+
+
+def as_ensemble(folder: Path) -> Path:
+    (folder / "ensemble.json").touch()
+    return folder
+
+
+def test_an_ensemble_is_the_baseline_only_where_there_is_no_other(tmp_path: Path) -> None:
+    runs = [
+        as_ensemble(write_run(tmp_path / "moods", {"mood": right(36)})),
+        as_ensemble(write_run(tmp_path / "all", {"mood": right(36), "near": near(1)})),
+        write_run(tmp_path / "both", {"mood": right(30), "near": near(1)}),
+    ]
+    found = verdict(runs, resamples=200)
+    # Of mood's single-task systems an ensemble is the only one; of near's two it comes last.
+    assert [(c.system, c.baseline, c.task) for c in found.comparisons] == [
+        ("all", "moods", "mood"),
+        ("all", "both", "near"),
+        ("both", "moods", "mood"),
+    ]
+    # What several models lose together, no sharing has cost.
+    assert not any(c.is_sharing for c in found.comparisons)
+    assert "both lost 15.0 points on mood over moods" in found.comparisons[2].sentence
 
 
 def test_an_auxiliary_task_is_neither_compared_nor_makes_a_model_a_shared_one(
@@ -276,62 +341,3 @@ def test_scores_of_the_packaged_encoder_carry_its_note(tmp_path: Path) -> None:
     notes = verdict(runs, resamples=200).notes
     assert MINILM in notes
     assert any("b has the encoder none, its baseline minilm" in note for note in notes)
-
-
-# --- words -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("scores", "bounds", "is_sharing", "said"),
-    [
-        (
-            (0.470, 0.464), (-0.025, 0.013), True,
-            "all: sharing cost 0.6 points on mood (accuracy 47.0 -> 46.4, 95 % interval -2.5 to "
-            "+1.3: not distinguishable from noise)",
-        ),
-        (
-            (0.866, 0.88), (0.004, 0.025), True,
-            "all: sharing gained 1.4 points on mood (accuracy 86.6 -> 88.0, 95 % interval +0.4 to "
-            "+2.5: more than noise)",
-        ),
-        (
-            (0.5, 0.48), (-0.03, -0.01), False,
-            "all lost 2.0 points on mood over one (accuracy 50.0 -> 48.0, 95 % interval -3.0 to "
-            "-1.0: more than noise)",
-        ),
-        (
-            (0.5, 0.5002), (-0.03, 0.0001), True,
-            "all: sharing changed less than 0.1 points on mood (accuracy 50.0 -> 50.0, "
-            "95 % interval -3.0 to 0.0: not distinguishable from noise)",
-        ),
-        (
-            (0.5, 0.5), (0.0, 0.0), True,
-            "all: sharing changed nothing on mood (accuracy 50.0 -> 50.0, "
-            "95 % interval 0.0 to 0.0: no difference at all)",
-        ),
-    ],
-)  # fmt: skip
-def test_a_comparison_is_one_plain_sentence(
-    scores: tuple[float, float], bounds: tuple[float, float], is_sharing: bool, said: str
-) -> None:
-    found = sentence(("all", "one"), ("mood", "accuracy"), scores, bounds, is_sharing=is_sharing)
-    assert found == said
-
-
-def test_a_difference_is_beyond_noise_if_its_interval_leaves_out_0() -> None:
-    assert outcome_of(0.1, 0.01, 0.2) == "better"
-    assert outcome_of(-0.1, -0.2, -0.01) == "worse"
-    assert outcome_of(0.1, 0.0, 0.2) == "noise"
-    assert outcome_of(-0.1, -0.2, 0.0) == "noise"
-    assert outcome_of(0.0, 0.0, 0.0) == "same"
-
-
-def test_the_last_line_says_where_one_model_is_as_good_and_at_what_share() -> None:
-    found = summed_up(
-        "all", ["a", "b", "c"], (["a", "b", "c"], ["b"], ["c"]), (1 / 3, None, 1.5), is_sharing=True
-    )
-    assert found == (
-        "all, one model in place of 3 single-task models, is at least as good on 2 of 3 tasks, as "
-        "far as these rows tell; beyond noise it is better on b and worse on c; at 33 % of the "
-        "parameters and 150 % of the time to answer."
-    )

@@ -1,6 +1,7 @@
 """Intervals agree with scipy's, hold what they promise, and are the same every time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,23 @@ def test_seeds_are_drawn_with_replacement_and_count_one_together() -> None:
     assert (weight_MS @ values).var() == pytest.approx(values.var() / 3, rel=0.05)
     assert (seed_weights(1, 5, "alone") == 1).all()
     assert not np.array_equal(weight_MS, seed_weights(3, 20_000, "other"))
+
+
+def test_rows_are_drawn_alike_for_the_same_texts_and_else_independently() -> None:
+    near, _ = drawn("near", seed=2)
+    mood, _ = drawn("mood", seed=2)
+    named = replace(near, task=near.task.model_copy(update={"name": "renamed"}))
+    other = replace(near, texts=[(f"another {row}",) for row in range(ROWS)])
+
+    def scores(of: Answers) -> Any:
+        return row_scores([of], 1000, lambda _: None)[0]
+
+    assert np.array_equal(scores(near), scores(named))
+    assert abs(np.corrcoef(scores(near), scores(other))[0, 1]) < 0.1
+    # Another task on the same rows: its mistakes are drawn with them.
+    right = mood.readout_BK.argmax(dim=1) == mood.target_B
+    target = torch.where(right, near.readout_BK[:, 0], near.target_B)
+    assert np.corrcoef(scores(mood), scores(replace(near, target_B=target)))[0, 1] > 0.1
 
 
 def test_the_same_answers_have_the_same_interval_every_time_and_in_parts(

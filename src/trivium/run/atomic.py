@@ -17,6 +17,24 @@ from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 
 
+def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
+    """Refuse, before any work, a file that must not or cannot be written.
+
+    out: absolute; example: a name that such a file might have. Raises RecipeError.
+    """
+    if out.is_dir():
+        raise RecipeError(f"{out}: is a folder; name a file, such as {example}.")
+    if out.exists() and not overwrite:
+        raise RecipeError(
+            f"{out}: is there already. Replace it (--overwrite), or name another file."
+        )
+    place = out.parent
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace a file, all or nothing."""
     write_bytes(path, text.encode())

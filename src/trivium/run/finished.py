@@ -1,7 +1,6 @@
 """A finished run (or ensemble) as its folder tells it: recipe, scores, journal, dev answers."""
 
 import csv
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from trivium.run.directory import ENVIRONMENT, PREDICTIONS, RECIPE, SCORES, run_
 from trivium.run.ensemble import MEMBERS
 from trivium.run.journal import NAME as JOURNAL
 from trivium.run.journal import read_journal
+from trivium.run.shapes import EnvironmentShape, ScoresShape, read_shaped
 from trivium.types import Target
 
 _RETURN = "\udc0d"
@@ -68,9 +68,32 @@ class FinishedRun:
         return sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The journal, oldest first; nothing where there is none, as in an ensemble."""
-        if (self.folder / JOURNAL).is_file():
-            yield from read_journal(self.folder)
+        """The journal, oldest first; nothing where there is none, as in an ensemble.
+
+        Raises RecipeError with the line where it is damaged: no event, or a step of no stage.
+        """
+        path = self.folder / JOURNAL
+        if not path.is_file():
+            return
+        line, is_begun = 1, False
+        try:
+            for event in read_journal(self.folder):
+                kind = event["event"]
+                is_begun = is_begun or kind == "stage"
+                if kind == "step" and not is_begun:
+                    raise RecipeError(
+                        f"{path}:{line}: a step before any stage has begun. The file was cut; copy "
+                        "it again."
+                    )
+                yield event
+                line += 1
+        except RecipeError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RecipeError(
+                f"{path}:{line}: is no event, or cannot be read: {error!r}. The file is "
+                "damaged; copy it again."
+            ) from error
 
     def answers(self, task: str, split: str = "dev") -> Answers | None:
         """What was answered on a split; None where there is no such file.
@@ -98,17 +121,19 @@ def read_run(folder: str | Path) -> FinishedRun:
         raise RecipeError(f"{folder}: {what}; name the folder of a finished run.")
     if not (folder / SCORES).is_file():
         raise RecipeError(f"{folder}: {_why_unfinished(folder)}")
-    scores = _read_json(folder / SCORES)
-    if not isinstance(scores.get("tasks"), dict):
-        raise RecipeError(
-            f"{folder / SCORES}: does not tell the scores of any task; it is no run's, or damaged."
-        )
+    scores = read_shaped(folder / SCORES, ScoresShape)
     if not (folder / RECIPE).is_file():
         raise RecipeError(
             f"{folder}: has no {RECIPE}, which says what its tasks are. An ensemble of bare model "
             "folders has none: make it of whole runs."
         )
     recipe = run_recipe(folder)
+    if strange := [name for name in scores["tasks"] if name not in recipe.tasks]:
+        raise RecipeError(
+            f"{folder / SCORES}: tells of {', '.join(map(repr, strange))}, which is no task of "
+            f"{RECIPE} ({', '.join(recipe.tasks)}). One of the files is another run's, or damaged; "
+            "copy the whole folder again, or train the run again."
+        )
     judged = [n for n, t in recipe.tasks.items() if t.answers_questions and scores["tasks"].get(n)]
     if judged and not (folder / PREDICTIONS).is_dir():
         raise RecipeError(
@@ -116,7 +141,8 @@ def read_run(folder: str | Path) -> FinishedRun:
             "Copy the whole folder, or train the run again."
         )
     path = folder / ENVIRONMENT
-    return FinishedRun(folder, recipe, scores, _read_json(path) if path.is_file() else {})
+    told = read_shaped(path, EnvironmentShape) if path.is_file() else {}
+    return FinishedRun(folder, recipe, scores, told)
 
 
 def read_answers(path: Path, task: Task) -> Answers:
@@ -140,9 +166,12 @@ def read_answers(path: Path, task: Task) -> Answers:
             targets.append(_target(task, cells[texts + 1]))
             predicted.append(_target(task, cells[texts + 2]))
             last = cells[len(cells) - len(shown) :] if shown else [cells[texts + 2]]
-            readout.append([float(cell) for cell in last])
+            readout.append([_number(cell) for cell in last])
         except ValueError as error:
-            raise RecipeError(f"{path}:{line}: {error}. The file was altered.") from None
+            raise RecipeError(
+                f"{path}:{line}: {error}. The file was altered, or training went astray: train "
+                "the run again, or leave it out."
+            ) from None
     target_B = task.targets(targets)
     readout_BK = torch.tensor(readout, dtype=torch.float32).view(len(readout), max(1, len(shown)))
     return Answers(
@@ -187,11 +216,19 @@ def _restored(cell: str) -> str:
 def _target(task: Task, cell: str) -> Target:
     """The target of an answer as it is printed. Raises ValueError."""
     if not isinstance(task, Labelled):
-        return float(cell)
+        return _number(cell)
     place = {name: index for index, name in enumerate(task.names)}
     if isinstance(task, Multilabel):
         return tuple(_place(place, name) for name in cell.split(task.separator)) if cell else ()
     return _place(place, cell)
+
+
+def _number(cell: str) -> float:
+    """Finite as the float32 that it becomes. Raises ValueError."""
+    number = float(cell)
+    if not abs(number) <= torch.finfo(torch.float32).max:
+        raise ValueError(f"holds {cell!r}, which is no finite number")
+    return number
 
 
 def _place(places: Mapping[str, int], name: str) -> int:
@@ -218,16 +255,6 @@ def _as_answered(task: Task, readout_BK: Tensor, predicted_B: Tensor) -> Tensor:
         rows_B = torch.arange(len(readout_BK))[wrong_B]
         readout_BK[rows_B, predicted_B[wrong_B]] = above_B[wrong_B]
     return readout_BK
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise RecipeError(f"{path}: is damaged: wanted a table, found {type(found).__name__}.")
-    return found
 
 
 def _why_unfinished(folder: Path) -> str:

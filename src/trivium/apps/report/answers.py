@@ -20,11 +20,12 @@ from trivium.apps.report.quality import (
     confusion,
     is_ordered,
     one_off,
+    order_in_doubt,
     places,
 )
 from trivium.apps.report.runs import ReportedRun, names_of
 from trivium.parts.metrics import regression
-from trivium.parts.tasks import Classification, Labelled, Regression, Task
+from trivium.parts.tasks import Classification, Labelled, Regression
 from trivium.run.finished import Answers
 
 MOST_DOTS = 2000
@@ -80,12 +81,14 @@ def confusions(runs: Sequence[ReportedRun]) -> Section:
     return section
 
 
-def _one_off_note(task: Task, true: list[int], predicted: list[int]) -> str:
+def _one_off_note(task: Classification, true: list[int], predicted: list[int]) -> str:
     if not is_ordered(task):
         return ""
     found = one_off(true, predicted)
+    doubt = order_in_doubt(task)
+    start = f"I{doubt[1:]}" if doubt else "The labels have an order"
     return (
-        f"The labels have an order: {share(found.exactly)} of answers are exactly one label off "
+        f"{start}: {share(found.exactly)} of answers are exactly one label off "
         f"({share(found.of_mistakes)} of the mistakes), {share(found.within)} at most one."
     )
 

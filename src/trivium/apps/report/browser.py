@@ -10,8 +10,10 @@ from trivium.apps.report.runs import ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
 from trivium.run.finished import Answers
 
-MOST_ROWS = 20_000
-"""Of a task in a page: about 4 MB of sentences."""
+MOST_ANSWERS = 20_000
+"""To the rows of a task in a page, all runs together: about 4 MB of sentences, if of one run."""
+FEWEST_ROWS = 500
+"""Of a task, however many runs answered it."""
 MOST_PROBABILITIES = 8
 """Labels up to which a row shows all probabilities; of more labels it shows the largest ones."""
 
@@ -47,7 +49,7 @@ def _rows(name: str, runs: Sequence[ReportedRun]) -> dict[str, Any]:
     task, first = answers[0].task, answers[0]
     told = [_told(each) for each in answers]
     order = sorted(range(len(first.lines)), key=lambda row: -max(each[row]["e"] for each in told))
-    kept = order[:MOST_ROWS]
+    kept = order[: max(FEWEST_ROWS, MOST_ANSWERS // len(runs))]
     words = sorted(len(" ".join(texts).split()) for texts in first.texts)
     return {
         "task": name,

@@ -11,7 +11,7 @@ from trivium.run.finished import FinishedRun
 from trivium.run.scoreboard import MINILM
 from trivium.run.verdict import Verdict, verdict
 from trivium.run.verdict.systems import System, systems_of
-from trivium.run.verdict.words import CONCLUSIONS, signed
+from trivium.run.verdict.words import conclusion, signed
 
 
 def comparison(runs: Sequence[ReportedRun]) -> Section:
@@ -52,7 +52,7 @@ def _forest(found: Verdict) -> Figure:
             "arrayminus": [round(100 * (c.difference - c.low), 3) for c in each],
         },
         "marker": {"size": 11, "symbol": sure},
-        "text": [CONCLUSIONS[c.outcome] for c in each],
+        "text": [conclusion(c.outcome, min(c.seeds)) for c in each],
         "hovertemplate": "%{y}<br>%{x:+.1f} points: %{text}<extra></extra>",
     }  # fmt: skip
     layout = {
@@ -105,7 +105,10 @@ def _means(runs: Sequence[FinishedRun]) -> list[Panel]:
         [system.name, _seeds(system), *(_mean(find, system) for find in columns.values())]
         for system in systems
     ]
-    note = "Mean ± sample standard deviation over runs that differ in nothing but the seed."
+    note = (
+        "Mean ± sample standard deviation over runs that differ in nothing but the seed, the device "
+        "and the folder of data."
+    )
     return [Panel("Over seeds", note, table=Table(["system", "seeds", *columns], rows), wide=True)]
 
 

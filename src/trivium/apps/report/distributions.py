@@ -1,12 +1,13 @@
 """How often labels and scores occur: in training, on dev, among answers."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from trivium.apps.report.figure import Figure, Panel, Section, axis, plain
+from trivium.apps.report.figure import Figure, Panel, Section, Trace, axis, plain
 from trivium.apps.report.files import Look
 from trivium.apps.report.quality import chosen, places
 from trivium.apps.report.runs import ReportedRun, names_of, same_rows
@@ -15,6 +16,8 @@ from trivium.run.finished import Answers
 from trivium.types import Target
 
 HISTOGRAM_BINS = 20
+PATTERNS = ("", "/", "x", ".", "-", "+")
+"""Of the bars of different training sets, which have the same colour."""
 
 
 def distributions(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section:
@@ -31,30 +34,54 @@ def distributions(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section
         groups = same_rows(runs, name)
         for group in groups:
             title = f"{name} · {', '.join(r.name for r in group)}" if len(groups) > 1 else name
-            train = looks[group[0].place].train.get(name)
-            section.panels.append(Panel(title, "", _distribution(title, name, group, train)))
+            trained = _trained(name, group, looks)
+            section.panels.append(Panel(title, "", _distribution(title, name, group, trained)))
     return section
 
 
+def _trained(
+    name: str, runs: Sequence[ReportedRun], looks: Sequence[Look]
+) -> list[tuple[str, list[Any]]]:
+    """Every different training set of the runs, with a name that says whose it is."""
+    found: list[tuple[list[Any], list[str]]] = []
+    for run in runs:
+        targets = looks[run.place].train.get(name)
+        if targets is None:
+            continue
+        whose = next((names for other, names in found if other == targets), None)
+        if whose is None:
+            found.append((targets, [run.name]))
+        else:
+            whose.append(run.name)
+    return [
+        ("train" if len(names) == len(runs) else f"train · {', '.join(names)}", targets)
+        for targets, names in found
+    ]
+
+
 def _distribution(
-    title: str, name: str, runs: Sequence[ReportedRun], train: Sequence[Target] | None
+    title: str,
+    name: str,
+    runs: Sequence[ReportedRun],
+    trained: Sequence[tuple[str, Sequence[Target]]],
 ) -> Figure:
     answers = runs[0].answers[name]
     task = answers.task
-    bars: list[tuple[str, Sequence[Target], dict[str, Any]]] = []
-    if train is not None:
-        bars.append(("train", train, {"ground": 0}))
-    bars.append(("dev", _targets(task, answers.target_B), {"ground": 1}))
+    bars: list[tuple[str, Sequence[Target], Trace]] = [
+        (who, targets, {"meta": {"ground": 0}, "marker": {"pattern": {"shape": shape}}})
+        for (who, targets), shape in zip(trained, itertools.cycle(PATTERNS))
+    ]
+    bars.append(("dev", _targets(task, answers.target_B), {"meta": {"ground": 1}}))
     for run in runs:
         who = f"predicted · {run.name}" if len(runs) > 1 else "predicted"
-        bars.append((who, _said(run.answers[name]), {"run": run.place}))
+        bars.append((who, _said(run.answers[name]), {"meta": {"run": run.place}}))
     rates = _histogram if isinstance(task, Regression) else _rates
     labels = _edges(task) if isinstance(task, Regression) else [plain(n) for n in _names(task)]
     traces = [
         {"type": "bar", "name": plain(who), "x": labels,
-         "y": [round(rate, 5) for rate in rates(task, targets)], "meta": meta,
+         "y": [round(rate, 5) for rate in rates(task, targets)], **more,
          "hovertemplate": f"{plain(who)}: %{{x}} %{{y:.1%}}<extra></extra>"}
-        for who, targets, meta in bars
+        for who, targets, more in bars
     ]  # fmt: skip
     layout = {
         "barmode": "group", "bargap": 0.25, "xaxis": axis("", type="category"),

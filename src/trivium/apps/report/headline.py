@@ -1,11 +1,12 @@
 """Scores, costs, recipes and environments."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from trivium.apps.report.figure import Panel, Section, Table, share
-from trivium.apps.report.quality import is_ordered, one_off, places
-from trivium.apps.report.runs import SPLIT, ReportedRun, names_of
+from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
+from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
 from trivium.run.directory import RECIPE
 from trivium.run.scoreboard import MINILM
@@ -85,7 +86,9 @@ def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
         return []
     assert isinstance(answers.task, Classification)
     found = one_off(answers.target_B.tolist(), places(answers.task, answers.predictions))
-    return [("one class off", share(found.exactly)), ("at most one off", share(found.within))]
+    doubt = order_in_doubt(answers.task)
+    title = f"one class off, {doubt}" if doubt else "one class off"
+    return [(title, share(found.exactly)), ("at most one off", share(found.within))]
 
 
 Found = Callable[[ReportedRun], float | None]
@@ -93,12 +96,17 @@ Found = Callable[[ReportedRun], float | None]
 
 def _scores_table(runs: Sequence[ReportedRun]) -> Table:
     """A row per run: the tasks' main metrics, both means, seed."""
-    columns: list[tuple[str, Found]] = []
+    columns: list[tuple[str, Found, bool]] = []  # with whether its scores can be ranked
+    same = {name: _is_asked_the_same(runs, name) for name in names_of(runs)}
     for name in names_of(runs):
         metrics = {run.metric(name) for run in runs if name in run.run.recipe.tasks}
-        columns += [(f"{name} {metric}", _of(name, metric)) for metric in sorted(metrics)]
-    columns += [(f"overall {kind}", _overall(kind)) for kind in MEANS]
-    found = [[find(run) for _, find in columns] for run in runs]
+        columns += [
+            (f"{name} {metric}", _of(name, metric), same[name]) for metric in sorted(metrics)
+        ]
+    same_tasks = len({tuple(sorted(run.run.recipe.tasks)) for run in runs}) == 1
+    all_same = same_tasks and all(same.values())
+    columns += [(f"overall {kind}", _overall(kind), all_same) for kind in MEANS]
+    found = [[find(run) for _, find, _ in columns] for run in runs]
     rows = [
         [
             run.name,
@@ -107,15 +115,26 @@ def _scores_table(runs: Sequence[ReportedRun]) -> Table:
         ]
         for run, values in zip(runs, found, strict=True)
     ]
-    same_tasks = len({tuple(sorted(run.run.recipe.tasks)) for run in runs}) == 1
-    best = set()
-    for place, (title, _) in enumerate(columns):
-        known = [row[place + 2] for row in rows if row[place + 2] != NOTHING]
-        # A mean over other tasks is no better or worse.
-        if len(set(known)) > 1 and (same_tasks or not title.startswith("overall ")):
-            top = max(known, key=float)
-            best |= {(i, place + 2) for i, row in enumerate(rows) if row[place + 2] == top}
-    return Table(["run", "seed", *(title for title, _ in columns)], rows, best=frozenset(best))
+    best: set[tuple[int, int]] = set()
+    for place, (_, _, is_ranked) in enumerate(columns, start=2):
+        best |= _best(rows, place) if is_ranked else set()
+    return Table(["run", "seed", *(title for title, _, _ in columns)], rows, best=frozenset(best))
+
+
+def _is_asked_the_same(runs: Sequence[ReportedRun], name: str) -> bool:
+    """Whether all runs that have a score on a task have it on the same rows, as files show."""
+    judged = [run for run in runs if run.run.scores["tasks"].get(name, {}).get(SPLIT)]
+    groups = same_rows(judged, name)
+    return not judged or (len(groups) == 1 and len(groups[0]) == len(judged))
+
+
+def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:
+    """Cells with the most of a column, unless all are alike."""
+    known = {row[column] for row in rows} - {NOTHING}
+    if len(known) < 2:
+        return set()
+    top = max(known, key=float)
+    return {(place, column) for place, row in enumerate(rows) if row[column] == top}
 
 
 def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
@@ -207,7 +226,7 @@ def _recipe(run: ReportedRun) -> dict[str, Any]:
     packages = environment.get("packages", {})
     pins = " ".join(f"{n}=={v.partition('+')[0]}" for n, v in packages.items())
     command = [str(part) for part in environment.get("command", [])]
-    shown = " ".join(["trivium", *command[1:]]) if command else NOTHING
+    shown = shlex.join(["trivium", *command[1:]]) if command else NOTHING
     steps = [f"pip install {pins}"] if pins else []
     if run.story.stages:
         steps.append("trivium train recipe.yaml --out runs/again")

@@ -16,14 +16,31 @@ BINS = 15
 
 
 def is_ordered(task: Task) -> bool:
-    """Whether being one label off is a smaller mistake than others: for ordinal tasks, and for
+    """Whether being one label off may be a smaller mistake than others: for ordinal tasks, and for
     classification where the label column holds three or more consecutive whole numbers."""
     if isinstance(task, Ordinal):
         return True
     if not isinstance(task, Classification) or len(task.labels or {}) < 3:
         return False
+    return _are_counted(list(task.labels or {}))
+
+
+def order_in_doubt(task: Classification) -> str:
+    """The condition under which the labels of a task that `is_ordered` have an order.
+
+    Empty for ordinal tasks, and where the labels' names are whole numbers, too: other numbers may
+    be codes of labels without an order, such as those of inference (entailment, neutral, ...).
+    """
+    if isinstance(task, Ordinal) or _are_counted(task.names):
+        return ""
+    first, more = ", ".join(list(task.labels or {})[:3]), len(task.names) > 3
+    return f"if {first}{' …' if more else ''} are an order"
+
+
+def _are_counted(labels: Sequence[str]) -> bool:
+    """Whether they are whole numbers, each one more than the last."""
     try:
-        values = [int(label) for label in task.labels or {}]
+        values = [int(label) for label in labels]
     except ValueError:
         return False
     return all(b - a == 1 for a, b in itertools.pairwise(values))
@@ -86,22 +103,23 @@ class Calibration:
 def calibration(task: Task, answers: Answers) -> Calibration:
     """Whether a confidence of p is right in a share p of cases (Guo et al. 2017, section 2).
 
-    Of several labels, each one's yes or no is an answer of its own.
+    Of several labels, each one's yes or no, by the task's threshold, is an answer of its own.
     """
-    probability_BK, label_B = answers.readout_BK, answers.target_B.long()
+    probability_BK, target_B = answers.readout_BK.double(), answers.target_B
     if isinstance(task, Multilabel):
-        yes_C = probability_BK.flatten()
-        probability_BK, label_B = torch.stack([1 - yes_C, yes_C], dim=1), label_B.flatten()
-    return calibrated(probability_BK, label_B)
+        is_yes_BK = task.settled(answers.readout_BK) > 0
+        confidence_BK = torch.where(is_yes_BK, probability_BK, 1 - probability_BK)
+        return calibrated(confidence_BK.flatten(), (is_yes_BK == (target_B > 0)).flatten())
+    confidence_B, predicted_B = probability_BK.max(dim=1)
+    return calibrated(confidence_B, predicted_B == target_B)
 
 
-def calibrated(probability_BK: Tensor, label_B: Tensor) -> Calibration:
+def calibrated(confidence_B: Tensor, is_right_B: Tensor) -> Calibration:
     """ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)| (equation 3), over bins ((m-1)/M, m/M].
 
     By hand, since torchmetrics keeps answers with a confidence of exactly 1 in a bin of their own.
     """
-    confidence_B, predicted_B = probability_BK.double().max(dim=1)
-    right_B = (predicted_B == label_B).double()
+    confidence_B, right_B = confidence_B.double(), is_right_B.double()
     edge_M = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
     bin_B = torch.bucketize(confidence_B, edge_M).clamp_min(1)
     bins = [
@@ -109,5 +127,5 @@ def calibrated(probability_BK: Tensor, label_B: Tensor) -> Calibration:
         for place in range(1, BINS + 1)
         if (of := bin_B == place).any()
     ]
-    error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / len(label_B)
+    error = sum(each.rows * abs(each.accuracy - each.confidence) for each in bins) / len(right_B)
     return Calibration(bins, error)

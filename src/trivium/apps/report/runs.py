@@ -1,6 +1,6 @@
 """The runs that a report is about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +8,11 @@ from trivium.apps.report.story import Story, story_of
 from trivium.errors import RecipeError
 from trivium.run.finished import Answers, FinishedRun, read_run
 from trivium.run.members import short_names
+from trivium.run.verdict.systems import systems_of
 
 SPLIT = "dev"
+MOST_DRAWN = 12
+"""Runs up to which the answers of all are drawn; of more runs, those of one per system."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,17 @@ class ReportedRun:
         return self.run.recipe.tasks[task].metric
 
 
+def each_once(folders: Iterable[Path]) -> list[Path]:
+    """The folders in their order, as they were first named."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        found.setdefault(folder.resolve(), folder)
+    return list(found.values())
+
+
 def open_runs(folders: Sequence[Path]) -> list[ReportedRun]:
-    """Raises RecipeError for a folder that is no finished run, or is named twice."""
-    for place, folder in enumerate(folders):
-        if folder.resolve() in [other.resolve() for other in folders[:place]]:
-            raise RecipeError(f"{folder}: is named twice; name every run once.")
+    """Every run of one folder or more, all different. Raises RecipeError for those that hold no
+    finished run."""
     names = [folders[0].resolve().name] if len(folders) == 1 else short_names([*map(str, folders)])
     opened, problems = [], []
     for place, (folder, name) in enumerate(zip(folders, names, strict=True)):
@@ -48,6 +57,26 @@ def _open_run(folder: Path, name: str, place: int) -> ReportedRun:
     run = read_run(folder)
     answers = {task: found for task in run.recipe.tasks if (found := run.answers(task, SPLIT))}
     return ReportedRun(run, name, place, story_of(run), answers)
+
+
+def drawn(runs: Sequence[ReportedRun]) -> tuple[list[ReportedRun], list[str]]:
+    """The runs whose answers are drawn, and a note on the others.
+
+    Of many runs it is the first one of each system: a page would grow with every seed of it.
+    """
+    if len(runs) <= MOST_DRAWN:
+        return list(runs), []
+    try:
+        systems, _ = systems_of([run.run for run in runs])
+    except RecipeError:  # which the verdict will tell
+        return list(runs), []
+    firsts = {system.runs[0].folder for system in systems}
+    shown = [run for run in runs if run.run.folder in firsts]
+    if len(shown) == len(runs):
+        return shown, []
+    names = ", ".join(run.name for run in shown)
+    note = f"Of {len(runs)} runs, one of each system is drawn here, the first: {names}."
+    return shown, [note]
 
 
 def names_of(runs: Sequence[ReportedRun]) -> list[str]:

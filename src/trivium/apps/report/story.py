@@ -49,6 +49,8 @@ def story_of(run: FinishedRun) -> Story:
     """The journal of a run; an empty story where it has none. Raises RecipeError."""
     try:
         return tell(run.events(), list(run.recipe.tasks), run.scores.get("selected") or {})
+    except RecipeError:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecipeError(
             f"{run.folder / JOURNAL}: is not as training leaves it ({error!r}). Copy the run again "

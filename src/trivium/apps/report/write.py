@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,12 +14,13 @@ from trivium.apps.report.comparison import comparison
 from trivium.apps.report.conflicts import conflicts
 from trivium.apps.report.curves import learning, time
 from trivium.apps.report.distributions import distributions
-from trivium.apps.report.files import Shelf, data_section, look
+from trivium.apps.report.figure import Section
+from trivium.apps.report.files import Look, Shelf, data_section, look
 from trivium.apps.report.headline import cost, headline, recipes
 from trivium.apps.report.page import render
-from trivium.apps.report.runs import open_runs
+from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
-from trivium.run.atomic import write_text
+from trivium.run.atomic import refuse_unwritable, write_text
 from trivium.run.folders import folders_of
 from trivium.run.progress import rows_bar
 
@@ -32,23 +34,24 @@ def report(
 ) -> Path:
     """Write one HTML file on one run, or on several that are compared; its path.
 
-    A study's folder stands for all its finished runs. The file needs no network and no other file.
+    A study's folder stands for all its finished runs; a run that is named twice is taken once.
+    The file needs no network and no other file.
     Raises RecipeError, before anything is written, for a folder that is no finished run, and where
     `out` is there already, unless `overwrite`.
     """
     console = console or Console(stderr=True)
     given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     notes: list[str] = []
-    folders = [folder for path in given for folder in folders_of(path, notes)]
+    folders = each_once(folder for path in given for folder in folders_of(path, notes))
+    notes = list(dict.fromkeys(notes))
     for note in notes:
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
     if not folders:
         raise RecipeError("a report is about one run or more; name their folders.")
     out = Path(os.path.abspath(out))
-    _refuse_unusable(out, overwrite)
+    refuse_unwritable(out, overwrite=overwrite, example="report.html")
     with rows_bar(console, "parts") as bar:
         counter = bar.add_task("reading runs", total=2 * len(folders) + 1)
-
         opened = open_runs(folders)
         bar.advance(counter, len(folders))
         looks, shelf = [], Shelf()
@@ -56,37 +59,41 @@ def report(
             bar.update(counter, advance=1, description=f"files of {run.name}")
             looks.append(look(run, shelf))
         bar.update(counter, description="comparing and drawing")
-        section, rows = browser(opened)
-        sections = [
-            headline(opened),
-            *([comparison(opened)] if len(opened) > 1 else []),
-            learning(opened),
-            time(opened),
-            confusions(opened),
-            scatters(opened),
-            section,
-            calibrations(opened),
-            distributions(opened, looks),
-            conflicts(opened),
-            data_section(opened, looks),
-            cost(opened),
-            recipes(opened),
-        ]
+        sections, rows = _sections(opened, looks, notes)
         text = render(opened, sections, rows)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)
     return out
 
 
-def _refuse_unusable(out: Path, overwrite: bool) -> None:
-    if out.is_dir():
-        raise RecipeError(f"{out}: is a folder; name a file for the report, such as report.html.")
-    if out.exists() and not overwrite:
-        raise RecipeError(
-            f"{out}: is there already. Replace it (--overwrite), or name another file."
-        )
-    place = out.parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
+def _sections(
+    runs: Sequence[ReportedRun], looks: Sequence[Look], notes: Sequence[str]
+) -> tuple[list[Section], list[dict[str, Any]]]:
+    """All sections in their order, and the rows that the list of mistakes is made of.
+
+    notes: what readers should know of the choice of runs.
+    """
+    shown, left_out = drawn(runs)
+    scores, (mistakes, rows) = headline(runs), browser(shown)
+    scores.notes.extend(notes)
+    on_answers = [
+        confusions(shown),
+        scatters(shown),
+        mistakes,
+        calibrations(shown),
+        distributions(shown, looks),
+    ]
+    for section in on_answers:
+        section.notes.extend(left_out)
+    sections = [
+        scores,
+        *([comparison(runs)] if len(runs) > 1 else []),
+        learning(runs),
+        time(runs),
+        *on_answers,
+        conflicts(runs),
+        data_section(runs, looks),
+        cost(runs),
+        recipes(runs),
+    ]
+    return sections, rows

@@ -45,11 +45,13 @@ def scores_of(answers: Sequence[Answers]) -> Array:
 def row_scores(answers: Sequence[Answers], resamples: int, told: Told) -> Array:
     """The task's main metric of every run on resampled rows: score_SM.
 
-    Equal draws for every system that is asked about the same task.
+    Equal draws for every system, and for tasks that are asked of the same texts: what one task's
+    rows happen to be, the other's are, too.
     """
     rows, task = len(answers[0].lines), answers[0].task
+    random = generator("rows", repr(answers[0].texts))
     parts = []
-    for count_MR in _draws(rows, how_many(task, resamples), generator("rows", task.name)):
+    for count_MR in _draws(rows, how_many(task, resamples), random):
         parts.append(resampled(answers, count_MR))
         told(len(count_MR))
     return np.concatenate(parts, axis=1)

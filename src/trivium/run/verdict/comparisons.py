@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -44,16 +44,16 @@ of several."""
 def baselines_of(systems: Sequence[System]) -> tuple[dict[str, System], list[str]]:
     """What others are compared with, by task; and notes where there was a choice.
 
-    The first single-task system of the task (an ensemble only where there is no other), else the
-    first system that has it: the order in which they are given decides, not their scores, since
-    the better of several on these rows would look better than it is.
+    The first single-task system of the task, else the first system that has it, and in both cases
+    an ensemble only where there is no other: the order in which they are given decides, not their
+    scores, since the better of several on these rows would look better than it is.
     """
     names = dict.fromkeys(name for system in systems for name in system.answers)
     found, notes = {}, []
     for name in names:
         having = [system for system in systems if name in system.answers]
+        having.sort(key=lambda system: system.is_ensemble)  # stable
         singles = [system for system in having if system.single == name]
-        singles.sort(key=lambda system: system.is_ensemble)  # stable
         found[name] = (singles or having)[0]
         if len(singles) > 1:
             others = ", ".join(system.name for system in singles[1:])
@@ -85,9 +85,9 @@ def compare_all(
 
 
 def is_sharing(system: System, baselines: Sequence[System]) -> bool:
-    """Whether one model for several tasks stands against models for a single one."""
+    """Whether one model for several tasks stands against models for a single one each."""
     is_one = len(system.tasks) > 1 and not system.is_ensemble
-    return is_one and all(baseline.single for baseline in baselines)
+    return is_one and all(b.single and not b.is_ensemble for b in baselines)
 
 
 def _is_whole(side: Side) -> bool:
@@ -141,13 +141,12 @@ def _compared(own: Side, against: Side) -> Comparison:
     task, metric = (
         (own[0].task.name, own[0].task.metric) if len(own) == 1 else (OVERALL, LEADERBOARD)
     )
-    sharing = is_sharing(system, others)
-    return Comparison(
+    found = Comparison(
         system=system.name,
         baseline=baseline,
         task=task,
         metric=metric,
-        is_sharing=sharing,
+        is_sharing=is_sharing(system, others),
         rows=sum(one.rows for one in own),
         before=before,
         after=after,
@@ -158,11 +157,9 @@ def _compared(own: Side, against: Side) -> Comparison:
         seeds=(len(system.runs), min(len(other.runs) for other in others)),
         resamples=resamples,
         outcome=outcome_of(after - before, low, high),
-        sentence=sentence(
-            (system.name, baseline), (task, metric), (before, after), (low, high),
-            is_sharing=sharing,
-        ),
-    )  # fmt: skip
+        sentence="",
+    )
+    return replace(found, sentence=sentence(found))
 
 
 def _resampled(side: Side, resamples: int) -> Array:

@@ -2,12 +2,13 @@
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trivium.run.finished import FinishedRun
 from trivium.run.verdict.answering import Timing
-from trivium.run.verdict.data import Comparison, Cost, Summary
+from trivium.run.verdict.data import Comparison, Cost, Outcome, Summary
+from trivium.run.verdict.machines import is_one_machine
 from trivium.run.verdict.systems import System
 from trivium.run.verdict.words import summed_up
 
@@ -19,12 +20,12 @@ def costs_of(
 ) -> list[Cost]:
     """A line per system, with single-task models that others stand against added up at the end."""
     lines = [cost_of([system], timing) for system in systems]
-    sums: dict[str, Cost] = {}
+    sums: dict[frozenset[str], Cost] = {}
     for system in systems:
         singles = replaced_by(system, baselines)
-        if len(singles) > 1 and all(single.single for single in singles):
-            line = cost_of(singles, timing)
-            sums.setdefault(line.name, line)
+        added = frozenset(single.name for single in singles)
+        if len(singles) > 1 and all(single.single for single in singles) and added not in sums:
+            sums[added] = cost_of(singles, timing)
     return lines + list(sums.values())
 
 
@@ -39,6 +40,8 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     """Of one system; or of several for a task each, which take turns."""
     tasks = list(dict.fromkeys(name for system in systems for name in system.tasks))
     peaks = [_mean(system, _told("peak_memory_bytes")) for system in systems]
+    trained = [_mean(system, _told("seconds")) for system in systems]
+    is_alike = is_one_machine(systems)
     seconds = timing.seconds([system.name for system in systems]) if timing else None
     held = timing.held([system.name for system in systems]) if timing else None
     rows = timing.rows if timing and seconds is not None else None
@@ -47,8 +50,8 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
         name=systems[0].name if len(systems) == 1 else f"{TOGETHER}: {', '.join(tasks)}",
         tasks=tasks,
         models=len(systems),
-        train_seconds=_sum([_mean(system, _told("seconds")) for system in systems]),
-        peak_bytes=round(max(known)) if len(known) == len(peaks) else None,
+        train_seconds=_sum(trained) if is_alike else None,
+        peak_bytes=round(max(known)) if is_alike and len(known) == len(peaks) else None,
         parameters=_whole(_sum([_mean(system, _told("parameters")) for system in systems])),
         disk_bytes=_whole(_sum([_mean(system, _on_disk) for system in systems])),
         answer_seconds=seconds,
@@ -60,43 +63,32 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
 
 def summary_of(
     system: System,
-    singles: Sequence[System],
+    replaced: Sequence[System],
     compared: Sequence[Comparison],
     timing: Timing | None,
 ) -> Summary:
-    """compared: the system's comparisons on single tasks."""
-    others = list(dict.fromkeys(comparison.baseline for comparison in compared))
-    better = [c.task for c in compared if c.outcome == "better"]
-    worse = [c.task for c in compared if c.outcome == "worse"]
-    tasks = [c.task for c in compared]
-    sharing = all(comparison.is_sharing for comparison in compared)
-    ratios = _Ratios()
-    if singles:
-        own, theirs = cost_of([system], timing), cost_of(singles, timing)
-        ratios = _Ratios(
-            _ratio(own.parameters, theirs.parameters),
-            _ratio(own.train_seconds, theirs.train_seconds),
-            _ratio(own.answer_seconds, theirs.answer_seconds),
-        )
-    return Summary(
+    """replaced: as `replaced_by` tells; compared: the system's comparisons on single tasks."""
+
+    def tasks_of(outcome: Outcome) -> list[str]:
+        return [comparison.task for comparison in compared if comparison.outcome == outcome]
+
+    ratios = _ratios(system, replaced, timing)
+    found = Summary(
         system=system.name,
-        baselines=others,
-        is_sharing=sharing,
-        at_least_as_good=[task for task in tasks if task not in worse],
-        better=better,
-        worse=worse,
-        tasks=len(tasks),
+        baselines=list(dict.fromkeys(comparison.baseline for comparison in compared)),
+        is_sharing=all(comparison.is_sharing for comparison in compared),
+        better=tasks_of("better"),
+        worse=tasks_of("worse"),
+        undecided=tasks_of("noise"),
+        same=tasks_of("same"),
+        tasks=len(compared),
+        seeds=min(min(comparison.seeds) for comparison in compared),
         parameters=ratios.parameters,
         train_seconds=ratios.train_seconds,
         answer_seconds=ratios.answer_seconds,
-        sentence=summed_up(
-            system.name,
-            others,
-            (tasks, better, worse),
-            (ratios.parameters, ratios.train_seconds, ratios.answer_seconds),
-            is_sharing=sharing,
-        ),
+        sentence="",
     )
+    return replace(found, sentence=summed_up(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +96,20 @@ class _Ratios:
     parameters: float | None = None
     train_seconds: float | None = None
     answer_seconds: float | None = None
+
+
+def _ratios(system: System, replaced: Sequence[System], timing: Timing | None) -> _Ratios:
+    """None told where those replaced are not for just the system's tasks, each task once."""
+    is_same = len(replaced) == 1 and set(replaced[0].tasks) == set(system.tasks)
+    if not replaced or not (is_same or all(one.single for one in replaced)):
+        return _Ratios()
+    own, theirs = cost_of([system], timing), cost_of(replaced, timing)
+    is_alike = is_one_machine([system, *replaced])
+    return _Ratios(
+        _ratio(own.parameters, theirs.parameters),
+        _ratio(own.train_seconds, theirs.train_seconds) if is_alike else None,
+        _ratio(own.answer_seconds, theirs.answer_seconds),
+    )
 
 
 def _told(key: str) -> Callable[[FinishedRun], float | None]:

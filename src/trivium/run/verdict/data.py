@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Outcome = Literal["better", "worse", "noise", "same"]
-"""better, worse: the interval leaves out 0. same: not one answer that counts is different."""
+"""better, worse: the interval leaves out 0. noise: it holds 0. same: it is 0 and nothing else."""
 
 OVERALL = "overall"
 """Stands for a task in a comparison of leaderboard means."""
@@ -68,7 +68,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a system costs; None where nothing tells. Of a system several seeds' mean."""
+    """What a system costs; None where nothing tells. Of a system several seeds' mean.
+
+    Of runs that were trained on different machines seconds and peak are None.
+    """
 
     name: str
     tasks: list[str]
@@ -96,14 +99,19 @@ class Summary:
     system: str
     baselines: list[str]
     is_sharing: bool
-    at_least_as_good: list[str]
-    """Tasks whose interval does not lie below 0 as a whole."""
     better: list[str]
+    """Tasks by their outcome."""
     worse: list[str]
+    undecided: list[str]
+    """Whose intervals hold 0: neither better nor worse, and not shown to be as good."""
+    same: list[str]
     tasks: int
+    seeds: int
+    """The fewest on either side of the comparisons."""
     parameters: float | None
-    """Of the baselines', a share."""
+    """Of the baselines', a share; None where the baselines are not for just these tasks."""
     train_seconds: float | None
+    """None, too, where the machines of training differ."""
     answer_seconds: float | None
     sentence: str
 

@@ -13,6 +13,7 @@ from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES, SLOW_RESAMPLES
 from trivium.run.verdict.comparisons import baselines_of, compare_all
 from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
 from trivium.run.verdict.data import OVERALL, Comparison, Verdict
+from trivium.run.verdict.machines import note_of
 from trivium.run.verdict.systems import SPLIT, System, systems_of
 
 FEWEST_RESAMPLES = 100
@@ -28,11 +29,11 @@ def verdict(
 ) -> Verdict:
     """Compare finished runs on their dev answers. Writes nothing; the same runs, the same verdict.
 
-    Runs whose recipes differ in the seed only are one system; a study's folder stands for its
-    finished runs. Each task's baseline is its single-task system, else the first system that has
-    it. time: load the models and time their answers, about half a minute in all, on `device`.
-    Raises RecipeError for folders that are no finished runs, where nothing can be compared, and
-    where a task's dev rows differ.
+    Runs whose recipes differ in the seed only (or in device and folder of data) are one system; a
+    study's folder stands for its finished runs. Each task's baseline is its single-task system,
+    else the first system that has it. time: load the models and time their answers, about half a
+    minute in all, on `device`. Raises RecipeError for folders that are no finished runs, where
+    nothing can be compared, and where a task's dev rows differ.
     """
     if resamples < FEWEST_RESAMPLES:
         raise RecipeError(
@@ -69,7 +70,7 @@ def _refuse_too_few(systems: Sequence[System]) -> None:
     if not systems:
         raise RecipeError("a comparison needs runs: name the folders of two or more.")
     if len(systems) == 1:
-        same = " (runs whose recipes differ in nothing but the seed are one)"
+        same = " (runs whose recipes differ in the seed only, device and data aside, are one)"
         raise RecipeError(
             f"{', '.join(str(run.folder) for run in systems[0].runs)}: is a single system{same}; "
             "name runs of another recipe, too."
@@ -99,7 +100,14 @@ def _notes(
             f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
+    found += note_of(systems)
     for system in systems:
+        folders = dict.fromkeys(run.recipe.data for run in system.runs)
+        if len(folders) > 1:
+            found.append(
+                f"{system.name}: its runs read their data in {' and in '.join(folders)}; their dev "
+                "rows are the same, and their training rows are taken to be."
+            )
         others = {baselines[name].encoder for name in system.answers} - {system.encoder}
         if others:
             found.append(

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from trivium.errors import RecipeError
-from trivium.run.atomic import write_text
+from trivium.run.atomic import refuse_unwritable, write_text
 from trivium.run.finished import FinishedRun
 from trivium.run.scoreboard import print_grid
 from trivium.run.verdict.bootstrap import RESAMPLES
@@ -194,14 +194,4 @@ def _cell(text: str) -> str:
 def _refuse_unusable(out: Path, overwrite: bool) -> None:
     if out.suffix not in FORMS:
         raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")
-    if out.is_dir():
-        raise RecipeError(f"{out}: is a folder; name a file, such as verdict.md.")
-    if out.exists() and not overwrite:
-        raise RecipeError(
-            f"{out}: is there already. Replace it (--overwrite), or name another file."
-        )
-    place = out.parent
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
+    refuse_unwritable(out, overwrite=overwrite, example="verdict.md")

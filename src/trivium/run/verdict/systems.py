@@ -78,14 +78,11 @@ def systems_of(given: Sequence[str | Path | FinishedRun]) -> tuple[list[System],
     and the same seed.
     """
     runs, notes = _opened(given)
-    groups: dict[str, list[FinishedRun]] = {}
-    for run in runs:
-        groups.setdefault(_key(run), []).append(run)
-    for group in groups.values():
+    groups = _grouped(runs)
+    for group in groups:
         _refuse_seed_twice(group)
-    names = _names(list(groups.values()))
     systems = [
-        System(name, tuple(group)) for name, group in zip(names, groups.values(), strict=True)
+        System(name, tuple(group)) for name, group in zip(_names(groups), groups, strict=True)
     ]
     return systems, notes
 
@@ -142,9 +139,31 @@ def _answers(run: FinishedRun, task: str) -> Answers | None:
 # --- which of them belong together -------------------------------------------------------------
 
 
+def _grouped(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
+    """Runs of one system together, in the order of their first."""
+    groups: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        groups.setdefault(_key(run), []).append(run)
+    parts = [part for group in groups.values() for part in _parted(group)]
+    return sorted(parts, key=lambda part: runs.index(part[0]))
+
+
+def _parted(group: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
+    """Where a seed was trained on several folders of data, it is these that are compared."""
+    seeds = [seed_of(run) for run in group]
+    parts: dict[str, list[FinishedRun]] = {}
+    for run in group:
+        parts.setdefault(run.recipe.data, []).append(run)
+    return [list(group)] if len(set(seeds)) == len(seeds) else list(parts.values())
+
+
 def _key(run: FinishedRun) -> str:
-    """Equal for runs of one system. Rows of a study stay apart, whatever their settings."""
-    settings: Any = run.recipe.of_run().model_dump(mode="json", exclude={"seed"})
+    """Equal for runs of one system. Rows of a study stay apart, whatever their settings.
+
+    Where a run was trained, and where its files lay, are no settings: whether dev rows are the
+    same is seen in the answers.
+    """
+    settings: Any = run.recipe.of_run().model_dump(mode="json", exclude={"seed", "device", "data"})
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}

@@ -12,8 +12,8 @@
   const form = find("#filters");
   if (!form) return;
   const { sets, runs } = JSON.parse(find("#rows").textContent);
-  const PAGE = 10, field = form.elements;
-  let entries = [], first = 0;
+  const PAGE = 10, PAUSE = 150, field = form.elements; // PAUSE: ms after a key
+  let entries = [], first = 0, waiting = 0;
 
   const percent = (value) => `${(100 * value).toFixed(1)} %`;
   const whole = (value) => value.toLocaleString("en");
@@ -88,7 +88,15 @@
     return [isRow, isAnswer];
   }
 
+  function chooseSoon() { // many rows take a while, so that each letter would be felt
+    clearTimeout(waiting);
+    find("#list").setAttribute("aria-busy", "true");
+    waiting = setTimeout(choose, PAUSE);
+  }
+
   function choose() {
+    clearTimeout(waiting);
+    find("#list").removeAttribute("aria-busy");
     const set = current(), [isRow, isAnswer] = filterOf(set);
     entries = [];
     for (const row of set.rows) {
@@ -203,7 +211,8 @@
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", (event) => {
     if (event.target === field.set) offer();
-    choose();
+    if (event.target.tagName === "SELECT") choose();
+    else chooseSoon();
   });
   form.addEventListener("reset", () => setTimeout(() => { offer(); choose(); }));
   const turn = (by) => {

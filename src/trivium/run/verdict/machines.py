@@ -1,0 +1,58 @@
+"""On what machine a run was trained, and how: whether seconds and memory of runs compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trivium.run.finished import FinishedRun
+from trivium.run.verdict.systems import System
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What else than a recipe decides how long training takes; None where a run does not tell."""
+
+    cpu: str | None
+    gpu: str | None
+    """None as well where the run did not use it."""
+    threads: int | None
+    precision: str | None
+
+    def __str__(self) -> str:
+        threads = "" if self.threads is None else f"{self.threads} threads"
+        parts = [self.gpu, self.cpu, threads, self.precision]
+        return ", ".join(part for part in parts if part) or "not told"
+
+
+def is_one_machine(systems: Sequence[System]) -> bool:
+    """Whether all runs that tell of training were trained on the same, as far as they tell."""
+    return len(_trained_on(systems)) <= 1
+
+
+def note_of(systems: Sequence[System]) -> list[str]:
+    """What people should know where machines differ."""
+    found = _trained_on(systems)
+    if len(found) <= 1:
+        return []
+    each = "; ".join(f"{', '.join(names)} ({machine})" for machine, names in found.items())
+    return [
+        f"Machine, threads or precision of training differ: {each}. Across them seconds of "
+        "training and peak memory do not compare, and no share or sum of them is told."
+    ]
+
+
+def _trained_on(systems: Sequence[System]) -> dict[Machine, list[str]]:
+    """Machines, each with the names of the systems that were trained there."""
+    found: dict[Machine, dict[str, None]] = {}
+    for system in systems:
+        for run in system.runs:
+            # An ensemble is not trained: its environment is that of its making.
+            if (run.scores.get("cost") or {}).get("seconds"):
+                found.setdefault(_machine_of(run), {})[system.name] = None
+    return {machine: list(names) for machine, names in found.items()}
+
+
+def _machine_of(run: FinishedRun) -> Machine:
+    told: dict[str, Any] = run.environment
+    gpu = told.get("gpu") if run.recipe.device != "cpu" else None
+    return Machine(told.get("cpu"), gpu, told.get("threads"), run.scores.get("precision"))

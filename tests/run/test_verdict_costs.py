@@ -1,0 +1,100 @@
+"""Costs are set against each other only where they are those of the same work."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.run.folders import COST, Said, moods, write_run
+from trivium.run.verdict import verdict
+
+TRUE = [row % 2 for row in range(20)]
+SAID: dict[str, Said] = {
+    "mood": moods([row < 15 for row in range(20)], TRUE),
+    "near": ([float(row % 6) for row in range(20)], torch.arange(20.0)[:, None] / 4),
+    "tags": ([(row % 3,) for row in range(20)], torch.eye(3)[[row % 2 for row in range(20)]]),
+}
+
+
+def run(folder: Path, tasks: Sequence[str], more: Any = None, **environment: Any) -> Path:
+    write_run(folder, {task: SAID[task] for task in tasks}, more=more, stages=[{"lr": 1e-6}])
+    if environment:
+        (folder / "environment.json").write_text(json.dumps(environment))
+    return folder
+
+
+def test_shares_are_told_where_a_single_system_is_for_the_same_tasks(tmp_path: Path) -> None:
+    one = run(tmp_path / "one", ["mood", "near"])
+    said = {name: SAID[name] for name in ("near", "mood")}
+    two = write_run(tmp_path / "two", said, cost=COST | {"seconds": 5.0})
+    (summary,) = verdict([one, two], resamples=100).summaries
+    assert (summary.parameters, summary.train_seconds) == (1, 0.5)
+
+
+def test_no_shares_are_told_where_what_is_replaced_does_more_or_the_same_twice(
+    tmp_path: Path,
+) -> None:
+    single = run(tmp_path / "single", ["mood"])
+    some = run(tmp_path / "some", ["near", "tags"])
+    every = run(tmp_path / "every", ["mood", "near", "tags"])
+    (mixed,) = verdict([single, some, every], resamples=100).summaries
+    assert mixed.baselines == ["single", "some"]
+    assert (mixed.parameters, mixed.train_seconds) == (None, None)
+    assert "%" not in mixed.sentence
+    (smaller,) = verdict([every, some], resamples=100).summaries
+    assert (smaller.baselines, smaller.parameters) == (["every"], None)
+
+
+def test_the_same_single_task_models_are_added_up_once(tmp_path: Path) -> None:
+    singles = [run(tmp_path / name, [name]) for name in ("mood", "near")]
+    joint = run(tmp_path / "joint", ["mood", "near"])
+    turned = write_run(tmp_path / "turned", {name: SAID[name] for name in ("near", "mood")})
+    found = verdict([*singles, joint, turned], resamples=100)
+    assert [cost.name for cost in found.costs[4:]] == ["single-task models together: mood, near"]
+    assert [summary.parameters for summary in found.summaries] == [0.5, 0.5]
+
+
+def test_seconds_of_different_machines_are_neither_divided_nor_added(tmp_path: Path) -> None:
+    here = {"cpu": "here", "threads": 2, "gpu": None}
+    bf16, fp32 = {"precision": "bf16"}, {"precision": "fp32"}
+    mood = run(tmp_path / "mood", ["mood"], bf16, **here)
+    near = run(tmp_path / "near", ["near"], bf16, **here)
+
+    def against(name: str, more: Any, **environment: Any) -> Any:
+        both = run(tmp_path / name, ["mood", "near"], more, **environment)
+        return verdict([mood, near, both], resamples=100)
+
+    alike = against("alike", bf16, **here)
+    assert alike.summaries[0].train_seconds == 0.5
+    assert alike.costs[-1].train_seconds == 20
+    assert not any(note.startswith("Machine,") for note in alike.notes)
+    others = {
+        "cpu": (bf16, here | {"cpu": "there"}),
+        "threads": (bf16, here | {"threads": 4}),
+        "gpu": (bf16, here | {"gpu": "card"}),
+        "precision": (fp32, here),
+    }
+    for name, (more, environment) in others.items():
+        found = against(name, more, **environment)
+        (summary,) = found.summaries
+        assert (summary.parameters, summary.train_seconds) == (0.5, None), name
+        assert "training time" not in summary.sentence
+        (note,) = [note for note in found.notes if note.startswith("Machine,")]
+        assert f"mood, near (here, 2 threads, bf16); {name} (" in note
+        assert found.costs[-1].train_seconds == 20  # the single-task models' own are alike
+
+    far = run(tmp_path / "far", ["near"], bf16, cpu="there", threads=2)
+    both = tmp_path / "alike"
+    together = verdict([mood, far, both], resamples=100).costs[-1]
+    assert (together.train_seconds, together.peak_bytes, together.parameters) == (None, None, 2000)
+
+
+def test_a_card_that_a_run_did_not_use_makes_no_difference(tmp_path: Path) -> None:
+    runs = [run(tmp_path / "mood", ["mood"], cpu="here")]
+    runs.append(
+        write_run(tmp_path / "both", {"mood": SAID["mood"], "near": SAID["near"]}, device="cpu")
+    )
+    (runs[1] / "environment.json").write_text('{"cpu": "here", "gpu": "card"}')
+    assert not any(note.startswith("Machine,") for note in verdict(runs, resamples=100).notes)
