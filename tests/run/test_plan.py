@@ -11,7 +11,7 @@ from trivium.recipe import Recipe, Stage, parse_recipe
 from trivium.run.plan import Plan, coverage, plan_stage
 
 ROWS = {"big": 1000, "middle": 330, "small": 10}
-SAMPLERS = ["joint", "round_robin", "proportional", "sqrt", "temperature", "annealed"]
+SAMPLERS = ["joint", "round_robin", "sequential", "proportional", "sqrt", "temperature", "annealed"]
 TASK = {"kind": "regression", "text": "a", "label": "y", "weight": 2}
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from io import StringIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ def test_the_saved_encoder_is_a_transformers_model_with_the_same_vectors(
 
 
 @pytest.mark.parametrize(
-    "sampler", ["joint", "round_robin", "proportional", "sqrt", "temperature", "annealed"]
+    "sampler",
+    ["joint", "round_robin", "sequential", "proportional", "sqrt", "temperature", "annealed"],
 )
 def test_every_sampler_trains(recipe_values: dict[str, Any], tmp_path: Path, sampler: str) -> None:
     run(recipe_values, tmp_path / "run", sampler=sampler, steps=4)
@@ -98,6 +100,17 @@ def test_every_sampler_trains(recipe_values: dict[str, Any], tmp_path: Path, sam
     drawn = [set(e["losses"]) for e in steps]
     assert all(tasks <= {"mood", "same", "near"} for tasks in drawn)
     assert all(len(tasks) == (3 if sampler == "joint" else 1) for tasks in drawn)
+
+
+def test_sequential_epochs_show_one_task_after_another(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    run(recipe_values, tmp_path / "run", sampler="sequential", epochs=2, steps=None, batch_size=16)
+    steps = [e for e in read_journal(tmp_path / "run") if e["event"] == "step"]
+    drawn = [name for step in steps for name in step["losses"]]
+    halves = drawn[: len(drawn) // 2], drawn[len(drawn) // 2 :]
+    assert halves[0] == halves[1]
+    assert [name for name, _ in groupby(halves[0])] == ["mood", "same", "near"]
 
 
 def test_keeping_gradients_apart_changes_nothing_for_their_sum(

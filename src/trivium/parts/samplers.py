@@ -63,9 +63,11 @@ class RoundRobin(SamplerPart):
 
 
 class Sequential(SamplerPart):
-    """One task after another in every epoch, in the recipe's order, each for its share of the rows.
+    """One task after another in every epoch, in the recipe's order.
 
-    What the last task teaches is what the encoder remembers best: a baseline, not a proposal.
+    Each for its share of the rows, so for as many steps as `proportional` gives it on average: one
+    pass over every task where all have the same batch size. What the last task teaches is what the
+    encoder remembers best: a baseline, not a proposal.
     """
 
     kind: Literal["sequential"] = "sequential"

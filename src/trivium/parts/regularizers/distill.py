@@ -10,6 +10,10 @@ from trivium.part import Part
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.types import Step
 
+SEED = "{seed}"
+"""In a teacher's folder, the seed of the run that learns: each seed of a study has teachers of its
+own."""
+
 
 class Teacher(Part):
     """A trained model that knows the task. In a recipe a plain folder stands for one without
