@@ -85,15 +85,116 @@ def test_stages_may_be_left_out_or_have_a_number_each(tmp_path: Path) -> None:
 
 
 def test_several_files_share_a_cap_and_a_smaller_one_of_their_own_stays(tmp_path: Path) -> None:
-    train = "[a.csv, {file: b.csv, rows: 3}, {file: c.csv, relabel: {1: 4}, rows: 9}]"
+    train = "[a.csv, {file: b.csv, rows: 2}, {file: c.csv, relabel: {1: 4}, rows: 9}]"
     content = (
         f"tasks: {{mood: {{kind: classification, text: a, label: b, train: {train}, dev: d.csv, "
         "test: e.csv}}\nbudgets: {small: {rows: 10, dev_rows: 8}}\n"
     )
     task = spent(tmp_path, content, "small").tasks["mood"]
-    assert [source.rows for source in task.sources("train")] == [4, 3, 4]
+    assert [source.rows for source in task.sources("train")] == [4, 2, 3]
     assert task.sources("train")[2].relabel == {"1": "4"}
     assert [s.rows for split in ("dev", "test") for s in task.sources(split)] == [8, 8]
+
+
+@pytest.mark.parametrize(
+    ("cap", "shares"), [(3, [1, 1, 1]), (8, [3, 3, 2]), (9, [3, 3, 3]), (10, [4, 3, 3])]
+)
+def test_the_files_of_a_task_have_no_more_rows_together_than_the_cap(
+    tmp_path: Path, cap: int, shares: list[int]
+) -> None:
+    task = "tasks: {mood: {kind: classification, text: a, label: b, train: [a, b, c]}}\n"
+    found = spent(tmp_path, f"{task}budgets: {{small: {{rows: {cap}}}}}\n", "small")
+    assert [source.rows for source in found.tasks["mood"].sources("train")] == shares
+    assert sum(shares) == cap
+    content = f"{task}budgets: {{small: {{rows: 2}}}}\n"
+    assert (
+        "budgets.small.rows: 2 rows cannot come from the 3 training files of mood; give it 3 or "
+        "more"
+    ) in refusal(tmp_path, content)
+
+
+CAPPED = """
+tasks: {m: {kind: classification, text: a, label: b, train: old.csv, dev: d.csv}}
+stages: [{epochs: 4}]
+budgets:
+  small:
+    rows: 5
+    dev_rows: 3
+    epochs: 2
+    set:
+      tasks.m.train: {file: new.csv, relabel: {1: 2}}
+      tasks.m.dev.file: e.csv
+      tasks.n: {kind: regression, text: a, label: c, range: [0, 1], train: [x, y], dev: z}
+      stages.0.epochs: 9
+      stages.1: {name: more, epochs: 7}
+"""
+
+
+def test_the_caps_of_a_budget_hold_for_what_it_sets(tmp_path: Path) -> None:
+    found = spent(tmp_path, CAPPED, "small")
+    m, n = found.tasks["m"], found.tasks["n"]
+    assert m.train == (Source(file="new.csv", relabel={"1": "2"}, rows=5),)
+    assert m.dev == Source(file="e.csv", rows=3)
+    assert [source.rows for source in n.sources("train")] == [3, 2]
+    assert n.dev == Source(file="z", rows=3)
+    assert [stage.epochs for stage in found.stages] == [2, 2]
+
+
+def test_what_a_budget_sets_decides_what_its_caps_may_name(tmp_path: Path) -> None:
+    content = CAPPED.replace("rows: 5", "rows: {n: 4}").replace("epochs: 2\n", "epochs: [1, 3]\n")
+    found = spent(tmp_path, content, "small")
+    assert [source.rows for source in found.tasks["n"].sources("train")] == [2, 2]
+    assert found.tasks["m"].sources("train")[0].rows is None
+    assert [stage.epochs for stage in found.stages] == [1, 3]
+    said = refusal(tmp_path, content.replace("[1, 3]", "[1]"), "small")
+    assert said.startswith("budgets.small.epochs: holds 1 numbers, but there are 2 stages")
+    said = refusal(tmp_path, content.replace("{n: 4}", "{k: 4}"), "small")
+    assert said.startswith("budgets.small.rows: no task 'k'")
+
+
+# --- beside --set ------------------------------------------------------------------------------
+
+
+def test_budgets_and_what_was_reported_fit_the_file_and_not_what_changes_make_of_it(
+    tmp_path: Path,
+) -> None:
+    content = SPENT.replace("epochs: 1\n    set", "epochs: [1, 1]\n    set")
+    longer = load(tmp_path, "stages.2={name: third, tasks: [sim]}", content=content)
+    assert [stage.name for stage in longer.stages] == ["both", "more", "third"]
+    assert longer.reported is not None
+    assert set(longer.budgets) == {"quick"}
+    only = "{sim: {kind: regression, text: [a, b], label: y, range: [0, 5], train: s}}"
+    fewer = load(tmp_path, f"tasks={only}", "stages=[{epochs: 1}]", content=content)
+    assert list(fewer.tasks) == ["sim"], "although scores of mood are reported"
+    quick = spent(tmp_path, content, "quick", "stages.2={name: third, epochs: 4, tasks: [sim]}")
+    assert [stage.epochs for stage in quick.stages] == [1, 1, 4]
+    wrong = content.replace("{mood: .529}", "{moot: .529}")
+    with pytest.raises(RecipeError, match=r"reported\.scores: no task 'moot'"):
+        load(tmp_path, "seed=1", content=wrong)
+
+
+@pytest.mark.parametrize("change", ["budgets.quick.rows=5", "reported=", "reported.source=R9"])
+def test_what_a_file_says_of_itself_is_not_changed_for_a_run(tmp_path: Path, change: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load(tmp_path, change, content=SPENT)
+    name = change.partition(".")[0].partition("=")[0]
+    assert f"--set {change}: `{name}` is no setting of a run" in str(caught.value)
+    assert load(tmp_path, "search=", content=SPENT).search is None
+
+
+def test_a_recipe_that_leaves_something_to_a_change_has_budgets_too(tmp_path: Path) -> None:
+    content = SPENT.replace(", label: y, labels: [bad", ", labels: [bad")
+    assert "tasks.mood.label" in refusal(tmp_path, content, "quick")
+    found = spent(tmp_path, content, "quick", "tasks.mood.label=y")
+    assert found == spent(tmp_path)
+    path = saved(tmp_path, content)
+    with pytest.raises(RecipeError, match=r"with the budget quick: tasks\.mood\.label"):
+        check_budgets(found, path)
+    check_budgets(found, path, ["tasks.mood.label=y"])
+    added = "tasks.new={kind: regression, text: a, label: c, range: [0, 1], train: x}"
+    more = spent(tmp_path, content, "quick", "tasks.mood.label=y", added, "stages.2={name: third}")
+    assert more.tasks["mood"].sources("train")[0].rows == 200
+    assert more.tasks["new"].sources("train")[0].rows is None, "changes come after the budget"
 
 
 def test_changes_come_after_the_budget_and_an_heir_has_its_base_s_budgets(tmp_path: Path) -> None:

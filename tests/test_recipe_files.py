@@ -59,6 +59,49 @@ def test_a_setting_that_is_null_may_become_a_table(tmp_path: Path) -> None:
     assert recipe.tasks["sim"].resolved_head.kind == "concat"
 
 
+SHARING = """
+tasks:
+  one: {kind: classification, text: [a, b], label: y, head: &pairs {kind: concat, dropout: 0.3}}
+  two: {kind: regression, text: [a, b], label: y, range: [0, 5], head: *pairs}
+stages:
+  - &alone {name: first, lr: {encoder: 1e-5, heads: 1e-4}}
+  - {<<: *alone, name: second}
+"""
+
+
+def test_a_change_reaches_one_of_the_places_that_an_alias_fills(tmp_path: Path) -> None:
+    same = load(tmp_path, content=SHARING)
+    changes = ("tasks.two.head.dropout=0.1", "stages.1.lr.heads=1")
+    found = load(tmp_path, *changes, content=SHARING)
+    assert found.tasks["one"] == same.tasks["one"]
+    assert found.tasks["two"].resolved_head.dropout == 0.1
+    assert [stage.lr.heads for stage in found.stages] == [1e-4, 1]
+    budget = "budgets: {b: {set: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}}}\n"
+    assert load_recipe(saved(tmp_path, SHARING + budget), budget="b").of_run() == found
+    child = "extends: ../base.yaml\nset: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}\n"
+    path = family(tmp_path, child)
+    (tmp_path / "base.yaml").write_text(SHARING)
+    assert load_recipe(path) == found
+
+
+def test_what_is_set_by_an_alias_is_changed_alone(tmp_path: Path) -> None:
+    table = "{tasks.one.head: &h {kind: concat, dropout: 0.3}, tasks.two.head: *h}"
+    path = family(tmp_path, f"extends: ../base.yaml\nset: {table}\n")
+    (tmp_path / "base.yaml").write_text(f"{SHARING}budgets: {{b: {{set: {table}}}}}\n")
+    for found in (
+        load_recipe(path, ["tasks.two.head.dropout=0.1"]),
+        load_recipe(tmp_path / "base.yaml", ["tasks.two.head.dropout=0.1"], "b"),
+    ):
+        heads = [task.resolved_head for task in found.tasks.values()]
+        assert [head.dropout for head in heads] == [0.3, 0.1]
+
+
+def test_a_list_within_itself_is_refused(tmp_path: Path) -> None:
+    for content in ("stages: &a [*a]\n", "&a [*a]\n"):
+        with pytest.raises(RecipeError, match="not plain YAML"):
+            load(tmp_path, content=content)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -238,4 +281,33 @@ stages:
         assert found["adapters"][0]["start"] == str(here / "adapter")
         first, second = (stage["regularizers"][0]["teachers"] for stage in found["stages"])
         assert first == {"mood": {"run": str(here / "teacher"), "task": "../teacher"}}
+        assert second == str(here / "teacher")
+
+
+def test_folders_in_the_budgets_of_a_base_start_at_its_file(tmp_path: Path) -> None:
+    for folder in ("x", "y/z", "teacher", "adapter", "data", "bert"):
+        (tmp_path / folder).mkdir(parents=True)
+    base = """
+tasks: {mood: {kind: classification, text: a, label: b, labels: [c, d], train: t, dev: t}}
+adapters: {kind: lora}
+stages: [{epochs: 2}]
+budgets:
+  quick:
+    set:
+      data: ../data
+      encoder: ../bert
+      adapters.start: ../adapter
+      stages.0.regularizers: {kind: distill}
+      stages.0.regularizers.teachers: {mood: ../teacher}
+      stages.1: {name: more, regularizers: {kind: distill, teachers: ../teacher}}
+"""
+    (tmp_path / "x" / "base.yaml").write_text(base)
+    (tmp_path / "y" / "z" / "heir.yaml").write_text("extends: ../../x/base.yaml\n")
+    here = tmp_path.resolve()
+    for name in ("x/base.yaml", "y/z/heir.yaml"):
+        found = load_recipe(tmp_path / name, budget="quick").model_dump(mode="json")
+        assert (found["data"], found["encoder"]) == (str(here / "data"), str(here / "bert"))
+        assert found["adapters"][0]["start"] == str(here / "adapter")
+        first, second = (stage["regularizers"][0]["teachers"] for stage in found["stages"])
+        assert first == {"mood": str(here / "teacher")}
         assert second == str(here / "teacher")

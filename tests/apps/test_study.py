@@ -17,24 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import trivium
 from tests.run.conftest import make_recipe, tiny
 from tests.run.test_resume import facts
-from trivium.apps.study import board, has_failures, study
+from trivium.apps.study import _carry_out, board, has_failures, study
 from trivium.apps.study.page import as_markdown, print_table
 from trivium.apps.study.runs import plan_study
 from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
+from trivium.model.pretrained import sha256
 from trivium.recipe import dump_recipe, load_recipe
 from trivium.run import child
 from trivium.run.child import Outcome, Stop
 from trivium.run.differences import ABSENT, differences
 from trivium.run.ensemble import read_contents
+from trivium.run.folders import folders_of
 from trivium.run.follow import Progress
 
 __all__ = ["tiny"]  # a fixture
@@ -68,17 +72,27 @@ def pair(values: dict[str, Any], tmp_path: Path) -> list[Path]:
 
 
 def finish_by_hand(
-    recipe: Path, folder: Path, seed: int, scores: dict[str, float], cost: dict[str, float]
+    recipe: Path,
+    folder: Path,
+    seed: int,
+    scores: dict[str, float],
+    cost: dict[str, float],
+    rows: int | None = None,
 ) -> None:
-    """A run's folder as training would leave it, as far as a study looks at it."""
+    """A run's folder as training would leave it, as far as a study looks at it.
+
+    rows: that it was judged on, of every task.
+    """
     run = folder / recipe.stem / f"seed-{seed}"
     run.mkdir(parents=True)
     (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"]).of_run()))
     metrics = {"mood": "accuracy", "same": "accuracy", "near": "pearson"}
-    tasks = {name: {"dev": {metrics[name]: value}} for name, value in scores.items()}
+    told = {"rows": rows} if rows else {}
+    tasks = {name: {"dev": told | {metrics[name]: value}} for name, value in scores.items()}
     mean = sum(scores.values()) / len(scores)
-    told = {"tasks": tasks, "overall": {"dev": {"leaderboard": mean + 0.1, "mean": mean}}}
-    (run / "scores.json").write_text(json.dumps(told | {"cost": COST | cost}))
+    means = {"dev": {"leaderboard": mean + 0.1, "mean": mean}}
+    written = {"tasks": tasks, "overall": means, "cost": COST | cost}
+    (run / "scores.json").write_text(json.dumps(written))
 
 
 def finish_pair(pair: list[Path], out: Path) -> None:
@@ -118,6 +132,11 @@ def test_a_row_is_the_mean_and_sample_deviation_of_its_seeds(
         "stages.0.combiner.kind": ["sum", "pcgrad"],
     }
     assert not has_failures(table)
+    notes: list[str] = []
+    runs = folders_of(tmp_path / "out", notes)
+    names = [str(run.relative_to(tmp_path / "out")) for run in runs]
+    assert names == ["base/seed-0", "base/seed-1", "surgery/seed-0", "surgery/seed-1"]
+    assert not notes
 
 
 def test_the_markdown_says_what_a_reader_needs(pair: list[Path], tmp_path: Path) -> None:
@@ -286,6 +305,29 @@ def test_seeds_and_places_that_cannot_be_are_refused(pair: list[Path], tmp_path:
     assert "at least one recipe" in refusal(tmp_path, [])
     (tmp_path / "out").write_text("")
     assert "is a file" in refusal(tmp_path, pair)
+
+
+def test_a_student_of_teachers_that_were_trained_anew_is_another_run(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    finish_pair(pair, out := tmp_path / "out")
+    teacher, student = out / "surgery" / "seed-0" / "model", out / "base" / "seed-0"
+    teacher.mkdir()
+    (teacher / "trivium.json").write_text("{}")
+    (student / "teachers").mkdir()
+    asked = {"run": str(teacher.parent), "task": "mood", "sha256": sha256(teacher / "trivium.json")}
+    gone = asked | {"run": str(tmp_path / "gone")}
+    header = {"trivium": json.dumps({"task": "mood", "teachers": [asked, gone]})}
+    save_file({"readout": torch.zeros(1)}, student / "teachers" / "mood.safetensors", header)
+    (student / "teachers" / "near.safetensors").write_text("cut off")
+    assert study(pair, out, seeds=1, console=spoken()[0])["recipes"][0]["n"] == 1
+    plan = plan_study(pair, out, 1, [])
+    (teacher / "trivium.json").write_text("{ }")
+    said = refusal(tmp_path, pair)
+    assert f"learned from {teacher.parent}, trained anew since" in said
+    assert f"Delete {student} " in said
+    outcome = _carry_out(plan.runs[0], Stop(), board.Board(spoken()[0], plan))
+    assert (outcome.state, outcome.how) == ("failed", "skipped"), "made anew by the same study"
 
 
 # --- one child ---------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """A study of recipes that a report tells of: its scores beside ours, its order against ours."""
 
+import shutil
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from typer.testing import CliRunner
 
 from tests.apps.test_study import finish_by_hand, refusal
 from tests.run.conftest import make_recipe, tiny
-from trivium.apps.study import study
+from trivium.apps.study import study, union
 from trivium.apps.study.columns import columns_of
 from trivium.apps.study.order import orders_of
 from trivium.apps.study.page import as_markdown, groups_of, print_table
@@ -195,6 +197,27 @@ def test_recipes_without_the_budget_are_all_named(files: list[Path], tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+def test_what_was_judged_on_the_same_rows_is_compared_whatever_the_most_may_be(
+    files: list[Path], tmp_path: Path
+) -> None:
+    judged = {2000: 1200, 1500: 1200, None: 1200, 1000: 1000}
+    for path, most in zip(files, judged, strict=False):
+        values = yaml.safe_load(path.read_text())
+        for task in values["tasks"].values():
+            task["dev"] = {"file": task["dev"], "rows": most}
+        path.write_text(yaml.safe_dump(values))
+    moods = {"mood": 0.5, "near": 0.5, "same": 0.5}
+    for path, rows in zip(files, judged.values(), strict=False):
+        finish_by_hand(path, tmp_path / "out", 0, moods, {}, rows)
+    finish_by_hand(files[0], tmp_path / "out", 1, moods, {}, 1200)
+    rows = summarise(plan_study(files[:4], tmp_path / "out", 2, []), {})["recipes"]
+    found = [row["tasks"]["mood"]["dev"] for row in rows]
+    assert found == ["mood-dev.tsv, 1,200 rows"] * 3 + ["mood-dev.tsv, 1,000 rows"]
+    plan = plan_study(files[:4], tmp_path / "none", 1, [])
+    found = [row["tasks"]["mood"]["dev"] for row in summarise(plan, {})["recipes"]]
+    assert found[:3] == ["mood-dev.tsv, 2,000 rows", "mood-dev.tsv, 1,500 rows", "mood-dev.tsv"]
+
+
 # --- ensembles ---------------------------------------------------------------------------------
 
 
@@ -220,6 +243,46 @@ def test_ensembles_come_after_their_seed_s_runs_and_wait_for_their_members(
     assert [told["unlike"] for told in table["recipes"]] == [None, None, "a"]
     assert table["recipes"][0]["overall"]["mean"]["mean"] is None
     assert "b + a by vote" in as_markdown(table)
+
+
+def test_an_ensemble_is_not_finished_while_a_member_is_gone(
+    files: list[Path], tmp_path: Path
+) -> None:
+    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
+    out = tmp_path / "out"
+    table_of(files[:2], out, [[0.5, 0.6], [0.6, 0.7]])
+    plan = plan_study([*files[:2], both], out, 2, [])
+    for seed in (0, 1):
+        folder = out / "both" / f"seed-{seed}"
+        folder.mkdir(parents=True)
+        shutil.copy(out / "a" / f"seed-{seed}" / "scores.json", folder)
+        (folder / "ensemble.json").write_text("{}")
+    assert summarise(plan, {})["recipes"][2]["n"] == 2
+    shutil.rmtree(out / "a" / "seed-1")
+    a, _, row = summarise(plan, {})["recipes"]
+    assert (a["n"], row["n"]) == (1, 1)
+    assert [run["state"] for run in row["runs"]] == ["done", "unfinished"]
+    assert list(map(str, plan.runs[-1].waits_for)) == ["a seed 1"]
+
+
+def test_an_ensemble_by_another_way_in_one_of_its_tasks_is_refused(
+    files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml], how: vote}")
+    out = tmp_path / "out"
+    (out / "both" / "seed-0").mkdir(parents=True)
+    (out / "both" / "seed-0" / "ensemble.json").write_text("{}")
+    origins = [SimpleNamespace(folder=str(out / name / "seed-0" / "model")) for name in "ab"]
+    panels = {
+        "mood": SimpleNamespace(how="vote", members=(0, 1)),
+        "near": SimpleNamespace(how="mean", members=(0,)),
+    }
+    contents = SimpleNamespace(members=origins, tasks=panels)
+    monkeypatch.setattr(union, "read_contents", lambda _: contents)
+    plan_study([*files[:2], both], out, 1, [])
+    panels["near"].members = (0, 1)
+    with pytest.raises(RecipeError, match="a/seed-0, b/seed-0 by mean and vote, not what"):
+        plan_study([*files[:2], both], out, 1, [])
 
 
 def test_members_that_are_no_rows_are_refused(files: list[Path], tmp_path: Path) -> None:

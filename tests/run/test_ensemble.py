@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,12 @@ from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.pretrained import read_config, save_encoder
-from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
+from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Source, Task
 from trivium.recipe import parse_recipe
 from trivium.run.directory import run_recipe
 from trivium.run.ensemble import EnsemblePredictor, Panel, choose_weights, combine
 from trivium.run.load import load_single
+from trivium.run.members import judged_recipe, open_members, other_dev_files, panels_of
 from trivium.run.predict import Texts
 
 VALUES = {"text": "t", "label": "l"}
@@ -571,6 +573,18 @@ def test_other_dev_rows_of_a_member_are_mentioned(
     code, said = call("ensemble", home / "0", other, "--out", tmp_path / "all")
     assert code == 0
     assert f"mood: judged on {home / 'data' / 'mood-dev.tsv'}; {other} had" in said
+
+
+def test_a_sample_of_the_same_dev_rows_is_no_other_file(home: Path) -> None:
+    members = open_members([home / "0", home / "1"])
+    task = members[1].tasks["mood"]
+    assert members[1].recipe is not None
+    few = {"mood": task.model_copy(update={"dev": Source(file="mood-dev.tsv", rows=7)})}
+    recipe = members[1].recipe.model_copy(update={"tasks": members[1].recipe.tasks | few})
+    members[1] = replace(members[1], recipe=recipe)
+    judged = judged_recipe(members, panels_of(members, "mean"))
+    assert judged is not None
+    assert list(other_dev_files(members, judged)) == []
 
 
 @pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}, {}])

@@ -43,6 +43,12 @@ def test_a_smaller_sample_is_part_of_a_larger_one_and_both_keep_the_order(
     assert sample(range(rows), None) == list(range(rows))
 
 
+def test_a_sample_is_drawn_from_the_whole_file_and_never_changes() -> None:
+    assert max(sample(range(1000), 100)) > 500
+    # A run of an older version is judged on the rows that it was judged on before.
+    assert sample(range(40), 8) == [2, 3, 4, 11, 23, 24, 27, 34]
+
+
 def test_a_sample_is_no_matter_of_the_seed_and_knows_its_lines(tmp_path: Path) -> None:
     few = train(recipe(tmp_path, 10))
     other = train(recipe(tmp_path, 10).model_copy(update={"seed": 5}))

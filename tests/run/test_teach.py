@@ -187,6 +187,24 @@ def test_a_folder_is_looked_for_beside_the_recipe_and_where_one_stands(
     }
 
 
+def test_a_folder_for_each_seed_is_looked_for_in_the_same_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    for folder in (home / "near" / "seed-0", here / "near", here / "far"):
+        folder.mkdir(parents=True)
+    monkeypatch.chdir(here)
+    teachers = {"a": "near/seed-{seed}", "b": "far/seed-{seed}/x"}
+    task = {"kind": "classification", "text": "t", "label": "l"}
+    stage = {"regularizers": [{"kind": "distill", "teachers": teachers}]}
+    values = {"data": str(here), "tasks": {"a": task, "b": task}, "stages": [stage]}
+    (home / "recipe.yaml").write_text(yaml.safe_dump(values))
+    (part,) = trivium.load_recipe(home / "recipe.yaml").stages[0].regularizers
+    assert part.model_dump()["teachers"] == {
+        "a": str(home / "near" / "seed-{seed}"), "b": str(here / "far" / "seed-{seed}" / "x"),
+    }  # fmt: skip
+
+
 WHERE = "stages.0.regularizers.0.teachers.mood: "
 
 
@@ -555,6 +573,25 @@ def test_rows_that_stand_in_the_tasks_own_files_are_left_out_and_counted(student
     told = refusal(student(unlabelled={"mood": file}))
     assert "stages.0.regularizers.0.unlabelled.mood: " in told
     assert "all its rows stand in the task's own files" in told
+
+
+def test_rows_that_a_sample_of_the_training_file_leaves_out_are_its_own_rows_too(
+    student: Student,
+) -> None:
+    folder = Path(student().data)
+    rows: list[list[object]] = [[f"cat {n}", ["up", "down", ""][n % 3]] for n in range(30)]
+    write_table(folder / "mood-many.tsv", ["text", "mood"], rows)
+    write_table(folder / "mood-turned.tsv", ["text", "mood"], [["dog", "UP"]])
+    more_rows = {"file": "mood-turned.tsv", "rows": 1, "relabel": {"UP": "up"}}
+    train = [{"file": "mood-many.tsv", "rows": 4}, more_rows]
+    recipe = student(
+        {"mood": {"train": train, "missing_labels": "allow"}},
+        unlabelled={"mood": "mood-many.tsv"},
+    )
+    lesson = lessons_of(recipe).of("train")["mood"]
+    assert len(lesson.train.examples) == 5
+    assert [e.texts[0] for e in lesson.extra] == [t for t, label in rows if not label]
+    assert lesson.left_out == 20
 
 
 def test_rows_of_held_out_files_are_left_out_although_they_have_no_label(

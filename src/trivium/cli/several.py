@@ -196,7 +196,8 @@ def compare(
     """Say what one model for several tasks costs or gains, and how sure that is.
 
     Runs whose recipes differ in the seed only (or in device and folder of
-    data) are one system. Each task's baseline is the system trained for it alone, else the first that has it.
+    data) are one system. Each task's baseline is the system trained for it
+    alone, else the first that has it.
     Differences on dev come with a 95 % interval (a paired bootstrap of rows
     and seeds); training, memory, size and speed stand beside.
 

@@ -1,5 +1,6 @@
 """What a report reached with a recipe's settings, and budgets: the same recipe, made shorter."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -12,8 +13,12 @@ from trivium.recipe.stage import DEFAULT_EPOCHS, Stage
 
 FULL = "full"
 """The budget that every recipe has: it changes nothing."""
-ASIDE = ("search", "reported", "budgets")
+NOTES = ("reported", "budgets")
+"""What a recipe's file says of the recipe as it stands there."""
+ASIDE = ("search", *NOTES)
 """Settings of a recipe that say nothing of a run."""
+RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.\d+)?")
+"""Settings with which a recipe has other tasks, files of training rows, or stages."""
 
 Count = Annotated[int, Field(gt=0)]
 
@@ -40,13 +45,13 @@ class Budget(Part):
 
     rows: Count | dict[str, Count] | None = None
     """At most so many training rows of every task, or by task; of a task with several files, each
-    gives an equal part."""
+    gives an equal part, and the first ones a row more where that does not come out even."""
     dev_rows: Count | dict[str, Count] | None = None
     """At most so many rows of dev, and of a labelled test file, of every task, or by task."""
     epochs: Count | tuple[Count, ...] | None = None
     """At most so many epochs of every stage, or one number per stage."""
     set: dict[str, Any] = Field(default_factory=dict)
-    """Other settings, by dotted path."""
+    """Other settings, by dotted path. The caps hold for what it sets, too."""
 
     @field_validator("set")
     @classmethod
@@ -57,7 +62,12 @@ class Budget(Part):
         return value
 
     def problems(self, tasks: Mapping[str, Task], stages: Sequence[Stage]) -> Iterator[str]:
-        """What does not fit the recipe that the budget is for."""
+        """What does not fit the recipe that the budget is for, as far as it says before `set`."""
+        if not any(map(RESHAPING.fullmatch, self.set)):
+            yield from self.misfits(tasks, stages)
+
+    def misfits(self, tasks: Mapping[str, Task], stages: Sequence[Stage]) -> Iterator[str]:
+        """What does not fit the recipe, with what the budget sets."""
         for field in ("rows", "dev_rows"):
             caps = getattr(self, field)
             yield from unknown_tasks(caps if isinstance(caps, dict) else (), tasks, field)
@@ -66,9 +76,16 @@ class Budget(Part):
                 f"epochs: holds {len(self.epochs)} numbers, but there are {len(stages)} stages; "
                 "give one number for all, or one for each"
             )
+        for name, task in tasks.items():
+            cap, files = _cap(self.rows, name), len(task.sources("train"))
+            if cap is not None and cap < files:
+                yield (
+                    f"rows: {cap} rows cannot come from the {files} training files of {name}; give "
+                    f"it {files} or more"
+                )
 
     def changes(self, tasks: Mapping[str, Task], stages: Sequence[Stage]) -> dict[str, Any]:
-        """What becomes of the recipe's own settings: dotted path -> value, without `set`."""
+        """The caps, on tasks and stages that have what `set` says: dotted path -> value."""
         found: dict[str, Any] = {}
         for name, task in tasks.items():
             for split, caps in (("train", self.rows), ("dev", self.dev_rows)):
@@ -101,6 +118,6 @@ def _capped(task: Task, split: str, cap: int | None) -> dict[str, Any]:
     sources = task.sources(split)
     if cap is None or not sources:
         return {}
-    each = -(-cap // len(sources))
-    plain = [source.capped(each).plain() for source in sources]
+    each, more = divmod(cap, len(sources))
+    plain = [source.capped(each + (place < more)).plain() for place, source in enumerate(sources)]
     return {f"tasks.{task.name}.{split}": plain if split == "train" else plain[0]}

@@ -1,19 +1,19 @@
 """Recipes from YAML files, with changes by dotted path; and back to YAML."""
 
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.adapters import LoRA
 from trivium.parts.regularizers import Distill
-from trivium.recipe.budget import ASIDE, FULL
+from trivium.parts.regularizers.distill import SEED
+from trivium.recipe.budget import ASIDE, FULL, NOTES
+from trivium.recipe.dotted import apply, put, value_at
 from trivium.recipe.messages import problems
-from trivium.recipe.plain_yaml import parse_yaml, read_yaml, write_yaml
+from trivium.recipe.plain_yaml import read_yaml, unshared, write_yaml
 from trivium.recipe.schema import Recipe
 from trivium.recipe.united import KEY as ENSEMBLE
 
@@ -26,38 +26,89 @@ def load_recipe(path: str | Path, changes: Sequence[str] = (), budget: str = FUL
     """The recipe in a YAML file, with a budget and then `dotted.path=value` changes, checked.
 
     Relative `data` and `encoder` folders are made absolute, so that the recipe means the same
-    elsewhere. Raises RecipeError.
+    elsewhere. What the file says under `reported` and `budgets` is about the recipe as it stands
+    there: it must fit that, and not what the changes make of it. Raises RecipeError.
     """
     path = Path(path)
-    values = _values(path)
-    if budget != FULL:
-        _spend(values, budget, path)
     for change in changes:
-        _apply(values, change)
-    recipe = parse_recipe(values, str(path))
+        _refuse_note(change)
+    values, notes = _settings_and_notes(path)
+    recipe = told = parse_recipe(_basis(values, changes, str(path)) | notes, str(path))
+    if budget != FULL:
+        _spend(values, told, budget, path, changes)
+    for change in changes:
+        apply(values, change)
+    if changes or budget != FULL:
+        kept = {name: getattr(told, name) for name in NOTES}
+        recipe = parse_recipe(values, str(path)).model_copy(update=kept)
     return recipe.model_copy(update=_absolute(recipe, path))
 
 
-def check_budgets(recipe: Recipe, path: str | Path) -> None:
-    """Try every budget of a recipe on its file. Raises RecipeError for the first that fails."""
+def check_budgets(recipe: Recipe, path: str | Path, changes: Sequence[str] = ()) -> None:
+    """Try every budget of a recipe on its file. Raises RecipeError for the first that fails.
+
+    changes: only for a file that is no recipe without them.
+    """
     for name in recipe.budgets:
-        _spend(_values(Path(path)), name, Path(path))
+        if name != FULL:
+            values, _ = _settings_and_notes(Path(path))
+            _spend(values, recipe, name, Path(path), changes)
 
 
-def _spend(values: dict[str, Any], name: str, path: Path) -> None:
-    """A recipe's settings with what a budget changes, in place."""
-    if name == FULL:
-        return
-    recipe = parse_recipe(values, str(path))
-    if name not in recipe.budgets:
-        known = list(dict.fromkeys([FULL, *recipe.budgets]))
+def _refuse_note(change: str) -> None:
+    name = change.partition("=")[0].partition(".")[0]
+    if name in NOTES:
+        raise RecipeError(
+            f"--set {change}: `{name}` is no setting of a run, but says something of the recipe as "
+            "its file has it; change it in the file. A budget is chosen with --budget."
+        )
+
+
+def _settings_and_notes(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A recipe file's settings, and what it says of them."""
+    values = _values(path)
+    notes = {name: values.pop(name) for name in NOTES if name in values}
+    return values, notes
+
+
+def _basis(values: dict[str, Any], changes: Sequence[str], where: str) -> dict[str, Any]:
+    """The settings themselves; or with the changes, if they are no recipe without them."""
+    if not changes:
+        return values
+    try:
+        parse_recipe(values, where)
+    except RecipeError:
+        changed: dict[str, Any] = unshared(values)
+        for change in changes:
+            apply(changed, change)
+        return changed
+    return values
+
+
+def _spend(
+    values: dict[str, Any], told: Recipe, name: str, path: Path, changes: Sequence[str]
+) -> None:
+    """Put what a budget changes into a recipe's settings: what it sets, then its caps on that.
+
+    told: has the budgets. changes: what comes after, without which the settings may be no recipe;
+    a task or a stage that only they add has no caps.
+    """
+    if name not in told.budgets:
+        known = list(dict.fromkeys([FULL, *told.budgets]))
         raise RecipeError(f"{path}: has no budget {name!r}{did_you_mean(name, known)}")
-    budget, place = recipe.budgets[name], f"{path}: budgets.{name}"
-    for dotted, value in budget.changes(recipe.tasks, recipe.stages).items():
-        _put(values, dotted, value, place)
+    budget, place = told.budgets[name], f"{path}: budgets.{name}"
     for dotted, value in budget.set.items():
-        _put(values, dotted, deepcopy(value), f"{place}.set.{dotted}")
-    parse_recipe(values, f"{path}: with the budget {name}")
+        put(values, dotted, value, f"{place}.set.{dotted}")
+    where = f"{path}: with the budget {name}"
+    whole = parse_recipe(_basis(values, changes, where), where)
+    own, stages = values.get("tasks"), values.get("stages")
+    tasks = {n: t for n, t in whole.tasks.items() if isinstance(own, dict) and n in own}
+    there = whole.stages[: len(stages) if isinstance(stages, list) else 1]
+    for problem in budget.misfits(tasks, there):
+        raise RecipeError(f"{place}.{problem}")
+    for dotted, value in budget.changes(tasks, there).items():
+        put(values, dotted, value, place)
+    parse_recipe(_basis(values, changes, where), where)
 
 
 def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
@@ -87,10 +138,8 @@ def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
     if not source.is_file():
         raise RecipeError(f"{path}: extends: no recipe {source}.")
     found = {"data": "."} | _values(source, (*heirs, path))
-    for key in ("data", "encoder"):  # relative to the file that names them
-        if isinstance(found.get(key), str) and (source.parent / found[key]).is_dir():
-            found[key] = str((source.parent / found[key]).resolve())
-    _place_parts(found, source.parent)
+    _place(found, source.parent)
+    _place_budgets(found, source.parent)
     found.pop("reported", None)  # what was reported of the base says nothing of its heirs
     if "reported" in values:
         found["reported"] = values["reported"]
@@ -99,8 +148,33 @@ def _values(path: Path, heirs: Sequence[Path] = ()) -> dict[str, Any]:
     elif "budgets" in values:
         found["budgets"] = own
     for dotted, value in changes.items():
-        _put(found, str(dotted), value, f"{path}: set: {dotted}")
+        put(found, str(dotted), value, f"{path}: set: {dotted}")
     return found
+
+
+def _place(values: dict[str, Any], home: Path) -> None:
+    """Folders that a recipe's settings name beside its file, made absolute, in place."""
+    for key in ("data", "encoder"):
+        if isinstance(values.get(key), str) and (home / values[key]).is_dir():
+            values[key] = str((home / values[key]).resolve())
+    _place_parts(values, home)
+
+
+def _place_budgets(values: dict[str, Any], home: Path) -> None:
+    """The same of the folders in what a recipe's budgets set."""
+    budgets = values.get("budgets")
+    for budget in budgets.values() if isinstance(budgets, dict) else ():
+        changes = budget.get("set") if isinstance(budget, dict) else None
+        if not isinstance(changes, dict):
+            continue
+        changed = unshared(values)
+        for dotted, value in changes.items():
+            try:
+                put(changed, str(dotted), value, "")
+            except RecipeError:
+                break  # it is told when the budget is tried
+            _place(changed, home)
+            changes[dotted] = unshared(value_at(changed, str(dotted)))
 
 
 def _place_parts(values: dict[str, Any], home: Path) -> None:
@@ -147,7 +221,7 @@ def change_recipe(recipe: Recipe, values: Mapping[str, Any], path: Path) -> Reci
     """
     changed = recipe.model_dump(mode="json", exclude=set(ASIDE))
     for dotted, value in values.items():
-        _put(changed, dotted, value, dotted)
+        put(changed, dotted, value, dotted)
     found = parse_recipe(changed, "")
     return found.model_copy(update=_absolute(found, path))
 
@@ -160,53 +234,6 @@ def dump_recipe(recipe: Recipe, only: set[str] | None = None) -> str:
         if not getattr(recipe, name):
             values.pop(name, None)
     return write_yaml(values)
-
-
-def _apply(values: dict[str, Any], change: str) -> None:
-    """`stages.0.epochs=1` into nested values; the value is read as YAML."""
-    dotted, equals, text = change.partition("=")
-    if not equals or not dotted:
-        raise RecipeError(f"--set {change}: write dotted.path=value, such as stages.0.epochs=1.")
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {change}: {text!r} is not a YAML value.") from None
-    _put(values, dotted, value, f"--set {change}")
-
-
-def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
-    """Set one place of nested values. where: who asks, for the message when it does not fit."""
-    *parents, last = dotted.split(".")
-    if parents[:1] == ["stages"] and values.get("stages") is None:
-        values["stages"] = [{}]  # left out, it means one stage of defaults
-    place: Any = values
-    for done, key in enumerate(parents):
-        if isinstance(place, dict):
-            if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind,
-                short = "file" if key in ("train", "dev", "test") else "kind"  # or for a file
-                place[key] = {short: place[key]}
-            if place.get(key) is None:
-                place[key] = {}
-            place = place[key]
-        else:
-            place = _item(place, key, where)
-    if isinstance(place, dict):
-        place[last] = value
-    elif isinstance(place, list) and last == str(len(place)):
-        place.append(value)  # one more item, such as a second stage
-    elif isinstance(place, list):
-        _item(place, last, where)
-        place[int(last)] = value
-    else:
-        raise RecipeError(f"{where}: {'.'.join(parents)} is a single value, not a table.")
-
-
-def _item(place: Any, key: str, where: str) -> Any:
-    if not isinstance(place, list):
-        raise RecipeError(f"{where}: there is no table at {key!r}.")
-    if not key.isdecimal() or int(key) >= len(place):
-        raise RecipeError(f"{where}: {key!r} is not one of 0…{len(place) - 1}, the list's items.")
-    return place[int(key)]
 
 
 def _absolute(recipe: Recipe, path: Path) -> dict[str, Any]:
@@ -249,4 +276,10 @@ def _near(home: Path, folder: str, otherwise: int = 0) -> str:
     otherwise: which of the two, where neither is there.
     """
     choices = [home / Path(folder).expanduser(), Path(folder).expanduser()]
-    return str(next((path for path in choices if path.is_dir()), choices[otherwise]).resolve())
+    return str(next((path for path in choices if _is_there(path)), choices[otherwise]).resolve())
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether a folder exists; of one whose name depends on the seed, the folder that holds it."""
+    named = [place for place, part in enumerate(folder.parts) if SEED in part]
+    return Path(*folder.parts[: named[0]] if named else folder.parts).is_dir()

@@ -40,11 +40,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """A value in YAML. Raises yaml.YAMLError."""
+    """A value in YAML; what stands in it by an alias is a copy. Raises yaml.YAMLError."""
     try:
-        return yaml.load(text, _Loader)
+        return unshared(yaml.load(text, _Loader))
     except RecursionError:
         raise yaml.YAMLError("lists or tables stand too deep inside one another") from None
+
+
+def unshared(value: Any) -> Any:
+    """A copy whose tables and lists are each in one place, so that each can be changed alone.
+
+    `copy.deepcopy` would keep a table that stands in two places as one.
+    """
+    if isinstance(value, dict):
+        return {key: unshared(each) for key, each in value.items()}
+    return [unshared(each) for each in value] if isinstance(value, list) else value
 
 
 def write_yaml(values: Any) -> str:

@@ -20,6 +20,7 @@ from trivium.recipe import Recipe
 from trivium.recipe.budget import FULL
 from trivium.run.differences import Difference, differences, in_words
 from trivium.run.directory import RECIPE, SCORES, run_recipe
+from trivium.run.retrained import retrained
 
 LOOK_EVERY_S = 0.05
 SHOWN_LINES = 6
@@ -79,6 +80,12 @@ class Job:
                 f"{self.folder}: holds a run of other settings than {self.path} asks for now: "
                 f"{in_words(found)}. Nothing was changed. Name another folder with --out, or put "
                 "the settings and the budget back."
+            )
+        if self.is_finished and (teachers := retrained(self.folder)):
+            raise RecipeError(
+                f"{self.folder}: learned from {', '.join(teachers)}, trained anew since. Nothing "
+                f"was changed. Delete {self.folder} to let it learn from them as they are now, or "
+                "name another folder with --out."
             )
 
 

@@ -137,9 +137,9 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
                     f"{name}: {member.name} was trained on {judged_on.file}, which all are judged "
                     "on here: its scores, and the ensemble's, say nothing"
                 )
-            elif own is not None and own != task.dev:
+            elif own is not None and (judged_on is None or own.file != judged_on.file):
                 yield (
-                    f"{name}: judged on {task.dev.file if task.dev else None}; {member.name} had "
+                    f"{name}: judged on {judged_on.file if judged_on else None}; {member.name} had "
                     f"{own.file}, so the former may hold rows that it was trained on"
                 )
 

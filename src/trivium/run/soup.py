@@ -15,6 +15,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
+from trivium.recipe.budget import ASIDE
 from trivium.run import directory
 from trivium.run.atomic import whole_folder, write_text
 from trivium.run.checkpoint import MODEL, find_model, save_model
@@ -28,7 +29,7 @@ from trivium.run.progress import rows_bar
 from trivium.run.scoreboard import MINILM
 from trivium.run.train import read_scores
 
-MAY_DIFFER = ("seed", "device", "search", "reported", "budgets")
+MAY_DIFFER = ("seed", "device", *ASIDE)
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
 BY = "leaderboard"
 """The overall dev score that a soup must not lower."""

@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from trivium.errors import RecipeError, did_you_mean
 from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import Distill, Teacher
+from trivium.parts.regularizers.distill import SEED
 from trivium.parts.tasks import RowError, Task
 from trivium.parts.tasks.cells import canonical
 from trivium.recipe import Recipe
 from trivium.run.atomic import read_sealed
 from trivium.run.checkpoint import ENSEMBLE, find_model, saved_tasks
-from trivium.run.data import Data, FileRows, Split, open_task_table, refuse_bad_rows
+from trivium.run.data import Data, FileRows, Split, open_task_table, read_split, refuse_bad_rows
 from trivium.run.directory import RECIPE, SCORES
 from trivium.run.ensemble import MEMBERS, Contents
 from trivium.run.members import FORM
@@ -26,9 +27,6 @@ from trivium.text.tables import BadRow
 from trivium.types import Example
 
 SHOWN = 8
-SEED = "{seed}"
-"""In a teacher's folder, the seed of the run that learns: each seed of a study has teachers of its
-own."""
 """Labels in a message."""
 
 
@@ -213,10 +211,7 @@ class _Finder:
         if file is None:
             return Lesson(title, task, teachers, splits["train"])
         split = _read_unlabelled(task, Path(self.recipe.data) / file)
-        own = {_bare(example) for example in splits["train"].examples}
-        for source in (*task.sources("dev"), *task.sources("test")):  # labelled or not
-            held_out = _read_unlabelled(task, Path(self.recipe.data) / source.file)
-            own |= {_bare(example) for example in held_out.examples}
+        own = _own_rows(task, Path(self.recipe.data), splits["train"])
         fresh = [example for example in split.examples if _bare(example) not in own]
         if not fresh:
             why = "stand in the task's own files" if split.examples else "cannot be used"
@@ -227,6 +222,19 @@ class _Finder:
         left_out = len(split.examples) - len(fresh)
         rest = Split(split.name, split.files, fresh)
         return Lesson(title, task, teachers, splits["train"], rest, left_out)
+
+
+def _own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
+    """What stands in a task's files: rows of training files that have a label, whether a sample
+    of them is used or all; and every row of the others."""
+    found = {_bare(example) for example in train.examples}
+    for source in task.sources("train") if train.is_sample else ():
+        whole = read_split(task, "train", home / source.file, source.relabel)
+        found |= {_bare(example) for example in whole.examples}
+    for source in (*task.sources("dev"), *task.sources("test")):
+        held_out = _read_unlabelled(task, home / source.file)
+        found |= {_bare(example) for example in held_out.examples}
+    return found
 
 
 def _bare(example: Example) -> tuple[str, ...]:

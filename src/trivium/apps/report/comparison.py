@@ -106,8 +106,8 @@ def _means(runs: Sequence[FinishedRun]) -> list[Panel]:
         for system in systems
     ]
     note = (
-        "Mean ± sample standard deviation over runs that differ in nothing but the seed, the device "
-        "and the folder of data."
+        "Mean ± sample standard deviation over runs that differ in nothing but the seed, the "
+        "device and the folder of data."
     )
     return [Panel("Over seeds", note, table=Table(["system", "seeds", *columns], rows), wide=True)]
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from trivium.apps.study.board import Board
 from trivium.apps.study.page import print_table, write_table
-from trivium.apps.study.runs import TABLE, plan_study
+from trivium.apps.study.runs import PAGE, plan_study
 from trivium.apps.study.table import summarise
 from trivium.apps.study.union import Run, Unite
 from trivium.errors import RecipeError
@@ -66,7 +66,7 @@ def study(
             f"stopped; {done} of {len(plan.runs)} runs are done. Go on with: {plan.command}"
         )
     print_table(table, console)
-    console.print(f"table: {plan.out / TABLE}.md", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"table: {plan.out / PAGE}", soft_wrap=True, highlight=False, markup=False)
     if failed:
         console.print(
             f"{len(failed)} of {len(plan.runs)} runs failed. Once the cause is gone, go on with: "
@@ -85,7 +85,7 @@ def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
     if isinstance(run, Unite):
         recover(run.folder)  # replacing an ensemble may have been interrupted
     if run.is_finished:
-        outcome = Outcome("done", "skipped")
+        outcome = _looked_at(run)
     elif missing := run.waits_for:
         outcome = Outcome("failed", "skipped", reason=f"waits for {', '.join(map(str, missing))}")
     else:
@@ -104,10 +104,19 @@ def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
     return outcome
 
 
+def _looked_at(run: Run) -> Outcome:
+    """Of a finished run: done, unless what it learned from was made anew by this study."""
+    try:
+        run.refuse_other()
+    except RecipeError as error:
+        return Outcome("failed", "skipped", reason=str(error))
+    return Outcome("done", "skipped")
+
+
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{TABLE}.md.new"
+        probe = out / f".{PAGE}.new"
         probe.touch()
         probe.unlink()
     except OSError as error:

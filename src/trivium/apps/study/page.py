@@ -10,8 +10,9 @@ from rich.table import Table as Grid
 
 from trivium.apps.study import words
 from trivium.apps.study.columns import Row, cells_of, columns_of
-from trivium.apps.study.runs import TABLE, Plan
+from trivium.apps.study.runs import PAGE, Plan
 from trivium.run.atomic import write_text
+from trivium.run.folders import TABLE
 from trivium.run.scoreboard import print_grid
 
 ORDER_HEADS = (
@@ -27,8 +28,8 @@ ORDER_HEADS = (
 def write_table(plan: Plan, table: Mapping[str, Any]) -> None:
     """`table.json` and `table.md`, each replaced as a whole."""
     text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
-    write_text(plan.out / f"{TABLE}.json", text + "\n")
-    write_text(plan.out / f"{TABLE}.md", as_markdown(table))
+    write_text(plan.out / TABLE, text + "\n")
+    write_text(plan.out / PAGE, as_markdown(table))
 
 
 def as_markdown(table: Mapping[str, Any]) -> str:

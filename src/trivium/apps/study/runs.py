@@ -10,9 +10,10 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe, load_recipe
 from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.united import EnsembleRecipe, load_ensemble
+from trivium.run.folders import TABLE
 
-TABLE = "table"
-"""Stem of the study's own files, beside the folders of its recipes."""
+PAGE = Path(TABLE).with_suffix(".md").name
+"""The table for people, beside TABLE, the one for programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
                 f"{named[same[0]]} and {path}: both would be called {path.stem!r} in the study; "
                 "rename one of the files."
             )
-        if path.stem in ("", f"{TABLE}.md", f"{TABLE}.json"):
+        if path.stem in ("", PAGE, TABLE):
             raise RecipeError(f"{path}: give the recipe's file another name.")
         named[path.stem] = path
     return named

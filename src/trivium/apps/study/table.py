@@ -13,12 +13,15 @@ from trivium.apps.study.order import orders_of
 from trivium.apps.study.runs import Plan
 from trivium.apps.study.union import Run, Unite
 from trivium.parts.tasks import Task
+from trivium.recipe import Recipe
 from trivium.recipe.budget import Reported
 from trivium.run.differences import ABSENT, differences
 from trivium.run.directory import ENVIRONMENT, SCORES, environment
 from trivium.run.train import read_scores
 
 SPLIT = "dev"
+DevRows = tuple[str, str, str, int | None]
+"""What names dev rows in a recipe: the data folder, the task, the file, and at most so many."""
 COSTS = ("seconds", "tokens_per_s", "trained_parameters", "peak_memory_bytes")
 
 
@@ -27,7 +30,8 @@ def summarise(plan: Plan, failed: Mapping[Run, str]) -> dict[str, Any]:
 
     failed: why, for runs that failed in this call.
     """
-    rows = [_row(plan, name, failed) for name in plan.paths]
+    judged = _judged_rows(plan)
+    rows = [_row(plan, name, failed, judged) for name in plan.paths]
     return {
         "split": SPLIT,
         "seeds": list(range(plan.seeds)),
@@ -41,7 +45,9 @@ def summarise(plan: Plan, failed: Mapping[Run, str]) -> dict[str, Any]:
     }
 
 
-def _row(plan: Plan, name: str, failed: Mapping[Run, str]) -> dict[str, Any]:
+def _row(
+    plan: Plan, name: str, failed: Mapping[Run, str], judged: Mapping[DevRows, int]
+) -> dict[str, Any]:
     runs, reported = plan.runs_of(name), plan.reported[name]
     like = _compared_to(plan, name)
     return {
@@ -53,7 +59,7 @@ def _row(plan: Plan, name: str, failed: Mapping[Run, str]) -> dict[str, Any]:
         "unlike": like,
         "differs": _unlike(_settings(plan.runs_of(like)[0]), _settings(runs[0])) if like else {},
         "runs": [_state(run, failed) for run in runs],
-        **_scores_and_costs(runs),
+        **_scores_and_costs(runs, judged),
     }
 
 
@@ -141,7 +147,7 @@ def _unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, lis
     return {place: values for place, values in found.items() if values != [None, None]}
 
 
-def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
+def _scores_and_costs(runs: Sequence[Run], judged: Mapping[DevRows, int]) -> dict[str, Any]:
     """Means and sample standard deviations over the finished runs of one recipe."""
     found = [read_scores(run.folder) for run in runs if run.is_finished]
     costs = [run.cost for run in runs if run.is_finished]
@@ -150,7 +156,7 @@ def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
     return {
         "n": len(found),
         "tasks": {
-            name: {"metric": task.metric, "dev": _judged_on(task)}
+            name: {"metric": task.metric, "dev": _judged_on(recipe, task, judged)}
             | _summary([s["tasks"][name][SPLIT].get(task.metric) for s in found])
             for name, task in tasks.items()
         },
@@ -162,11 +168,32 @@ def _scores_and_costs(runs: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _judged_on(task: Task) -> str:
-    """The dev rows, in a word: scores on others are scores of something else."""
+def _judged_rows(plan: Plan) -> dict[DevRows, int]:
+    """How many dev rows each task of the finished runs was judged on."""
+    found: dict[DevRows, int] = {}
+    for run in plan.runs:
+        scores = read_scores(run.folder)["tasks"] if run.is_finished else {}
+        for name, task in run.recipe.tasks.items():
+            rows = scores.get(name, {}).get(SPLIT, {}).get("rows")
+            if rows is not None and task.dev is not None:
+                found.setdefault(_dev_rows(run.recipe, task), rows)
+    return found
+
+
+def _judged_on(recipe: Recipe, task: Task, judged: Mapping[DevRows, int]) -> str:
+    """The dev rows, in a word: scores on others are scores of something else.
+
+    Before anything was judged on them, as many as the recipe allows.
+    """
     if task.dev is None:  # masked words, which have those of other tasks
         return ", ".join(getattr(task, "of", ()))
-    return task.dev.file + (f", {task.dev.rows:,} rows" if task.dev.rows else "")
+    rows = judged.get(_dev_rows(recipe, task), task.dev.rows)
+    return task.dev.file + (f", {rows:,} rows" if rows else "")
+
+
+def _dev_rows(recipe: Recipe, task: Task) -> DevRows:
+    assert task.dev is not None
+    return recipe.data, task.name, task.dev.file, task.dev.rows
 
 
 def _summary(values: Sequence[float | None]) -> dict[str, Any]:

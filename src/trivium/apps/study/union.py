@@ -59,8 +59,8 @@ class Unite(Run):
 
     @property
     def is_finished(self) -> bool:
-        """Whether it is there, of the models that the members have now."""
-        there = self.has_begun and (self.folder / SCORES).is_file()
+        """Whether it is there, of the models that the members have now, all of them finished."""
+        there = self.has_begun and (self.folder / SCORES).is_file() and not self.waits_for
         return there and all(map(self._has_copy, range(len(self.members))))
 
     @property
@@ -93,7 +93,7 @@ class Unite(Run):
         made_of = [Path(origin.folder).parts[-3:-1] for origin in contents.members]
         wanted = [member.folder.parts[-2:] for member in self.members]
         ways = {panel.how for panel in contents.tasks.values() if len(panel.members) > 1}
-        if made_of != wanted or (ways and self.how not in ways):
+        if made_of != wanted or ways - {self.how}:
             found = ", ".join("/".join(parts) for parts in made_of)
             raise RecipeError(
                 f"{self.folder}: holds an ensemble of {found} by {' and '.join(sorted(ways))}, not "
