@@ -31,7 +31,7 @@ def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None)
         from trivium.run.check import check as check_recipe
 
         loaded = load_recipe(recipe, set_ or [], budget)
-        check_budgets(loaded, recipe)
+        check_budgets(loaded, recipe, set_ or [])
         check_recipe(loaded, console, source=recipe)
 
 

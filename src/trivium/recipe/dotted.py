@@ -1,0 +1,66 @@
+"""Settings in nested tables and lists, found and changed by dotted path, as stages.0.epochs."""
+
+from typing import Any
+
+import yaml
+
+from trivium.errors import RecipeError
+from trivium.recipe.plain_yaml import parse_yaml, unshared
+
+
+def apply(values: dict[str, Any], change: str) -> None:
+    """`stages.0.epochs=1` into nested values; the value is read as YAML. Raises RecipeError."""
+    dotted, equals, text = change.partition("=")
+    if not equals or not dotted:
+        raise RecipeError(f"--set {change}: write dotted.path=value, such as stages.0.epochs=1.")
+    try:
+        value = parse_yaml(text)
+    except yaml.YAMLError:
+        raise RecipeError(f"--set {change}: {text!r} is not a YAML value.") from None
+    put(values, dotted, value, f"--set {change}")
+
+
+def put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    """Set one place of nested values to a copy of the value.
+
+    where: who asks, for the RecipeError when it does not fit.
+    """
+    *parents, last = dotted.split(".")
+    if parents[:1] == ["stages"] and values.get("stages") is None:
+        values["stages"] = [{}]  # left out, it means one stage of defaults
+    place: Any = values
+    for done, key in enumerate(parents):
+        if isinstance(place, dict):
+            if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind,
+                short = "file" if key in ("train", "dev", "test") else "kind"  # or for a file
+                place[key] = {short: place[key]}
+            if place.get(key) is None:
+                place[key] = {}
+            place = place[key]
+        else:
+            place = _item(place, key, where)
+    if isinstance(place, dict):
+        place[last] = unshared(value)
+    elif isinstance(place, list) and last == str(len(place)):
+        place.append(unshared(value))  # one more item, such as a second stage
+    elif isinstance(place, list):
+        _item(place, last, where)
+        place[int(last)] = unshared(value)
+    else:
+        raise RecipeError(f"{where}: {'.'.join(parents)} is a single value, not a table.")
+
+
+def value_at(values: dict[str, Any], dotted: str) -> Any:
+    """What stands at a place that is there, such as one that was just put."""
+    place: Any = values
+    for key in dotted.split("."):
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    return place
+
+
+def _item(place: Any, key: str, where: str) -> Any:
+    if not isinstance(place, list):
+        raise RecipeError(f"{where}: there is no table at {key!r}.")
+    if not key.isdecimal() or int(key) >= len(place):
+        raise RecipeError(f"{where}: {key!r} is not one of 0…{len(place) - 1}, the list's items.")
+    return place[int(key)]
