@@ -27,7 +27,11 @@ SHORT = {
 
 
 @pytest.mark.whole_run
-@pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted((ROOT / "recipes").glob("*.yaml")) if p.stem != "one-for-three"],
+    ids=lambda p: p.stem,
+)  # that one learns from runs
 def test_a_recipe_runs(path: Path, tmp_path: Path) -> None:
     if "shared/data" in path.read_text() and not COURSE.is_dir():
         pytest.skip(f"the course's data is not at {COURSE}")
@@ -129,6 +133,18 @@ def test_a_teacher_has_its_task_as_the_student_has_it(task: str) -> None:
     student = trivium.load_recipe(DISTILL / "student.yaml")
     teacher = trivium.load_recipe(DISTILL / f"teacher-{task}.yaml")
     assert teacher.tasks == {task: student.tasks[task]}
+
+
+@pytest.mark.parametrize("task", ["sentiment", "paraphrase", "similarity"])
+def test_one_for_three_learns_from_models_that_answer_as_it_does(task: str) -> None:
+    if not COURSE.is_dir():
+        pytest.skip(f"the course's data is not at {COURSE}")
+    one = trivium.load_recipe(ROOT / "recipes" / "one-for-three.yaml")
+    single = trivium.load_recipe(ROOT / "recipes" / "one-for-three" / f"single-{task}.yaml")
+    assert single.tasks == {task: one.tasks[task]}
+    (part,) = one.stages[0].regularizers
+    (teacher,) = part.model_dump()["teachers"][task].splitlines()
+    assert teacher.endswith(f"runs/one-for-three/single-{task}/seed-{{seed}}")
 
 
 def test_the_student_says_which_teacher_it_misses(

@@ -1,5 +1,6 @@
 """A finished run is read as it was written, or refused with what is wrong."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def test_texts_come_back_whatever_stands_in_them(tmp_path: Path) -> None:
     examples = [Example(each, row % 2, row + 2) for row, each in enumerate(texts)]
     readout_BK = torch.tensor([[0.9, 0.1]] * 4)
     write_predictions(tmp_path / "p" / "t-dev.csv", task, readout_BK, Split("dev", (), examples))
+    limit = csv.field_size_limit()
     found = read_answers(tmp_path / "p" / "t-dev.csv", task)
+    assert csv.field_size_limit() == limit  # of the whole process, and others rely on it
     assert found.texts == texts
     assert found.labels == ["a,b", 'c"', "a,b", 'c"']
     assert found.predictions == ["a,b"] * 4

@@ -187,13 +187,15 @@ def read_answers(path: Path, task: Task) -> Answers:
 
 def _records(path: Path, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
     """The header and the rows, each with the line it ends on; all with the same columns."""
-    csv.field_size_limit(sys.maxsize)
+    limit = csv.field_size_limit(sys.maxsize)  # of the whole process, so put back
     try:
         text = path.read_bytes().decode("utf-8").replace("\r", _RETURN)
         reader = csv.reader(StringIO(text, newline=""), strict=True)
         records = [(reader.line_num, [_restored(cell) for cell in cells]) for cells in reader]
     except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path}: cannot be read: {error}.") from error
+    finally:
+        csv.field_size_limit(limit)
     if not records or records[0][1][: len(wanted)] != list(wanted):
         found = ", ".join(records[0][1]) if records else "an empty file"
         raise RecipeError(
