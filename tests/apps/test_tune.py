@@ -691,8 +691,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     stage = values["stages"][0] | LONG
-    pruner = {"kind": "median", "startup_trials": 1, "warmup_evaluations": 0}
-    path = write(tmp_path, values | {"stages": [stage]}, trials=3, pruner=pruner)
+    path = write(tmp_path, values | {"stages": [stage]}, trials=3)  # pruned, one would not resume
     out = tmp_path / "out"
     first, second = (out / "trials" / number for number in ("0000", "0001"))
 
@@ -729,15 +728,14 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     for trial in (first, second):
         assert trial.with_suffix(".log").read_text().count("resumed at stage train") == 1
     assert [trial["number"] for trial in found["trials"]] == [0, 1, 2]
-    assert {trial["state"] for trial in found["trials"]} <= {"done", "pruned"}
-    assert found["trials"][0]["state"] == "done"
+    assert {trial["state"] for trial in found["trials"]} == {"done"}
     best = found["trials"][found["best"][0]]
     scores = trivium.train(out / "best.yaml", tmp_path / "again", console=console)
     assert [scores["overall"]["dev"]["leaderboard"]] == best["values"]
     assert facts(tmp_path / "again") == facts(out / "trials" / f"{best['number']:04d}")
     for trial in found["trials"]:
         folder = out / "trials" / f"{trial['number']:04d}"
-        assert (folder / "scores.json").is_file() == (trial["state"] == "done")
+        assert (folder / "scores.json").is_file()
         assert not (folder / "resume").exists()
     (again,) = trivium.tune(path, out, console=console)["best"]  # there is nothing left to do
     assert again == best["number"]
