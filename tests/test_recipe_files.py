@@ -45,6 +45,26 @@ def test_a_plain_word_is_short_for_its_kind(tmp_path: Path) -> None:
     assert load(tmp_path, "stages.0.sampler.kind=sqrt").stages[0].sampler == SquareRoot()
 
 
+def test_a_star_stands_for_every_name_and_every_number(tmp_path: Path) -> None:
+    recipe = load(tmp_path, "stages.*.epochs=9", "tasks.*.label=z")
+    assert [stage.epochs for stage in recipe.stages] == [9, 9]
+    assert [task.label for task in recipe.tasks.values()] == ["z", "z"]
+    with_rates = GOOD.replace("lr: 5e-5", "lr: {encoder: 5e-5, heads: 1}")
+    found = load(tmp_path, "stages.*.lr.*=1e-4", content=with_rates).stages
+    assert (found[1].lr.encoder, found[1].lr.heads) == (1e-4, 1e-4)
+    assert found[0] == load(tmp_path, content=with_rates).stages[0]  # has no `lr` in the file
+
+
+def test_a_star_reaches_only_tables_that_are_there(tmp_path: Path) -> None:
+    content = GOOD.replace("range: [0, 5]}", "range: [0, 5], head: concat}")
+    found = load(tmp_path, "tasks.*.head.dropout=0.4", content=content)
+    assert found.tasks["sim"].resolved_head.dropout == 0.4
+    assert found.tasks["mood"] == load(tmp_path).tasks["mood"]
+    content = content.replace("label: y, labels", "label: y, head: linear, labels")
+    found = load(tmp_path, "tasks.*.head={kind: mlp}", content=content)
+    assert {task.resolved_head.kind for task in found.tasks.values()} == {"mlp"}
+
+
 def test_the_last_change_wins(tmp_path: Path) -> None:
     assert load(tmp_path, "seed=1", "seed=2").seed == 2
 
@@ -120,6 +140,11 @@ def test_a_list_within_itself_is_refused(tmp_path: Path) -> None:
             "--set stages.1.lr.heads=1: stages.1.lr is a single value, not a table.",
         ),
         ("stages.1.lr.a.b=1", "--set stages.1.lr.a.b=1: there is no table at 'a'."),
+        (
+            "tasks.*.head.pooling=mean",
+            "--set tasks.*.head.pooling=mean: no setting that is written in the recipe has this "
+            "path.",
+        ),
         ("seed=[1", "--set seed=[1: '[1' is not a YAML value."),
         ("seed={a: 1, a: 2}", "--set seed={a: 1, a: 2}: '{a: 1, a: 2}' is not a YAML value."),
     ],

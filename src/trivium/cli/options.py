@@ -24,7 +24,8 @@ Changes = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Change a setting by its dotted path, such as [bold]stages.0.epochs=1[/]; repeatable.",
+        help="Change a setting by its dotted path, such as [bold]stages.0.epochs=1[/]; repeatable. "
+        "[bold]*[/] stands for every name or number there, as in [bold]'stages.*.epochs=1'[/].",
     ),
 ]
 BudgetName = Annotated[

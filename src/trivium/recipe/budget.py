@@ -17,7 +17,7 @@ NOTES = ("reported", "budgets")
 """What a recipe's file says of the recipe as it stands there."""
 ASIDE = ("search", *NOTES)
 """Settings of a recipe that say nothing of a run."""
-RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.\d+)?")
+RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.(\d+|\*))?")
 """Settings with which a recipe has other tasks, files of training rows, or stages."""
 
 Count = Annotated[int, Field(gt=0)]

@@ -1,11 +1,14 @@
 """Settings in nested tables and lists, found and changed by dotted path, as stages.0.epochs."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import yaml
 
 from trivium.errors import RecipeError
 from trivium.recipe.plain_yaml import parse_yaml, unshared
+
+ANY = "*"
 
 
 def apply(values: dict[str, Any], change: str) -> None:
@@ -21,10 +24,49 @@ def apply(values: dict[str, Any], change: str) -> None:
 
 
 def put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
-    """Set one place of nested values to a copy of the value.
+    """Set one place of nested values, or with a `*` in the path several, to a copy of the value.
 
     where: who asks, for the RecipeError when it does not fit.
     """
+    found = places(values, dotted)
+    if not found:
+        raise RecipeError(f"{where}: no setting that is written in the recipe has this path.")
+    for place in found:
+        _put(values, place, value, where)
+
+
+def places(values: dict[str, Any], dotted: str) -> list[str]:
+    """The path itself; or, for one with `*`, that of every setting it stands for.
+
+    A `*` is any name of a table or any item of a list that has what the path says next, down to
+    the last name, which may be new: `tasks.*.head.pooling` is the pooling of every head that is
+    written in the recipe.
+    """
+    keys = dotted.split(".")
+    if ANY not in keys:
+        return [dotted]
+    *parents, last = keys
+    found = _matches(values, keys if last == ANY else parents)
+    return [".".join(path if last == ANY else [*path, last]) for path in found]
+
+
+def _matches(place: Any, keys: list[str]) -> Iterator[list[str]]:
+    """The ways from a place along the keys that are there."""
+    if not keys:
+        yield []
+        return
+    entries = {str(key): inner for key, inner in _entries(place)}
+    for key in entries if keys[0] == ANY else entries.keys() & {keys[0]}:
+        yield from ([key, *rest] for rest in _matches(entries[key], keys[1:]))
+
+
+def _entries(place: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(place, dict):
+        return place.items()
+    return enumerate(place) if isinstance(place, list) else ()
+
+
+def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
     *parents, last = dotted.split(".")
     if parents[:1] == ["stages"] and values.get("stages") is None:
         values["stages"] = [{}]  # left out, it means one stage of defaults

@@ -11,7 +11,7 @@ from trivium.parts.adapters import LoRA
 from trivium.parts.regularizers import Distill
 from trivium.parts.regularizers.distill import SEED
 from trivium.recipe.budget import ASIDE, FULL, NOTES
-from trivium.recipe.dotted import apply, put, value_at
+from trivium.recipe.dotted import apply, places, put, value_at
 from trivium.recipe.messages import problems
 from trivium.recipe.plain_yaml import read_yaml, unshared, write_yaml
 from trivium.recipe.schema import Recipe
@@ -174,7 +174,7 @@ def _place_budgets(values: dict[str, Any], home: Path) -> None:
             except RecipeError:
                 break  # it is told when the budget is tried
             _place(changed, home)
-            changes[dotted] = unshared(value_at(changed, str(dotted)))
+            changes[dotted] = unshared(value_at(changed, places(changed, str(dotted))[0]))
 
 
 def _place_parts(values: dict[str, Any], home: Path) -> None:

@@ -2,71 +2,51 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from trivium.run.screen import Screen, clock
 
 PLAIN_EVERY_S = 10.0
 SMOOTHING = 0.98
 """Weight of the past in the shown loss."""
 
 
-class Monitor:
+class Monitor(Screen):
     """Speed, losses and scores of one stage."""
 
     def __init__(
         self, console: Console, stage: str, tasks: Sequence[str], total: int, done: int
     ) -> None:
-        self.console, self.stage, self.tasks, self.total = console, stage, list(tasks), total
+        super().__init__(console, per_second=4, stays=True)
+        self.stage, self.tasks, self.total = stage, list(tasks), total
         self._losses: dict[str, float] = {}
         self._scores: dict[str, str] = {}
         self._skipped: dict[str, int] = {}
         self._start = self._told = time.monotonic()
         self._first = self._done = done
         self._rows = self._tokens = 0
-        self._bars: Progress | None = None
-        self._live: Live | None = None
-        self._bar: TaskID = TaskID(0)
+        self._bars = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._bar = self._bars.add_task(stage, total=total, completed=done)
 
-    def __enter__(self) -> Self:
-        if self.console.is_terminal:
-            self._bars = Progress(
-                TextColumn("[bold]{task.description}"),
-                BarColumn(),
-                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=self.console,
-            )
-            self._bar = self._bars.add_task(self.stage, total=self.total, completed=self._done)
-            self._live = Live(console=self.console, get_renderable=self._screen)
-            self._live.start()
-        return self
-
-    def _screen(self) -> Group:
+    def present(self) -> Group:
         """The bar, and below it what may need more than one line."""
-        assert self._bars is not None
         return Group(self._bars, Text(self._facts(time.monotonic()), style="dim"))
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live:
-            self._live.stop()
 
     def step(
         self,
@@ -84,7 +64,7 @@ class Monitor:
             past = self._losses.get(task, loss)
             self._losses[task] = SMOOTHING * past + (1 - SMOOTHING) * loss
         now = time.monotonic()
-        if self._bars:
+        if self.is_live:
             self._bars.update(self._bar, completed=self._done)
         elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
             self._told = now
@@ -129,9 +109,7 @@ class Monitor:
 
     def _eta(self, now: float) -> str:
         each = (now - self._start) / max(1, self._done - self._first)
-        minutes, seconds = divmod(round(each * (self.total - self._done)), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02d}:{seconds:02d}"
+        return clock(each * (self.total - self._done))
 
 
 def rows_bar(console: Console | None, unit: str = "rows") -> Progress:

@@ -1,5 +1,6 @@
 """A console with, on a terminal, a live part below what is printed."""
 
+from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
@@ -7,23 +8,29 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 
-class Screen:
-    """Prints lines; while entered, and only on a terminal, shows `present` below them."""
+class Screen(ABC):
+    """Prints lines; while entered, and only on a terminal, shows `present` below them.
 
-    def __init__(self, console: Console) -> None:
+    per_second: how often. stays: whether the last view stays when the block ends.
+    """
+
+    def __init__(self, console: Console, *, per_second: float = 2, stays: bool = False) -> None:
         self.console = console
+        self._per_second, self._stays = per_second, stays
         self._live: Live | None = None
 
+    @abstractmethod
     def present(self) -> RenderableType:
-        """What to show now; asked for twice a second."""
-        raise NotImplementedError
+        """What to show now."""
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
             self._live = Live(
-                console=self.console, get_renderable=self.present, refresh_per_second=2,
-                transient=True,
-            )  # fmt: skip
+                console=self.console,
+                get_renderable=self.present,
+                refresh_per_second=self._per_second,
+                transient=not self._stays,
+            )
             self._live.start()
         return self
 
