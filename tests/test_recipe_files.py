@@ -11,6 +11,7 @@ from tests.test_recipe import GOOD, load, refusal, saved
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
+from trivium.recipe.dotted import put
 from trivium.recipe.files import read_yaml
 
 # --- changing ----------------------------------------------------------------------------------
@@ -63,6 +64,12 @@ def test_a_star_reaches_only_tables_that_are_there(tmp_path: Path) -> None:
     content = content.replace("label: y, labels", "label: y, head: linear, labels")
     found = load(tmp_path, "tasks.*.head={kind: mlp}", content=content)
     assert {task.resolved_head.kind for task in found.tasks.values()} == {"mlp"}
+
+
+def test_a_star_stands_for_a_name_with_a_dot() -> None:
+    values = {"a.b": {"x": 1}, "c": {"x": 2}}
+    put(values, "*.x", 3, "")
+    assert values == {"a.b": {"x": 3}, "c": {"x": 3}}
 
 
 def test_the_last_change_wins(tmp_path: Path) -> None:

@@ -35,8 +35,8 @@ def put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
         _put(values, place, value, where)
 
 
-def places(values: dict[str, Any], dotted: str) -> list[str]:
-    """The path itself; or, for one with `*`, that of every setting it stands for.
+def places(values: dict[str, Any], dotted: str) -> list[list[str]]:
+    """The keys of the path; or, for one with `*`, those of every setting it stands for.
 
     A `*` is any name of a table or any item of a list that has what the path says next, down to
     the last name, which may be new: `tasks.*.head.pooling` is the pooling of every head that is
@@ -44,10 +44,10 @@ def places(values: dict[str, Any], dotted: str) -> list[str]:
     """
     keys = dotted.split(".")
     if ANY not in keys:
-        return [dotted]
+        return [keys]
     *parents, last = keys
     found = _matches(values, keys if last == ANY else parents)
-    return [".".join(path if last == ANY else [*path, last]) for path in found]
+    return [path if last == ANY else [*path, last] for path in found]
 
 
 def _matches(place: Any, keys: list[str]) -> Iterator[list[str]]:
@@ -66,8 +66,8 @@ def _entries(place: Any) -> Iterable[tuple[Any, Any]]:
     return enumerate(place) if isinstance(place, list) else ()
 
 
-def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
-    *parents, last = dotted.split(".")
+def _put(values: dict[str, Any], keys: list[str], value: Any, where: str) -> None:
+    *parents, last = keys
     if parents[:1] == ["stages"] and values.get("stages") is None:
         values["stages"] = [{}]  # left out, it means one stage of defaults
     place: Any = values
@@ -92,10 +92,10 @@ def _put(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
         raise RecipeError(f"{where}: {'.'.join(parents)} is a single value, not a table.")
 
 
-def value_at(values: dict[str, Any], dotted: str) -> Any:
+def value_at(values: dict[str, Any], keys: list[str]) -> Any:
     """What stands at a place that is there, such as one that was just put."""
     place: Any = values
-    for key in dotted.split("."):
+    for key in keys:
         place = place[int(key)] if isinstance(place, list) else place[key]
     return place
 
