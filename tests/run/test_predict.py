@@ -17,6 +17,7 @@ from rich.console import Console
 
 import trivium
 from tests.run.conftest import sentence
+from tests.test_layers import loaded_after
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run import predict as predict_module
@@ -203,3 +204,14 @@ def _read(path: Path) -> list[dict[str, Any]]:
     delimiter = "," if path.suffix == ".csv" else "\t"
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter=delimiter))
+
+
+def test_checking_and_predicting_load_neither_compiler_nor_metrics(trained: Path) -> None:
+    """Either takes longer to import than PyTorch, where transformers is installed."""
+    recipe = str(trained / "recipe.yaml")
+    code = (
+        "import io, trivium\nfrom rich.console import Console\n"
+        f"trivium.check(trivium.load_recipe({recipe!r}), Console(file=io.StringIO()))\n"
+        f"trivium.load({str(trained)!r}).predict('mood', ['fine'])"
+    )
+    assert not {"torch._dynamo", "torchmetrics", "transformers", "sklearn"} & {*loaded_after(code)}

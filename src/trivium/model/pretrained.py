@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import constants, snapshot_download
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
@@ -102,6 +104,20 @@ def read_config(folder: Path) -> EncoderConfig:
         raise RecipeError(f"{path}: {where}.") from error
 
 
+class _NoInitialValues(TorchFunctionMode):
+    """Modules are made without the functions of `torch.nn.init`: on the meta device a normal
+    distribution, though nothing is drawn, makes PyTorch import its compiler, which takes seconds.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 def load_encoder(folder: Path) -> Encoder:
     """The checkpoint as an `Encoder` in fp32; every tensor checked by name and shape."""
     config = read_config(folder)
@@ -111,7 +127,7 @@ def load_encoder(folder: Path) -> Encoder:
     }
     weights.pop("embeddings.position_ids", None)  # a constant that old checkpoints carry
     config = config.model_copy(update={"has_pooler": "pooler.dense.weight" in weights})
-    with torch.device("meta"):  # no time spent on initial values that are overwritten
+    with torch.device("meta"), _NoInitialValues():  # they are all overwritten
         encoder = Encoder(config)
     check_tensors(weights, encoder.state_dict(), str(folder))
     encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)

@@ -1,14 +1,15 @@
 """Metrics, most by torchmetrics. Inputs are CPU tensors; every metric is better when higher."""
 
 import math
+from typing import Any
 
 import torch
-import torchmetrics.functional as M
 from torch import Tensor
 
 
 def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
     """accuracy and macro_f1; with two classes also f1 of the second one."""
+    M = _torchmetrics()
     classes = probability_BK.shape[1]
     predicted_B = probability_BK.argmax(dim=1)
     scores = {
@@ -57,6 +58,7 @@ def regression(predicted_B: Tensor, target_B: Tensor) -> dict[str, float]:
     predicted_B, target_B = predicted_B.double(), target_B.double()
     if not (_varies(predicted_B) and _varies(target_B)):
         return {"pearson": 0.0, "spearman": 0.0}
+    M = _torchmetrics()
     pearson = M.pearson_corrcoef(predicted_B, target_B)
     # torchmetrics ranks in the input's precision; ties keep their mean rank.
     spearman = M.spearman_corrcoef(predicted_B, target_B)
@@ -66,10 +68,18 @@ def regression(predicted_B: Tensor, target_B: Tensor) -> dict[str, float]:
 def confusion(probability_BK: Tensor, label_B: Tensor) -> list[list[int]]:
     """Counts: row = true class, column = predicted class."""
     classes = probability_BK.shape[1]
-    counts = M.confusion_matrix(
+    counts = _torchmetrics().confusion_matrix(
         probability_BK.argmax(dim=1), label_B, task="multiclass", num_classes=classes
     )
     return [[int(count) for count in row] for row in counts]
+
+
+def _torchmetrics() -> Any:
+    """Imported where first used: it in turn imports transformers, scipy and matplotlib where they
+    are installed, seconds that a check, a prediction or a refused recipe need not wait for."""
+    import torchmetrics.functional
+
+    return torchmetrics.functional
 
 
 def _varies(values_B: Tensor) -> bool:

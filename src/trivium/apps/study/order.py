@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torchmetrics.functional import kendall_rank_corrcoef
 
 from trivium.apps.study.columns import Question, Row, questions_of
 
@@ -63,6 +62,8 @@ def _order(rows: Sequence[Row], task: str) -> dict[str, Any]:
 
 def _tau_b(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Kendall's tau-b; None where one side has all rows alike."""
+    from torchmetrics.functional import kendall_rank_corrcoef  # slow to import: `parts.metrics`
+
     one, two = map(_ranks, (ours, theirs))
     tau = float(kendall_rank_corrcoef(one, two, variant="b"))
     return tau if math.isfinite(tau) else None
