@@ -412,6 +412,11 @@ def test_scores_are_ranked_only_where_all_runs_were_asked_the_same_rows(
     answers = other / "predictions" / "stars-dev.csv"
     answers.write_text(answers.read_text().replace("word1 ", "word2 "))
     assert len(bold(page_of([pair[0], other], tmp_path / "texts.html"))) == 2  # tags, near
+    third = write_run(tmp_path / "third", seed=2)
+    page = page_of([pair[0], other, third], tmp_path / "three.html")
+    headings = re.findall(r'<th scope="col"[^>]*>([^<]*)', page)
+    assert headings.count("stars accuracy · b.csv, 60 rows") == 2
+    assert len(bold(page)) == 3  # stars of first and third; and tags, near
     for path in (other / "predictions").iterdir():
         path.unlink()
     assert bold(page_of([pair[0], other], tmp_path / "gone.html")) == []

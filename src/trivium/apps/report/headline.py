@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from trivium.apps.report.figure import Panel, Section, Table, share
@@ -94,38 +95,59 @@ def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
 Found = Callable[[ReportedRun], float | None]
 
 
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    find: Found
+    is_ranked: bool
+    """Whether its scores are of the same rows, as files show."""
+
+
 def _scores_table(runs: Sequence[ReportedRun]) -> Table:
     """A row per run: the tasks' main metrics, both means, seed."""
-    columns: list[tuple[str, Found, bool]] = []  # with whether its scores can be ranked
-    same = {name: _is_asked_the_same(runs, name) for name in names_of(runs)}
-    for name in names_of(runs):
-        metrics = {run.metric(name) for run in runs if name in run.run.recipe.tasks}
-        columns += [
-            (f"{name} {metric}", _of(name, metric), same[name]) for metric in sorted(metrics)
-        ]
+    by_task = [_columns_of(runs, name) for name in names_of(runs)]
     same_tasks = len({tuple(sorted(run.run.recipe.tasks)) for run in runs}) == 1
-    all_same = same_tasks and all(same.values())
-    columns += [(f"overall {kind}", _overall(kind), all_same) for kind in MEANS]
-    found = [[find(run) for _, find, _ in columns] for run in runs]
+    all_same = same_tasks and all(len(own) == 1 and own[0].is_ranked for own in by_task)
+    columns = [column for own in by_task for column in own]
+    columns += [_Column(f"overall {kind}", _overall(kind), all_same) for kind in MEANS]
     rows = [
         [
             run.name,
             NOTHING if run.run.is_ensemble else str(run.run.recipe.seed),
-            *map(score, values),
+            *(score(column.find(run)) for column in columns),
         ]
-        for run, values in zip(runs, found, strict=True)
+        for run in runs
     ]
     best: set[tuple[int, int]] = set()
-    for place, (_, _, is_ranked) in enumerate(columns, start=2):
-        best |= _best(rows, place) if is_ranked else set()
-    return Table(["run", "seed", *(title for title, _, _ in columns)], rows, best=frozenset(best))
+    for place, column in enumerate(columns, start=2):
+        best |= _best(rows, place) if column.is_ranked else set()
+    return Table(["run", "seed", *(column.title for column in columns)], rows, best=frozenset(best))
 
 
-def _is_asked_the_same(runs: Sequence[ReportedRun], name: str) -> bool:
-    """Whether all runs that have a score on a task have it on the same rows, as files show."""
+def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
+    """A task's main metric, with a column for each set of dev rows: scores on others are scores of
+    something else. Of runs without answers it is not known which rows they were asked."""
     judged = [run for run in runs if run.run.scores["tasks"].get(name, {}).get(SPLIT)]
     groups = same_rows(judged, name)
-    return not judged or (len(groups) == 1 and len(groups[0]) == len(judged))
+    is_known = {run.place for group in groups for run in group}
+    unknown = [run for run in judged if run.place not in is_known]
+    members = [(group, True) for group in groups] + ([(unknown, False)] if unknown else [])
+    if not members:
+        members = [([run for run in runs if name in run.run.recipe.tasks], True)]
+    columns = []
+    for group, is_ranked in members:
+        where = f" · {_dev_rows(group[0], name)}" if len(members) > 1 else ""
+        columns += [
+            _Column(f"{name} {metric}{where}", _of(name, metric, group), is_ranked)
+            for metric in sorted({run.metric(name) for run in group})
+        ]
+    return columns
+
+
+def _dev_rows(run: ReportedRun, name: str) -> str:
+    table = run.run.recipe.tasks[name].dev
+    rows = _count(run.run.scores["tasks"][name][SPLIT].get("rows"))
+    return f"{table.file}, {rows} rows" if table else f"{rows} rows"
 
 
 def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:
@@ -160,8 +182,11 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
     return Table(["task", "split", "metric", *(run.name for run in runs)], rows, wordy=3)
 
 
-def _of(name: str, metric: str) -> Found:
-    return lambda run: run.run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric)
+def _of(name: str, metric: str, runs: Sequence[ReportedRun]) -> Found:
+    found = {
+        run.place: run.run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric) for run in runs
+    }
+    return lambda run: found.get(run.place)
 
 
 def _overall(kind: str) -> Found:
