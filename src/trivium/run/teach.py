@@ -142,7 +142,7 @@ def _ask(
     The teacher is in memory no longer than that.
     """
     bars, own = bar
-    predictor = load(teacher.folder, precision="fp32", device=str(work.setup.device))
+    predictor = load(teacher.folder, device=str(work.setup.device))
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         if stopping.is_set():
