@@ -296,7 +296,7 @@ def test_answers_are_the_mean_of_what_the_teachers_say_of_each_row(
     _, data = load_data(recipe)
     for task, folders in (("mood", runs), ("near", runs[:1])):
         rows = [example.texts for example in data[task]["train"].examples]
-        each = [trivium.load(run, precision="fp32").readout(task, rows) for run in folders]
+        each = [trivium.load(run).readout(task, rows) for run in folders]
         found = answers(tmp_path / "run", task)
         torch.testing.assert_close(found, torch.stack(each).mean(0), rtol=1e-5, atol=1e-6)
         assert found.dtype == torch.float32
@@ -312,7 +312,7 @@ def test_an_ensemble_teaches_as_one(student: Student, school: Path, tmp_path: Pa
     trivium.train(recipe, tmp_path / "run", console=quiet())
     _, data = load_data(recipe)
     rows = [example.texts for example in data["mood"]["train"].examples]
-    each = [trivium.load(run, precision="fp32").readout("mood", rows) for run in runs]
+    each = [trivium.load(run).readout("mood", rows) for run in runs]
     torch.testing.assert_close(
         answers(tmp_path / "run", "mood"), torch.stack(each).mean(0), rtol=1e-5, atol=1e-6
     )
@@ -546,7 +546,7 @@ def test_rows_without_labels_take_their_teachers_answer(
     encoded = seen[name]
     labelled = len(load_data(recipe)[1][name]["train"].examples)
     assert len(encoded) == labelled + 3
-    teacher = trivium.load(folder, precision="fp32")
+    teacher = trivium.load(folder)
     rows = [("cat", "dog"), ("very blue", "night"), ("red day", "not red")]
     texts = [row[: len(encoded.task.text_columns)] for row in rows]
     readout_BK = teacher.readout(name, texts)
