@@ -404,6 +404,20 @@ def test_of_many_runs_the_answers_of_one_per_system_are_drawn(
     assert "drawn here" not in words(page_of(pair, tmp_path / "pair.html"))
 
 
+def test_figures_of_many_runs_name_them_where_one_points(tmp_path: Path) -> None:
+    many = [write_run(tmp_path / "many" / f"run-{seed}", seed) for seed in range(15)]
+    notes = []
+    for runs in (many[:14], many):
+        page = page_of(runs, tmp_path / f"of-{len(runs)}.html")
+        curves = [f for name, f in block(page, "figures").items() if name.startswith("learning")]
+        hovers = {trace.get("hovertemplate", "").split("<br>")[0] for trace in curves[0]["data"]}
+        assert {f"run-{seed}" for seed in range(len(runs))} <= hovers
+        notes.append(
+            [curves[0]["layout"]["showlegend"], "point at one to see whose it is" in words(page)]
+        )
+    assert notes == [[True, False], [False, True]]
+
+
 def test_scores_are_ranked_only_where_all_runs_were_asked_the_same_rows(
     pair: list[Path], tmp_path: Path
 ) -> None:

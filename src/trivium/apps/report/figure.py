@@ -15,6 +15,8 @@ MOST_POINTS = 1500
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon", "star")
 """Runs differ by these too: not everybody tells colours apart."""
+MOST_NAMES = 14
+"""In the legend of one figure; more would leave no room for the figure."""
 
 Trace = dict[str, Any]
 
@@ -27,6 +29,17 @@ class Figure:
     layout: dict[str, Any]
     height: int = 320
     """Pixels."""
+
+    @property
+    def has_too_many_names(self) -> bool:
+        named = [trace for trace in self.traces if trace.get("showlegend", True)]
+        return len(named) > MOST_NAMES
+
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """As Plotly takes it."""
+        legend = {"showlegend": False} if self.has_too_many_names else {}
+        return {"data": self.traces, "layout": self.layout | legend}
 
 
 @dataclass(frozen=True, slots=True)

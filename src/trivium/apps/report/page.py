@@ -31,9 +31,7 @@ def render(
     for section in sections:
         for place, panel in enumerate(section.panels):
             if panel.figure:
-                figures[f"{section.id}-{place}"] = {
-                    "data": panel.figure.traces, "layout": panel.figure.layout
-                }  # fmt: skip
+                figures[f"{section.id}-{place}"] = panel.figure.drawn
     scripts = [get_plotlyjs(), _file("page.js"), _file("browser.js")]
     environment = Environment(
         loader=PackageLoader("trivium.apps.report"),

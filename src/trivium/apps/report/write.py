@@ -96,4 +96,7 @@ def _sections(
         cost(runs),
         recipes(runs),
     ]
+    for section in sections:
+        if any(panel.figure and panel.figure.has_too_many_names for panel in section.panels):
+            section.notes.append("Too many for a list of names: point at one to see whose it is.")
     return sections, rows
