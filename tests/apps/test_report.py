@@ -405,15 +405,15 @@ def test_of_many_runs_the_answers_of_one_per_system_are_drawn(
 
 
 def test_figures_of_many_runs_name_them_where_one_points(tmp_path: Path) -> None:
-    many = [write_run(tmp_path / "many" / f"run-{seed}", seed) for seed in range(15)]
+    many = [write_run(tmp_path / "many" / f"run-{seed}", seed) for seed in range(9)]
     notes = []
-    for runs in (many[:14], many):
+    for runs in (many[:6], many):
         page = page_of(runs, tmp_path / f"of-{len(runs)}.html")
         curves = [f for name, f in block(page, "figures").items() if name.startswith("learning")]
         hovers = {trace.get("hovertemplate", "").split("<br>")[0] for trace in curves[0]["data"]}
         assert {f"run-{seed}" for seed in range(len(runs))} <= hovers
         notes.append(
-            [curves[0]["layout"]["showlegend"], "point at one to see whose it is" in words(page)]
+            [curves[0]["layout"]["showlegend"], "point at a line to see whose it is" in words(page)]
         )
     assert notes == [[True, False], [False, True]]
 

@@ -137,6 +137,10 @@ def test_a_row_is_the_mean_and_sample_deviation_of_its_seeds(
     names = [str(run.relative_to(tmp_path / "out")) for run in runs]
     assert names == ["base/seed-0", "base/seed-1", "surgery/seed-0", "surgery/seed-1"]
     assert not notes
+    assert folders_of(tmp_path / "out" / "surgery", notes) == runs[2:]
+    (runs[3] / "scores.json").unlink()
+    assert folders_of(tmp_path / "out" / "surgery", notes) == runs[2:3]
+    assert notes == [f"{tmp_path / 'out'}: left out, since they are not finished: surgery/seed-1."]
 
 
 def test_the_markdown_says_what_a_reader_needs(pair: list[Path], tmp_path: Path) -> None:

@@ -15,8 +15,11 @@ MOST_POINTS = 1500
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon", "star")
 """Runs differ by these too: not everybody tells colours apart."""
-MOST_NAMES = 14
+MOST_NAMES = 8
 """In the legend of one figure; more would leave no room for the figure."""
+FREE_NAMES, NAME_HEIGHT = 3, 28
+"""Every name in a legend beyond three makes the figure higher by so many pixels: where it is as
+narrow as a third of the page, each has a line of its own."""
 
 Trace = dict[str, Any]
 
@@ -32,14 +35,24 @@ class Figure:
 
     @property
     def has_too_many_names(self) -> bool:
-        named = [trace for trace in self.traces if trace.get("showlegend", True)]
-        return len(named) > MOST_NAMES
+        return self._names > MOST_NAMES
+
+    @property
+    def whole_height(self) -> int:
+        """With what the legend takes."""
+        names = 0 if self.has_too_many_names else self._names
+        return self.height + NAME_HEIGHT * max(0, names - FREE_NAMES)
 
     @property
     def drawn(self) -> dict[str, Any]:
         """As Plotly takes it."""
         legend = {"showlegend": False} if self.has_too_many_names else {}
         return {"data": self.traces, "layout": self.layout | legend}
+
+    @property
+    def _names(self) -> int:
+        named = [trace for trace in self.traces if trace.get("showlegend", True)]
+        return len(named) if self.layout.get("showlegend") else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,5 +98,5 @@ def _sections(
     ]
     for section in sections:
         if any(panel.figure and panel.figure.has_too_many_names for panel in section.panels):
-            section.notes.append("Too many for a list of names: point at one to see whose it is.")
+            section.notes.append("Where names would not fit, point at a line to see whose it is.")
     return sections, rows
