@@ -12,11 +12,14 @@ from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint
 from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.files import read_yaml
-from trivium.run.build import assemble, build
-from trivium.run.data import encode, load_data, packer_for
-from trivium.run.plan import plan_stage
-from trivium.run.state import Counters
-from trivium.run.step import Setup, start_stage, train_step
+from trivium.run.assembly.model import assemble, build
+from trivium.run.rows.encoded import encode, packer_for
+from trivium.run.rows.load import load_data
+from trivium.run.training.parameters import start_stage
+from trivium.run.training.plan import plan_stage
+from trivium.run.training.state import Counters
+from trivium.run.training.step import train_step
+from trivium.run.training.work import Setup
 from trivium.text.packing import Packer, TokenTable
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Example

@@ -16,9 +16,10 @@ from benchmarks import measure, peer
 from benchmarks.inputs import existing
 from trivium.model.pretrained import find_checkpoint
 from trivium.recipe import parse_recipe
-from trivium.run.build import build, choose_precision
-from trivium.run.machine import keep_memory
-from trivium.run.predict import TorchPredictor
+from trivium.run.assembly.device import choose_precision
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.assembly.model import build
+from trivium.run.predictor.torch import TorchPredictor
 from trivium.text.tables import open_table
 from trivium.types import Row
 

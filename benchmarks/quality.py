@@ -18,8 +18,8 @@ import trivium
 from benchmarks import measure, peer
 from benchmarks.sst import TASK, Fit, recipe_of
 from trivium.model.pretrained import find_checkpoint
-from trivium.run.data import load_data
-from trivium.run.journal import read_journal
+from trivium.run.folder.journal import read_journal
+from trivium.run.rows.load import load_data
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from benchmarks import joint, measure
 from benchmarks.inputs import existing
 from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.files import read_yaml
-from trivium.run.build import build
-from trivium.run.data import encode, load_data, packer_for
-from trivium.run.machine import keep_memory
-from trivium.run.step import Setup
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.assembly.model import build
+from trivium.run.rows.encoded import encode, packer_for
+from trivium.run.rows.load import load_data
+from trivium.run.training.work import Setup
 from trivium.text.packing import TokenTable
 
 TASKS = ("sentiment", "similarity")

@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from benchmarks import joint, measure
 from trivium.parts.combiners import PCGrad
-from trivium.run.build import choose_precision, precision_name
-from trivium.run.gradients import gram_matrix, set_weighted_sum
-from trivium.run.machine import keep_memory
-from trivium.run.step import Setup
+from trivium.run.assembly.device import choose_precision, precision_name
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.training.gradients import gram_matrix, set_weighted_sum
+from trivium.run.training.work import Setup
 from trivium.types import Step
 
 DEFAULT_DTYPE = choose_precision("auto", joint.CPU)

@@ -17,12 +17,16 @@ import torch
 from benchmarks import measure, peer
 from benchmarks.sst import TASK, Fit, recipe_of
 from trivium.model.pretrained import find_checkpoint
-from trivium.run.build import build, choose_precision
-from trivium.run.data import encode, load_data, packer_for
-from trivium.run.machine import keep_memory
-from trivium.run.plan import plan_stage
-from trivium.run.state import Counters
-from trivium.run.step import Setup, start_stage, train_step
+from trivium.run.assembly.device import choose_precision
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.assembly.model import build
+from trivium.run.rows.encoded import encode, packer_for
+from trivium.run.rows.load import load_data
+from trivium.run.training.parameters import start_stage
+from trivium.run.training.plan import plan_stage
+from trivium.run.training.state import Counters
+from trivium.run.training.step import train_step
+from trivium.run.training.work import Setup
 from trivium.text.packing import TokenTable
 from trivium.types import Example
 

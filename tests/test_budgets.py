@@ -10,8 +10,8 @@ from tests.test_recipe_files import family
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Source
 from trivium.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from trivium.recipe.ensembles import load_ensemble
 from trivium.recipe.files import check_budgets, read_yaml
-from trivium.recipe.united import load_ensemble
 
 BUDGETS = """
 reported: {source: "R1, table 2", encoder: bert-base-uncased, scores: {mood: .529}}

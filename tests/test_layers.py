@@ -28,6 +28,21 @@ LAYERS = {
     for layer in layers
 }
 STRANGERS = {("text", "model"), ("model", "text")}
+ROOMS = {
+    room: floor
+    for floor, rooms in enumerate(
+        [
+            ("assembly", "rows", "screen"),
+            ("folder",),
+            ("jobs", "predictor"),
+            ("teachers", "members", "verdict"),
+            ("training",),
+        ]
+    )
+    for room in rooms
+}
+"""The rooms of `run/`, from the ground up. Above them are its verbs, a file each."""
+VERBS = len(ROOMS)
 LATE = {"pyarrow", "torchmetrics"}
 """What may be imported where it is used: extras, and what takes seconds and is often not needed."""
 HEAVY = [
@@ -97,10 +112,19 @@ def _forbidden(module: str, name: str) -> str | None:
         return f"imports {name}, which is above it"
     if (ours, theirs) in STRANGERS:
         return f"imports {name}, a stranger to it"
-    apps = [path.split(".")[2:3] for path in (module, name)]
-    if ours == theirs == "apps" and apps[0] != apps[1]:
+    if ours != theirs or ours not in ("run", "apps"):
+        return None
+    one, other = (path.split(".")[2] for path in (module, name))
+    if one == other:
+        return None
+    if ours == "apps":
         return f"imports {name}, another app"
-    return None
+    return None if _floor(one) > _floor(other) else f"imports {name}, which is not below it"
+
+
+def _floor(room: str) -> int:
+    """Of a room of `run/`, or of a verb."""
+    return ROOMS.get(room, VERBS)
 
 
 def _relative(tree: ast.AST) -> list[str]:
@@ -124,6 +148,8 @@ def _hidden(tree: ast.AST) -> list[str]:
 def test_imports_point_down_and_never_in_circles() -> None:
     modules = sources()
     assert len(modules) > 30
+    rooms = {path.name for path in (SOURCE / "run").iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == set(ROOMS)
     assert {name.split(".")[1] for name in modules} <= set(LAYERS)
     assert violations(modules) == []
 
@@ -137,6 +163,10 @@ def test_imports_point_down_and_never_in_circles() -> None:
         ({"trivium.text.tables": "from trivium.model.encoder import Encoder"}, "stranger"),
         ({"trivium.model.encoder": "import trivium.text.packing"}, "stranger"),
         ({"trivium.apps.tune": "from trivium.apps.serve import app"}, "another app"),
+        ({"trivium.run.rows.load": "from trivium.run.train import train"}, "not below it"),
+        ({"trivium.run.rows.load": "from trivium.run.folder.names import MODEL"}, "not below it"),
+        ({"trivium.run.rows.load": "from trivium.run.screen.live import Screen"}, "not below it"),
+        ({"trivium.run.train": "from trivium.run.check import check"}, "not below it"),
         ({"trivium.run.train": "from .plan import Plan"}, "relative import"),
         ({"trivium.run.train": "def f():\n    import json"}, "inside a function"),
         ({"trivium.run.train": "async def f():\n    from json import dump"}, "inside a function"),
@@ -166,6 +196,9 @@ def test_what_the_rule_allows_is_not_reported() -> None:
     allowed = {
         "trivium.cli": "def f():\n    from trivium.run.train import train",
         "trivium.run.train": "from trivium import __version__\nfrom trivium.parts import heads",
+        "trivium.run.check": "from trivium.run.training.plan import Plan",
+        "trivium.run.training.plan": "from trivium.run.training.state import Counters",
+        "trivium.run.predictor.load": "from trivium.run.assembly.model import build",
         "trivium.parts.heads": "import torch\nfrom trivium.model.encoder import Encoder",
         "trivium.text.parquet": "def f():\n    import pyarrow.parquet",
         "trivium.parts.metrics": "def f():\n    import torchmetrics.functional",

@@ -10,11 +10,11 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.recipe.files import change_recipe
 from trivium.recipe.space import points_of, search_of, trials_of
-from trivium.run.build import build
-from trivium.run.data import load_data
-from trivium.run.journal import read_journal
-from trivium.run.objectives import check_metrics, objectives_of
-from trivium.run.teachers import find_lessons
+from trivium.run.assembly.model import build
+from trivium.run.folder.journal import read_journal
+from trivium.run.folder.objectives import check_metrics, objectives_of
+from trivium.run.rows.load import load_data
+from trivium.run.teachers.find import find_lessons
 
 ROOT = Path(__file__).parents[1]
 COURSE = ROOT.parent / "shared" / "data" / "cs224n"

@@ -8,8 +8,8 @@ import pytest
 import trivium
 from trivium.parts.tasks import MaskedWords
 from trivium.recipe import Recipe
-from trivium.recipe.united import load_ensemble
-from trivium.run.build import build
+from trivium.recipe.ensembles import load_ensemble
+from trivium.run.assembly.model import build
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

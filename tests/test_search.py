@@ -18,8 +18,8 @@ from trivium.recipe import dump_recipe, load_recipe, parse_recipe
 from trivium.recipe.files import change_recipe, read_yaml
 from trivium.recipe.search import Choice, Range, Search, label
 from trivium.recipe.space import points_of, search_in_words, search_of, trials_of
-from trivium.run.data import load_data
-from trivium.run.objectives import Objective, check_metrics, objectives_of
+from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
+from trivium.run.rows.load import load_data
 
 __all__ = ["tiny"]  # a fixture
 

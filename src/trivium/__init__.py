@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from trivium.errors import RecipeError
     from trivium.recipe import Recipe, load_recipe
     from trivium.run.check import check
-    from trivium.run.files import evaluate, predict_file
-    from trivium.run.load import load
-    from trivium.run.lora import export_lora
+    from trivium.run.compare import compare
+    from trivium.run.ensemble import ensemble
+    from trivium.run.evaluate import evaluate
+    from trivium.run.export_lora import export_lora
+    from trivium.run.predict import predict_file
+    from trivium.run.predictor.load import load
     from trivium.run.soup import soup
     from trivium.run.train import train
-    from trivium.run.unite import ensemble
-    from trivium.run.verdict import compare
 
 __version__ = "0.1.0"
 
@@ -52,13 +53,13 @@ _HOMES = {
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
     "check": "trivium.run.check",
-    "compare": "trivium.run.verdict",
-    "ensemble": "trivium.run.unite",
-    "evaluate": "trivium.run.files",
-    "export_lora": "trivium.run.lora",
-    "load": "trivium.run.load",
+    "compare": "trivium.run.compare",
+    "ensemble": "trivium.run.ensemble",
+    "evaluate": "trivium.run.evaluate",
+    "export_lora": "trivium.run.export_lora",
+    "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",
-    "predict_file": "trivium.run.files",
+    "predict_file": "trivium.run.predict",
     "report": "trivium.apps.report",
     "soup": "trivium.run.soup",
     "study": "trivium.apps.study",

@@ -1,4 +1,4 @@
-"""The one error that people see, and the hint that goes with a misspelt name."""
+"""The one error that people see, the hint that goes with a misspelt name, and a wanted end."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class RecipeError(ValueError):
     """The recipe, the data or a folder it names is wrong; the message says where and what to do."""
+
+
+class Interrupted(Exception):  # noqa: N818 an outcome, not an error
+    """Work was asked to stop, and saved what going on needs."""
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:

@@ -10,9 +10,10 @@ import torch
 from trivium.parts.tasks import Task
 from trivium.recipe import dump_recipe
 from trivium.recipe.files import parse_recipe
-from trivium.run.data import Split
-from trivium.run.evaluate import Scores, overall, score, write_predictions
-from trivium.run.journal import Journal
+from trivium.run.folder.journal import Journal
+from trivium.run.folder.predictions import write_predictions
+from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.rows.splits import Split
 from trivium.types import Example
 
 STARS = ["awful", "bad", "fair", "good", "great"]

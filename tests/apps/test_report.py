@@ -41,10 +41,10 @@ from trivium.apps.report.story import tell
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
-from trivium.run.finished import Answers
+from trivium.run.ensemble import ensemble
+from trivium.run.folder.predictions import Answers
 from trivium.run.train import train
-from trivium.run.unite import ensemble
-from trivium.run.verdict import verdict
+from trivium.run.verdict.verdict import verdict
 
 __all__ = ["tiny"]  # a fixture
 

@@ -27,19 +27,19 @@ import trivium
 from tests.run.conftest import make_recipe, tiny
 from tests.run.test_resume import facts
 from trivium.apps.study import _carry_out, board, has_failures, study
-from trivium.apps.study.page import as_markdown, print_table
 from trivium.apps.study.runs import plan_study
+from trivium.apps.study.shown import as_markdown, print_table
 from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.recipe import dump_recipe, load_recipe
-from trivium.run import child
-from trivium.run.child import Outcome, Stop
-from trivium.run.differences import ABSENT, differences
-from trivium.run.ensemble import read_contents
-from trivium.run.folders import folders_of
-from trivium.run.follow import Progress
+from trivium.run.folder.differences import ABSENT, differences
+from trivium.run.folder.panels import read_contents
+from trivium.run.folder.studies import folders_of
+from trivium.run.jobs import child
+from trivium.run.jobs.child import Outcome, Stop
+from trivium.run.jobs.follow import Progress
 
 __all__ = ["tiny"]  # a fixture
 

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 from tests.apps.test_study import finish_by_hand, refusal
 from tests.run.conftest import make_recipe, tiny
-from trivium.apps.study import study, union
+from trivium.apps.study import ensembles, study
 from trivium.apps.study.columns import columns_of
+from trivium.apps.study.ensembles import EnsembleRun
 from trivium.apps.study.order import orders_of
-from trivium.apps.study.page import as_markdown, groups_of, print_table
 from trivium.apps.study.runs import plan_study
+from trivium.apps.study.shown import as_markdown, groups_of, print_table
 from trivium.apps.study.table import summarise
-from trivium.apps.study.union import Unite
 from trivium.cli import app
 from trivium.errors import RecipeError
 
@@ -221,7 +221,7 @@ def test_what_was_judged_on_the_same_rows_is_compared_whatever_the_most_may_be(
 # --- ensembles ---------------------------------------------------------------------------------
 
 
-def united(path: Path, text: str) -> Path:
+def ensemble_file(path: Path, text: str) -> Path:
     path.write_text(f"ensemble: {text}\n")
     return path
 
@@ -229,15 +229,15 @@ def united(path: Path, text: str) -> Path:
 def test_ensembles_come_after_their_seed_s_runs_and_wait_for_their_members(
     files: list[Path], tmp_path: Path
 ) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [b.yaml, a.yaml], how: vote}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [b.yaml, a.yaml], how: vote}")
     plan = plan_study([both, *files[:2]], tmp_path / "out", 2, [])
     names = [f"{name} seed {seed}" for seed in (0, 1) for name in ("a", "b", "both")]
     assert list(map(str, plan.runs)) == names
-    union = plan.runs[2]
-    assert isinstance(union, Unite)
-    assert list(map(str, union.waits_for)) == ["b seed 0", "a seed 0"]
+    ensemble = plan.runs[2]
+    assert isinstance(ensemble, EnsembleRun)
+    assert list(map(str, ensemble.waits_for)) == ["b seed 0", "a seed 0"]
     folders = [str(tmp_path / "out" / name / "seed-0") for name in "ba"]
-    assert union.command[3:8] == ["ensemble", *folders, "--how", "vote"]
+    assert ensemble.command[3:8] == ["ensemble", *folders, "--how", "vote"]
     table = summarise(plan, {})
     assert [told["name"] for told in table["recipes"]] == ["both", "a", "b"]
     assert [told["unlike"] for told in table["recipes"]] == [None, None, "a"]
@@ -248,7 +248,7 @@ def test_ensembles_come_after_their_seed_s_runs_and_wait_for_their_members(
 def test_an_ensemble_is_not_finished_while_a_member_is_gone(
     files: list[Path], tmp_path: Path
 ) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
     out = tmp_path / "out"
     table_of(files[:2], out, [[0.5, 0.6], [0.6, 0.7]])
     plan = plan_study([*files[:2], both], out, 2, [])
@@ -268,7 +268,7 @@ def test_an_ensemble_is_not_finished_while_a_member_is_gone(
 def test_an_ensemble_by_another_way_in_one_of_its_tasks_is_refused(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml], how: vote}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml], how: vote}")
     out = tmp_path / "out"
     (out / "both" / "seed-0").mkdir(parents=True)
     (out / "both" / "seed-0" / "ensemble.json").write_text("{}")
@@ -278,7 +278,7 @@ def test_an_ensemble_by_another_way_in_one_of_its_tasks_is_refused(
         "near": SimpleNamespace(how="mean", members=(0,)),
     }
     contents = SimpleNamespace(members=origins, tasks=panels)
-    monkeypatch.setattr(union, "read_contents", lambda _: contents)
+    monkeypatch.setattr(ensembles, "read_contents", lambda _: contents)
     plan_study([*files[:2], both], out, 1, [])
     panels["near"].members = (0, 1)
     with pytest.raises(RecipeError, match="a/seed-0, b/seed-0 by mean and vote, not what"):
@@ -286,11 +286,11 @@ def test_an_ensemble_by_another_way_in_one_of_its_tasks_is_refused(
 
 
 def test_members_that_are_no_rows_are_refused(files: list[Path], tmp_path: Path) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
     said = refusal(tmp_path, [files[0], both])
     assert "both.yaml: ensemble.members.1: " in said
     assert "b.yaml is no recipe that this study trains" in said
-    more = united(tmp_path / "more.yaml", "{members: [a.yaml, both.yaml]}")
+    more = ensemble_file(tmp_path / "more.yaml", "{members: [a.yaml, both.yaml]}")
     assert "both.yaml is no recipe that" in refusal(tmp_path, [*files, both, more])
     more.write_text(both.read_text() + "reported: {source: R3, encoder: x, scores: {moot: 1}}\n")
     assert "reported.scores: no task 'moot'; did you mean 'mood'?" in refusal(
@@ -299,7 +299,7 @@ def test_members_that_are_no_rows_are_refused(files: list[Path], tmp_path: Path)
 
 
 def test_what_stands_in_an_ensemble_s_place_is_refused(files: list[Path], tmp_path: Path) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
     place = tmp_path / "out" / "both" / "seed-0"
     place.mkdir(parents=True)
     (place / "thesis.txt").write_text("")
@@ -307,7 +307,7 @@ def test_what_stands_in_an_ensemble_s_place_is_refused(files: list[Path], tmp_pa
 
 
 def test_an_ensemble_is_neither_checked_nor_trained(tmp_path: Path) -> None:
-    both = united(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
+    both = ensemble_file(tmp_path / "both.yaml", "{members: [a.yaml, b.yaml]}")
     for words in (["check", str(both)], ["train", str(both), "--out", str(tmp_path / "run")]):
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 2

@@ -26,7 +26,7 @@ import trivium
 from tests.apps.test_study import wait_until
 from tests.run.conftest import make_recipe, tiny
 from tests.run.test_resume import facts
-from trivium.apps.tune import board, page, plots, search
+from trivium.apps.tune import board, plots, results, search
 from trivium.apps.tune.claims import REASON, SEEN, VOID, Claim, tell
 from trivium.apps.tune.rows import SCORES, Overview, short_names
 from trivium.apps.tune.search import Worker
@@ -34,9 +34,9 @@ from trivium.apps.tune.trial import Following
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
-from trivium.run.child import Outcome, Stop
-from trivium.run.follow import Progress
-from trivium.run.journal import NAME as JOURNAL
+from trivium.run.folder.names import JOURNAL
+from trivium.run.jobs.child import Outcome, Stop
+from trivium.run.jobs.follow import Progress
 
 __all__ = ["tiny"]  # a fixture
 
@@ -256,7 +256,7 @@ def test_a_trial_whose_worker_died_while_it_drew_is_replaced(
     name, half = next(iter(one.claims.space.distributions.items()))
     one.claims.study.ask({name: half})
     assert one.view().rows[0].settings == {}  # others can look at it meanwhile
-    assert page.as_csv(one.view()).splitlines()[1].startswith("0,running,,")
+    assert results.as_csv(one.view()).splitlines()[1].startswith("0,running,,")
     assert claimed(one).number == 1
     assert one.claims.next() is None
 

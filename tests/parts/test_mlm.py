@@ -24,7 +24,7 @@ from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import MaskedWords
 from trivium.parts.tasks import mlm as mlm_module
 from trivium.recipe import parse_recipe
-from trivium.run.build import build
+from trivium.run.assembly.model import build
 from trivium.text.masking import fixed_draws, mask
 from trivium.text.packing import Packer
 from trivium.text.tokenizer import Tokenizer

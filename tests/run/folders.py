@@ -10,8 +10,9 @@ from torch import Tensor
 
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
-from trivium.run.data import Split
-from trivium.run.evaluate import Scores, overall, score, write_predictions
+from trivium.run.folder.predictions import write_predictions
+from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.rows.splits import Split
 from trivium.types import Example, Target
 
 COST = {"seconds": 10.0, "peak_memory_bytes": 2**30, "parameters": 1000}

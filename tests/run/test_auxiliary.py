@@ -11,7 +11,7 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.check import check
-from trivium.run.journal import read_journal
+from trivium.run.folder.journal import read_journal
 
 
 def judged(run: Path) -> dict[str, set[str]]:

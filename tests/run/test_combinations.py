@@ -22,10 +22,10 @@ from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import Distill
 from trivium.recipe import Recipe, parse_recipe
-from trivium.run import checkpoint, judge, step
-from trivium.run import train as training
-from trivium.run.journal import read_journal
-from trivium.run.predict import TorchPredictor
+from trivium.run.folder import model as model_folder
+from trivium.run.folder.journal import read_journal
+from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.training import judge, loop, step
 
 Values = dict[str, Any]
 
@@ -200,7 +200,7 @@ def test_a_combination_trains_resumes_and_survives_saving(
     if case["words"] != "none":
         rows["words"] = ["good cat runs", "bad"]
     before: dict[str, torch.Tensor] = {}
-    save = checkpoint.save_model
+    save = model_folder.save_model
 
     def answer_and_save(model: Any, tasks: Any, tokenizer: Any, *rest: Any) -> None:
         predictor = TorchPredictor(model, tasks, tokenizer)
@@ -230,7 +230,7 @@ def test_a_combination_trains_resumes_and_survives_saving(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_step", die_in_the_third)
+        patch.setattr(loop, "train_step", die_in_the_third)
         with pytest.raises(KeyboardInterrupt):
             trivium.train(recipe, tmp_path / "halves", console=console)
     trivium.train(recipe, tmp_path / "halves", resume=True, console=console)

@@ -13,9 +13,10 @@ from rich.console import Console
 import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
-from trivium.run.build import build
-from trivium.run.checkpoint import save_model
-from trivium.run.data import encode_all, load_data, packer_for
+from trivium.run.assembly.model import build
+from trivium.run.folder.model import save_model
+from trivium.run.rows.encoded import encode_all, packer_for
+from trivium.run.rows.load import load_data
 
 LONG = "good bad fine awful red blue green day night cat dog fish"
 PARTS = {

@@ -13,9 +13,10 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Ordinal
 from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.files import dump_recipe, read_yaml
-from trivium.run.data import load_data
-from trivium.run.evaluate import evaluate, write_predictions
-from trivium.run.predict import Predictor, Texts
+from trivium.run.folder.predictions import write_predictions
+from trivium.run.predictor.base import Predictor, Texts
+from trivium.run.predictor.scoring import evaluate_splits
+from trivium.run.rows.load import load_data
 
 TABLE = """\
 text,topic,stars,tags
@@ -140,7 +141,7 @@ class Knowing(Predictor):
 def test_right_answers_score_1_and_stand_beside_the_true_labels(tmp_path: Path) -> None:
     found, data = load_data(recipe(tmp_path))
     predictor = Knowing(found)
-    scores = evaluate(predictor, data)
+    scores = evaluate_splits(predictor, data)
     for name, of_task in scores.items():
         assert of_task["dev"].pop("rows") == 4
         assert all(value == pytest.approx(1) for value in of_task["dev"].values()), name

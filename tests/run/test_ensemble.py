@@ -24,11 +24,14 @@ from trivium.model.encoder import Encoder
 from trivium.model.pretrained import read_config, save_encoder
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Source, Task
 from trivium.recipe import parse_recipe
-from trivium.run.directory import run_recipe
-from trivium.run.ensemble import EnsemblePredictor, Panel, choose_weights, combine
-from trivium.run.load import load_single
-from trivium.run.members import judged_recipe, open_members, other_dev_files, panels_of
-from trivium.run.predict import Texts
+from trivium.run.folder.panels import Panel
+from trivium.run.folder.start import run_recipe
+from trivium.run.members.judged import judged_recipe, other_dev_files
+from trivium.run.members.opened import open_members, panels_of
+from trivium.run.members.weights import choose_weights
+from trivium.run.predictor.base import Texts
+from trivium.run.predictor.ensemble import EnsemblePredictor, combine
+from trivium.run.predictor.load import load_single
 
 VALUES = {"text": "t", "label": "l"}
 LABELS = Classification(**VALUES, labels={"a": "a", "b": "b", "c": "c"})

@@ -12,9 +12,10 @@ from torch import Tensor
 from tests.run.folders import NEAR, TAGS, moods, split_of, write_run
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
-from trivium.run.data import Split
-from trivium.run.evaluate import score, write_predictions
-from trivium.run.finished import read_answers, read_run
+from trivium.run.folder.finished import read_run
+from trivium.run.folder.predictions import read_answers, write_predictions
+from trivium.run.predictor.scoring import score
+from trivium.run.rows.splits import Split
 from trivium.types import Example, Target
 
 ROWS = 300

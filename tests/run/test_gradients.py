@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trivium.run.gradients import (
+from trivium.run.training.gradients import (
     add_gradient,
     cosines,
     gram_by_group,

@@ -12,7 +12,7 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_weights
 from trivium.recipe import parse_recipe
-from trivium.run.journal import read_journal
+from trivium.run.folder.journal import read_journal
 
 
 def two_stages(values: dict[str, Any], **second: Any) -> dict[str, Any]:

@@ -18,13 +18,14 @@ from tests.run.conftest import sentence, write_table
 from trivium.model.attention import layout
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.recipe import parse_recipe
-from trivium.run.build import build
-from trivium.run.data import encode_all, load_data
-from trivium.run.distributed import Processes
-from trivium.run.machine import keep_memory
-from trivium.run.memory import PassMemory, groups, heaviest
-from trivium.run.pieces import pieces
-from trivium.run.preview import Preview
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.assembly.model import build
+from trivium.run.rows.encoded import encode_all
+from trivium.run.rows.load import load_data
+from trivium.run.training.distributed import Processes
+from trivium.run.training.memory import PassMemory, groups, heaviest
+from trivium.run.training.pieces import pieces
+from trivium.run.training.preview import Preview
 from trivium.text.streams import Stream
 
 
@@ -124,7 +125,7 @@ MANY_SHAPES = """
 import ctypes, sys
 import torch
 from trivium.model.kernels import Linear
-from trivium.run.machine import keep_memory
+from trivium.run.assembly.machine import keep_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in (

@@ -16,10 +16,10 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.model.pretrained import load_encoder, read_tensors, read_weights, save_encoder
 from trivium.recipe import parse_recipe
-from trivium.run.build import build
-from trivium.run.data import load_data
-from trivium.run.journal import read_journal
-from trivium.run.predict import TorchPredictor
+from trivium.run.assembly.model import build
+from trivium.run.folder.journal import read_journal
+from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.rows.load import load_data
 
 Values = dict[str, Any]
 

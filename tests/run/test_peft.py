@@ -26,7 +26,7 @@ from trivium.model.lora import (
 )
 from trivium.model.pretrained import load_encoder
 from trivium.parts.adapters import LoRA
-from trivium.run.peft import export_peft, import_peft
+from trivium.run.assembly.peft import export_peft, import_peft
 
 # The library's own words about transformers and torch are not ours to fail on.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

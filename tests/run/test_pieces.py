@@ -18,11 +18,12 @@ from rich.console import Console
 import trivium
 from trivium.model.pretrained import read_tensors, read_weights
 from trivium.recipe import parse_recipe
-from trivium.run.build import build
-from trivium.run.data import encode_all, load_data
-from trivium.run.distributed import Processes
-from trivium.run.journal import read_journal
-from trivium.run.pieces import pieces, split
+from trivium.run.assembly.model import build
+from trivium.run.folder.journal import read_journal
+from trivium.run.rows.encoded import encode_all
+from trivium.run.rows.load import load_data
+from trivium.run.training.distributed import Processes
+from trivium.run.training.pieces import pieces, split
 
 
 @given(st.lists(st.integers(3, 60), min_size=1, max_size=40), st.integers(1, 400))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivium.recipe import Recipe, Stage, parse_recipe
-from trivium.run.plan import Plan, coverage, plan_stage
+from trivium.run.training.plan import Plan, coverage, plan_stage
 
 ROWS = {"big": 1000, "middle": 330, "small": 10}
 SAMPLERS = ["joint", "round_robin", "sequential", "proportional", "sqrt", "temperature", "annealed"]

@@ -20,8 +20,8 @@ from tests.run.conftest import sentence
 from tests.test_layers import loaded_after
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
-from trivium.run import predict as predict_module
-from trivium.run.load import load_single
+from trivium.run.predictor import torch as torch_predictor
+from trivium.run.predictor.load import load_single
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_answers_do_not_depend_on_order_company_or_pack_size(
     alone = torch.cat([predictor.readout("mood", [text]) for text in texts])
     torch.testing.assert_close(alone, wanted, atol=1e-4, rtol=0)
     for tokens in (16, 100_000):
-        monkeypatch.setattr(predict_module, "TOKENS_PER_PACK", tokens)
+        monkeypatch.setattr(torch_predictor, "TOKENS_PER_PACK", tokens)
         torch.testing.assert_close(predictor.readout("mood", texts), wanted, atol=1e-4, rtol=0)
 
 
@@ -106,7 +106,7 @@ def test_chunks_of_a_long_file_give_what_one_call_gives(
     texts = texts_of(50) * 2
     source, target = tmp_path / "in.tsv", tmp_path / "out.tsv"
     source.write_text("text\n" + "".join(f"{text}\n" for text in texts))
-    monkeypatch.setattr("trivium.run.files.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("trivium.run.predict.ROWS_AT_ONCE", 7)
     trivium.predict_file(trained, "mood", source, target)
     rows = _read(target)
     assert [r["prediction"] for r in rows] == trivium.load(trained).predict("mood", texts)

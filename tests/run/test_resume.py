@@ -16,7 +16,7 @@ from tests.run.conftest import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.recipe import load_recipe
-from trivium.run.journal import NAME as JOURNAL
+from trivium.run.folder.names import JOURNAL
 from trivium.run.train import train
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("resume")]

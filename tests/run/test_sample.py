@@ -14,8 +14,9 @@ from tests.run.conftest import sentence, write_table
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification
 from trivium.recipe import Recipe, parse_recipe
-from trivium.run.data import Split, load_data
-from trivium.run.sample import sample
+from trivium.run.rows.load import load_data
+from trivium.run.rows.sample import sample
+from trivium.run.rows.splits import Split
 
 
 def recipe(folder: Path, rows: int | None, **settings: Any) -> Recipe:

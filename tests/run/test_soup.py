@@ -18,7 +18,7 @@ from tests.run.conftest import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
-from trivium.run.checkpoint import load_model, save_model
+from trivium.run.folder.model import load_model, save_model
 
 Change = Callable[[str, Tensor], Tensor]
 

@@ -14,9 +14,10 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Source
 from trivium.recipe import Recipe, load_recipe, parse_recipe
 from trivium.recipe.files import dump_recipe, read_yaml
-from trivium.run.data import load_data
-from trivium.run.directory import check_same_recipe, data_digest, start_run
-from trivium.run.journal import read_journal
+from trivium.run.folder.journal import read_journal
+from trivium.run.folder.start import check_same_recipe, start_run
+from trivium.run.rows.load import load_data
+from trivium.run.rows.splits import data_digest
 
 FIVE = ["0", "1", "2", "3", "4"]
 STARS = "text,label\none,0\ntwo,4\nthree,2\n"

@@ -14,7 +14,7 @@ from tests.run.conftest import write_table
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
-from trivium.run.predict import Predictor, Texts
+from trivium.run.predictor.base import Predictor, Texts
 
 PAIR = {"text": ["sentence1", "sentence2"]}
 TASKS: dict[str, dict[str, Any]] = {

@@ -15,17 +15,21 @@ from rich.console import Console
 import trivium
 from tests.run import test_distributed
 from tests.run.conftest import make_recipe, write_table
-from trivium.errors import RecipeError
+from trivium.errors import Interrupted, RecipeError
 from trivium.model.pretrained import read_tensors, sha256
 from trivium.recipe import Recipe, Stage, parse_recipe
-from trivium.run import teach as teaching
 from trivium.run import train as training
 from trivium.run.check import check
-from trivium.run.data import Encoded, load_data
-from trivium.run.journal import read_journal
-from trivium.run.step import Setup, start_stage, train_step
-from trivium.run.teachers import Lessons, find_lessons
-from trivium.run.unite import ensemble
+from trivium.run.ensemble import ensemble
+from trivium.run.folder.journal import read_journal
+from trivium.run.rows.encoded import Encoded
+from trivium.run.rows.load import load_data
+from trivium.run.teachers.find import find_lessons
+from trivium.run.teachers.lessons import Lessons
+from trivium.run.training import ask_teachers, loop
+from trivium.run.training.parameters import start_stage
+from trivium.run.training.step import train_step
+from trivium.run.training.work import Setup
 
 Values = dict[str, Any]
 
@@ -356,12 +360,12 @@ def test_asking_leaves_no_trace_in_what_is_random(
     trivium.train(student(), tmp_path / "whole", console=quiet())
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_run_stages", die)
+        patch.setattr(training, "run_stages", die)
         with pytest.raises(KeyboardInterrupt):
             trivium.train(student(), tmp_path / "halves", console=quiet())
     assert not (tmp_path / "halves" / "resume").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(teaching, "load", die)  # nobody is asked again
+        patch.setattr(ask_teachers, "load", die)  # nobody is asked again
         trivium.train(student(), tmp_path / "halves", resume=True, console=quiet())
     assert facts(tmp_path / "halves") == facts(tmp_path / "whole")
 
@@ -371,7 +375,7 @@ def test_a_stop_while_asking_keeps_what_is_complete(
 ) -> None:
     recipe = student(teachers=str(school / "all"))
     trivium.train(recipe, tmp_path / "whole", console=quiet())
-    real, asked = teaching._ask, 0
+    real, asked = ask_teachers._ask, 0
 
     def ask_twice(*arguments: Any) -> Any:
         nonlocal asked
@@ -381,8 +385,8 @@ def test_a_stop_while_asking_keeps_what_is_complete(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(teaching, "_ask", ask_twice)
-        with pytest.raises(training.Interrupted, match="finished answers are kept"):
+        patch.setattr(ask_teachers, "_ask", ask_twice)
+        with pytest.raises(Interrupted, match="finished answers are kept"):
             trivium.train(recipe, tmp_path / "halves", console=quiet())
     kept = sorted(path.name for path in (tmp_path / "halves" / "teachers").iterdir())
     assert kept == ["mood.safetensors", "same.safetensors"]
@@ -409,7 +413,7 @@ def test_resuming_in_the_middle_of_training_goes_on_bit_for_bit(
         return real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_step", die_in_the_third)
+        patch.setattr(loop, "train_step", die_in_the_third)
         with pytest.raises(KeyboardInterrupt):
             trivium.train(recipe, tmp_path / "halves", console=quiet())
     trivium.train(recipe, tmp_path / "halves", resume=True, console=quiet())
@@ -425,7 +429,7 @@ def begun(
     recipe = student(teachers={"mood": str(tmp_path / "teacher")})
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_run_stages", die)
+        patch.setattr(training, "run_stages", die)
         with pytest.raises(KeyboardInterrupt):
             trivium.train(recipe, tmp_path / "run", console=quiet())
     return recipe, tmp_path / "run"
@@ -491,7 +495,7 @@ def test_stages_share_answers_or_have_their_own(
         heard[stage.name] = setup.encoded["mood"].teacher_BK
         return start_stage(setup, stage, *rest)
 
-    monkeypatch.setattr(training, "start_stage", listen)
+    monkeypatch.setattr(loop, "start_stage", listen)
     trivium.train(recipe, tmp_path / "run", console=quiet())
     kept = sorted(path.stem for path in (tmp_path / "run" / "teachers").iterdir())
     assert kept == ["mood", "mood-2"]
@@ -539,7 +543,7 @@ def test_rows_without_labels_take_their_teachers_answer(
         seen.update(found["train"])
         return found
 
-    real = teaching.teach
+    real = ask_teachers.teach
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "teach", look)
         trivium.train(recipe, tmp_path / "run", console=quiet())

@@ -18,11 +18,10 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_weights
 from trivium.recipe import parse_recipe
-from trivium.run import judge, step
-from trivium.run import train as training
-from trivium.run.build import choose_device
-from trivium.run.journal import read_journal
-from trivium.run.load import load_single
+from trivium.run.assembly.device import choose_device
+from trivium.run.folder.journal import read_journal
+from trivium.run.predictor.load import load_single
+from trivium.run.training import judge, loop, step
 from trivium.text.packing import Packer
 
 Write = Callable[..., Path]
@@ -266,7 +265,7 @@ def test_a_crash_early_in_a_later_stage_resumes_from_the_model_that_stage_began_
         return real(setup, stage, plan, state)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "train_step", die)
+        patch.setattr(loop, "train_step", die)
         with pytest.raises(KeyboardInterrupt):
             trivium.train(recipe, tmp_path / "halves", console=quiet())
     trivium.train(recipe, tmp_path / "halves", resume=True, console=quiet())

@@ -10,11 +10,11 @@ import torch
 
 from tests.run.folders import TASKS, Said, moods, write_run
 from trivium.errors import RecipeError
-from trivium.run.finished import read_run
-from trivium.run.scoreboard import MINILM
-from trivium.run.verdict import verdict
-from trivium.run.verdict.page import as_json, as_markdown
+from trivium.run.folder.finished import read_run
+from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.systems import systems_of
+from trivium.run.verdict.tables import as_json, as_markdown
+from trivium.run.verdict.verdict import verdict
 
 ROWS = 40
 TRUE = [row % 2 for row in range(ROWS)]

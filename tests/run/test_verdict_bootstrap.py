@@ -12,7 +12,7 @@ from scipy import stats
 from tests.run.folders import TASKS, recipe_of
 from trivium.parts import metrics
 from trivium.parts.tasks import Classification, Task
-from trivium.run.finished import Answers
+from trivium.run.folder.predictions import Answers
 from trivium.run.verdict import bootstrap
 from trivium.run.verdict.bootstrap import interval, row_scores, scores_of, seed_weights
 

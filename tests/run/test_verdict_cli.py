@@ -13,8 +13,8 @@ from tests.run.conftest import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
+from trivium.run.ensemble import ensemble
 from trivium.run.train import train
-from trivium.run.unite import ensemble
 from trivium.run.verdict import answering
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from tests.run.folders import COST, Said, moods, write_run
-from trivium.run.verdict import verdict
+from trivium.run.verdict.verdict import verdict
 
 TRUE = [row % 2 for row in range(20)]
 SAID: dict[str, Said] = {

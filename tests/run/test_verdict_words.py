@@ -2,8 +2,8 @@
 
 import pytest
 
-from trivium.run.verdict import Comparison, Summary
-from trivium.run.verdict.words import outcome_of, sentence, signed, summed_up
+from trivium.run.verdict.facts import Comparison, Summary
+from trivium.run.verdict.sentences import outcome_of, sentence, signed, summed_up
 
 
 def comparison(

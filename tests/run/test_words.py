@@ -20,12 +20,14 @@ from trivium.model.pretrained import read_tensors, read_weights
 from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import MaskedWords
 from trivium.recipe import parse_recipe
-from trivium.run.build import start_from_counts
 from trivium.run.check import check
-from trivium.run.data import Data, load_data
-from trivium.run.files import evaluate, predict_file
-from trivium.run.journal import read_journal
-from trivium.run.words import gather
+from trivium.run.evaluate import evaluate
+from trivium.run.folder.journal import read_journal
+from trivium.run.predict import predict_file
+from trivium.run.rows.load import load_data
+from trivium.run.rows.masked_words import gather
+from trivium.run.rows.splits import Data
+from trivium.run.training.parameters import start_from_counts
 from trivium.types import Example
 
 ALL_ASKED = {"share": 1.0, "masked": 1.0, "random": 0.0}

@@ -34,7 +34,7 @@ def ensemble(
     precision: Precision = "auto",
     device: Device = "auto",
 ) -> None:
-    """Unite several runs in one folder that evaluates and predicts as a run does.
+    """Put several runs together in one folder that evaluates and predicts as a run does.
 
     Recipes and encoders may differ, and a run may have only some of the tasks:
     each task is answered by the runs that have it. Their models are copied.
@@ -42,7 +42,7 @@ def ensemble(
     Example: trivium ensemble runs/a runs/b runs/c --how vote --out runs/abc
     """
     with messages() as console:
-        from trivium.run.unite import ensemble as unite
+        from trivium.run.ensemble import ensemble as unite
 
         unite(
             runs, out, how, overwrite=overwrite, precision=precision, device=device, console=console
@@ -67,7 +67,7 @@ def soup(
     Example: trivium soup runs/seed-0 runs/seed-1 runs/seed-2 --out runs/soup
     """
     with messages() as console:
-        from trivium.run.scoreboard import print_scores
+        from trivium.run.screen.grid import print_scores
         from trivium.run.soup import soup as make_soup
 
         scores = make_soup(
@@ -109,7 +109,7 @@ def study(
     with messages() as console:
         from trivium.apps.study import has_failures
         from trivium.apps.study import study as run_study
-        from trivium.run.train import Interrupted
+        from trivium.errors import Interrupted
 
         try:
             table = run_study(
@@ -152,7 +152,7 @@ def tune(
     folder = out or Path("runs") / recipe.stem
     with messages() as console:
         from trivium.apps.tune import tune as run_search
-        from trivium.run.train import Interrupted
+        from trivium.errors import Interrupted
 
         try:
             run_search(
@@ -204,8 +204,8 @@ def compare(
     Example: trivium compare runs/sentiment runs/similarity runs/both
     """
     with messages() as console:
-        from trivium.run.verdict import RESAMPLES
-        from trivium.run.verdict import compare as compare_runs
+        from trivium.run.compare import compare as compare_runs
+        from trivium.run.verdict.bootstrap import RESAMPLES
 
         compare_runs(
             runs,

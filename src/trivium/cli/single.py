@@ -56,9 +56,9 @@ def train(
     """
     run = out or Path("runs") / recipe.stem
     with messages() as console:
+        from trivium.errors import Interrupted
         from trivium.recipe import load_recipe
-        from trivium.run.scoreboard import print_scores
-        from trivium.run.train import Interrupted
+        from trivium.run.screen.grid import print_scores
         from trivium.run.train import train as train_recipe
 
         try:
@@ -96,8 +96,8 @@ def evaluate(
     Example: trivium evaluate runs/three --task sentiment --file more.csv
     """
     with messages() as console:
-        from trivium.run.files import evaluate as evaluate_run
-        from trivium.run.scoreboard import print_scores
+        from trivium.run.evaluate import evaluate as evaluate_run
+        from trivium.run.screen.grid import print_scores
 
         scores = evaluate_run(
             run, task=task, file=file, precision=precision, device=device, console=console
@@ -132,7 +132,7 @@ def predict(
     Example: trivium predict runs/three --task sentiment --file in.csv --out out.csv
     """
     with messages() as console:
-        from trivium.run.files import predict_file
+        from trivium.run.predict import predict_file
 
         rows = predict_file(
             run,
@@ -163,7 +163,7 @@ def lora(
     Example: trivium lora runs/lora --peft adapter --merged encoder
     """
     with messages() as console:
-        from trivium.run.lora import export_lora
+        from trivium.run.export_lora import export_lora
 
         for note in export_lora(run, peft=peft, merged=merged):
             console.print(f"[yellow]note[/] {note}", soft_wrap=True)

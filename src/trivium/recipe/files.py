@@ -12,10 +12,10 @@ from trivium.parts.regularizers import Distill
 from trivium.parts.regularizers.distill import SEED
 from trivium.recipe.budget import ASIDE, FULL, NOTES
 from trivium.recipe.dotted import apply, places, put, value_at
+from trivium.recipe.ensembles import KEY as ENSEMBLE
 from trivium.recipe.messages import problems
 from trivium.recipe.plain_yaml import read_yaml, unshared, write_yaml
 from trivium.recipe.schema import Recipe
-from trivium.recipe.united import KEY as ENSEMBLE
 
 __all__ = [
     "change_recipe", "check_budgets", "dump_recipe", "load_recipe", "parse_recipe", "read_yaml",

@@ -1,167 +1,84 @@
-"""An ensemble: several models that answer as one. Shape letters: see `trivium.types`."""
+"""Several runs into an ensemble: a folder that is evaluated and predicts as a run does."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from pydantic import Field, ValidationError, model_validator
-from torch import Tensor
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
 
-from trivium.errors import RecipeError
-from trivium.part import Part
-from trivium.parts.tasks import Classification, Multilabel, Task
-from trivium.recipe.united import How
-from trivium.run.atomic import unseal
-from trivium.run.checkpoint import ENSEMBLE
-from trivium.run.predict import Predictor, Texts, TorchPredictor
-
-FORMAT = 1
-MEMBERS = "members"
-"""Folder of the members' models, which are called 0, 1, ..."""
-TIE_BREAK = 0.5
-"""What the mean probability counts beside whole votes: below 1, so that it decides ties only."""
-ROUNDS = 30
-"""Members that selection adds to one of each."""
+from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.model import copy_model
+from trivium.run.folder.names import MEMBERS
+from trivium.run.members.heard import hear
+from trivium.run.members.judged import other_dev_files
+from trivium.run.members.plan import EnsemblePlan, plan_ensemble
+from trivium.run.members.weights import weighed
+from trivium.run.members.written import judge_ensemble, write_ensemble
+from trivium.run.predictor.load import load_single, refuse_unknown
+from trivium.run.screen.grid import MINILM
 
 
-class Panel(Part):
-    """Who answers a task, and how their readouts become one."""
+def ensemble(
+    runs: Sequence[str | Path],
+    out: str | Path,
+    how: str = "mean",
+    *,
+    overwrite: bool = False,
+    precision: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Put runs (or model folders) together in a folder that holds copies of their models.
 
-    how: How
-    members: tuple[int, ...] = Field(min_length=1)
-    """Places among the ensemble's members."""
-    weights: tuple[float, ...] = ()
-    """Of `weights`: what each of these members counts; they add up to 1."""
-
-    @model_validator(mode="after")
-    def _one_weight_each(self) -> Self:
-        wanted = len(self.members) if self.how == "weights" else 0
-        if len(self.weights) != wanted or any(weight < 0 for weight in self.weights):
-            raise ValueError(f"{wanted} weights are wanted, found {list(self.weights)}")
-        return self
-
-
-class Origin(Part):
-    """Where a member was copied from."""
-
-    name: str
-    """As it was given."""
-    folder: str
-
-
-class Contents(Part):
-    """What an ensemble's folder says of itself."""
-
-    members: tuple[Origin, ...] = Field(min_length=1)
-    tasks: dict[str, Panel]
-
-    @model_validator(mode="after")
-    def _members_exist(self) -> Self:
-        for name, panel in self.tasks.items():
-            if not set(panel.members) <= set(range(len(self.members))):
-                raise ValueError(f"tasks.{name}: a member is not one of 0…{len(self.members) - 1}")
-        return self
+    how: `vote`, the majority's label, with ties to the larger mean probability; `mean` of
+    probabilities; or `weights`, a weighted mean that is chosen on dev. Of scores, `vote` is the
+    mean. Each task is answered by the members that have it. Answers with the content of the
+    ensemble's `scores.json`. Raises RecipeError before any work.
+    """
+    console = console or Console(stderr=True)
+    out = Path(os.path.abspath(out))  # so that "." has a name too
+    refuse_unknown(precision, device)
+    plan = plan_ensemble(runs, out, how, overwrite)
+    for note in other_dev_files(plan.members, plan.recipe) if plan.recipe else ():
+        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
+    with whole_folder(out) as fresh:
+        for place, member in enumerate(plan.members):
+            copy_model(member.folder, fresh / MEMBERS / str(place))
+        opened = partial(load_single, precision=precision, device=device)
+        heard = hear(plan, fresh, opened, console)
+        plan = replace(plan, panels=weighed(plan, heard, console))
+        told = judge_ensemble(plan, heard, fresh)
+        write_ensemble(plan, told, fresh)
+    _print(plan, told, console)
+    return told
 
 
-class EnsemblePredictor(Predictor):
-    """Several models, ready to answer as one. Each task is answered by the members that have it."""
-
-    def __init__(self, members: Sequence[TorchPredictor], panels: Mapping[str, Panel]) -> None:
-        self.members, self.panels = members, panels
-        self.tasks = {name: members[panel.members[0]].task(name) for name, panel in panels.items()}
-
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        chosen, panel = self.task(task), self.panels[task]
-        each = [self.members[place].readout(task, rows) for place in panel.members]
-        return combine(chosen, panel, torch.stack(each))
-
-    @property
-    def precision(self) -> str:
-        return " and ".join(sorted({member.precision for member in self.members}))
-
-
-def read_contents(folder: Path) -> Contents:
-    """What an ensemble's folder holds. Raises RecipeError where a part is missing or altered."""
-    told = unseal(folder, ENSEMBLE)
-    if told.get("format") != FORMAT:
-        raise RecipeError(
-            f"{folder}: its format is {told.get('format')!r}, this version reads {FORMAT}. "
-            f"It was written by trivium {told.get('trivium')}."
+def _print(plan: EnsemblePlan, told: dict[str, Any], console: Console) -> None:
+    """The dev scores of every member and of the ensemble."""
+    judged = [name for name in plan.tasks if plan.dev(name)]
+    grid = Grid(title="Dev scores", title_justify="left")
+    for title in ("", *(f"{n}\n{plan.tasks[n].metric}" for n in judged)):
+        grid.add_column(title, justify="right" if title else "left", overflow="fold")
+    for kind in ("leaderboard", "mean"):
+        grid.add_column(f"overall\n{kind}", justify="right")
+    ways = {panel.how for panel in plan.panels.values() if len(panel.members) > 1}
+    whole = f"ensemble by {', '.join(sorted(ways)) or 'task'}"
+    for name, row in zip((*plan.shown, whole), (*told["members"], told), strict=True):
+        found = [row["tasks"].get(n, {}).get("dev", {}).get(plan.tasks[n].metric) for n in judged]
+        found += [row["overall"].get("dev", {}).get(kind) for kind in ("leaderboard", "mean")]
+        cells = ["–" if value is None else f"{value:.4f}" for value in found]
+        grid.add_row(name, *cells, style="bold" if row is told else None)
+    console.print(grid)
+    if "weights" in ways:
+        console.print(
+            "[yellow]note[/] the weights were chosen on these rows, so the ensemble's scores are "
+            "optimistic; only rows it has not seen can say what the weights are worth",
+            soft_wrap=True,
         )
-    try:
-        return Contents.model_validate({key: told.get(key) for key in ("members", "tasks")})
-    except ValidationError as error:
-        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
-
-
-# --- several readouts into one -----------------------------------------------------------------
-
-
-def combine(task: Task, panel: Panel, readout_EBK: Tensor) -> Tensor:
-    """One readout of the panel's: readout_BK, on the same scale, fp32."""
-    if panel.how == "vote":
-        return vote(task, readout_EBK)
-    if panel.how == "weights":
-        return weighted_mean(readout_EBK, torch.tensor(panel.weights, dtype=torch.float64))
-    return weighted_mean(readout_EBK, equal(len(readout_EBK)))
-
-
-def equal(members: int) -> Tensor:
-    """weight_E of a plain mean."""
-    return torch.full((members,), 1 / members, dtype=torch.float64)
-
-
-def weighted_mean(readout_EBK: Tensor, weight_E: Tensor) -> Tensor:
-    _, rows, outputs = readout_EBK.shape
-    return (weight_E @ readout_EBK.double().flatten(1)).float().view(rows, outputs)
-
-
-def vote(task: Task, readout_EBK: Tensor) -> Tensor:
-    """Each member's answer counts one, and the mean probability decides ties; of scores the mean.
-
-    What is given back stays a distribution over labels (or a probability for each, or a score):
-    the share of votes, in which the mean probability counts TIE_BREAK votes.
-    """
-    mean_BK = readout_EBK.double().mean(dim=0)
-    if isinstance(task, Classification):
-        votes_BK = F.one_hot(readout_EBK.argmax(dim=-1), readout_EBK.shape[-1]).sum(dim=0)
-        return _shares(votes_BK, mean_BK, len(readout_EBK)).float()
-    if isinstance(task, Multilabel):
-        # Moved so that the threshold is at one half, where votes are even, and back.
-        threshold = torch.tensor(task.threshold).double()  # as fp32 readouts are compared with it
-        votes_BK = (readout_EBK >= task.threshold).sum(dim=0)
-        share_BK = _shares(votes_BK, _moved(mean_BK, threshold, 0.5), len(readout_EBK))
-        return _moved(share_BK, 0.5, threshold).float()
-    return mean_BK.float()
-
-
-def _shares(votes_BK: Tensor, mean_BK: Tensor, members: int) -> Tensor:
-    return (votes_BK + TIE_BREAK * mean_BK) / (members + TIE_BREAK)
-
-
-def _moved(p_BK: Tensor, at: float | Tensor, to: float | Tensor) -> Tensor:
-    """0…1 stretched on either side of `at` so that it comes to lie at `to`; 0 and 1 stay."""
-    above_BK = to + (p_BK - at) * ((1 - to) / (1 - at))
-    return torch.where(p_BK >= at, above_BK, p_BK * (to / at))
-
-
-def choose_weights(score: Callable[[Tensor], float], members: int) -> tuple[Tensor, float]:
-    """weight_E that scores highest, and its score, by greedy selection with replacement.
-
-    Caruana et al. 2004, sections 2.1 and 2.2: beginning with one of each, the member that helps
-    most is added again and again, and the best of all mixtures on the way is taken, the first of
-    equals. So the result is never worse than the plain mean, and few rows cannot lead it far.
-    score: of weights that add up to 1, float64.
-    """
-    count_E = torch.ones(members, dtype=torch.float64)
-    best_E = count_E / members
-    best = score(best_E)
-    for _ in range(ROUNDS):
-        tried = [count_E + one_E for one_E in torch.eye(members, dtype=torch.float64)]
-        values = [score(more_E / more_E.sum()) for more_E in tried]
-        count_E, value = max(zip(tried, values, strict=True), key=lambda pair: pair[1])
-        if value > best:
-            best_E, best = count_E / count_E.sum(), value
-    return best_E, best
+    if any(m.recipe and m.recipe.encoder == "minilm" for m in plan.members) and judged:
+        console.print(MINILM, style="dim", soft_wrap=True)

@@ -1,110 +1,65 @@
-"""Scores: of one task's rows, of a run's splits, and the two overall means."""
+"""`trivium evaluate`: a run scored on its own dev files, or one task on another file."""
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from rich.console import Console
 
-from trivium.parts import metrics
-from trivium.parts.tasks import Task
-from trivium.run.data import JUDGED, Data, Split
-from trivium.run.predict import Predictor
-
-ROWS_AT_ONCE = 4096
-"""Rows that a predictor is asked about in one call: bounds memory, and tells how far it is."""
-
-Scores = dict[str, dict[str, dict[str, float]]]
-"""task -> split -> metric -> value, with the number of rows as `rows`."""
-
-Told = Callable[[int], object]
-"""Called with the number of rows that were answered since the last call."""
-
-
-def silent(_rows: int) -> None:
-    pass
-
-
-def readout_of(predictor: Predictor, task: Task, split: Split, told: Told = silent) -> Tensor:
-    """What the predictor says of a split's labelled rows: readout_BK."""
-    rows = [example.texts for example in split.examples]
-    parts = []
-    for start in range(0, max(1, len(rows)), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
-        parts.append(predictor.readout(task.name, some))
-        told(len(some))
-    return torch.cat(parts)
-
-
-def score(task: Task, readout_BK: Tensor, split: Split) -> dict[str, float]:
-    targets = [example.target for example in split.examples if example.target is not None]
-    return task.scores(readout_BK, task.targets(targets)) | {"rows": len(targets)}
+from trivium.errors import RecipeError
+from trivium.run.folder.names import RECIPE
+from trivium.run.folder.start import run_recipe
+from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.load import load
+from trivium.run.predictor.scoring import evaluate_splits, overall, rows_in
+from trivium.run.rows.load import load_data, read_split
+from trivium.run.rows.splits import JUDGED, Data
+from trivium.run.screen.progress import rows_bar
 
 
 def evaluate(
-    predictor: Predictor, data: Data, splits: Sequence[str] = ("dev",), told: Told = silent
-) -> Scores:
-    """Scores of every task on each of its splits."""
-    return {
-        name: {
-            split: score(task, readout_of(predictor, task, of_task[split], told), of_task[split])
-            for split in of_task
-            if split in splits
-        }
-        for name, of_task in data.items()
-        for task in (predictor.tasks[name],)
-    }
+    run: str | Path,
+    *,
+    task: str | None = None,
+    file: str | Path | None = None,
+    precision: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
 
-
-def evaluate_into(folder: Path, predictor: Predictor, data: Data, told: Told = silent) -> Scores:
-    """Scores of every task on its dev and test rows, with a file of predictions for each."""
-    scores: Scores = {}
-    for name, splits in data.items():
-        scores[name], task = {}, predictor.tasks[name]
-        for split in (s for s in JUDGED if s in splits):
-            readout_BK = readout_of(predictor, task, splits[split], told)
-            scores[name][split] = score(task, readout_BK, splits[split])
-            if task.answers_questions:
-                write_predictions(folder / f"{name}-{split}.csv", task, readout_BK, splits[split])
-    return scores
-
-
-def rows_in(data: Data, splits: Sequence[str]) -> int:
-    """Labelled rows of these splits, of all tasks together."""
-    return sum(
-        len(s.examples) for of_task in data.values() for n, s in of_task.items() if n in splits
-    )
-
-
-def overall(tasks: Mapping[str, Task], scores: Scores) -> dict[str, dict[str, float]]:
-    """Per split, the mean over tasks of their main metric.
-
-    `leaderboard` counts a correlation r as (r + 1) / 2, `mean` takes it as it is. A split that
-    some task lacks has neither. Auxiliary tasks do not count, unless there are no others.
+    Answers with the `tasks`, `overall` and `precision` of `scores.json`. Raises RecipeError.
     """
-    ends = {name: found for name, found in scores.items() if not tasks[name].auxiliary} or scores
-    splits = {split: None for of_task in ends.values() for split in of_task}
-    found = {}
-    for split in splits:
-        if all(split in of_task for of_task in ends.values()):
-            each = {name: of_task[split] for name, of_task in ends.items()}
-            found[split] = {
-                "leaderboard": metrics.mean([tasks[n].leaderboard(s) for n, s in each.items()]),
-                "mean": metrics.mean([s[tasks[n].metric] for n, s in each.items()]),
-            }
-    return found
+    predictor = load(run, precision=precision, device=device)
+    if file is not None and task is None:
+        raise RecipeError("evaluate: say which task the file is for (--task).")
+    splits: tuple[str, ...] = JUDGED
+    if file is not None and task is not None:
+        split = read_split(predictor.task(task), "file", file)
+        if not split.examples:
+            raise RecipeError(f"{split.where}: has no labelled rows for task {task!r}.")
+        data, splits = {task: {"file": split}}, ("file",)
+    else:
+        data = _own_data(Path(run), predictor, task)
+    with rows_bar(console) as bar:
+        counter = bar.add_task("evaluating", total=rows_in(data, splits))
+        scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
+    means = overall(predictor.tasks, scores) if task is None else {}
+    return {"tasks": scores, "overall": means, "precision": predictor.precision}
 
 
-def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) -> None:
-    """A split's answers in input order: line, texts, true label, prediction, probabilities."""
-    columns = task.columns(readout_BK, detailed=True)
-    path.parent.mkdir(exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["line", *task.text_columns, "label", *columns])
-        for row, example in enumerate(split.examples):
-            true = None if example.target is None else task.answer_of(example.target)
-            cells: list[Any] = [example.line, *example.texts, true]
-            writer.writerow([*cells, *(column[row] for column in columns.values())])
+def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
+    """The dev and labelled test rows that a run's recipe names, of all its tasks or of one."""
+    if not (run / RECIPE).is_file():
+        raise RecipeError(
+            f"{run}: has no recipe that says where dev rows are; name --task and --file."
+        )
+    chosen = [predictor.task(task).name] if task is not None else list(predictor.tasks)
+    recipe = run_recipe(run)
+    # Masked words are judged by the texts of other tasks.
+    others = [other for name in chosen for other in getattr(recipe.tasks.get(name), "of", ())]
+    known = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
+    if task is not None and not known:
+        raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
+    _, data = load_data(recipe.model_copy(update={"tasks": known}), JUDGED)
+    return {name: data.get(name, {}) for name in chosen}

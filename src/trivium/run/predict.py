@@ -1,181 +1,142 @@
-"""Texts in, answers out: the one path under evaluation, prediction files and servers."""
+"""`trivium predict`: every row of a table answered, in constant memory."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from trivium.errors import RecipeError, did_you_mean
-from trivium.model.encoder import Encoder
-from trivium.model.multitask import MultiTaskModel, Pooling, pool
-from trivium.parts.tasks import MaskedWords, Task
-from trivium.run.build import precision_name
-from trivium.run.data import packer_for
-from trivium.text.packing import Packer
-from trivium.text.tokenizer import Tokenizer
-from trivium.types import Answer, Tokens
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Task
+from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.load import load
+from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
+from trivium.run.rows.load import open_task_table
+from trivium.text.tables import BadRow, Table, write_table
+from trivium.text.writing import write_lines
+from trivium.types import Answer, Row
 
-Texts = str | tuple[str, ...]
-"""One row's text, or its pair of texts."""
-
-TOKENS_PER_PACK = 2048
-"""Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
+ROWS_AT_ONCE = 4096
 
 
-class Predictor(ABC):
-    """Tasks, and what is said of their rows; answers follow from that."""
+def predict_file(
+    run: str | Path | Predictor,
+    task: str,
+    source: str | Path,
+    target: str | Path,
+    *,
+    probabilities: bool = False,
+    form: str = "table",
+    precision: str = "auto",
+    device: str = "auto",
+    console: Console | None = None,
+) -> int:
+    """Answer every row of a table into another table; the number of rows.
 
-    tasks: Mapping[str, Task]
-
-    @abstractmethod
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        """What the model says of B rows, on the answer's own scale: readout_BK, fp32, CPU."""
-
-    @property
-    @abstractmethod
-    def precision(self) -> str:
-        """What it computes in: fp32, bf16, or both where its parts differ."""
-
-    def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
-        """A label's name or a score per row, in order.
-
-        rows: texts, or pairs of texts for a task about pairs. Raises RecipeError for an unknown
-        task or a row with the wrong number of texts.
-        """
-        return self.question(task).answers(self.readout(task, rows))
-
-    def probabilities(self, task: str, rows: Sequence[Texts]) -> list[dict[str, float]]:
-        """Per row, each label's probability (a score task: its score)."""
-        columns = self.question(task).columns(self.readout(task, rows), detailed=True)
-        prefix = "probability_"
-        chosen = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
-        chosen = chosen or {"prediction": columns["prediction"]}
-        return [
-            {key: float(value[row]) for key, value in chosen.items()} for row in range(len(rows))
-        ]
-
-    def task(self, name: str) -> Task:
-        if name not in self.tasks:
-            raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.tasks)}.")
-        return self.tasks[name]
-
-    def question(self, name: str) -> Task:
-        """A task that has answers. Raises RecipeError for one that is only there to be trained."""
-        task = self.task(name)
-        if not task.answers_questions:
-            others = [repr(other) for other, each in self.tasks.items() if each.answers_questions]
-            hint = f"ask {' or '.join(others)}" if others else "no other task of this model has any"
-            raise RecipeError(
-                f"task {name!r} practises reading and has no answers to give; {hint}."
-            )
-        return task
-
-
-class TorchPredictor(Predictor):
-    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once."""
-
-    def __init__(
-        self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
-    ) -> None:
-        self.model, self.tasks, self.tokenizer = model, tasks, tokenizer
-
-    @property
-    def precision(self) -> str:
-        return precision_name(self.model.encoder.precision)
-
-    @torch.inference_mode()
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        chosen = self.task(task)
-        if not rows:
-            return torch.zeros(0, max(1, chosen.outputs))
-        texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
-        _check_rows(chosen, texts)
-        packer = packer_for(chosen, self.tokenizer, self.limit)
-        apart = chosen.sequences == len(chosen.text_columns)
-        sequences = [(text,) for row in texts for text in row] if apart else texts
-        index = {sequence: i for i, sequence in enumerate(dict.fromkeys(sequences))}
-        head = self.model.head(task)
-        was_training = self.model.training
-        self.model.eval()
-        read = partial(self._represented, head.represent, task)
-        if isinstance(chosen, MaskedWords):
-            encoder = self.model.encoder
-            read = partial(chosen.judge, head=head, encoder=encoder, tokenizer=self.tokenizer)
-        vector_UC = self._vectors(read, list(index), packer)
-        place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
-        vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
-        output_BK = self.model.decide(task, vector_BSC)
-        self.model.train(was_training)
-        return chosen.readout(output_BK).float().cpu()
-
-    @torch.inference_mode()
-    def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
-        """The shared encoder's vector of each text: vector_BD, fp32, CPU, not normalised."""
-        if not texts:
-            return torch.zeros(0, self.model.encoder.config.hidden_size)
-        self.model.eval()
-        index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        read = partial(self._represented, partial(pool, how=pooling), "")
-        packer = Packer(self.tokenizer, self.limit)
-        vector_UD = self._vectors(read, [(text,) for text in index], packer)
-        return vector_UD.float().cpu()[torch.tensor([index[text] for text in texts])]
-
-    @property
-    def limit(self) -> int:
-        """The encoder's longest sequence, in tokens."""
-        return self.model.encoder.config.max_position_embeddings
-
-    def _represented(
-        self, represent: Callable[[Tensor, Tokens, Encoder], Tensor], task: str, tokens: Tokens
-    ) -> Tensor:
-        """One vector per text of a pack: vector_RC."""
-        tokens = tokens.to(next(self.model.parameters()).device)
-        hidden_ND: Tensor = self.model.encoder(tokens, task)
-        return represent(hidden_ND, tokens, self.model.encoder)
-
-    def _vectors(
-        self,
-        read: Callable[[Tokens], Tensor],
-        sequences: Sequence[tuple[str, ...]],
-        packer: Packer,
-    ) -> Tensor:
-        """One vector per sequence: vector_UC. read: a pack on the CPU -> its vectors."""
-        pieces = [
-            np.asarray(ids, dtype=np.int32)
-            for ids in self.tokenizer([text for sequence in sequences for text in sequence])
-        ]
-        texts = iter(pieces)
-        rows = [[next(texts) for _ in sequence] for sequence in sequences]
-        vector_UC: Tensor | None = None
-        for chosen in _packs([min(packer.length(row), packer.max_length) for row in rows]):
-            part_RC = read(packer.pack([rows[i] for i in chosen]))
-            if vector_UC is None:
-                vector_UC = part_RC.new_empty(len(rows), part_RC.shape[1])
-            vector_UC[torch.tensor(chosen, device=part_RC.device)] = part_RC
-        assert vector_UC is not None, "callers pass at least one sequence"
-        return vector_UC
+    All columns of the source are kept, in order, and `prediction` (and `confidence`; with
+    `probabilities`, one column per label) is added. "-" is standard input or output. form: `table`,
+    in the format of the target's ending, or `cs224n`: see `predictor.submission`. Memory does not
+    grow with the file. A bad row ends it with RecipeError naming the line, before the target is
+    touched.
+    """
+    if form not in FORMS:
+        raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
+    if form == CS224N and probabilities:
+        raise RecipeError(
+            f"--probabilities: the format {form} has no place for them; leave it out."
+        )
+    predictor = run if isinstance(run, Predictor) else load(run, precision=precision, device=device)
+    chosen = predictor.question(task)
+    submission = Submission(chosen) if form == CS224N else None
+    needed = (*chosen.text_columns, ID) if submission else chosen.text_columns
+    table = open_task_table(chosen, source, needed)
+    added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
+    cache = _Cache(predictor, task)
+    rows = empty = 0
+    with _writing(target, table, added, submission) as put, _progress(console) as bar:
+        counter = bar.add_task(f"{task}", total=None)
+        for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
+            texts = [tuple(row.cells[c] for c in chosen.text_columns) for row in part]
+            empty += sum(not text.strip() for row in texts for text in row)
+            columns = cache.columns(texts, detailed=probabilities)
+            for index, row in enumerate(part):
+                put(row, [column[index] for column in columns.values()])
+            rows += len(part)
+            bar.update(counter, completed=rows)
+    if empty and console:
+        console.print(
+            f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
+        )
+    return rows
 
 
-def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in packs of about TOKENS_PER_PACK tokens, texts of like length together."""
-    pack: list[int] = []
-    tokens = 0
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if pack and tokens + lengths[index] > TOKENS_PER_PACK:
-            yield pack
-            pack, tokens = [], 0
-        pack.append(index)
-        tokens += lengths[index]
-    if pack:
-        yield pack
+@contextmanager
+def _writing(
+    target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
+) -> Iterator[Callable[[Row, list[Answer]], None]]:
+    """What writes a row and its answers, the prediction first."""
+    if submission is not None:
+        with write_lines(target) as line:
+            line(submission.header)
+            yield lambda row, answers: line(submission.line(row, answers[0], table.name))
+        return
+    if clash := sorted(set(added) & set(table.columns)):
+        raise RecipeError(f"{table.name}: already has a column {clash[0]!r}; rename it first.")
+    with write_table(target, [*table.columns, *added]) as out:
+        yield lambda row, answers: out.write([*row.cells.values(), *answers])
 
 
-def _check_rows(task: Task, rows: Sequence[tuple[str, ...]]) -> None:
-    wanted = len(task.text_columns)
-    for number, row in enumerate(rows):
-        if len(row) != wanted or not all(isinstance(text, str) for text in row):
-            form = "a text" if wanted == 1 else "a pair of texts"
-            raise RecipeError(f"task {task.name!r}: row {number} must be {form}, found {row!r}.")
+class _Cache:
+    """Answers of the last distinct rows, so that a repeated row is not computed again."""
+
+    MOST = 100_000
+
+    def __init__(self, predictor: Predictor, task: str) -> None:
+        self.predictor, self.task = predictor, task
+        self._readouts: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+
+    def columns(
+        self, rows: Sequence[tuple[str, ...]], *, detailed: bool
+    ) -> dict[str, list[Answer]]:
+        new = list(dict.fromkeys(row for row in rows if row not in self._readouts))
+        if new:
+            for row, readout_K in zip(new, self.predictor.readout(self.task, new), strict=True):
+                self._readouts[row] = readout_K
+        readout_BK = torch.stack([self._readouts[row] for row in rows])
+        while len(self._readouts) > self.MOST:
+            self._readouts.popitem(last=False)
+        return self.predictor.task(self.task).columns(readout_BK, detailed=detailed)
+
+
+def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
+    for row in table:
+        if isinstance(row, BadRow):
+            raise RecipeError(f"{name}:{row.line}: {row.problem}")
+        yield row
+
+
+def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
+    while part := list(islice(rows, size)):
+        yield part
+
+
+def _probe(task: Task) -> tuple[str, ...]:
+    return ("",) * len(task.text_columns)
+
+
+def _progress(console: Console | None) -> Progress:
+    return Progress(
+        TextColumn("predicting {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.speed:,.0f} rows/s"),
+        TimeElapsedColumn(),
+        console=console or Console(stderr=True),
+        disable=console is None or not console.is_terminal,
+        transient=True,
+    )

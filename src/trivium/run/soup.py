@@ -16,18 +16,19 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.recipe.budget import ASIDE
-from trivium.run import directory
-from trivium.run.atomic import whole_folder, write_text
-from trivium.run.checkpoint import MODEL, find_model, save_model
-from trivium.run.data import JUDGED, Data, load_data
-from trivium.run.differences import differences
-from trivium.run.evaluate import Told, evaluate, evaluate_into, overall, rows_in
-from trivium.run.load import load_single, refuse_unknown
-from trivium.run.members import short_names
-from trivium.run.predict import TorchPredictor
-from trivium.run.progress import rows_bar
-from trivium.run.scoreboard import MINILM
-from trivium.run.train import read_scores
+from trivium.run.folder.atomic import whole_folder, write_text
+from trivium.run.folder.differences import differences
+from trivium.run.folder.model import find_model, save_model
+from trivium.run.folder.names import MODEL, OURS, PREDICTIONS, RECIPE, SCORES
+from trivium.run.folder.scores import read_scores
+from trivium.run.folder.start import refuse_taken, run_recipe, start_run
+from trivium.run.predictor.load import load_single, refuse_unknown
+from trivium.run.predictor.scoring import Told, evaluate_into, evaluate_splits, overall, rows_in
+from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.rows.load import load_data
+from trivium.run.rows.splits import JUDGED, Data
+from trivium.run.screen.grid import MINILM, short_names
+from trivium.run.screen.progress import rows_bar
 
 MAY_DIFFER = ("seed", "device", *ASIDE)
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
@@ -65,7 +66,7 @@ def soup(
     device: str = "auto",
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Average the weights of runs of one recipe with several seeds, into a run directory.
+    """Average the weights of runs of one recipe with several seeds, into a run
 
     The greedy soup of Wortsman et al. 2022 (recipe 1): beginning with the run that is best on dev,
     each next one joins the mean unless the overall dev score falls. Answers with the content of
@@ -76,7 +77,7 @@ def soup(
     refuse_unknown(precision, device)
     found = _open(runs)
     replaces = overwrite if _is_soup(out) else None
-    directory.refuse_taken(out, [run.folder for run in found], "soup", directory.OURS, replaces)
+    refuse_taken(out, [run.folder for run in found], "soup", OURS, replaces)
     data = load_data(found[0].recipe, JUDGED)[1]
     ranked = sorted(found, key=lambda run: -run.value)  # stable: of equals the first one named
     opened = partial(load_single, precision=precision, device=device)
@@ -90,7 +91,7 @@ def soup(
             model, recipe.tasks, predictor.tokenizer, fresh / MODEL, predictor.precision,
             recipe.adapters,
         )  # fmt: skip
-        scores = evaluate_into(fresh / directory.PREDICTIONS, opened(fresh), data, told)
+        scores = evaluate_into(fresh / PREDICTIONS, opened(fresh), data, told)
         values = {
             "tasks": scores,
             "overall": overall(recipe.tasks, scores),
@@ -99,8 +100,8 @@ def soup(
             "selected": {"stage": None, "step": None, "by": "soup"},
             "soup": tried,
         }
-        directory.start_run(fresh, recipe, overwrite=False)
-        write_text(fresh / directory.SCORES, json.dumps(values, indent=2) + "\n")
+        start_run(fresh, recipe, overwrite=False)
+        write_text(fresh / SCORES, json.dumps(values, indent=2) + "\n")
     _print(tried, console)
     if recipe.encoder == "minilm":
         console.print(MINILM, style="dim", soft_wrap=True)
@@ -108,8 +109,6 @@ def soup(
 
 
 # --- the runs ----------------------------------------------------------------------------------
-
-
 def _open(runs: Sequence[str | Path]) -> list[_Run]:
     """Two or more finished runs of one recipe. Raises RecipeError."""
     if len(runs) < 2:
@@ -119,12 +118,12 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
         if folder.resolve() in (Path(known).resolve() for known in runs[:number]):
             raise RecipeError(f"{folder}: is named twice; a soup takes each run once.")
         find_model(folder)
-        if not (folder / directory.RECIPE).is_file():
+        if not (folder / RECIPE).is_file():
             raise RecipeError(
                 f"{folder}: is a model folder without its recipe. A soup compares the runs' "
                 "recipes and dev scores: name the whole run's folder."
             )
-        run = _Run(str(folder), folder, directory.run_recipe(folder), read_scores(folder))
+        run = _Run(str(folder), folder, run_recipe(folder), read_scores(folder))
         if BY not in run.scores["overall"].get("dev", {}):
             raise RecipeError(
                 f"{folder}: has no overall dev score to choose by; every task needs a dev file."
@@ -148,12 +147,10 @@ def _refuse_unlike(first: _Run, other: _Run) -> None:
 
 
 def _is_soup(folder: Path) -> bool:
-    return (folder / directory.SCORES).is_file() and "soup" in read_scores(folder)
+    return (folder / SCORES).is_file() and "soup" in read_scores(folder)
 
 
 # --- the mean of their weights -----------------------------------------------------------------
-
-
 def _stir(
     predictor: TorchPredictor,
     ranked: Sequence[_Run],
@@ -202,13 +199,11 @@ def _pour(predictor: TorchPredictor, total: Mapping[str, Tensor], count: int) ->
 
 
 def _value(predictor: TorchPredictor, data: Data, told: Told) -> float:
-    scores = evaluate(predictor, data, ("dev",), told)
+    scores = evaluate_splits(predictor, data, ("dev",), told)
     return overall(predictor.tasks, scores)["dev"][BY]
 
 
 # --- what is written and shown -----------------------------------------------------------------
-
-
 def _cost(runs: Sequence[_Run]) -> dict[str, Any]:
     """What all the runs cost together, whether they were kept or not."""
     costs = [run.scores["cost"] for run in runs]

@@ -26,7 +26,7 @@ from trivium.apps.report.quality import (
 from trivium.apps.report.runs import ReportedRun, names_of
 from trivium.parts.metrics import regression
 from trivium.parts.tasks import Classification, Labelled, Regression
-from trivium.run.finished import Answers
+from trivium.run.folder.predictions import Answers
 
 MOST_DOTS = 2000
 """Rows in a scatter; correlations are always over all of them."""

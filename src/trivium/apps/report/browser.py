@@ -8,7 +8,7 @@ from trivium.apps.report.figure import Panel, Section
 from trivium.apps.report.quality import chosen, is_ordered, places
 from trivium.apps.report.runs import ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
-from trivium.run.finished import Answers
+from trivium.run.folder.predictions import Answers
 
 MOST_ANSWERS = 20_000
 """To the rows of a task in a page, all runs together: about 4 MB of sentences, if of one run."""

@@ -7,11 +7,12 @@ from trivium.apps.report.figure import Figure, Panel, Section, Table, axis, plai
 from trivium.apps.report.headline import MEANS, NOTHING, score
 from trivium.apps.report.runs import SPLIT, ReportedRun
 from trivium.errors import RecipeError
-from trivium.run.finished import FinishedRun
-from trivium.run.scoreboard import MINILM
-from trivium.run.verdict import Verdict, verdict
+from trivium.run.folder.finished import FinishedRun
+from trivium.run.screen.grid import MINILM
+from trivium.run.verdict.facts import Verdict
+from trivium.run.verdict.sentences import conclusion, signed
 from trivium.run.verdict.systems import System, systems_of
-from trivium.run.verdict.words import conclusion, signed
+from trivium.run.verdict.verdict import verdict
 
 
 def comparison(runs: Sequence[ReportedRun]) -> Section:

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from trivium.apps.report.data import Look
 from trivium.apps.report.figure import Figure, Panel, Section, Trace, axis, plain
-from trivium.apps.report.files import Look
 from trivium.apps.report.quality import chosen, places
 from trivium.apps.report.runs import ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
-from trivium.run.finished import Answers
+from trivium.run.folder.predictions import Answers
 from trivium.types import Target
 
 HISTOGRAM_BINS = 20

@@ -9,8 +9,8 @@ from trivium.apps.report.figure import Panel, Section, Table, share
 from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
 from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
-from trivium.run.directory import RECIPE
-from trivium.run.scoreboard import MINILM
+from trivium.run.folder.names import RECIPE
+from trivium.run.screen.grid import MINILM
 
 MEANS = {
     "leaderboard": "mean over tasks, a correlation r counted as (r + 1) / 2",

@@ -9,7 +9,7 @@ import torchmetrics.functional.classification as M
 from torch import Tensor
 
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Task
-from trivium.run.finished import Answers
+from trivium.run.folder.predictions import Answers
 
 BINS = 15
 """Of confidence, as in Guo et al. 2017."""

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from trivium.apps.report.story import Story, story_of
 from trivium.errors import RecipeError
-from trivium.run.finished import Answers, FinishedRun, read_run
-from trivium.run.members import short_names
+from trivium.run.folder.finished import FinishedRun, read_run
+from trivium.run.folder.predictions import Answers
+from trivium.run.screen.grid import short_names
 from trivium.run.verdict.systems import systems_of
 
 SPLIT = "dev"

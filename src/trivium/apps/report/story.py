@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from trivium.errors import RecipeError
-from trivium.run.finished import FinishedRun
-from trivium.run.journal import NAME as JOURNAL
+from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.names import JOURNAL
 
 
 @dataclass(slots=True)

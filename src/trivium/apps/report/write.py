@@ -13,16 +13,16 @@ from trivium.apps.report.browser import browser
 from trivium.apps.report.comparison import comparison
 from trivium.apps.report.conflicts import conflicts
 from trivium.apps.report.curves import learning, time
+from trivium.apps.report.data import Look, Shelf, data_section, look
 from trivium.apps.report.distributions import distributions
 from trivium.apps.report.figure import Section
-from trivium.apps.report.files import Look, Shelf, data_section, look
 from trivium.apps.report.headline import cost, headline, recipes
 from trivium.apps.report.page import render
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
-from trivium.run.atomic import refuse_unwritable, write_text
-from trivium.run.folders import folders_of
-from trivium.run.progress import rows_bar
+from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.studies import folders_of
+from trivium.run.screen.progress import rows_bar
 
 
 def report(

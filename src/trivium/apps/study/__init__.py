@@ -7,15 +7,14 @@ from typing import Any
 from rich.console import Console
 
 from trivium.apps.study.board import Board
-from trivium.apps.study.page import print_table, write_table
+from trivium.apps.study.ensembles import EnsembleRun, Run
 from trivium.apps.study.runs import PAGE, plan_study
+from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
-from trivium.apps.study.union import Run, Unite
-from trivium.errors import RecipeError
+from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
-from trivium.run.atomic import recover
-from trivium.run.child import Outcome, Stop, stop_on_signal, train_run
-from trivium.run.train import Interrupted
+from trivium.run.folder.atomic import recover
+from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
 
 __all__ = ["has_failures", "study"]
 
@@ -82,7 +81,7 @@ def has_failures(table: dict[str, Any]) -> bool:
 
 
 def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
-    if isinstance(run, Unite):
+    if isinstance(run, EnsembleRun):
         recover(run.folder)  # replacing an ensemble may have been interrupted
     if run.is_finished:
         outcome = _looked_at(run)

@@ -9,12 +9,12 @@ from rich.console import Console, Group
 from rich.markup import escape
 from rich.text import Text
 
+from trivium.apps.study.ensembles import EnsembleRun, Run
 from trivium.apps.study.runs import Plan
-from trivium.apps.study.union import Run, Unite
-from trivium.run.child import Outcome, last_lines
-from trivium.run.follow import Progress
-from trivium.run.screen import Screen, clock
-from trivium.run.train import read_scores
+from trivium.run.folder.scores import read_scores
+from trivium.run.jobs.child import Outcome, last_lines
+from trivium.run.jobs.follow import Progress
+from trivium.run.screen.live import Screen, clock
 
 READ_EVERY_S = 1.0
 COLOURS = {"done": "green", "failed": "bold red", "stopped": "yellow"}
@@ -102,7 +102,7 @@ class Board(Screen):
 
     def _expected_s(self, run: Run) -> float | None:
         """What a run takes: as long as others of its recipe, or else of any."""
-        if isinstance(run, Unite) and run.name not in self._known:
+        if isinstance(run, EnsembleRun) and run.name not in self._known:
             return 0.0  # it only reads its members' dev rows again
         known = self._known.get(run.name) or [s for each in self._known.values() for s in each]
         return fmean(known) if known else None

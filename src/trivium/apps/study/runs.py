@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivium.apps.study.union import Run, united
+from trivium.apps.study.ensembles import Run, ensemble_run
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, load_recipe
 from trivium.recipe.budget import FULL, Reported
-from trivium.recipe.united import EnsembleRecipe, load_ensemble
-from trivium.run.folders import TABLE
+from trivium.recipe.ensembles import EnsembleRecipe, load_ensemble
+from trivium.run.folder.names import TABLE
 
 PAGE = Path(TABLE).with_suffix(".md").name
 """The table for people, beside TABLE, the one for programs."""
@@ -66,7 +66,7 @@ def plan_study(
     paths = _named(recipes)
     loaded = _loaded(paths, changes, budget)
     trained = {name: r.of_run() for name, r in loaded.items() if isinstance(r, Recipe)}
-    unions = {name: r for name, r in loaded.items() if isinstance(r, EnsembleRecipe)}
+    ensembles = {name: r for name, r in loaded.items() if isinstance(r, EnsembleRecipe)}
     runs: list[Run] = []
     for seed in range(seeds):
         own = {
@@ -81,7 +81,9 @@ def plan_study(
             for name, recipe in trained.items()
         }
         runs += own.values()
-        runs += [united(name, paths[name], found, own, out) for name, found in unions.items()]
+        runs += [
+            ensemble_run(name, paths[name], found, own, out) for name, found in ensembles.items()
+        ]
     for run in runs:
         run.refuse_other()
     reported = {name: found.reported for name, found in loaded.items()}

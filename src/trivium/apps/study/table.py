@@ -9,15 +9,16 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from trivium.apps.study.ensembles import EnsembleRun, Run
 from trivium.apps.study.order import orders_of
 from trivium.apps.study.runs import Plan
-from trivium.apps.study.union import Run, Unite
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
 from trivium.recipe.budget import Reported
-from trivium.run.differences import ABSENT, differences
-from trivium.run.directory import ENVIRONMENT, SCORES, environment
-from trivium.run.train import read_scores
+from trivium.run.folder.differences import ABSENT, differences
+from trivium.run.folder.environment import environment
+from trivium.run.folder.names import ENVIRONMENT, SCORES
+from trivium.run.folder.scores import read_scores
 
 SPLIT = "dev"
 DevRows = tuple[str, str, str, int | None]
@@ -68,7 +69,7 @@ def _compared_to(plan: Plan, name: str) -> str | None:
 
     None of the study's first, and of ensembles, which have no settings of their own.
     """
-    plain = [each for each in plan.paths if not isinstance(plan.runs_of(each)[0], Unite)]
+    plain = [each for each in plan.paths if not isinstance(plan.runs_of(each)[0], EnsembleRun)]
     if name not in plain or name == plain[0]:
         return None
     alike = [each for each in plain if _report(plan, each) == _report(plan, name)]
@@ -82,13 +83,13 @@ def _report(plan: Plan, name: str) -> str | None:
 
 def _encoder(run: Run) -> str:
     """Of an ensemble all that its members have."""
-    if isinstance(run, Unite):
+    if isinstance(run, EnsembleRun):
         return ", ".join(dict.fromkeys(member.recipe.encoder for member in run.members))
     return run.recipe.encoder
 
 
 def _ensemble(run: Run) -> dict[str, Any] | None:
-    if not isinstance(run, Unite):
+    if not isinstance(run, EnsembleRun):
         return None
     return {"how": run.how, "members": [member.name for member in run.members]}
 

@@ -7,11 +7,11 @@ from rich.markup import escape
 from rich.text import Text
 
 from trivium.apps.tune.claims import Claim
-from trivium.apps.tune.page import trial_grid
+from trivium.apps.tune.results import trial_grid
 from trivium.apps.tune.rows import Overview, Row
-from trivium.run.child import Outcome, last_lines
-from trivium.run.follow import Progress
-from trivium.run.screen import Screen, clock
+from trivium.run.jobs.child import Outcome, last_lines
+from trivium.run.jobs.follow import Progress
+from trivium.run.screen.live import Screen, clock
 
 COLOURS = {"done": "green", "pruned": "dim", "failed": "bold red", "stopped": "yellow"}
 OTHER_LINES = 12

@@ -11,10 +11,10 @@ from pathlib import Path
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.files import read_yaml
-from trivium.run import directory
-from trivium.run.atomic import write_text
-from trivium.run.child import Job
-from trivium.run.differences import differences, in_words
+from trivium.run.folder.atomic import write_text
+from trivium.run.folder.differences import differences, in_words
+from trivium.run.folder.names import RECIPE as RUN_RECIPE
+from trivium.run.jobs.child import Job
 
 RECIPE = "search.yaml"
 """The recipe that the search began with, whole, with its search."""
@@ -98,7 +98,7 @@ def _refuse_foreign(out: Path) -> None:
         raise RecipeError(f"{out}: is a file; name a folder for the search with --out.")
     if not out.is_dir() or (out / RECIPE).is_file():
         return
-    if (out / directory.RECIPE).is_file():
+    if (out / RUN_RECIPE).is_file():
         raise RecipeError(f"{out}: holds a run, not a search; name another folder with --out.")
     if foreign := sorted(path.name for path in out.iterdir() if path.name not in _OURS):
         raise RecipeError(

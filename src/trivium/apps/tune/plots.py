@@ -11,7 +11,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from trivium.apps.tune.rows import Overview, Row
-from trivium.run.objectives import Objective
+from trivium.run.folder.objectives import Objective
 
 ENOUGH = 10
 """Finished trials from which importances are worth a look."""

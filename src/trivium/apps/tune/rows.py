@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from trivium.apps.tune.claims import PLACE, REASON, Claims
 from trivium.recipe.search import label
-from trivium.run.objectives import Objective
+from trivium.run.folder.objectives import Objective
 
 SCORES, COSTS = "scores", "costs"
 """Attributes of a finished trial: every dev score by task.metric, and its costs."""

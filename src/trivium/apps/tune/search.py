@@ -13,8 +13,8 @@ from rich.console import Console
 from trivium.apps.tune.board import Board
 from trivium.apps.tune.claims import PLACE, Claims
 from trivium.apps.tune.folder import Folder, open_folder
-from trivium.apps.tune.page import print_results, write_results
 from trivium.apps.tune.plots import draw
+from trivium.apps.tune.results import print_results, write_results
 from trivium.apps.tune.rows import Overview, overview
 from trivium.apps.tune.sampling import Space, make_pruner, make_sampler
 from trivium.apps.tune.storage import (
@@ -26,17 +26,16 @@ from trivium.apps.tune.storage import (
     public_name,
 )
 from trivium.apps.tune.trial import carry_out
-from trivium.errors import RecipeError
+from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import load_recipe
 from trivium.recipe.budget import FULL
 from trivium.recipe.search import Search
 from trivium.recipe.space import points_of, search_of, trials_of
-from trivium.run.build import choose_device
-from trivium.run.child import Stop, stop_on_signal
-from trivium.run.data import load_data
-from trivium.run.follow import Progress
-from trivium.run.objectives import Objective, check_metrics, objectives_of
-from trivium.run.train import Interrupted
+from trivium.run.assembly.device import choose_device
+from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
+from trivium.run.jobs.child import Stop, stop_on_signal
+from trivium.run.jobs.follow import Progress
+from trivium.run.rows.load import load_data
 
 FAILURES_AT_START, FAILURES_LATER = 3, 10
 """In a row, after which a worker gives up: before any trial was finished, and after."""

@@ -12,11 +12,11 @@ from optuna.trial import TrialState
 from trivium.apps.tune.claims import REASON, SEEN, SEEN_EVERY_S, Claim, tell
 from trivium.apps.tune.rows import COSTS, SCORES
 from trivium.recipe.search import COSTS as COST_NAMES
-from trivium.run.checkpoint import remove_resume
-from trivium.run.child import Outcome, Stop, train_locked
-from trivium.run.follow import Progress
-from trivium.run.objectives import SPLIT, Objective
-from trivium.run.train import read_scores
+from trivium.run.folder.objectives import SPLIT, Objective
+from trivium.run.folder.resume import remove_resume
+from trivium.run.folder.scores import read_scores
+from trivium.run.jobs.child import Outcome, Stop, train_locked
+from trivium.run.jobs.follow import Progress
 
 LOOK_EVERY_S = 0.25
 

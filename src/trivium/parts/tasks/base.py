@@ -19,6 +19,9 @@ from trivium.types import Answer, Batch, Example, Row, Target
 
 Policy = Literal["refuse", "skip"]
 
+FORM = ("kind", "labels", "range", "threshold", "separator")
+"""Settings of a task that say what its answers are."""
+
 
 class RowError(ValueError):
     """A row cannot be used: the message says why, the caller knows file and line."""

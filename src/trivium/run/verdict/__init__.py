@@ -1,9 +1,8 @@
 """The verdict on several runs: what sharing an encoder cost or gained, and how sure that is."""
 
 from trivium.run.verdict.bootstrap import RESAMPLES
-from trivium.run.verdict.data import Comparison, Cost, Group, Summary, TaskScore, Verdict
-from trivium.run.verdict.judge import verdict
-from trivium.run.verdict.page import compare
+from trivium.run.verdict.facts import Comparison, Cost, Group, Summary, TaskScore, Verdict
+from trivium.run.verdict.verdict import verdict
 
 __all__ = [
     "RESAMPLES",
@@ -13,6 +12,5 @@ __all__ = [
     "Summary",
     "TaskScore",
     "Verdict",
-    "compare",
     "verdict",
 ]

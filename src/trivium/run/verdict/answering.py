@@ -9,10 +9,11 @@ import torch
 from rich.console import Console
 
 from trivium.errors import RecipeError
-from trivium.run.ensemble import EnsemblePredictor
-from trivium.run.load import load, refuse_unknown
-from trivium.run.predict import Predictor, TorchPredictor
-from trivium.run.progress import rows_bar
+from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.ensemble import EnsemblePredictor
+from trivium.run.predictor.load import load, refuse_unknown
+from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict.systems import System
 
 ROUNDS = 3

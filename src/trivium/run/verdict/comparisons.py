@@ -9,13 +9,13 @@ import numpy as np
 from rich.console import Console
 
 from trivium.parts.tasks import Task
-from trivium.run.progress import rows_bar
+from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict import bootstrap
 from trivium.run.verdict.bootstrap import Array
-from trivium.run.verdict.data import OVERALL, Comparison, Group, TaskScore
-from trivium.run.verdict.rows import refuse_other_rows
+from trivium.run.verdict.facts import OVERALL, Comparison, Group, TaskScore
+from trivium.run.verdict.same_rows import refuse_other_rows
+from trivium.run.verdict.sentences import outcome_of, sentence
 from trivium.run.verdict.systems import System
-from trivium.run.verdict.words import outcome_of, sentence
 
 SINGLES = "single-task models"
 LEADERBOARD = "leaderboard mean"
@@ -129,8 +129,6 @@ def _sampled(
 
 
 # --- one comparison ----------------------------------------------------------------------------
-
-
 def _compared(own: Side, against: Side) -> Comparison:
     """One task, or the leaderboard means of all."""
     system, others = own[0].system, list({id(b.system): b.system for b in against}.values())
@@ -200,8 +198,6 @@ def _counted(task: Task, score: Array, tasks: int) -> Array:
 
 
 # --- a system by itself ------------------------------------------------------------------------
-
-
 def _group(system: System, sampled: dict[tuple[str, str], Sampled]) -> Group:
     own = [sampled[system.name, name] for name in system.answers]
     each = [_counted(one.task, one.score_S, len(own)) for one in own]

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trivium.run.finished import FinishedRun
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.answering import Timing
-from trivium.run.verdict.data import Comparison, Cost, Outcome, Summary
+from trivium.run.verdict.facts import Comparison, Cost, Outcome, Summary
 from trivium.run.verdict.machines import is_one_machine
+from trivium.run.verdict.sentences import summed_up
 from trivium.run.verdict.systems import System
-from trivium.run.verdict.words import summed_up
 
 TOGETHER = "single-task models together"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trivium.run.finished import FinishedRun
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.systems import System
 
 

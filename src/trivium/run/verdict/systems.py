@@ -10,9 +10,10 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.run.finished import Answers, FinishedRun, read_run
-from trivium.run.folders import folders_of
-from trivium.run.members import short_names
+from trivium.run.folder.finished import FinishedRun, read_run
+from trivium.run.folder.predictions import Answers
+from trivium.run.folder.studies import folders_of
+from trivium.run.screen.grid import short_names
 
 SPLIT = "dev"
 SEED_FOLDER = re.compile(r"seed-(\d+)")
@@ -101,8 +102,6 @@ def is_made(run: FinishedRun) -> bool:
 
 
 # --- which runs --------------------------------------------------------------------------------
-
-
 def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
     """Every run once, in order."""
     runs: dict[Path, FinishedRun] = {}
@@ -137,8 +136,6 @@ def _answers(run: FinishedRun, task: str) -> Answers | None:
 
 
 # --- which of them belong together -------------------------------------------------------------
-
-
 def _grouped(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Runs of one system together, in the order of their first."""
     groups: dict[str, list[FinishedRun]] = {}

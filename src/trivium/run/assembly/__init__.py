@@ -1,0 +1,1 @@
+"""A recipe's model, where it computes, and PEFT."""

@@ -1,0 +1,44 @@
+"""Where a model computes, and in which precision."""
+
+import re
+
+import torch
+
+from trivium.errors import RecipeError
+
+
+def choose_device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise RecipeError(
+            f"device: {wanted} was asked for, but there is none here; use auto or cpu."
+        )
+    if re.fullmatch(r"cpu|cuda(:\d+)?", wanted) is None:
+        raise RecipeError(f"device: {wanted!r} is none of auto, cpu, cuda, cuda:N.")
+    _, _, number = wanted.partition(":")
+    if number and int(number) >= torch.cuda.device_count():
+        raise RecipeError(
+            f"device: {wanted} was asked for, but there are {torch.cuda.device_count()} here, "
+            "counted from 0."
+        )
+    if wanted.startswith("cuda"):
+        torch.backends.cudnn.allow_tf32 = False  # as torch itself does for products: fp32 is fp32
+    return torch.device(wanted)
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """What the encoder's layers compute in; `auto` is bf16 only where the chip multiplies it."""
+    if wanted == "auto":
+        wanted = "bf16" if _multiplies_bf16(device) else "fp32"
+    return torch.bfloat16 if wanted == "bf16" else torch.float32
+
+
+def precision_name(dtype: torch.dtype) -> str:
+    return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

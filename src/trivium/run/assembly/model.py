@@ -1,0 +1,66 @@
+"""Recipe to model: the pretrained encoder with heads, trunks and adapters."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from trivium.errors import RecipeError
+from trivium.model.encoder import Encoder, Pooler
+from trivium.model.multitask import MultiTaskModel
+from trivium.model.pretrained import check_tensors, find_checkpoint, load_encoder, load_words_head
+from trivium.parts.adapters import AdapterPart, LoRA
+from trivium.parts.heads import build_trunks
+from trivium.parts.heads.words import WordsModule
+from trivium.parts.tasks import Task
+from trivium.recipe import Recipe
+from trivium.run.assembly.peft import import_peft
+from trivium.text.tokenizer import Tokenizer
+
+
+def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
+    """The pretrained encoder with a fresh head per task, on the CPU, and its tokenizer.
+
+    New parameters are drawn from `recipe.seed`; the head for masked words is the checkpoint's own
+    if it has one.
+    """
+    folder = find_checkpoint(recipe.encoder)
+    tokenizer = Tokenizer(folder)
+    encoder = load_encoder(folder)
+    if tokenizer.size > encoder.config.vocab_size:
+        raise RecipeError(
+            f"{folder}: its tokenizer has {tokenizer.size:,} pieces, "
+            f"but the encoder only {encoder.config.vocab_size:,} vectors."
+        )
+    torch.manual_seed(recipe.seed)
+    model = assemble(encoder, recipe.tasks, recipe.adapters)
+    words = [head for name in recipe.tasks if isinstance(head := model.head(name), WordsModule)]
+    if words and (known := load_words_head(folder)) is not None:
+        for head in words:
+            check_tensors(known, head.state_dict(), f"{folder}: cls.predictions")
+            head.load_state_dict(known)
+            head.is_fresh = False
+    for adapter in recipe.adapters:
+        if isinstance(adapter, LoRA) and adapter.start is not None:
+            import_peft(encoder, Path(adapter.start))
+    return model, tokenizer
+
+
+def assemble(
+    encoder: Encoder, tasks: Mapping[str, Task], adapters: Sequence[AdapterPart] = ()
+) -> MultiTaskModel:
+    """The encoder with fresh heads and adapters, and a fresh pooler if one is asked for and it
+    has none. Raises RecipeError for an adapter that does not fit the encoder."""
+    if any(task.resolved_head.wants_pooler for task in tasks.values()) and encoder.pooler is None:
+        encoder.pooler, encoder.pooler_is_fresh = Pooler(encoder.config), True
+        encoder.config = encoder.config.model_copy(update={"has_pooler": True})
+    width = encoder.config.hidden_size
+    words = encoder.config.vocab_size
+    heads = {name: task.build_head(width, words) for name, task in tasks.items()}
+    try:
+        trunks = build_trunks(tasks, width)
+        for adapter in adapters:
+            adapter.attach(encoder, list(tasks))
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    return MultiTaskModel(encoder, heads, trunks)

@@ -1,0 +1,54 @@
+"""`trivium compare`: a verdict shown, and written to a file."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from trivium.errors import RecipeError
+from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.finished import FinishedRun
+from trivium.run.verdict.bootstrap import RESAMPLES
+from trivium.run.verdict.facts import Verdict
+from trivium.run.verdict.tables import (
+    as_json,
+    as_markdown,
+    print_verdict,
+)
+from trivium.run.verdict.verdict import verdict
+
+FORMS = (".md", ".json")
+
+
+def compare(
+    runs: Sequence[str | Path | FinishedRun],
+    *,
+    out: str | Path | None = None,
+    resamples: int = RESAMPLES,
+    time: bool = True,
+    device: str = "auto",
+    overwrite: bool = False,
+    console: Console | None = None,
+) -> Verdict:
+    """The verdict on several runs, shown on the console, and written to `out` (.md or .json).
+
+    As `verdict` else. Raises RecipeError before any work where `out` cannot be written.
+    """
+    console = console or Console(stderr=True)
+    path = Path(os.path.abspath(out)) if out is not None else None
+    if path is not None:
+        _refuse_unusable(path, overwrite)
+    found = verdict(runs, resamples=resamples, time=time, device=device, console=console)
+    print_verdict(found, console)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, as_json(found) if path.suffix == ".json" else as_markdown(found))
+    return found
+
+
+# --- the file ----------------------------------------------------------------------------------
+def _refuse_unusable(out: Path, overwrite: bool) -> None:
+    if out.suffix not in FORMS:
+        raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")
+    refuse_unwritable(out, overwrite=overwrite, example="verdict.md")

@@ -1,0 +1,1 @@
+"""All that the folder of a run is."""

@@ -1,0 +1,175 @@
+"""The model folder that people share: saved, found, loaded, copied.
+
+Nothing is pickled: tensors in safetensors, the rest in JSON; every folder is sealed
+(`folder.atomic`).
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import save_file
+from torch import Tensor
+
+import trivium
+from trivium.errors import RecipeError
+from trivium.model.lora import adapter_state, is_adapter_parameter, load_adapter_state
+from trivium.model.multitask import MultiTaskModel
+from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
+from trivium.parts.adapters import AdapterPart, AnyAdapter
+from trivium.parts.tasks import AnyTask, Task
+from trivium.run.assembly.model import assemble
+from trivium.run.folder.atomic import fresh_folder, read_sealed, replace_folder, seal, unseal
+from trivium.run.folder.names import ENSEMBLE, MODEL
+from trivium.text.tokenizer import Tokenizer
+
+FORMAT = 2
+"""2 brought adapters and trunks; 1 is read as a model without them."""
+_WEIGHTS = ("config.json", "model.safetensors", "heads.safetensors")
+TRUNK = "trunk:"
+"""Before a trunk's name, which no task's name can hold."""
+
+_TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
+_ADAPTERS: TypeAdapter[tuple[AnyAdapter, ...]] = TypeAdapter(tuple[AnyAdapter, ...])
+_PLACES = {"train", "dev", "test"}
+
+
+# --- the model folder --------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    model: MultiTaskModel
+    tasks: Mapping[str, Task]
+    tokenizer: Tokenizer
+    precision: str
+    """The precision it was trained in, fp32 or bf16."""
+    adapters: tuple[AdapterPart, ...] = ()
+
+    @property
+    def freezes_base(self) -> bool:
+        return any(adapter.freezes_base for adapter in self.adapters)
+
+
+def save_model(
+    model: MultiTaskModel,
+    tasks: Mapping[str, Task],
+    tokenizer: Tokenizer,
+    folder: Path,
+    precision: str,
+    adapters: Sequence[AdapterPart] = (),
+) -> None:
+    """Replace the model folder, all or nothing."""
+    fresh = fresh_folder(folder)
+    save_encoder(model.encoder, fresh)
+    tokenizer.save(fresh)
+    save_tensors(_head_state(model), fresh / "heads.safetensors")
+    if adapters:
+        save_tensors(adapter_state(model.encoder), fresh / "adapters.safetensors")
+    told = {
+        "format": FORMAT,
+        "trivium": trivium.__version__,
+        "torch": torch.__version__,
+        "precision": precision,
+        "adapters": [part.model_dump(mode="json", exclude={"start"}) for part in adapters],
+        "tasks": {
+            name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
+        },
+    }
+    seal(fresh, "trivium.json", told)
+    replace_folder(fresh, folder)
+
+
+def find_model(run: Path) -> Path:
+    """The model folder of a run directory, or the folder itself. Raises RecipeError."""
+    if (run / ENSEMBLE).is_file():
+        raise RecipeError(
+            f"{run}: is an ensemble of several models, but this needs a single one. "
+            f"Name one of the runs it was made of, or a folder of {run / 'members'}."
+        )
+    for folder in (run / MODEL, run):
+        if (folder / "trivium.json").is_file():
+            return folder
+    if (run / "recipe.yaml").is_file():
+        raise RecipeError(
+            f"{run}: this run has no model yet. Go on with: "
+            f"trivium train RECIPE --out {run} --resume"
+        )
+    what = "holds no trained model (no trivium.json)" if run.is_dir() else "no such folder"
+    raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """A trained model, refused if a tensor or file is missing, unexpected or altered."""
+    told = unseal(folder, "trivium.json")
+    if unsealed := [name for name in _WEIGHTS if name not in told["files"]]:
+        raise RecipeError(f"{folder}: trivium.json has no sha256 of {unsealed[0]}; it was altered.")
+    tasks, adapters = _parts(folder, told)
+    model = assemble(load_encoder(folder), tasks, adapters)
+    _load_added(model, folder)
+    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]), adapters)
+
+
+def saved_tasks(folder: Path) -> Mapping[str, Task]:
+    """The tasks of a model folder, without a look at its tensors. Raises RecipeError."""
+    return _parts(folder, read_sealed(folder / "trivium.json"))[0]
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model folder's own files, and no others. Raises RecipeError."""
+    target.mkdir(parents=True)
+    for name in (*read_sealed(source / "trivium.json")["files"], "trivium.json"):
+        try:
+            shutil.copyfile(source / name, target / name)
+        except OSError as error:
+            raise RecipeError(f"{source / name}: cannot be copied: {error.strerror}.") from error
+
+
+def _parts(
+    folder: Path, told: dict[str, Any]
+) -> tuple[dict[str, AnyTask], tuple[AdapterPart, ...]]:
+    """What a `trivium.json` says of tasks and adapters."""
+    if told.get("format") not in (1, FORMAT):
+        raise RecipeError(
+            f"{folder}: its format is {told.get('format')!r}, this version reads 1 to {FORMAT}. "
+            f"It was written by trivium {told.get('trivium')}."
+        )
+    try:
+        tasks = _TASKS.validate_python(told["tasks"])
+        return tasks, _ADAPTERS.validate_python(told.get("adapters", []))
+    except (KeyError, ValidationError) as error:
+        raise RecipeError(f"{folder}: trivium.json: tasks cannot be read: {error}") from error
+
+
+def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
+    """Put a saved model's weights into a model of the same build, in place."""
+    saved = load_encoder(folder).state_dict()
+    missing, unexpected = model.encoder.load_state_dict(saved, strict=False)
+    assert not unexpected
+    assert all(is_adapter_parameter(name) for name in missing)
+    _load_added(model, folder)
+
+
+def _load_added(model: MultiTaskModel, folder: Path) -> None:
+    """The tensors of heads, trunks and adapters."""
+    tensors = read_tensors(folder / "heads.safetensors")
+    check_tensors(tensors, _head_state(model), f"{folder}/heads.safetensors")
+    trunks = {k.removeprefix(TRUNK): t for k, t in tensors.items() if k.startswith(TRUNK)}
+    model.trunks.load_state_dict(trunks)
+    model.heads.load_state_dict({k: t for k, t in tensors.items() if not k.startswith(TRUNK)})
+    if wanted := adapter_state(model.encoder):
+        tensors = read_tensors(folder / "adapters.safetensors")
+        check_tensors(tensors, wanted, f"{folder}/adapters.safetensors")
+        load_adapter_state(model.encoder, tensors)
+
+
+def _head_state(model: MultiTaskModel) -> dict[str, Tensor]:
+    trunks = {f"{TRUNK}{name}": tensor for name, tensor in model.trunks.state_dict().items()}
+    return model.heads.state_dict() | trunks
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata={"format": "pt"})

@@ -1,0 +1,61 @@
+"""What resuming needs: the training state, in generations, so that a damaged one costs little."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from trivium.errors import RecipeError
+from trivium.model.pretrained import read_tensors
+from trivium.run.folder.atomic import fresh_folder, replace_folder, seal, unseal
+from trivium.run.folder.model import (
+    save_tensors,
+)
+from trivium.run.folder.names import RESUME
+
+KEPT_GENERATIONS = 2
+
+
+# --- resuming ----------------------------------------------------------------------------------
+def save_resume(
+    run_dir: Path,
+    tensors: Mapping[str, Tensor],
+    values: Mapping[str, Any],
+    keep: int = KEPT_GENERATIONS,
+) -> None:
+    """One more generation of the training state; of all, the last `keep` stay."""
+    home = run_dir / RESUME
+    home.mkdir(exist_ok=True)
+    numbers = _generations(home)
+    folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
+    fresh = fresh_folder(folder)
+    save_tensors(tensors, fresh / "state.safetensors")
+    seal(fresh, "state.json", dict(values))
+    replace_folder(fresh, folder)
+    for number in numbers[: len(numbers) + 1 - keep]:
+        shutil.rmtree(home / f"{number:06d}")
+
+
+def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest state that is whole; None where there is none."""
+    home = run_dir / RESUME
+    for number in reversed(_generations(home)):
+        folder = home / f"{number:06d}"
+        try:
+            values = unseal(folder, "state.json")
+            return read_tensors(folder / "state.safetensors"), values
+        except RecipeError:
+            continue  # damaged: that is what the generation before is kept for
+    return None
+
+
+def remove_resume(run_dir: Path) -> None:
+    shutil.rmtree(run_dir / RESUME, ignore_errors=True)
+
+
+def _generations(home: Path) -> list[int]:
+    if not home.is_dir():
+        return []
+    return sorted(int(path.name) for path in home.iterdir() if path.name.isdigit())

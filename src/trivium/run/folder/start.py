@@ -1,0 +1,129 @@
+"""A run's folder at its start: refused where something would be lost, else described."""
+
+import json
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.recipe import Recipe, dump_recipe, parse_recipe
+from trivium.recipe.files import read_yaml
+from trivium.run.folder.atomic import recover, write_text
+from trivium.run.folder.environment import environment
+from trivium.run.folder.names import (
+    ENSEMBLE,
+    ENVIRONMENT,
+    OURS,
+    RECIPE,
+)
+
+
+def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
+    """Refuse, before any work, a folder that training must not or cannot write to."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise RecipeError(f"{run_dir}: is a file; name a folder for the run.")
+    holds = run_dir.is_dir() and any(run_dir.iterdir())
+    if (run_dir / ENSEMBLE).is_file():
+        raise RecipeError(
+            f"{run_dir}: is an ensemble, not a run to be trained. Name another folder."
+        )
+    is_run = (run_dir / RECIPE).is_file()
+    if resume and not is_run:
+        raise RecipeError(f"{run_dir}: there is no run to resume. Leave --resume out to start one.")
+    if holds and not (resume or overwrite):
+        what = "already holds a run" if is_run else "is not empty"
+        raise RecipeError(
+            f"{run_dir}: {what}. Go on with it (--resume), replace it (--overwrite), "
+            "or name another folder."
+        )
+    if holds and overwrite and not is_run:
+        raise RecipeError(f"{run_dir}: is not empty and not a run; --overwrite replaces runs only.")
+    _try_writing(run_dir)
+
+
+def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    """Make the folder, with the whole recipe and the environment in it."""
+    if overwrite:
+        for name in OURS:
+            path = run_dir / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_text(run_dir / RECIPE, dump_recipe(recipe))
+    write_text(run_dir / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
+
+
+def refuse_taken(
+    out: Path, runs: Sequence[Path], what: str, names: Collection[str], replaces: bool | None
+) -> None:
+    """Refuse, before any work, a folder that something made of `runs` must not be written to.
+
+    what: the thing, in a word; names: what such a thing consists of; replaces: whether one that is
+    there is to be replaced, None where what is there is no such thing. Finishes a replacement that
+    a crash interrupted.
+    """
+    recover(out)
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out}: is a file; name a folder for the {what}.")
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if found and replaces is None:
+        raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
+    if found and not replaces:
+        raise RecipeError(
+            f"{out}: there is an earlier {what}. Replace it (--overwrite), or name another folder."
+        )
+    for run in runs:
+        if run.resolve().is_relative_to(out.resolve()):
+            raise RecipeError(f"{out}: holds {run}, which would be lost; name another folder.")
+    if foreign := [name for name in found if name not in names]:
+        raise RecipeError(
+            f"{out}: holds {foreign[0]!r}, which is no part of the {what} and would be lost. "
+            "Move it away, or name another folder."
+        )
+    _try_writing(out)
+
+
+def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
+    """Resuming with another recipe would be neither run: refused, with the first difference."""
+    old = run_recipe(run_dir).model_dump(mode="json")
+    new = recipe.of_run().model_dump(mode="json")
+    if difference := _difference(old, new):
+        raise RecipeError(
+            f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "
+            f"Use {run_dir / RECIPE}, or start a new run."
+        )
+
+
+def run_recipe(run_dir: Path) -> Recipe:
+    """The whole recipe a run was started with."""
+    path = run_dir / RECIPE
+    return parse_recipe(read_yaml(path), str(path))
+
+
+def _try_writing(run_dir: Path) -> None:
+    place = run_dir
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise RecipeError(f"{run_dir}: {place} is a file, so no folder can be made in it.")
+    probe = place / f".trivium-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
+
+
+def _difference(old: Any, new: Any, place: str = "") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in {**old, **new}:
+            if found := _difference(old.get(key), new.get(key), f"{place}.{key}".strip(".")):
+                return found
+        return ""
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (a, b) in enumerate(zip(old, new, strict=True)):
+            if found := _difference(a, b, f"{place}.{index}"):
+                return found
+        return ""
+    return "" if old == new else f"{place} was {old!r} and is now {new!r}"

@@ -1,0 +1,1 @@
+"""Runs that become an ensemble."""

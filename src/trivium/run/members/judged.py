@@ -1,0 +1,67 @@
+"""What an ensemble is judged on: its members' tasks with their files."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from trivium.parts.tasks import Source, Task
+from trivium.recipe import Recipe
+from trivium.run.folder.panels import Panel
+from trivium.run.members.opened import Member
+from trivium.run.rows.splits import ALL
+
+
+# --- what the ensemble is judged on ------------------------------------------------------------
+def judged_recipe(members: Sequence[Member], panels: Mapping[str, Panel]) -> Recipe | None:
+    """The tasks with their files, of the first member that says where dev rows are.
+
+    Settings that only matter for training are left out. None where no member has a recipe.
+    """
+    known = [member for member in members if member.recipe is not None]
+    tasks = {}
+    for name in panels:
+        recipes = [m.recipe for m in known if m.recipe and name in m.recipe.tasks]
+        recipes.sort(key=lambda recipe: recipe.tasks[name].dev is None)  # stable
+        if recipes:
+            tasks[name] = _judged_task(recipes[0], name)
+    if not tasks:
+        return None
+    assert known[0].recipe is not None
+    data = Path(known[0].recipe.data).absolute()
+    return Recipe(encoder=known[0].recipe.encoder, data=str(data), tasks=tasks)
+
+
+def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
+    """Notes on members whose own dev file is another one, or which were trained on this one."""
+    for name, task in judged.tasks.items():
+        for member in members:
+            if member.recipe is None or name not in member.recipe.tasks:
+                continue
+            judged_on, found = task.dev, _judged_task(member.recipe, name)
+            own, trained = found.dev, [source.file for source in found.sources("train")]
+            if judged_on is not None and judged_on.file in trained:
+                yield (
+                    f"{name}: {member.name} was trained on {judged_on.file}, which all are judged "
+                    "on here: its scores, and the ensemble's, say nothing"
+                )
+            elif own is not None and (judged_on is None or own.file != judged_on.file):
+                yield (
+                    f"{name}: judged on {judged_on.file if judged_on else None}; {member.name} had "
+                    f"{own.file}, so the former may hold rows that it was trained on"
+                )
+
+
+def _judged_task(recipe: Recipe, name: str) -> Task:
+    task = recipe.tasks[name]
+    changes: dict[str, Any] = {"head": None, "loss": None, "weight": 1.0, "max_length": None}
+    if "class_weights" in type(task).model_fields:
+        changes["class_weights"] = None
+    home = Path(recipe.data).absolute()
+    found = {split: [_at(home, source) for source in task.sources(split)] for split in ALL}
+    changes["train"] = tuple(found["train"]) or None
+    changes |= {split: found[split][0] if found[split] else None for split in ("dev", "test")}
+    return task.model_copy(update=changes)
+
+
+def _at(home: Path, source: Source) -> Source:
+    return source.model_copy(update={"file": str(home / source.file)})

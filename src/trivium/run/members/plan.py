@@ -1,0 +1,63 @@
+"""An ensemble that is to be made: checked before any work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+from rich.markup import escape
+
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Task
+from trivium.recipe import Recipe
+from trivium.recipe.ensembles import How
+from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, MEMBERS, PREDICTIONS, RECIPE, SCORES
+from trivium.run.folder.panels import Panel
+from trivium.run.folder.start import refuse_taken
+from trivium.run.members.judged import judged_recipe
+from trivium.run.members.opened import Member, open_members, panels_of
+from trivium.run.rows.load import load_data
+from trivium.run.rows.splits import JUDGED, Data, Split
+from trivium.run.screen.grid import short_names
+
+NAMES = [ENSEMBLE, MEMBERS, RECIPE, ENVIRONMENT, SCORES, PREDICTIONS]
+
+
+@dataclass(frozen=True, slots=True)
+class EnsemblePlan:
+    """What an ensemble is to be made of, checked."""
+
+    members: list[Member]
+    panels: dict[str, Panel]
+    recipe: Recipe | None
+    """What the ensemble is judged on; None where no member says."""
+    data: Data
+
+    @property
+    def tasks(self) -> dict[str, Task]:
+        return {n: self.members[panel.members[0]].tasks[n] for n, panel in self.panels.items()}
+
+    @property
+    def shown(self) -> list[str]:
+        """The members' names on a screen."""
+        return [escape(name) for name in short_names([m.name for m in self.members])]
+
+    def dev(self, task: str) -> Split | None:
+        return self.data.get(task, {}).get("dev")
+
+
+def plan_ensemble(runs: Sequence[str | Path], out: Path, how: str, overwrite: bool) -> EnsemblePlan:
+    if how not in get_args(How):
+        raise RecipeError(f"--how {how}: is none of {', '.join(get_args(How))}.")
+    members = open_members(runs)
+    panels = panels_of(members, cast(How, how))
+    replaces = overwrite if (out / ENSEMBLE).is_file() else None
+    refuse_taken(out, [member.folder for member in members], "ensemble", NAMES, replaces)
+    recipe = judged_recipe(members, panels)
+    plan = EnsemblePlan(members, panels, recipe, load_data(recipe, JUDGED)[1] if recipe else {})
+    if how == "weights" and not any(map(plan.dev, panels)):
+        raise RecipeError(
+            "--how weights: no task has dev rows to choose by. Name whole runs, whose recipes have "
+            "dev files, or use --how mean."
+        )
+    return plan

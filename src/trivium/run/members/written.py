@@ -1,0 +1,69 @@
+"""What an ensemble's folder holds beside its members: scores, predictions, recipe, manifest."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import trivium
+from trivium.recipe import dump_recipe
+from trivium.run.folder.atomic import seal
+from trivium.run.folder.environment import environment
+from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, MEMBERS, PREDICTIONS, RECIPE, SCORES
+from trivium.run.folder.panels import FORMAT, Origin
+from trivium.run.folder.predictions import write_predictions
+from trivium.run.members.heard import Heard
+from trivium.run.members.plan import EnsemblePlan
+from trivium.run.predictor.ensemble import combine
+from trivium.run.predictor.scoring import Scores, overall, score
+
+RECIPE_HEAD = (
+    "# What `trivium evaluate` reads: the tasks of this ensemble, and where their rows are.\n"
+)
+
+
+# --- what is written and shown -----------------------------------------------------------------
+def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> dict[str, Any]:
+    """The content of `scores.json`; writes the predictions."""
+    tasks = plan.tasks
+    scores: Scores = {name: {} for name in tasks}
+    each: list[Scores] = [{name: {} for name in tasks} for _ in plan.members]
+    for (name, split), said in heard.readouts.items():
+        panel, rows = plan.panels[name], plan.data[name][split]
+        readout_BK = combine(tasks[name], panel, heard.together(name, split))
+        scores[name][split] = score(tasks[name], readout_BK, rows)
+        path = folder / PREDICTIONS / f"{name}-{split}.csv"
+        write_predictions(path, tasks[name], readout_BK, rows)
+        if split == "dev":
+            for place, own_BK in zip(panel.members, said, strict=True):
+                each[place][name][split] = score(tasks[name], own_BK, rows)
+    return {
+        "tasks": scores,
+        "overall": overall(tasks, scores),
+        "precision": " and ".join(sorted(heard.precisions)),
+        "cost": {"parameters": sum(heard.parameters)},
+        "members": [
+            {
+                "name": member.name,
+                "tasks": {name: found for name, found in own.items() if found},
+                "overall": overall(tasks, own),
+            }
+            for member, own in zip(plan.members, each, strict=True)
+        ],
+    }
+
+
+def write_ensemble(plan: EnsemblePlan, told: dict[str, Any], folder: Path) -> None:
+    if plan.recipe:
+        text = RECIPE_HEAD + dump_recipe(plan.recipe, only={"encoder", "data", "tasks"})
+        (folder / RECIPE).write_text(text, encoding="utf-8")
+    for name, values in ((ENVIRONMENT, environment()), (SCORES, told)):
+        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    origins = [Origin(name=m.name, folder=str(m.folder.resolve())) for m in plan.members]
+    values = {
+        "format": FORMAT,
+        "trivium": trivium.__version__,
+        "members": [origin.model_dump() for origin in origins],
+        "tasks": {name: panel.model_dump(mode="json") for name, panel in plan.panels.items()},
+    }
+    # Each of these files holds the sha256 of all others of its folder.
+    seal(folder, ENSEMBLE, values, files=f"{MEMBERS}/*/trivium.json")

@@ -1,0 +1,161 @@
+"""Files to rows: what a recipe names, checked before anything is trained."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from trivium.errors import RecipeError, did_you_mean
+from trivium.parts.tasks import MaskedWords, MissingLabelError, RowError, Task
+from trivium.recipe import Recipe
+from trivium.run.rows.masked_words import gather
+from trivium.run.rows.relabel import relabelled
+from trivium.run.rows.sample import sample
+from trivium.run.rows.splits import ALL, Data, FileRows, Split
+from trivium.text.plain import is_plain, open_lines
+from trivium.text.tables import BadRow, Table, open_table
+
+SHOWN_PROBLEMS = 5
+
+
+def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data]:
+    """All files of a recipe, and the recipe with the labels and weights that were found in them.
+
+    A test file without the label column is left out: it can be predicted, not scored.
+    Raises RecipeError for the first file that cannot be used, with its bad rows by line.
+    """
+    tasks, data = {}, {}
+    for name, given in recipe.tasks.items():
+        if given.train is None and "train" in splits and given.answers_questions:
+            raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
+        task: Task = _with_labels(recipe, given) if given.looks_for_labels else given
+        data[name] = {
+            split: _read_files(recipe, task, split)
+            for split in splits
+            if task.sources(split) and (split != "test" or _has_label(recipe, task))
+        }
+        for split, found in data[name].items():
+            if not found.examples:
+                what = "text" if isinstance(task, MaskedWords) else "labelled rows"
+                raise RecipeError(f"task {name!r}: {split}: {found.where} has no {what}.")
+        tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
+    for task in tasks.values():
+        if isinstance(task, MaskedWords):
+            data[task.name] = _with_texts_of_others(task, data)
+    return recipe.model_copy(update={"tasks": tasks}), data
+
+
+def read_split(
+    task: Task,
+    split: str,
+    path: str | Path,
+    relabel: Mapping[str, str] | None = None,
+    rows: int | None = None,
+) -> Split:
+    """One file's rows for this task, or a sample of so many of the labelled ones.
+
+    Raises RecipeError naming bad rows by file and line, wherever they stand in the file.
+    """
+    table = open_task_table(task, path, (*task.text_columns, task.label))
+    examples, bad, unlabelled = [], [], 0
+    for row in relabelled(task, split, table, relabel or {}):
+        if isinstance(row, BadRow):
+            bad.append(row)
+            continue
+        try:
+            examples.append(task.example(row))
+        except MissingLabelError:
+            unlabelled += 1
+        except RowError as error:
+            said = f"{error}; this is after its `relabel`" if relabel else str(error)
+            bad.append(BadRow(row.line, said))
+    refuse_bad_rows(task, split, table, bad)
+    used = sample(examples, rows)
+    drawn = len(used) if len(used) < len(examples) else None
+    return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn),), used)
+
+
+def open_task_table(task: Task, path: str | Path, needed: Sequence[str]) -> Table:
+    """A table that has the columns a task asks for."""
+    if isinstance(task, MaskedWords):
+        if is_plain(path):
+            return open_lines(path, task.text)
+        if not task.text:
+            raise RecipeError(
+                f"task {task.name!r}: {path}: is a table; say as `text` which column holds the "
+                "text. A file with a text a line ends in .txt."
+            )
+        needed = task.text_columns
+    table = open_table(path, delimiter=task.delimiter, quoting=task.quoting)
+    for column in needed:
+        if column not in table.columns:
+            raise RecipeError(
+                f"task {task.name!r}: {table.name}: no column {column!r}"
+                f"{did_you_mean(column, table.columns)}. It was read as {table.dialect}."
+            )
+    return table
+
+
+def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
+    """RecipeError naming the first of them by file and line, unless they are to be skipped."""
+    if not bad or task.bad_rows == "skip":
+        return
+    lines = [f"{table.name}:{row.line}: {row.problem}" for row in bad[:SHOWN_PROBLEMS]]
+    lines[0] = f"task {task.name!r}: {split}: {lines[0]}"
+    more = len(bad) - SHOWN_PROBLEMS
+    rest = [f"… and {more:,} more rows of {table.name}"] if more > 0 else []
+    raise RecipeError("\n".join([*lines, *rest]))
+
+
+def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
+    """All files of a split, as one."""
+    each = [
+        read_split(task, split, Path(recipe.data) / source.file, source.relabel, source.rows)
+        for source in task.sources(split)
+    ]
+    files = tuple(file for one in each for file in one.files)
+    return Split(split, files, [example for one in each for example in one.examples])
+
+
+def _with_texts_of_others(task: MaskedWords, data: Data) -> dict[str, Split]:
+    """The splits of masked words: texts of the task's own files, and of the tasks that it names."""
+    own, found = data[task.name], {}
+    sources = [own, *(data[name] for name in task.of)]
+    rows = {
+        split: [row for each in sources if split in each for row in each[split].examples]
+        for split in {name for each in sources for name in each} - {"test"}
+    }
+    for split, (texts, note) in gather(task, rows).items():
+        found[split] = Split(split, own[split].files if split in own else (), texts, note)
+    return found
+
+
+def _with_labels(recipe: Recipe, task: Task) -> Task:
+    cells, names = [], []
+    for source in task.sources("train"):
+        table = open_task_table(task, Path(recipe.data) / source.file, (task.label,))
+        rows = list(relabelled(task, "train", table, source.relabel))
+        refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
+        cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
+        names.append(table.name)
+    where = ", ".join(names)
+    if not any(cell.strip() for cell in cells):
+        raise RecipeError(f"task {task.name!r}: train: {where} has no labelled rows.")
+    try:
+        return task.with_labels(cells)
+    except ValueError as error:
+        raise RecipeError(f"task {task.name!r}: {where}: {error}") from error
+
+
+def _with_weights(task: Task, train: Split) -> Task:
+    targets = [example.target for example in train.examples if example.target is not None]
+    try:
+        return task.with_weights(targets)
+    except ValueError as error:
+        few = f" Or use more than {len(targets):,} of its rows." if train.is_sample else ""
+        raise RecipeError(f"task {task.name!r}: {train.where}: {error}{few}") from error
+
+
+def _has_label(recipe: Recipe, task: Task) -> bool:
+    """Whether the test file can be scored."""
+    assert task.test is not None
+    path = Path(recipe.data) / task.test.file
+    return task.label in open_table(path, delimiter=task.delimiter, quoting=task.quoting).columns

@@ -1,0 +1,77 @@
+"""A task's rows as its files hold them, split by split; every row is accounted for."""
+
+import hashlib
+from dataclasses import dataclass
+
+from trivium.text.tables import BadRow, Table
+from trivium.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """What one file holds for one task; every row of it is accounted for."""
+
+    table: Table
+    labelled: int
+    unlabelled: int
+    """Rows that lack only this task's label (`missing_labels: allow`)."""
+    skipped: list[BadRow]
+    """Rows left out by `bad_rows: skip`, each with its line and reason."""
+    drawn: int | None = None
+    """Labelled rows that are used, where these are a sample."""
+
+    @property
+    def rows(self) -> int:
+        return self.labelled + self.unlabelled + len(self.skipped)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The rows of one file, or of several one after another, as one task sees them."""
+
+    name: str
+    files: tuple[FileRows, ...]
+    examples: list[Example]
+    note: str = ""
+    """For people: how they came about, where they are not just the rows of the files."""
+
+    @property
+    def where(self) -> str:
+        """The files' names, for messages."""
+        return ", ".join(file.table.name for file in self.files)
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+    @property
+    def labelled(self) -> int:
+        """With those that a sample leaves out."""
+        return sum(file.labelled for file in self.files)
+
+    @property
+    def is_sample(self) -> bool:
+        return any(file.drawn is not None for file in self.files)
+
+    @property
+    def unlabelled(self) -> int:
+        return sum(file.unlabelled for file in self.files)
+
+
+Data = dict[str, dict[str, Split]]
+"""task -> split ("train", "dev", "test") -> rows."""
+
+ALL = ("train", "dev", "test")
+JUDGED = ("dev", "test")
+"""What a finished run is judged on: its recipe knows what was found in the training rows."""
+
+
+def data_digest(data: Data) -> str:
+    """sha256 of every text and target a run trains and is judged on."""
+    digest = hashlib.sha256()
+    for task, splits in sorted(data.items()):
+        for name, split in sorted(splits.items()):
+            digest.update(f"{task}/{name}/{len(split.examples)}".encode())
+            for example in split.examples:
+                digest.update(repr((example.texts, example.target)).encode())
+    return digest.hexdigest()

@@ -1,0 +1,120 @@
+"""What a person sees while training runs: live bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from trivium.run.screen.live import Screen, clock
+
+PLAIN_EVERY_S = 10.0
+SMOOTHING = 0.98
+"""Weight of the past in the shown loss."""
+
+
+class Monitor(Screen):
+    """Speed, losses and scores of one stage."""
+
+    def __init__(
+        self, console: Console, stage: str, tasks: Sequence[str], total: int, done: int
+    ) -> None:
+        super().__init__(console, per_second=4, stays=True)
+        self.stage, self.tasks, self.total = stage, list(tasks), total
+        self._losses: dict[str, float] = {}
+        self._scores: dict[str, str] = {}
+        self._skipped: dict[str, int] = {}
+        self._start = self._told = time.monotonic()
+        self._first = self._done = done
+        self._rows = self._tokens = 0
+        self._bars = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._bar = self._bars.add_task(stage, total=total, completed=done)
+
+    def present(self) -> Group:
+        """The bar, and below it what may need more than one line."""
+        return Group(self._bars, Text(self._facts(time.monotonic()), style="dim"))
+
+    def step(
+        self,
+        losses: Mapping[str, float],
+        rows: int,
+        tokens: int,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        """One optimizer step is done. skipped: penalties left out so far, by regularizer."""
+        self._done += 1
+        self._skipped = dict(skipped or {})
+        self._rows += rows
+        self._tokens += tokens
+        for task, loss in losses.items():
+            past = self._losses.get(task, loss)
+            self._losses[task] = SMOOTHING * past + (1 - SMOOTHING) * loss
+        now = time.monotonic()
+        if self.is_live:
+            self._bars.update(self._bar, completed=self._done)
+        elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
+            self._told = now
+            self.console.print(
+                f"{self.stage} {self._done}/{self.total} · {self._facts(now)} "
+                f"· ETA {self._eta(now)}",
+                soft_wrap=True,
+                highlight=False,
+            )
+
+    def evaluation(
+        self, scores: Mapping[str, tuple[str, float]], note: str, verdict: str, *, kept: bool
+    ) -> None:
+        """Dev scores of every task: task -> (metric, value); and what became of the model."""
+        self._scores = {task: f"{value:.4f}" for task, (_, value) in scores.items()}
+        shown = " · ".join(
+            f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
+        )
+        mark = f"[green]{verdict}[/]" if kept else verdict
+        self.console.print(
+            f"step {self._done} dev: {shown} · {note} · {mark}",
+            soft_wrap=not self.console.is_terminal,
+            highlight=False,
+        )
+
+    def _facts(self, now: float) -> str:
+        seconds = max(now - self._start, 1e-9)
+        each = " · ".join(self._task_facts(task) for task in self.tasks if task in self._losses)
+        skipped = "".join(
+            f" · {count:,} {kind} penalties not finite, skipped"
+            for kind, count in self._skipped.items()
+            if count
+        )
+        return (
+            f"{each} · {self._rows / seconds:,.0f} rows/s · "
+            f"{self._tokens / seconds:,.0f} tokens/s{skipped}"
+        )
+
+    def _task_facts(self, task: str) -> str:
+        score = f" dev {self._scores[task]}" if task in self._scores else ""
+        return f"{task} loss {self._losses[task]:.3f}{score}"
+
+    def _eta(self, now: float) -> str:
+        each = (now - self._start) / max(1, self._done - self._first)
+        return clock(each * (self.total - self._done))
+
+
+def rows_bar(console: Console | None, unit: str = "rows") -> Progress:
+    """A bar that counts answered rows, with an ETA; nothing where there is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit} · ETA"),
+        TimeRemainingColumn(),
+        console=console or Console(stderr=True),
+        disable=console is None or not console.is_terminal,
+        transient=True,
+    )

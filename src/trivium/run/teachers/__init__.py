@@ -1,0 +1,1 @@
+"""Teachers that a recipe names, and what they said."""

@@ -1,0 +1,45 @@
+"""Text without labels that teachers answer, and what of it stands in a task's own files."""
+
+from pathlib import Path
+
+from trivium.parts.tasks import RowError, Task
+from trivium.run.rows.load import open_task_table, read_split, refuse_bad_rows
+from trivium.run.rows.splits import FileRows, Split
+from trivium.text.tables import BadRow
+from trivium.types import Example
+
+
+def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
+    """What stands in a task's files: rows of training files that have a label, whether a sample
+    of them is used or all; and every row of the others."""
+    found = {bare(example) for example in train.examples}
+    for source in task.sources("train") if train.is_sample else ():
+        whole = read_split(task, "train", home / source.file, source.relabel)
+        found |= {bare(example) for example in whole.examples}
+    for source in (*task.sources("dev"), *task.sources("test")):
+        held_out = read_unlabelled(task, home / source.file)
+        found |= {bare(example) for example in held_out.examples}
+    return found
+
+
+def bare(example: Example) -> tuple[str, ...]:
+    """The texts, in whatever order and space they stand."""
+    return tuple(sorted(text.strip() for text in example.texts))
+
+
+# --- text without labels -------------------------------------------------------------------------
+def read_unlabelled(task: Task, path: Path) -> Split:
+    """The texts of a file's rows. Raises RecipeError naming bad rows by file and line."""
+    table = open_task_table(task, path, task.text_columns)
+    examples: list[Example] = []
+    bad: list[BadRow] = []
+    for row in table:
+        if isinstance(row, BadRow):
+            bad.append(row)
+            continue
+        try:
+            examples.append(Example(task.texts_of(row), None, row.line))
+        except RowError as error:
+            bad.append(BadRow(row.line, str(error)))
+    refuse_bad_rows(task, "unlabelled", table, bad)
+    return Split("unlabelled", (FileRows(table, 0, len(examples), bad),), examples)

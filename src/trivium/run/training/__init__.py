@@ -1,0 +1,1 @@
+"""From a recipe's rows and model to a trained one."""

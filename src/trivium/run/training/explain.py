@@ -1,0 +1,196 @@
+"""A preview on a screen: what training would do, in words."""
+
+from collections.abc import Mapping
+
+import torch
+from rich.console import Console
+from rich.table import Table as Grid
+
+from trivium.part import Part
+from trivium.parts.heads.words import WordsModule
+from trivium.parts.tasks import Task
+from trivium.recipe import Stage
+from trivium.recipe.stage import Floor
+from trivium.run.assembly.device import choose_device, choose_precision, precision_name
+from trivium.run.rows.splits import Split
+from trivium.run.teachers.lessons import Lesson
+from trivium.run.training.plan import coverage
+from trivium.run.training.preview import Preview
+
+
+def print_preview(preview: Preview, console: Console) -> None:
+    recipe = preview.recipe
+    grid = Grid(title=f"Tasks on one encoder ({recipe.encoder})", title_justify="left")
+    for title in ("task", "rows", "answers (train)", "tokens", "cut", "repeated"):
+        left = title in ("task", "answers (train)")
+        grid.add_column(
+            title, justify="left" if left else "right", no_wrap=title != "answers (train)"
+        )
+    for name, task in recipe.tasks.items():
+        encoded = preview.encoded[name]
+        lengths = encoded.lengths()
+        rows = "\n".join(_rows(preview.data[name], split) for split in ("train", "dev"))
+        grid.add_row(
+            "\n".join([f"[bold]{name}[/]", task.kind, *_choices(task)]),
+            rows,
+            _answers(task, preview.data[name]["train"]),
+            f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
+            f"{preview.truncated(name):,}",
+            f"{preview.repeated(name):,}",
+        )
+    console.print(grid)
+    for stage in recipe.stages:
+        _print_stage(preview, stage, console)
+    for name, splits in preview.data.items():
+        for split in splits.values():
+            for file in split.files:
+                rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
+                if file.drawn is not None:
+                    rows = f"{file.drawn:,} of {file.rows:,} rows, a sample, "
+                console.print(
+                    f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}",
+                    style="dim",
+                )
+    for warning in preview.warnings:
+        console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
+
+
+def _rows(splits: Mapping[str, Split], split: str) -> str:
+    if split not in splits:
+        return f"no {split}"
+    found = splits[split]
+    whole = f" of {found.labelled:,}" if found.is_sample else ""
+    return f"{split} {len(found.examples):,}{whole}"
+
+
+def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
+    plan = preview.plan(stage)
+    trained, frozen = preview.parameters(stage)
+    device = choose_device(preview.recipe.device)
+    precision = precision_name(choose_precision(preview.recipe.precision, device))
+    epochs = plan.steps / plan.steps_per_epoch
+
+    def say(line: str) -> None:
+        console.print(line, soft_wrap=True, highlight=False)
+
+    say(
+        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {epochs:.3g} "
+        f"epochs of {plan.steps_per_epoch:,}, {precision} on {device} with "
+        f"{torch.get_num_threads()} threads"
+    )
+    for line in _explanation(preview, stage):
+        say(f"  {line}")
+    for name, passes in coverage(stage, plan).items():
+        times = passes * plan.rows[name] / preview.rows(stage)[name]
+        say(
+            f"  {name}: {plan.rows[name]:,} rows an epoch by {plan.sizes[name]}, "
+            f"each training row seen about {times:.1f} "
+            f"times in all, loss weight {plan.weights[name]:g}"
+        )
+    say(
+        f"  {trained:,} parameters trained, {frozen:,} frozen; "
+        f"about {preview.memory(stage) / 2**30:.1f} GiB of memory"
+    )
+
+
+def _explanation(preview: Preview, stage: Stage) -> list[str]:
+    """What the chosen parts will do together."""
+    recipe, plan = preview.recipe, preview.plan(stage)
+    adapters = ", ".join(f"{kind} ({n:,} parameters)" for kind, n in preview.added().items())
+    if recipe.freezes_base:
+        trains = "heads and adapters; the encoder's own parameters are frozen"
+    else:
+        trains = f"encoder {_shown(stage.trains)}, heads" + (", adapters" if adapters else "")
+    lines = [f"trains: {trains}"]
+    if adapters:
+        lines.append(f"adapters: {adapters}")
+    one = plan.batches_per_step == 1
+    holds = "one batch of one task" if one else f"{plan.batches_per_step} batches"
+    if stage.sampler.kind == "joint":
+        holds = f"{stage.batches_per_step} x one batch of every task"
+    lines.append(
+        f"a step: {holds}, sampler {_shown(stage.sampler)}, combiner {_shown(stage.combiner)}"
+    )
+    rates = {k: v for k, v in stage.lr.model_dump().items() if v not in (None, 1.0)}
+    shown = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
+    lines.append(f"learning rates: {shown}; schedule {_shown(stage.schedule)}")
+    if apart := preview.kept_apart(stage):
+        lines.append(
+            f"the tasks' gradients are kept apart, {apart / 2**20:,.0f} MiB more than their sum; "
+            f"their cosines go to the journal, by layer every {plan.conflicts_every} steps"
+        )
+    for part in stage.regularizers:
+        chosen = [name for name in plan.tasks if preview.regularizes(stage, part, name)]
+        weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
+        fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
+        lines.append(f"regularizer {_shown(part, *_TOLD_APART)}: {weights}{fp32}")
+    lines += [
+        f"{n}: {_words_start(head)}"
+        for n in plan.tasks
+        if isinstance(head := preview.model.head(n), WordsModule)
+    ]
+    lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
+    if stage.guard is not None:
+        floors = [f"{n} {_floor(f)}" for n in recipe.judged_tasks(stage) if (f := stage.floor(n))]
+        lines.append(
+            f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
+            "and goes back to the model kept before"
+        )
+    lines.append(f"keeps the model by: {stage.selects_by}")
+    return lines
+
+
+def _words_start(head: WordsModule) -> str:
+    """Where a head for masked words begins."""
+    if head.is_fresh:
+        start = "one starts from the word embedding and the pieces' frequencies"
+        return f"the checkpoint has no head for masked words; {start}"
+    return "the head for masked words is the checkpoint's own"
+
+
+_TOLD_APART = ("tasks", "weight", "teachers", "unlabelled")
+"""Settings of regularizers that have lines of their own."""
+
+
+def _lesson(lesson: Lesson) -> str:
+    """Of whom a task learns, and on which rows besides its own."""
+    folders = [str(teacher.folder) for teacher in lesson.teachers]
+    who = folders[0] if len(folders) == 1 else f"the mean of {', '.join(folders)}"
+    line = f"{lesson.task.name} learns from {who}"
+    if lesson.unlabelled:
+        line += (
+            f"; also on {len(lesson.extra):,} rows of {lesson.unlabelled.where}, where that answer "
+            "is the label"
+        )
+        if lesson.left_out:
+            line += f" ({lesson.left_out:,} more stand in the task's own files, and are left out)"
+    return line
+
+
+def _choices(task: Task) -> list[str]:
+    """Head, loss and class weights of a task, where they were chosen."""
+    lines = [_shown(task.resolved_head, "pooling")]
+    if task.loss is not None:
+        lines.append(_shown(task.loss))
+    if getattr(task, "class_weights", None):
+        lines.append("class weights")
+    return lines
+
+
+def _shown(part: Part, *left_out: str) -> str:
+    """A part's kind, with the settings that differ from its defaults."""
+    told = part.model_dump(exclude_defaults=True, exclude={"kind", *left_out})
+    settings = ", ".join(f"{name} {value}" for name, value in told.items())
+    return f"{getattr(part, 'kind', '')} ({settings})" if settings else getattr(part, "kind", "")
+
+
+def _floor(floor: Floor) -> str:
+    if floor.absolute is not None:
+        return f">= {floor.absolute:g}"
+    return f">= {floor.share:g} x its score before"
+
+
+def _answers(task: Task, split: Split) -> str:
+    targets = [example.target for example in split.examples if example.target is not None]
+    unlabelled = [f"(none) {split.unlabelled:,}"] if split.unlabelled else []
+    return "\n".join(task.summary(targets) + unlabelled)

@@ -1,0 +1,104 @@
+"""After some steps: is the model better, is it still good enough at all tasks, is it kept?"""
+
+import math
+
+from trivium.recipe import Stage
+from trivium.run.assembly.device import precision_name
+from trivium.run.folder.model import save_model
+from trivium.run.folder.names import MODEL
+from trivium.run.predictor.scoring import Scores, evaluate_splits, overall
+from trivium.run.screen.progress import Monitor
+from trivium.run.training.state import Counters, TrainState
+from trivium.run.training.work import Work
+
+
+def _scores_now(work: Work, stage: Stage) -> Scores:
+    """Dev scores of the model as it is."""
+    scores: Scores = {}
+    if work.processes.first:
+        scores = evaluate_splits(
+            work.predictor, {name: work.data[name] for name in work.judged(stage)}
+        )
+    shared: Scores = work.processes.from_first(scores)
+    return shared
+
+
+def _main_values(work: Work, scores: Scores) -> dict[str, float]:
+    return {name: s["dev"][work.tasks[name].metric] for name, s in scores.items()}
+
+
+def set_floors(work: Work, stage: Stage, counters: Counters) -> None:
+    """What the guard demands, from the scores of the model that the stage starts with."""
+    if stage.guard is None:
+        return
+    before = _main_values(work, _scores_now(work, stage))
+    for name, value in before.items():
+        if floor := stage.floor(name):
+            counters.floors[name] = floor.value(value)
+    work.journal.write("guard", stage=stage.name, before=before, floors=counters.floors)
+    shown = " · ".join(f"{name} {floor:.4f}" for name, floor in counters.floors.items())
+    work.console.print(f"stage {stage.name} is guarded by floors: {shown}", soft_wrap=True)
+
+
+def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
+    """Evaluate on dev and keep the model if it is the best; True where the stage is to end."""
+    counters = state.counters
+    scores = _scores_now(work, stage)
+    values = _main_values(work, scores)
+    broken = {n: floor for n, floor in counters.floors.items() if values[n] < floor}
+    values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]
+    better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
+    kept = not broken and _is_wanted(stage, better)
+    if not broken:
+        counters.best |= {name: values[name] for name in better}
+    improved = kept and (stage.selects_by != "last" or "overall" in better)
+    counters.waited = 0 if improved else counters.waited + 1
+    if kept:
+        keep(work, stage, counters, stage.selects_by)
+    work.journal.write(
+        "evaluation", stage=stage.name, step=counters.step, scores=scores,
+        overall=values["overall"], kept=kept, seconds=counters.seconds,
+    )  # fmt: skip
+    shown = {name: (work.tasks[name].metric, values[name]) for name in scores}
+    note = f"overall {values['overall']:.4f}"
+    verdict = "kept" if stage.selects_by == "last" else "best so far, kept"
+    if not kept:
+        verdict = "refused by the guard" if broken else "not better, not kept"
+    monitor.evaluation(shown, note, verdict, kept=kept)
+    for name, floor in broken.items():
+        work.journal.write(
+            "refusal", stage=stage.name, step=counters.step, task=name,
+            metric=work.tasks[name].metric, value=values[name], floor=floor,
+            back_to=counters.kept,
+        )  # fmt: skip
+        work.console.print(
+            f"refused: {name} fell to {values[name]:.4f}, below its floor {floor:.4f}; back to "
+            f"stage {counters.kept.get('stage')}, step {counters.kept.get('step')}",
+            soft_wrap=True,
+        )
+    impatient = stage.patience is not None and counters.waited >= stage.patience
+    if impatient and not broken:
+        work.console.print(f"no better model in {stage.patience} evaluations: stage ends")
+    return bool(broken) or impatient
+
+
+def _is_wanted(stage: Stage, better: list[str]) -> bool:
+    """Whether a model that is better than all before at these is the one to keep."""
+    if stage.selects_by == "last":
+        return True
+    if stage.selects_by == "any":
+        return any(name != "overall" for name in better)
+    return stage.selects_by in better
+
+
+def keep(work: Work, stage: Stage, counters: Counters, by: str) -> None:
+    counters.kept = {"stage": stage.name, "step": counters.step, "by": by}
+    if not work.processes.first:
+        return
+    predictor = work.predictor
+    precision = precision_name(predictor.model.encoder.precision)
+    folder = work.run_dir / MODEL
+    save_model(
+        predictor.model, predictor.tasks, predictor.tokenizer, folder, precision,
+        work.recipe.adapters,
+    )  # fmt: skip

@@ -1,0 +1,93 @@
+"""The loop over stages and steps, with its evaluations and checkpoints."""
+
+import math
+import threading
+import time
+
+from trivium.errors import Interrupted
+from trivium.recipe import Stage
+from trivium.run.folder.model import load_weights_into
+from trivium.run.folder.names import MODEL
+from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
+from trivium.run.screen.progress import Monitor
+from trivium.run.training.judge import judge, keep, set_floors
+from trivium.run.training.parameters import start_stage
+from trivium.run.training.plan import Plan, plan_stage
+from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
+from trivium.run.training.step import train_step
+from trivium.run.training.work import Work
+
+CHECKPOINT_EVERY_S = 120.0
+"""What a crash can cost. Evaluations need no checkpoint of their own: they happen again, alike."""
+
+
+def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counters:
+    saved = load_resume(work.run_dir) if resume else None
+    if saved:
+        counters = counters_of(saved[1], work.digest, work.processes)
+        work.journal.cut(saved[1]["journal"])
+    else:
+        counters = Counters()
+        work.journal.cut(0)
+    for index in range(counters.stage, len(work.recipe.stages)):
+        stage = work.recipe.stages[index]
+        setup = work.setup_of(stage)
+        plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in setup.encoded.items()})
+        state = start_stage(setup, stage, plan, counters)
+        trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        counters.trained = max(counters.trained, sum(p.numel() for p in trained))
+        if saved and index == counters.stage:
+            unpack_state(state, *saved, work.processes.rank)
+            saved = None
+            work.console.print(f"resumed at stage {stage.name}, step {counters.step}")
+        else:
+            work.journal.write("stage", stage=stage.name, steps=plan.steps, tasks=plan.tasks)
+            set_floors(work, stage, counters)
+            if index:  # the kept model, from which this stage starts, is about to be replaced
+                _save(work, state, only=True)
+        _run_stage(work, stage, plan, state, stopping)
+        if not work.judged(stage):  # nothing to choose by: the last weights are kept
+            keep(work, stage, counters, "last")
+        work.processes.wait()
+        load_weights_into(state.model, work.run_dir / MODEL)
+        counters.stage, counters.step = index + 1, 0
+        counters.best, counters.waited, counters.floors = {}, 0, {}
+    return counters
+
+
+def _run_stage(
+    work: Work, stage: Stage, plan: Plan, state: TrainState, stopping: threading.Event
+) -> None:
+    counters = state.counters
+    told = saved = time.monotonic()
+    setup = work.setup_of(stage)
+    monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
+    with monitor:
+        while counters.step < plan.steps:
+            done = train_step(setup, stage, plan, state)
+            counters.step += 1
+            now = time.monotonic()
+            counters.seconds += now - told
+            work.journal.write("step", stage=stage.name, step=counters.step, **done)
+            monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
+            judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
+            over = judged and bool(work.judged(stage)) and judge(work, stage, state, monitor)
+            if over:
+                break
+            every = stage.checkpoint_every or math.inf
+            due = counters.step % every == 0 or now - saved > CHECKPOINT_EVERY_S
+            due, stop = work.processes.agree(due, stopping.is_set())
+            if due or stop:
+                _save(work, state)
+                saved = time.monotonic()
+            if stop:
+                raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
+            told = time.monotonic()
+
+
+def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
+    """One more checkpoint. only: earlier ones, of a stage that is over, are of no use now."""
+    tensors, values = pack_state(state, work.digest, work.processes)
+    if work.processes.first:
+        values = values | {"journal": work.journal.flush()}
+        save_resume(work.run_dir, tensors, values, keep=1 if only else KEPT_GENERATIONS)

@@ -1,0 +1,116 @@
+"""What training carries from step to step, and how it is put into files and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trivium.errors import RecipeError
+from trivium.model.multitask import MultiTaskModel
+from trivium.run.training.distributed import Processes
+from trivium.text.streams import Stream
+
+
+@dataclass
+class Counters:
+    """The numbers of a run so far; they survive in JSON."""
+
+    stage: int = 0
+    step: int = 0
+    """Optimizer steps of this stage that are done."""
+    rows: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    """Time spent in training steps, of all sessions of the run together."""
+    best: dict[str, float] = field(default_factory=dict)
+    """Best dev value so far in this stage: of `overall` and of each task."""
+    waited: int = 0
+    """Evaluations since the last kept model."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """Where the kept model comes from: stage, step, by."""
+    floors: dict[str, float] = field(default_factory=dict)
+    """Lowest dev metric that this stage's guard allows each task."""
+    trained: int = 0
+    """Largest number of parameters that a stage trained."""
+
+
+@dataclass
+class TrainState:
+    model: MultiTaskModel
+    optimizer: torch.optim.Optimizer
+    streams: dict[str, Stream]
+    decisions: torch.Generator
+    """Draws tasks and orders: kept apart from the noise of dropout."""
+    memory: dict[str, Tensor]
+    counters: Counters
+    lr_factor: float = 1.0
+    """What the schedule made of the peak learning rates in the current step."""
+
+
+def pack_state(
+    state: TrainState, digest: str, processes: Processes
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that decides what the next step does, as tensors and JSON values."""
+    tensors = {f"model.{name}": tensor for name, tensor in state.model.state_dict().items()}
+    for index, slots in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": value for slot, value in slots.items()}
+    tensors |= {f"memory.{name}": value for name, value in state.memory.items()}
+    tensors["random.decisions"] = state.decisions.get_state()
+    for rank, noise in enumerate(processes.from_each(torch.get_rng_state())):
+        tensors[f"random.noise.{rank}"] = noise
+    if torch.cuda.is_available():
+        for rank, noise in enumerate(processes.from_each(torch.cuda.get_rng_state())):
+            tensors[f"random.cuda.{rank}"] = noise
+    drawn = {name: stream.drawn for name, stream in state.streams.items()}
+    return tensors, {
+        "counters": asdict(state.counters),
+        "drawn": drawn,
+        "data": digest,
+        "processes": processes.world,
+    }
+
+
+def counters_of(values: Mapping[str, Any], digest: str, processes: Processes) -> Counters:
+    """The counters of a saved state; refuses a state of other data or other processes."""
+    if values["processes"] != processes.world:
+        raise RecipeError(
+            f"--resume: the run began with {values['processes']} processes, now there are "
+            f"{processes.world}; their dropout cannot go on as it would have. Start as many."
+        )
+    if values["data"] != digest:
+        raise RecipeError(
+            "--resume: the data files changed since this run began, so it cannot go on as if they "
+            "had not. Put them back, or start a new run."
+        )
+    return Counters(**values["counters"])
+
+
+def unpack_state(
+    state: TrainState, tensors: Mapping[str, Tensor], values: Mapping[str, Any], rank: int
+) -> None:
+    """Restore in place what `pack_state` saved."""
+    state.model.load_state_dict(_under("model.", tensors))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in _under("optimizer.", tensors).items():
+        index, slot = name.split(".", 1)
+        slots.setdefault(int(index), {})[slot] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    state.memory.clear()
+    state.memory.update(_under("memory.", tensors))
+    for name, stream in state.streams.items():
+        stream.drawn = values["drawn"][name]
+    state.decisions.set_state(tensors["random.decisions"])
+    torch.set_rng_state(tensors[f"random.noise.{rank}"])
+    if torch.cuda.is_available() and f"random.cuda.{rank}" in tensors:
+        torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"])
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

@@ -1,0 +1,127 @@
+"""From runs to a verdict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from trivium.errors import RecipeError
+from trivium.run.folder.finished import FinishedRun
+from trivium.run.screen.grid import MINILM
+from trivium.run.verdict.answering import time_answers
+from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES, SLOW_RESAMPLES
+from trivium.run.verdict.comparisons import baselines_of, compare_all
+from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
+from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
+from trivium.run.verdict.machines import note_of
+from trivium.run.verdict.systems import SPLIT, System, systems_of
+
+FEWEST_RESAMPLES = 100
+
+
+def verdict(
+    runs: Sequence[str | Path | FinishedRun],
+    *,
+    resamples: int = RESAMPLES,
+    time: bool = False,
+    device: str = "auto",
+    console: Console | None = None,
+) -> Verdict:
+    """Compare finished runs on their dev answers. Writes nothing; the same runs, the same verdict.
+
+    Runs whose recipes differ in the seed only (or in device and folder of data) are one system; a
+    study's folder stands for its finished runs. Each task's baseline is its single-task system,
+    else the first system that has it. time: load the models and time their answers, about half a
+    minute in all, on `device`. Raises RecipeError for folders that are no finished runs, where
+    nothing can be compared, and where a task's dev rows differ.
+    """
+    if resamples < FEWEST_RESAMPLES:
+        raise RecipeError(
+            f"--resamples {resamples}: an interval needs {FEWEST_RESAMPLES} or more; "
+            f"{RESAMPLES:,} take seconds."
+        )
+    systems, notes = systems_of(runs)
+    _refuse_too_few(systems)
+    baselines, chosen = baselines_of(systems)
+    notes += chosen
+    groups, comparisons = compare_all(systems, baselines, resamples, console)
+    timing = None
+    if time:
+        timing, more = time_answers([s for s in systems if s.answers], device, console)
+        notes += more
+    summaries = [
+        summary_of(system, replaced_by(system, baselines), on_tasks, timing)
+        for system in systems
+        if len(system.tasks) > 1
+        and (on_tasks := [c for c in comparisons if c.system == system.name and c.task != OVERALL])
+    ]
+    return Verdict(
+        split=SPLIT,
+        level=LEVEL,
+        groups=groups,
+        comparisons=comparisons,
+        costs=costs_of(systems, baselines, timing),
+        summaries=summaries,
+        notes=[*notes, *_notes(systems, baselines, comparisons, resamples)],
+    )
+
+
+def _refuse_too_few(systems: Sequence[System]) -> None:
+    if not systems:
+        raise RecipeError("a comparison needs runs: name the folders of two or more.")
+    if len(systems) == 1:
+        same = " (runs whose recipes differ in the seed only, device and data aside, are one)"
+        raise RecipeError(
+            f"{', '.join(str(run.folder) for run in systems[0].runs)}: is a single system{same}; "
+            "name runs of another recipe, too."
+        )
+    known: set[str] = set()
+    for system in systems:
+        if known & set(system.answers):
+            return
+        known |= set(system.answers)
+    told = "; ".join(f"{system.name}: {', '.join(system.tasks) or 'none'}" for system in systems)
+    raise RecipeError(
+        f"no task is answered on {SPLIT} by two of these systems ({told}), so nothing can be "
+        "compared. Name runs that have a task in common."
+    )
+
+
+def _notes(
+    systems: Sequence[System],
+    baselines: dict[str, System],
+    comparisons: Sequence[Comparison],
+    resamples: int,
+) -> list[str]:
+    found = []
+    alone = [system.name for system in systems if len(system.runs) == 1]
+    if alone:
+        found.append(
+            f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
+            "not in those intervals, so they are too narrow; train more seeds to know."
+        )
+    found += note_of(systems)
+    for system in systems:
+        folders = dict.fromkeys(run.recipe.data for run in system.runs)
+        if len(folders) > 1:
+            found.append(
+                f"{system.name}: its runs read their data in {' and in '.join(folders)}; their dev "
+                "rows are the same, and their training rows are taken to be."
+            )
+        others = {baselines[name].encoder for name in system.answers} - {system.encoder}
+        if others:
+            found.append(
+                f"{system.name} has the encoder {system.encoder}, its baseline "
+                f"{' and '.join(sorted(others))}: the difference is theirs, too."
+            )
+        if without := [name for name in system.tasks if name not in system.answers]:
+            found.append(f"{system.name}: has no {SPLIT} rows for {', '.join(without)}.")
+    slow = {c.task for c in comparisons if c.resamples < resamples and c.task != OVERALL}
+    if slow:
+        found.append(
+            f"{', '.join(sorted(slow))}: its metric is slow, so the interval is of "
+            f"{SLOW_RESAMPLES} resamples."
+        )
+    if any(system.encoder == "minilm" for system in systems):
+        found.append(MINILM)
+    return found
