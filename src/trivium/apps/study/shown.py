@@ -13,7 +13,7 @@ from trivium.apps.study.columns import Row, cells_of, columns_of
 from trivium.apps.study.runs import PAGE, Plan
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import TABLE
-from trivium.run.screen.grid import print_grid
+from trivium.run.screen.grid import markdown_table, print_grid
 
 ORDER_HEADS = (
     "report",
@@ -40,8 +40,7 @@ def as_markdown(table: Mapping[str, Any]) -> str:
         parts += [*title, _rows_as_markdown(table, rows)]
     parts += prose.notes(table)
     if orders := table["orders"]:
-        marks = [":--", ":--", *("--:" for _ in ORDER_HEADS[2:])]
-        lines = _markdown([ORDER_HEADS, marks, *(prose.order(order) for order in orders)])
+        lines = markdown_table(ORDER_HEADS, map(prose.order, orders), left=(0, 1))
         parts += ["## Rank order", prose.ORDER, lines]
     described = [prose.described(table, row) for row in table["recipes"]]
     parts += ["## What each row is", "\n".join(described)]
@@ -98,12 +97,6 @@ def _print_orders(table: Mapping[str, Any], console: Console) -> None:
 def _rows_as_markdown(table: Mapping[str, Any], rows: Sequence[Row]) -> str:
     columns = columns_of(rows)
     heads = ["recipe", "seeds", *(column.title for column in columns)]
-    marks = [":--", "--:", *("--:" for _ in columns)]
     cells = cells_of(rows, columns, lambda text: f"**{text}**")
     lines = [[row["name"], prose.count(row, table), *texts] for row, texts in cells]
-    return _markdown([heads, marks, *lines])
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    safe = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in safe)
+    return markdown_table(heads, lines)

@@ -14,7 +14,7 @@ from trivium.apps.tune.rows import Overview, Row
 from trivium.recipe import Recipe, dump_recipe
 from trivium.recipe.search import COSTS, label
 from trivium.run.folder.atomic import write_text
-from trivium.run.screen.grid import MINILM, print_grid
+from trivium.run.screen.grid import MINILM, markdown_table, print_grid
 
 BEST, FRONT, CSV, TABLE = "best.yaml", "pareto", "trials.csv", "table.md"
 SHOWN_ROWS = 10
@@ -63,11 +63,10 @@ def as_markdown(name: str, view: Overview, encoder: str) -> str:
     aims = [f"{'low' if o.is_cost else 'high'} {o.title}" for o in view.objectives]
     heads = ["trial", "state", *(o.title for o in view.objectives), *view.names]
     heads += ["seconds"] if _tells_seconds(view) else []
-    marks = ["--:", ":--", *["--:"] * (len(heads) - 2)]
-    lines = [heads, marks, *(_cells(view, row) for row in _in_order(view))]
+    rows = (_cells(view, row) for row in _in_order(view))
     told = [f"# Search {name}", f"{view.counts()}. Wanted: {', '.join(aims)}."]
     told += [_verdict(view)] if view.best else []
-    told += ["\n".join(f"| {' | '.join(line)} |" for line in lines)]
+    told += [markdown_table(heads, rows, left=(1,))]
     told += ["A pruned trial shows the last score that it had."] if _has_pruned(view) else []
     told += [CAUTION] if len(view.done) > 1 else []
     told += [MINILM] if encoder == "minilm" else []
@@ -113,7 +112,6 @@ _STYLES = {"failed": "red", "pruned": "dim", "running": "yellow"}
 def _cells(view: Overview, row: Row) -> list[str]:
     seconds = row.costs.get("seconds")
     cells = [str(row.number), row.state, *view.shown_values(row), *view.shown_settings(row)]
-    cells = [cell.replace("|", "\\|") for cell in cells]
     if _tells_seconds(view):
         cells.append("–" if seconds is None else f"{seconds:,.1f}")
     return [f"**{cell}**" for cell in cells] if row.number in view.best else cells

@@ -1,7 +1,7 @@
 """Tables for people."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -20,6 +20,17 @@ def print_grid(grid: Grid, console: Console) -> None:
         width = Measurement.get(console, console.options.update(width=10_000), grid).maximum
         console = Console(file=console.file, width=width)
     console.print(grid)
+
+
+def markdown_table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)
+) -> str:
+    """A table in GitHub's Markdown. left: places of the columns that begin at the left edge, as
+    words do; numbers end at the right one."""
+    rule = [":--" if place in left else "--:" for place in range(len(head))]
+    # A bar would begin another cell.
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (head, rule, *rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def print_scores(scores: dict[str, Any], console: Console) -> None:

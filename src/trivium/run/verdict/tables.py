@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from trivium.run.screen.grid import print_grid
+from trivium.run.screen.grid import markdown_table, print_grid
 from trivium.run.verdict.facts import Comparison, Cost, Group, TaskScore, Verdict
 from trivium.run.verdict.sentences import signed
 
@@ -32,9 +32,7 @@ def print_verdict(found: Verdict, console: Console) -> None:
 def as_markdown(found: Verdict) -> str:
     parts = ["# Verdict", "\n".join(f"- {line}" for line in lines_of(found))]
     for table in tables_of(found):
-        rule = [":--" if place < table.words else "--:" for place in range(len(table.head))]
-        rows = [table.head, rule, *table.cells]
-        lines = "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in rows)
+        lines = markdown_table(table.head, table.cells, range(table.words))
         parts += [f"## {table.title}", lines]
     each = [f"- **{group.name}**: {_runs(group)}" for group in found.groups]
     parts += ["## Runs", "\n".join(each)]
@@ -145,7 +143,3 @@ def _runs(group: Group) -> str:
         f"`{folder}`" + ("" if seed is None else f" (seed {seed})")
         for folder, seed in zip(group.folders, group.seeds, strict=True)
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
