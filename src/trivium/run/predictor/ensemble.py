@@ -23,9 +23,20 @@ class EnsemblePredictor(Predictor):
         self.tasks = {name: members[panel.members[0]].task(name) for name, panel in panels.items()}
 
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        chosen, panel = self.task(task), self.panels[task]
-        each = [self.members[place].readout(task, rows) for place in panel.members]
-        return combine(chosen, panel, torch.stack(each))
+        return self.readouts({task: rows})[task]
+
+    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
+        tasks = {name: self.task(name) for name in asks}
+        said: dict[str, dict[int, Tensor]] = {name: {} for name in asks}
+        for place, member in enumerate(self.members):
+            own = {name: rows for name, rows in asks.items() if place in self.panels[name].members}
+            for name, readout_BK in member.readouts(own).items():
+                said[name][place] = readout_BK
+        return {
+            name: combine(tasks[name], panel, torch.stack([by[place] for place in panel.members]))
+            for name, by in said.items()
+            for panel in (self.panels[name],)
+        }
 
     @property
     def precision(self) -> str:

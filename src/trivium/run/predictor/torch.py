@@ -1,6 +1,7 @@
 """One model that answers: the path under evaluation, prediction files and servers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,16 +15,20 @@ from trivium.parts.tasks import MaskedWords, Task
 from trivium.run.assembly.device import precision_name
 from trivium.run.predictor.base import Predictor, Texts
 from trivium.run.rows.encoded import packer_for
-from trivium.text.packing import Packer
+from trivium.text.packing import Cut, Ids, Packer
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
+
+Represent = Callable[[Tensor, Tokens, Encoder], Tensor]
+"""A head's first half: one vector per text of a pack, vector_RC."""
 
 TOKENS_PER_PACK = 2048
 """Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
 
 
 class TorchPredictor(Predictor):
-    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once."""
+    """A model with its tasks, ready to answer. Every distinct text of a call is encoded once,
+    however many rows and tasks ask about it."""
 
     def __init__(
         self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
@@ -34,30 +39,23 @@ class TorchPredictor(Predictor):
     def precision(self) -> str:
         return precision_name(self.model.encoder.precision)
 
-    @torch.inference_mode()
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        chosen = self.task(task)
-        if not rows:
-            return torch.zeros(0, max(1, chosen.outputs))
-        texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
-        _check_rows(chosen, texts)
-        packer = packer_for(chosen, self.tokenizer, self.limit)
-        apart = chosen.sequences == len(chosen.text_columns)
-        sequences = [(text,) for row in texts for text in row] if apart else texts
-        index = {sequence: i for i, sequence in enumerate(dict.fromkeys(sequences))}
-        head = self.model.head(task)
+        return self.readouts({task: rows})[task]
+
+    @torch.inference_mode()
+    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
+        self._refuse_wrong(asks)
         was_training = self.model.training
         self.model.eval()
-        read = partial(self._represented, head.represent, task)
-        if isinstance(chosen, MaskedWords):
-            encoder = self.model.encoder
-            read = partial(chosen.judge, head=head, encoder=encoder, tokenizer=self.tokenizer)
-        vector_UC = self._vectors(read, list(index), packer)
-        place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
-        vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
-        output_BK = self.model.decide(task, vector_BSC)
+        readouts = {
+            name: torch.zeros(0, max(1, self.tasks[name].outputs))
+            for name, rows in asks.items()
+            if not rows
+        }
+        for question in self._passes({name: rows for name, rows in asks.items() if rows}):
+            readouts |= self._answered(question)
         self.model.train(was_training)
-        return chosen.readout(output_BK).float().cpu()
+        return {name: readouts[name] for name in asks}
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
@@ -66,45 +64,142 @@ class TorchPredictor(Predictor):
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        read = partial(self._represented, partial(pool, how=pooling), "")
-        packer = Packer(self.tokenizer, self.limit)
-        vector_UD = self._vectors(read, [(text,) for text in index], packer)
-        return vector_UD.float().cpu()[torch.tensor([index[text] for text in texts])]
+        place_B = torch.tensor([index[text] for text in texts])
+        one = _Pass([(text,) for text in index], {"": place_B}, Packer(self.tokenizer, self.limit))
+        return self._vectors(one, {"": partial(pool, how=pooling)})[""].float().cpu()[place_B]
 
     @property
     def limit(self) -> int:
         """The encoder's longest sequence, in tokens."""
         return self.model.encoder.config.max_position_embeddings
 
-    def _represented(
-        self, represent: Callable[[Tensor, Tokens, Encoder], Tensor], task: str, tokens: Tokens
-    ) -> Tensor:
-        """One vector per text of a pack: vector_RC."""
-        tokens = tokens.to(next(self.model.parameters()).device)
-        hidden_ND: Tensor = self.model.encoder(tokens, task)
-        return represent(hidden_ND, tokens, self.model.encoder)
+    # --- one pass for several tasks -------------------------------------------------------------
 
-    def _vectors(
+    def _passes(self, asks: Mapping[str, Sequence[Texts]]) -> Iterator["_Pass"]:
+        """The passes through the encoder: one for all tasks that read a text alike."""
+        alike: dict[tuple[int, Cut, str], dict[str, list[tuple[str, ...]]]] = {}
+        packers: dict[tuple[int, Cut, str], Packer] = {}
+        for name, rows in asks.items():
+            task = self.tasks[name]
+            packer = packer_for(task, self.tokenizer, self.limit)
+            # A task with sides changes what the layers compute; masked words are masked first.
+            own = name if self.model.encoder.sides.of(name) or _masks(task) else ""
+            key = (packer.max_length, packer.keeps, own)
+            packers[key] = packer
+            alike.setdefault(key, {})[name] = _sequences(task, rows)
+        for key, wanted in alike.items():
+            index: dict[tuple[str, ...], int] = {}
+            places = {
+                name: torch.tensor([index.setdefault(one, len(index)) for one in sequences])
+                for name, sequences in wanted.items()
+            }
+            yield _Pass(list(index), places, packers[key])
+
+    def _answered(self, one: "_Pass") -> dict[str, Tensor]:
+        """What each task of a pass makes of its vectors: readout_BK by task."""
+        heads = {name: self.model.head(name).represent for name in one.places}
+        readouts = {}
+        for name, vector_UC in self._vectors(one, heads).items():
+            task = self.tasks[name]
+            vector_SC = vector_UC[one.places[name].to(vector_UC.device)]
+            vector_BSC = vector_SC.view(-1, task.sequences, vector_UC.shape[1])
+            readouts[name] = task.readout(self.model.decide(name, vector_BSC)).float().cpu()
+        return readouts
+
+    def _vectors(self, one: "_Pass", represent: Mapping[str, Represent]) -> dict[str, Tensor]:
+        """Of each task one vector per sequence of the pass: vector_UC by task.
+
+        The rows of sequences that a task does not ask for are left as they came. represent: by
+        task, what its head makes of a pack.
+        """
+        rows = self._pieces(one.sequences)
+        asked = {name: one.asked_by(name) for name in represent}
+        found: dict[str, Tensor] = {}
+        for chosen in _packs([min(one.packer.length(r), one.packer.max_length) for r in rows]):
+            tokens = one.packer.pack([rows[i] for i in chosen])
+            place_R = torch.tensor(chosen)
+            for name, vector_RC, own_R in self._read(tokens, place_R, represent, asked):
+                if name not in found:
+                    found[name] = vector_RC.new_empty(len(rows), vector_RC.shape[1])
+                found[name][own_R.to(vector_RC.device)] = vector_RC
+        return found
+
+    def _read(
         self,
-        read: Callable[[Tokens], Tensor],
-        sequences: Sequence[tuple[str, ...]],
-        packer: Packer,
-    ) -> Tensor:
-        """One vector per sequence: vector_UC. read: a pack on the CPU -> its vectors."""
-        pieces = [
-            np.asarray(ids, dtype=np.int32)
-            for ids in self.tokenizer([text for sequence in sequences for text in sequence])
-        ]
-        texts = iter(pieces)
-        rows = [[next(texts) for _ in sequence] for sequence in sequences]
-        vector_UC: Tensor | None = None
-        for chosen in _packs([min(packer.length(row), packer.max_length) for row in rows]):
-            part_RC = read(packer.pack([rows[i] for i in chosen]))
-            if vector_UC is None:
-                vector_UC = part_RC.new_empty(len(rows), part_RC.shape[1])
-            vector_UC[torch.tensor(chosen, device=part_RC.device)] = part_RC
-        assert vector_UC is not None, "callers pass at least one sequence"
-        return vector_UC
+        tokens: Tokens,
+        place_R: Tensor,
+        represent: Mapping[str, Represent],
+        asked: Mapping[str, Tensor],
+    ) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """A pack through the encoder once, and then by the head of every task that asks for some
+        of it: the task, its vectors, and their places among the sequences of the pass."""
+        encoder = self.model.encoder
+        first = next(iter(represent))
+        if first in self.tasks and isinstance(task := self.tasks[first], MaskedWords):
+            yield (
+                first,
+                task.judge(tokens, self.model.head(first), encoder, self.tokenizer),
+                place_R,
+            )
+            return
+        tokens = tokens.to(next(self.model.parameters()).device)
+        hidden_ND: Tensor = encoder(tokens, first)  # whose sides are those of all in the pass
+        for name, read in represent.items():
+            wanted_R = asked[name][place_R]
+            if wanted_R.all():
+                yield name, read(hidden_ND, tokens, encoder), place_R
+            elif wanted_R.any():
+                own_ND, own = only(hidden_ND, tokens, wanted_R)
+                yield name, read(own_ND, own, encoder), place_R[wanted_R]
+
+    def _pieces(self, sequences: Sequence[tuple[str, ...]]) -> list[list[Ids]]:
+        """The word pieces of each text of the sequences."""
+        ids = self.tokenizer([text for sequence in sequences for text in sequence])
+        texts = (np.asarray(pieces, dtype=np.int32) for pieces in ids)
+        return [[next(texts) for _ in sequence] for sequence in sequences]
+
+    def _refuse_wrong(self, asks: Mapping[str, Sequence[Texts]]) -> None:
+        for name, rows in asks.items():
+            _check_rows(self.task(name), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """Distinct sequences that go through the encoder together, and who asks for which."""
+
+    sequences: list[tuple[str, ...]]
+    places: Mapping[str, Tensor]
+    """By task, the index among `sequences` of every sequence of its rows, row after row."""
+    packer: Packer
+
+    def asked_by(self, task: str) -> Tensor:
+        """Whether a task asks for each of the sequences: asked_U (bool)."""
+        asked_U = torch.zeros(len(self.sequences), dtype=torch.bool)
+        asked_U[self.places[task]] = True
+        return asked_U
+
+
+def only(hidden_ND: Tensor, tokens: Tokens, wanted_R: Tensor) -> tuple[Tensor, Tokens]:
+    """Some texts of a pack, in their order, with their contextual vectors. wanted_R: bool."""
+    wanted_R = wanted_R.to(hidden_ND.device)
+    lengths_R = tokens.lengths_R[wanted_R]
+    wanted_N = wanted_R.repeat_interleave(tokens.lengths_R, output_size=len(hidden_ND))
+    some = Tokens(
+        tokens.ids_N[wanted_N], tokens.positions_N[wanted_N], tokens.segments_N[wanted_N],
+        lengths_R, int(lengths_R.max()),
+    )  # fmt: skip
+    return hidden_ND[wanted_N], some
+
+
+def _sequences(task: Task, rows: Sequence[Texts]) -> list[tuple[str, ...]]:
+    """What the encoder reads for the rows, row after row: a text, a pair, or both texts apart."""
+    texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
+    apart = task.sequences == len(task.text_columns)
+    return [(text,) for row in texts for text in row] if apart else texts
+
+
+def _masks(task: Task) -> bool:
+    return isinstance(task, MaskedWords)
 
 
 def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
@@ -121,9 +216,10 @@ def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield pack
 
 
-def _check_rows(task: Task, rows: Sequence[tuple[str, ...]]) -> None:
+def _check_rows(task: Task, rows: Sequence[Texts]) -> None:
     wanted = len(task.text_columns)
     for number, row in enumerate(rows):
-        if len(row) != wanted or not all(isinstance(text, str) for text in row):
+        texts = (row,) if isinstance(row, str) else tuple(row)
+        if len(texts) != wanted or not all(isinstance(text, str) for text in texts):
             form = "a text" if wanted == 1 else "a pair of texts"
-            raise RecipeError(f"task {task.name!r}: row {number} must be {form}, found {row!r}.")
+            raise RecipeError(f"task {task.name!r}: row {number} must be {form}, found {texts!r}.")
