@@ -6,11 +6,19 @@ from typing import Any
 
 import trivium
 from trivium.recipe import dump_recipe
-from trivium.run.folder.atomic import seal
 from trivium.run.folder.environment import environment
-from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, MEMBERS, PREDICTIONS, RECIPE, SCORES
+from trivium.run.folder.names import (
+    ENSEMBLE,
+    ENVIRONMENT,
+    MANIFEST,
+    MEMBERS,
+    PREDICTIONS,
+    RECIPE,
+    SCORES,
+)
 from trivium.run.folder.panels import FORMAT, Origin
 from trivium.run.folder.predictions import write_predictions
+from trivium.run.folder.sealed import seal
 from trivium.run.members.heard import Heard
 from trivium.run.members.plan import EnsemblePlan
 from trivium.run.predictor.ensemble import combine
@@ -66,4 +74,4 @@ def write_ensemble(plan: EnsemblePlan, told: dict[str, Any], folder: Path) -> No
         "tasks": {name: panel.model_dump(mode="json") for name, panel in plan.panels.items()},
     }
     # Each of these files holds the sha256 of all others of its folder.
-    seal(folder, ENSEMBLE, values, files=f"{MEMBERS}/*/trivium.json")
+    seal(folder, ENSEMBLE, values, files=f"{MEMBERS}/*/{MANIFEST}")
