@@ -207,20 +207,36 @@ def test_what_the_rule_allows_is_not_reported() -> None:
     assert violations(allowed) == []
 
 
-def loaded_after(code: str) -> list[str]:
-    """Heavy packages that a fresh interpreter holds after running `code`."""
-    script = (
-        f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
-    )
+def modules_after(code: str) -> set[str]:
+    """All that a fresh interpreter has imported after running `code`."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
     )
-    found: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def loaded_after(code: str) -> list[str]:
+    """Heavy packages among them."""
+    found = modules_after(code)
+    return [name for name in HEAVY if name in found]
 
 
 def test_importing_the_package_costs_nothing() -> None:
     assert loaded_after("import trivium; trivium.RecipeError; trivium.__version__") == []
+
+
+def test_reading_scores_needs_no_torch_and_no_trainer() -> None:
+    found = modules_after("import trivium.run.folder.scores")
+    assert {name for name in HEAVY if name in found} <= {"pydantic"}
+    ours = {name for name in found if name.startswith("trivium.")}
+    rooms = {name.split(".")[2] for name in ours if name.startswith("trivium.run.")}
+    assert rooms == {"folder"}
+    assert {name.split(".")[1] for name in ours} == {"run", "errors"}
+
+
+def test_a_wanted_end_is_known_without_torch() -> None:
+    assert loaded_after("from trivium.errors import Interrupted, RecipeError") == []
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])

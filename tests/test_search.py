@@ -1,6 +1,7 @@
 """A search is refused at the door: where it is wrong by itself, and where its recipe refuses it."""
 
 import json
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from trivium.recipe.files import change_recipe, read_yaml
 from trivium.recipe.search import Choice, Range, Search, label
 from trivium.recipe.space import points_of, search_in_words, search_of, trials_of
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
+from trivium.run.folder.scores import Cost, Scores
 from trivium.run.rows.load import load_data
 
 __all__ = ["tiny"]  # a fixture
@@ -195,11 +197,11 @@ def test_a_metric_is_known_by_the_data(values: dict[str, Any]) -> None:
 
 def test_objectives_are_read_from_scores_and_journal() -> None:
     dev = {"mood": {"dev": {"accuracy": 0.5, "macro_f1": 0.25}}}
-    scores = {
-        "tasks": dev,
-        "overall": {"dev": {"leaderboard": 0.75, "mean": 0.5}},
-        "cost": {"seconds": 9.5, "trained_parameters": 1234, "peak_memory_bytes": 2**31},
-    }
+    scores = Scores(
+        tasks=dev,
+        overall={"dev": {"leaderboard": 0.75, "mean": 0.5}},
+        cost=Cost(seconds=9.5, trained_parameters=1234, peak_memory_bytes=2**31),
+    )
     told = {
         Objective("overall"): (0.75, "0.7500"),
         Objective("mood", "mood", "accuracy"): (0.5, "0.5000"),
@@ -215,7 +217,9 @@ def test_objectives_are_read_from_scores_and_journal() -> None:
     assert Objective("overall").now(event) == 0.625
     assert Objective("mood.macro_f1", "mood", "macro_f1").now(event) == 0.25
     assert Objective("near", "near", "pearson").now(event) is None
-    assert Objective("overall").final(scores | {"overall": {"dev": {"leaderboard": None}}}) is None
+    assert Objective("overall").final(Scores(tasks={})) is None
+    astray = {"dev": {"leaderboard": math.nan, "mean": math.nan}}
+    assert Objective("overall").final(Scores(tasks={}, overall=astray)) is None
 
 
 # --- values ------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from trivium.recipe import dump_recipe
 from trivium.recipe.files import parse_recipe
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.predictions import write_predictions
-from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.folder.scores import TaskScores
+from trivium.run.predictor.scoring import overall, score
 from trivium.run.rows.splits import Split
 from trivium.types import Example
 
@@ -55,7 +56,7 @@ def write_run(folder: Path, seed: int = 0, rows: int = 60, texts: list[str] | No
     (folder / "model" / "model.safetensors").write_bytes(b"0" * 1000)
     recipe = parse_recipe(RECIPE | {"seed": seed})
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-    scores: Scores = {}
+    scores: TaskScores = {}
     for name, task in recipe.tasks.items():
         split = _split(task, rows, texts or [])
         readout_BK = _readout(task, rows, seed)
@@ -104,7 +105,7 @@ def _readout(task: Task, rows: int, seed: int) -> torch.Tensor:
     return task.readout(output_BK)
 
 
-def _write_journal(folder: Path, scores: Scores) -> None:
+def _write_journal(folder: Path, scores: TaskScores) -> None:
     journal = Journal(folder)
     for number, stage in enumerate(("early", "late")):
         journal.write("stage", stage=stage, steps=20, tasks=list(scores))

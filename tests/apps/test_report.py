@@ -43,6 +43,7 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
 from trivium.run.ensemble import ensemble
 from trivium.run.folder.predictions import Answers
+from trivium.run.folder.scores import Selected
 from trivium.run.train import train
 from trivium.run.verdict.verdict import verdict
 
@@ -221,7 +222,7 @@ def test_steps_are_counted_through_all_stages() -> None:
         {"event": "step", "step": 1, "losses": {"a": 1.0}, "cosines": {"a|b": -0.5}},
         {"event": "evaluation", "step": 1, "scores": {"a": {"dev": {"accuracy": 0.5}}}},
     ]
-    story = tell(events, ["a", "b"], {"stage": "two", "step": 1})
+    story = tell(events, ["a", "b"], Selected(stage="two", step=1))
     assert story.stages == [("one", 0), ("two", 2)]
     assert story.losses["a"].steps == [1, 2, 3]
     assert story.cosines == {("a", "b"): story.cosines["a", "b"]}

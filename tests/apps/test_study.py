@@ -190,7 +190,7 @@ def test_what_is_not_finished_is_listed(pair: list[Path], tmp_path: Path) -> Non
     plan = plan_study(pair, tmp_path / "out", 3, [])
     failed = next(run for run in plan.runs if str(run) == "surgery seed 2")
     table = summarise(plan, {failed: "exit code 1"})
-    assert table["recipes"][0]["n"] == 1
+    assert table.recipes[0].n == 1
     text = as_markdown(table)
     for line in (
         "base seed 1: unfinished",
@@ -203,7 +203,7 @@ def test_what_is_not_finished_is_listed(pair: list[Path], tmp_path: Path) -> Non
     console, said = spoken()
     print_table(table, console)
     assert "not finished: base seed 2: not started" in said.getvalue()
-    assert has_failures(table)
+    assert has_failures(table.as_dict())
 
 
 def test_minilm_comes_with_a_word_on_what_it_has_seen(

@@ -11,7 +11,8 @@ from torch import Tensor
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.run.folder.predictions import write_predictions
-from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.folder.scores import TaskScores
+from trivium.run.predictor.scoring import overall, score
 from trivium.run.rows.splits import Split
 from trivium.types import Example, Target
 
@@ -51,7 +52,7 @@ def write_run(
     recipe = recipe_of(list(said), seed, **settings)
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-    scores: Scores = {}
+    scores: TaskScores = {}
     for name, (targets, readout_BK) in said.items():
         task = recipe.tasks[name]
         split = split_of(task, targets, first)

@@ -58,7 +58,8 @@ def train(
     with messages() as console:
         from trivium.errors import Interrupted
         from trivium.recipe import load_recipe
-        from trivium.run.screen.grid import print_scores
+        from trivium.run.folder.names import MODEL
+        from trivium.run.folder.shown import print_scores
         from trivium.run.train import train as train_recipe
 
         try:
@@ -80,7 +81,7 @@ def train(
             raise typer.Exit(STOPPED) from None
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print_scores(scores, console)
-            console.print(f"model: {run / 'model'}", soft_wrap=True)
+            console.print(f"model: {run / MODEL}", soft_wrap=True)
 
 
 def evaluate(
@@ -97,7 +98,7 @@ def evaluate(
     """
     with messages() as console:
         from trivium.run.evaluate import evaluate as evaluate_run
-        from trivium.run.screen.grid import print_scores
+        from trivium.run.folder.shown import print_scores
 
         scores = evaluate_run(
             run, task=task, file=file, precision=precision, device=device, console=console

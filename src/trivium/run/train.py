@@ -47,7 +47,7 @@ def train(
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe into a run directory; the content of its `scores.json`.
+    """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
     resume: go on from the last checkpoint, bit for bit as if never stopped. overwrite: replace
     an earlier run. Raises RecipeError before any work where something is wrong, and Interrupted
@@ -84,7 +84,7 @@ def _train(
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
             console.print(f"{run_dir}: this run is finished; nothing to resume.")
-            return read_scores(run_dir)
+            return read_scores(run_dir).as_dict()
     lessons = find_lessons(recipe, data)
     refuse_itself(lessons, run_dir)
     if resume:
@@ -115,7 +115,7 @@ def _train(
     if processes.first:
         finish(work, counters)
     processes.wait()
-    return read_scores(run_dir)
+    return read_scores(run_dir).as_dict()
 
 
 @contextmanager

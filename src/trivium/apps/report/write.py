@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +17,7 @@ from trivium.apps.report.distributions import distributions
 from trivium.apps.report.figure import Section
 from trivium.apps.report.headline import cost, headline, recipes
 from trivium.apps.report.page import render
+from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
@@ -68,7 +68,7 @@ def report(
 
 def _sections(
     runs: Sequence[ReportedRun], looks: Sequence[Look], notes: Sequence[str]
-) -> tuple[list[Section], list[dict[str, Any]]]:
+) -> tuple[list[Section], list[RowSet]]:
     """All sections in their order, and the rows that the list of mistakes is made of.
 
     notes: what readers should know of the choice of runs.

@@ -59,7 +59,7 @@ def study(
                     break
         table = summarise(plan, failed)
         write_table(plan, table)
-    done = sum(row["n"] for row in table["recipes"])
+    done = sum(row.n for row in table.recipes)
     if stop.asked and done + len(failed) < len(plan.runs):
         raise Interrupted(
             f"stopped; {done} of {len(plan.runs)} runs are done. Go on with: {plan.command}"
@@ -72,11 +72,11 @@ def study(
             f"{plan.command}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-    return table
+    return table.as_dict()
 
 
 def has_failures(table: dict[str, Any]) -> bool:
-    """Whether a run of the study failed."""
+    """Whether a run of the study failed. table: the content of `table.json`."""
     return any(run["state"] == "failed" for row in table["recipes"] for run in row["runs"])
 
 

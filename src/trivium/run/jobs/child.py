@@ -30,7 +30,7 @@ PARENT = "TRIVIUM_PARENT"
 """Tells `trivium.cli` to save and stop when this process is gone."""
 TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
 """What would make a child draw bars and colours into its log file."""
-LEFTOVERS = re.compile(r"\.recipe\.yaml\.new|\.trivium-\d+")
+LEFTOVERS = re.compile(rf"\.{re.escape(RECIPE)}\.new|\.trivium-\d+")
 """What a run that was killed in its first moment leaves in an otherwise empty folder."""
 
 

@@ -16,10 +16,10 @@ from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
 from trivium.parts.tasks.cells import canonical
 from trivium.recipe import Recipe
-from trivium.run.folder.atomic import read_sealed
 from trivium.run.folder.model import find_model, saved_tasks
-from trivium.run.folder.names import ENSEMBLE, MEMBERS, RECIPE, SCORES
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, SCORES
 from trivium.run.folder.panels import Contents
+from trivium.run.folder.sealed import read_sealed
 from trivium.run.rows.splits import Data, Split
 from trivium.run.teachers.lessons import Found, Lesson, Lessons
 from trivium.run.teachers.unlabelled import bare, own_rows, read_unlabelled
@@ -158,7 +158,7 @@ def _known(folder: Path) -> _Known:
             f"trivium train RECIPE --out {folder} --resume"
         )
     model = find_model(folder)
-    return _Known(folder, saved_tasks(model), sha256(model / "trivium.json"))
+    return _Known(folder, saved_tasks(model), sha256(model / MANIFEST))
 
 
 def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:

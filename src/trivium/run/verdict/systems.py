@@ -11,6 +11,7 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.run.folder.finished import FinishedRun, read_run
+from trivium.run.folder.names import predictions_file
 from trivium.run.folder.predictions import Answers
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.grid import short_names
@@ -98,7 +99,7 @@ def seed_of(run: FinishedRun) -> int | None:
 
 def is_made(run: FinishedRun) -> bool:
     """Whether it was made of trained runs, and so is none itself."""
-    return run.is_ensemble or "soup" in run.scores
+    return run.is_ensemble or run.scores.soup is not None
 
 
 # --- which runs --------------------------------------------------------------------------------
@@ -127,9 +128,9 @@ def _answers(run: FinishedRun, task: str) -> Answers | None:
     if task not in run.recipe.tasks:
         return None
     found = run.answers(task, SPLIT)
-    if found is None and run.scores["tasks"].get(task, {}).get(SPLIT):
+    if found is None and run.scores.of(task, SPLIT):
         raise RecipeError(
-            f"{run.folder}: task {task!r}: its answers (predictions/{task}-{SPLIT}.csv) are gone. "
+            f"{run.folder}: task {task!r}: its answers ({predictions_file(task, SPLIT)}) are gone. "
             "Copy the whole folder, or train the run again."
         )
     return found
