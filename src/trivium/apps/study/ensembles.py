@@ -8,7 +8,6 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.recipe.budget import unknown_tasks
 from trivium.recipe.ensembles import EnsembleRecipe, How
 from trivium.run.folder.names import ENSEMBLE, MEMBERS, MODEL, SCORES
 from trivium.run.folder.panels import read_contents
@@ -120,8 +119,7 @@ def ensemble_run(
             )
     members = tuple(rows[member] for member in recipe.ensemble.members)
     tasks = _tasks(members)
-    scores = recipe.reported.scores if recipe.reported else {}
-    for problem in unknown_tasks(scores, tasks, "reported.scores"):
+    for problem in recipe.reported.problems(tasks) if recipe.reported else ():
         raise RecipeError(f"{path}: {problem}")
     first = members[0].recipe
     return EnsembleRun(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trivium.apps.study.ensembles import Run, ensemble_run
 from trivium.errors import RecipeError
-from trivium.recipe import Recipe, load_recipe
+from trivium.recipe import RecipeFile, load_recipe_file
 from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.ensembles import EnsembleRecipe, load_ensemble
 from trivium.run.folder.names import TABLE
@@ -65,7 +65,7 @@ def plan_study(
     out = Path(out)
     paths = _named(recipes)
     loaded = _loaded(paths, changes, budget)
-    trained = {name: r.of_run() for name, r in loaded.items() if isinstance(r, Recipe)}
+    trained = {name: r.recipe for name, r in loaded.items() if isinstance(r, RecipeFile)}
     ensembles = {name: r for name, r in loaded.items() if isinstance(r, EnsembleRecipe)}
     runs: list[Run] = []
     for seed in range(seeds):
@@ -112,13 +112,13 @@ def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
 
 def _loaded(
     paths: Mapping[str, Path], changes: Sequence[str], budget: str
-) -> dict[str, Recipe | EnsembleRecipe]:
+) -> dict[str, RecipeFile | EnsembleRecipe]:
     """Every recipe, or one RecipeError with what is wrong in each of them."""
-    loaded: dict[str, Recipe | EnsembleRecipe] = {}
+    loaded: dict[str, RecipeFile | EnsembleRecipe] = {}
     wrong = []
     for name, path in paths.items():
         try:
-            loaded[name] = load_ensemble(path) or load_recipe(path, changes, budget)
+            loaded[name] = load_ensemble(path) or load_recipe_file(path, changes, budget)
         except RecipeError as error:
             # What is said of a change names the change only, but it may fit the other recipes.
             said = str(error)
