@@ -33,7 +33,7 @@ from trivium.apps.tune.search import Worker
 from trivium.apps.tune.trial import Following
 from trivium.cli import app
 from trivium.errors import RecipeError
-from trivium.recipe import load_recipe
+from trivium.recipe import AnyRecipe, load_recipe
 from trivium.run.folder.names import JOURNAL
 from trivium.run.jobs.child import Outcome, Stop
 from trivium.run.jobs.follow import Progress
@@ -81,7 +81,7 @@ def no_lock_is_left() -> Iterator[None]:
         CLAIMED.pop().log.close()
 
 
-def worker(path: Path, out: Path, *, storage: str = "journal", **options: Any) -> Worker:
+def worker(path: AnyRecipe, out: Path, *, storage: str = "journal", **options: Any) -> Worker:
     """One more worker of a search; several may live in one process, as they share only files."""
     options = {"trials": None, "changes": [], "seed": 0} | options
     return search._prepare(path, out, storage=storage, **options)

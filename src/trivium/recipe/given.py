@@ -3,11 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from trivium.errors import RecipeError
 from trivium.recipe.dumping import file_values, recipe_values
 from trivium.recipe.file import RecipeFile
 from trivium.recipe.plain_yaml import read_yaml
@@ -41,11 +43,15 @@ def take(recipe: AnyRecipe | Given, name: str = NAMELESS) -> Given:
     if isinstance(recipe, str | os.PathLike):
         path = Path(recipe)
         return Given(path, read_yaml(path), is_file=True)
-    return Given(Path(name), _plain(recipe), is_file=False)
+    return Given(Path(name), _plain(recipe, name), is_file=False)
 
 
-def _plain(value: Any) -> Any:
-    """As YAML would hold it, so that dotted paths lead into it and it can be written."""
+def _plain(value: Any, *place: object) -> Any:
+    """As YAML would hold it, so that dotted paths lead into it and it can be written to a file.
+
+    place: the recipe's name, and the keys to where it stands, for the RecipeError if no YAML could
+    hold it.
+    """
     if isinstance(value, Recipe):
         return recipe_values(value)
     if isinstance(value, RecipeFile):
@@ -53,7 +59,25 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):  # a part in a dictionary, such as a task
         return value.model_dump(mode="json")
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
+        return {_plain(k, *place): _plain(each, *place, k) for k, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
+        return [_plain(each, *place, index) for index, each in enumerate(value)]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return _plain_word(value, *place)
+
+
+def _plain_word(value: Any, name: object, *place: object) -> Any:
+    """A single value, without what a library has made of it, such as NumPy's float64."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # `str` alone would give an enumeration's name for its value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value)
+    raise RecipeError(
+        f"{name}: {'.'.join(map(str, place))}: is of the type {type(value).__name__}, which no "
+        "recipe's file could hold; write a dictionary, a list, text, a number, true, false or None."
+    )
