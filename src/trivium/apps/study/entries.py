@@ -20,10 +20,11 @@ AnyRecipes = Sequence[AnyRecipe] | Mapping[str, AnyRecipe]
 
 PAGE = Path(TABLE).with_suffix(".md").name
 """The table for people, beside TABLE, the one for programs."""
+Loaded = RecipeFile | EnsembleRecipe
 HEAD = "# Written by `trivium study`, of a recipe that was given to it as data.\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """One recipe of a study."""
 
@@ -73,14 +74,14 @@ def entries_of(recipes: AnyRecipes, out: Path) -> list[Entry]:
 
 def load_entries(
     entries: Sequence[Entry], changes: Sequence[str], budget: str
-) -> dict[str, RecipeFile | EnsembleRecipe]:
-    """Every recipe by its name, or one RecipeError with what is wrong in each of them."""
-    loaded: dict[str, RecipeFile | EnsembleRecipe] = {}
+) -> dict[Entry, Loaded]:
+    """What every recipe says, or one RecipeError with what is wrong in each of them."""
+    loaded: dict[Entry, Loaded] = {}
     wrong = []
     for entry in entries:
         try:
             given = entry.given()
-            loaded[entry.name] = load_ensemble(given) or load_recipe_file(given, changes, budget)
+            loaded[entry] = load_ensemble(given) or load_recipe_file(given, changes, budget)
         except RecipeError as error:
             # What is said of a change names the change only, but it may fit the other recipes.
             said = str(error)
@@ -90,12 +91,14 @@ def load_entries(
     return loaded
 
 
-def text_of(entry: Entry, loaded: RecipeFile | EnsembleRecipe) -> str:
+def text_of(entry: Entry, loaded: Loaded, members: Sequence[str]) -> str:
     """What the file says that the study writes for a recipe: as it was given, without budget and
-    changes, its folders absolute; or an ensemble's, with its members' files as they are loaded.
+    changes, its folders absolute.
+
+    members: of an ensemble, the files from which the study trains them.
     """
     if isinstance(loaded, EnsembleRecipe):
-        values = loaded.model_dump(mode="json", exclude_none=True)
+        values = loaded.with_members(members).model_dump(mode="json", exclude_none=True)
     else:
         given = entry.given()
         values = moved(whole(given), given.path.parent)

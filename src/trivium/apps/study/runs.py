@@ -10,6 +10,7 @@ from trivium.apps.study.entries import (
     PAGE,
     AnyRecipes,
     Entry,
+    Loaded,
     entries_of,
     load_entries,
     refuse_foreign_file,
@@ -72,26 +73,22 @@ def plan_study(
     if any(change.partition("=")[0] == "seed" for change in changes):
         raise RecipeError("--set seed: a study sets the seeds itself; say how many with --seeds.")
     out = Path(out)
-    entries = entries_of(recipes, out)
-    loaded = load_entries(entries, changes, budget)
+    loaded = load_entries(entries_of(recipes, out), changes, budget)
     runs = [
-        run
-        for seed in range(seeds)
-        for run in _runs_of_seed(entries, loaded, seed, out, changes, budget)
+        run for seed in range(seeds) for run in _runs_of_seed(loaded, seed, out, changes, budget)
     ]
     for run in runs:
         run.refuse_other()
-    texts = _texts(entries, loaded, runs)
+    texts = _texts(loaded, runs)
     for path in texts:
         refuse_foreign_file(path)
-    paths = {entry.name: entry.path for entry in entries}
-    reported = {name: found.reported for name, found in loaded.items()}
+    paths = {entry.name: entry.path for entry in loaded}
+    reported = {entry.name: found.reported for entry, found in loaded.items()}
     return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs), texts)
 
 
 def _runs_of_seed(
-    entries: Sequence[Entry],
-    loaded: Mapping[str, RecipeFile | EnsembleRecipe],
+    loaded: Mapping[Entry, Loaded],
     seed: int,
     out: Path,
     changes: Sequence[str],
@@ -100,8 +97,7 @@ def _runs_of_seed(
     """A seed's runs, and then the ensembles of them."""
     runs: list[Run] = []
     by_file: dict[str, Run] = {}
-    for entry in entries:
-        found = loaded[entry.name]
+    for entry, found in loaded.items():
         if isinstance(found, RecipeFile):
             run = Run(
                 name=entry.name,
@@ -113,29 +109,21 @@ def _runs_of_seed(
             )
             runs.append(run)
             by_file |= dict.fromkeys(entry.files, run)
-    for entry in entries:
-        found = loaded[entry.name]
+    for entry, found in loaded.items():
         if isinstance(found, EnsembleRecipe):
             runs.append(ensemble_run(entry.name, entry.source, found, by_file, out))
     return runs
 
 
-def _texts(
-    entries: Sequence[Entry],
-    loaded: Mapping[str, RecipeFile | EnsembleRecipe],
-    runs: Sequence[Run],
-) -> dict[Path, str]:
+def _texts(loaded: Mapping[Entry, Loaded], runs: Sequence[Run]) -> dict[Path, str]:
     """What the study writes for recipes that have no file of their name."""
     members = {
         run.name: [str(member.path.resolve()) for member in run.members]
         for run in runs
         if isinstance(run, EnsembleRun)
     }
-    found = {}
-    for entry in entries:
-        recipe = loaded[entry.name]
-        if entry.is_written:
-            if isinstance(recipe, EnsembleRecipe):
-                recipe = recipe.with_members(members[entry.name])
-            found[entry.path] = text_of(entry, recipe)
-    return found
+    return {
+        entry.path: text_of(entry, found, members.get(entry.name, ()))
+        for entry, found in loaded.items()
+        if entry.is_written
+    }
