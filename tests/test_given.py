@@ -15,6 +15,8 @@ from tests.test_recipe import saved
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification
 from trivium.recipe import AnyRecipe, dump_recipe, load_recipe, load_recipe_file
+from trivium.recipe.given import take
+from trivium.recipe.plain_yaml import parse_yaml, write_yaml
 
 __all__ = ["tiny"]  # a fixture
 
@@ -112,6 +114,7 @@ def test_a_dictionary_may_hold_parts_paths_and_tuples_and_stays_as_it_is(tmp_pat
     changes = ["stages.0.batch_size=5", "tasks.mood.weight=2"]
     plain = table(data=str(tmp_path), stages=[{"epochs": 2, "lr": 1e-3}])
     assert load_recipe(given, changes) == load_recipe(plain, changes)
+    assert load_recipe(parse_yaml(write_yaml(take(given).values)), changes).stages[0].epochs == 2
     assert given == before
     assert given["tasks"] == {"mood": task}
     assert stage.keys() == {"epochs", "lr"}
