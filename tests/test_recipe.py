@@ -8,7 +8,7 @@ from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed
 from trivium.parts.tasks import Classification
 from trivium.recipe import Recipe, load_recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 GOOD = """\

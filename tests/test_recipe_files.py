@@ -12,7 +12,7 @@ from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
 from trivium.recipe.dotted import put
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 
 # --- changing ----------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ def test_a_change_reaches_one_of_the_places_that_an_alias_fills(tmp_path: Path) 
     assert found.tasks["two"].resolved_head.dropout == 0.1
     assert [stage.lr.heads for stage in found.stages] == [1e-4, 1]
     budget = "budgets: {b: {set: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}}}\n"
-    assert load_recipe(saved(tmp_path, SHARING + budget), budget="b").of_run() == found
+    assert load_recipe(saved(tmp_path, SHARING + budget), budget="b") == found
     child = "extends: ../base.yaml\nset: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}\n"
     path = family(tmp_path, child)
     (tmp_path / "base.yaml").write_text(SHARING)

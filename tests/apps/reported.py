@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from trivium.parts.tasks import Task
-from trivium.recipe import dump_recipe
-from trivium.recipe.files import parse_recipe
+from trivium.recipe import dump_recipe, parse_recipe
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.predictions import write_predictions
 from trivium.run.folder.scores import TaskScores

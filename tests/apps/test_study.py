@@ -85,7 +85,7 @@ def finish_by_hand(
     """
     run = folder / recipe.stem / f"seed-{seed}"
     run.mkdir(parents=True)
-    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"]).of_run()))
+    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"])))
     metrics = {"mood": "accuracy", "same": "accuracy", "near": "pearson"}
     told = {"rows": rows} if rows else {}
     tasks = {name: {"dev": told | {metrics[name]: value}} for name, value in scores.items()}

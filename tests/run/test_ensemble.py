@@ -592,7 +592,7 @@ def test_a_sample_of_the_same_dev_rows_is_no_other_file(home: Path) -> None:
 
 @pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}, {}])
 def test_training_leaves_an_ensembles_folder_alone(
-    home: Path, tmp_path: Path, how: dict[str, bool]
+    home: Path, tmp_path: Path, how: dict[str, Any]
 ) -> None:
     unite(home, "01", tmp_path / "all")
     before = sorted(path.as_posix() for path in (tmp_path / "all").rglob("*"))

@@ -13,7 +13,8 @@ from tests.run.conftest import sentence, write_table
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Source
 from trivium.recipe import Recipe, load_recipe, parse_recipe
-from trivium.recipe.files import dump_recipe, read_yaml
+from trivium.recipe.dumping import dump_recipe
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.start import check_same_recipe, start_run
 from trivium.run.rows.load import load_data

@@ -11,12 +11,15 @@ from trivium.part import Part
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.heads import check_trunks
 from trivium.parts.tasks import AnyTask, MaskedWords
-from trivium.recipe.budget import ASIDE, FULL, Budget, Reported, unknown_tasks
-from trivium.recipe.search import Search
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
+
+FILE_ONLY = ("search", "reported", "budgets")
+"""What a recipe's file may say beside the recipe (`trivium.recipe.file`). No run knows of it."""
 
 
 class Recipe(Part):
+    """A run: what is trained on what, and how. What a file says beside it is not here."""
+
     encoder: str = "minilm"
     """minilm (packaged), a folder, or a hub name of a BERT checkpoint."""
     data: str = "."
@@ -31,17 +34,24 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
-    search: Search | None = None
-    """What `trivium tune` tries; a run of the recipe itself has no use for it."""
-    reported: Reported | None = None
-    """What a paper or report reached with these settings: a study sets it beside its own scores."""
-    budgets: dict[str, Budget] = Field(default_factory=dict)
-    """Shorter versions of the recipe, for `--budget NAME`; `full` is the recipe itself."""
 
     @field_validator("adapters", mode="before")
     @classmethod
     def _plain_words(cls, value: Any) -> Any:
         return plain_parts(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_file(cls, values: Any) -> Any:
+        # A subclass may have them, to read all of a file at once (`trivium.recipe.parse`).
+        given = values if isinstance(values, dict) else {}
+        for name in FILE_ONLY:
+            if name in given and name not in cls.model_fields:
+                raise ValueError(
+                    f"{name}: is no setting of a run; `search`, `reported` and `budgets` belong "
+                    "into the file of a recipe (or a dictionary in its place), beside the recipe"
+                )
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -87,33 +97,10 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
-    def _budgets_name_known_tasks(self) -> "Recipe":
-        for problem in unknown_tasks(
-            self.reported.scores if self.reported else (), self.tasks, "reported.scores"
-        ):
-            raise ValueError(problem)
-        for name, budget in self.budgets.items():
-            if name == FULL and budget != Budget():
-                raise ValueError(
-                    f"budgets.{FULL}: is the recipe as it stands, and changes nothing; give this "
-                    "budget another name"
-                )
-            for problem in budget.problems(self.tasks, self.stages):
-                raise ValueError(f"budgets.{name}.{problem}")
-        return self
-
-    @model_validator(mode="after")
     def _parts_fit_together(self) -> "Recipe":
         for problem in problems(self):
             raise ValueError(problem)
         return self
-
-    def of_run(self) -> "Recipe":
-        """What a run knows of it: without search, reported scores and budgets."""
-        fields = type(self).model_fields
-        return self.model_copy(
-            update={name: fields[name].get_default(call_default_factory=True) for name in ASIDE}
-        )
 
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)

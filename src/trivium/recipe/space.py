@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.recipe.files import change_recipe
+from trivium.recipe.change import change_recipe
+from trivium.recipe.file import RecipeFile
 from trivium.recipe.schema import Recipe
 from trivium.recipe.search import DEFAULT_TRIALS, MOST_POINTS, OVERALL, Point, Search, label
 
 
-def search_of(recipe: Recipe, path: Path) -> Search:
+def search_of(file: RecipeFile, path: Path) -> Search:
     """The search that a recipe's file asks for.
 
     Raises RecipeError: without one, and with one line per value that the recipe refuses, and per
     objective that it does not know.
     """
-    if recipe.search is None:
+    if file.search is None:
         raise RecipeError(
             f"{path}: search: is missing; it says what to try, such as "
             "`search: {space: {stages.0.lr.encoder: {low: 1e-5, high: 2e-4, log: true}}}`."
         )
-    search = recipe.search
+    recipe, search = file.recipe, file.search
     problems = [
         *_unknown_objectives(recipe, search),
         *_refused_values(recipe, search, path),

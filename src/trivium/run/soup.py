@@ -14,7 +14,6 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
-from trivium.recipe.budget import ASIDE
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.differences import differences
 from trivium.run.folder.model import find_model, save_model
@@ -36,7 +35,7 @@ from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.grid import MINILM, short_names
 from trivium.run.screen.progress import rows_bar
 
-MAY_DIFFER = ("seed", "device", *ASIDE)
+MAY_DIFFER = ("seed", "device")
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
 BY: Final = "leaderboard"
 """The overall dev score that a soup must not lower."""

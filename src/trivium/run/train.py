@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 
 from trivium.errors import Interrupted
-from trivium.recipe import Recipe, load_recipe
+from trivium.recipe import AnyRecipe, Recipe, load_recipe
+from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
@@ -40,26 +41,28 @@ from trivium.run.training.work import Setup, Work
 
 
 def train(
-    recipe: Recipe | str | Path,
+    recipe: AnyRecipe,
     run_dir: str | Path,
     *,
+    budget: str = FULL,
+    changes: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
-    resume: go on from the last checkpoint, bit for bit as if never stopped. overwrite: replace
-    an earlier run. Raises RecipeError before any work where something is wrong, and Interrupted
-    after a first Ctrl-C, once the state is saved.
+    recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
+    `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
+    never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
+    something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = recipe.of_run()
+    loaded = load_recipe(recipe, changes, budget)
     run_dir = Path(run_dir)
-    processes, device = join(choose_device(recipe.device))
+    processes, device = join(choose_device(loaded.device))
     try:
         with _console_of(processes, console) as speaker:
-            return _train(recipe, run_dir, processes, device, speaker, resume, overwrite)
+            return _train(loaded, run_dir, processes, device, speaker, resume, overwrite)
     finally:
         leave()
 

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from trivium.apps.study.board import Board
 from trivium.apps.study.ensembles import EnsembleRun, Run
-from trivium.apps.study.runs import PAGE, plan_study
+from trivium.apps.study.entries import AnyRecipes, write_recipes
+from trivium.apps.study.runs import PAGE, Plan, plan_study
 from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
@@ -20,7 +21,7 @@ __all__ = ["has_failures", "study"]
 
 
 def study(
-    recipes: Sequence[str | Path],
+    recipes: AnyRecipes,
     out: str | Path,
     *,
     seeds: int = 3,
@@ -30,17 +31,23 @@ def study(
 ) -> dict[str, Any]:
     """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
 
+    recipes: files, or recipes and dictionaries in place of files, as in `AnyRecipe`; or all of them
+    by the names of their rows. One that is in no file of its row's name is written into `out`, as
+    NAME.yaml; without a name it is recipe-1, recipe-2, … budget: of every recipe. changes:
+    `dotted.path=value` for every recipe, after the budget.
+
     A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
     kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
     end the same call goes on. The recipe of an ensemble is carried out once the runs of its members
-    are there. budget: of every recipe. changes: `dotted.path=value` for every recipe, after the
-    budget. Returns the content of `table.json`; a run that failed has the state "failed" in it.
-    Raises RecipeError before anything is written where something is wrong, and Interrupted after
-    Ctrl-C or SIGTERM, once the present run is saved.
+    are there.
+
+    Returns the content of `table.json`; a run that failed has the state "failed" in it. Raises
+    RecipeError before anything is written where something is wrong, and Interrupted after Ctrl-C or
+    SIGTERM, once the present run is saved.
     """
     console = console or Console(stderr=True)
     plan = plan_study(recipes, out, seeds, changes, budget)
-    _make_folder(plan.out)
+    _make_folder(plan)
     console.print(
         f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
         f"{sum(run.is_finished for run in plan.runs)} of them finished",
@@ -112,11 +119,13 @@ def _looked_at(run: Run) -> Outcome:
     return Outcome("done", "skipped")
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(plan: Plan) -> None:
+    out = plan.out
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".{PAGE}.new"
         probe.touch()
         probe.unlink()
+        write_recipes(plan.texts)
     except OSError as error:
         raise RecipeError(f"{out}: cannot be written to: {error.strerror}.") from error

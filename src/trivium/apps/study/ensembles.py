@@ -7,7 +7,6 @@ from pathlib import Path
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.recipe.budget import unknown_tasks
 from trivium.recipe.ensembles import EnsembleRecipe, How
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, MODEL, SCORES
 from trivium.run.folder.panels import read_contents
@@ -106,18 +105,19 @@ class EnsembleRun(Run):
 def ensemble_run(
     name: str, path: Path, recipe: EnsembleRecipe, runs: Mapping[str, Run], out: Path
 ) -> EnsembleRun:
-    """The ensemble of some of a seed's runs. Raises RecipeError where a member is none of them."""
-    rows = {str(run.path.resolve()): run for run in runs.values()}
+    """The ensemble of some of a seed's runs. Raises RecipeError where a member is none of them.
+
+    path: of the recipe's file. runs: by the files of their recipes.
+    """
     for place, member in enumerate(recipe.ensemble.members):
-        if member not in rows:
+        if member not in runs:
             raise RecipeError(
                 f"{path}: ensemble.members.{place}: {member} is no recipe that this study trains; "
                 "an ensemble is made of other rows of its study, so name that file, too."
             )
-    members = tuple(rows[member] for member in recipe.ensemble.members)
+    members = tuple(runs[member] for member in recipe.ensemble.members)
     tasks = _tasks(members)
-    scores = recipe.reported.scores if recipe.reported else {}
-    for problem in unknown_tasks(scores, tasks, "reported.scores"):
+    for problem in recipe.reported.problems(tasks) if recipe.reported else ():
         raise RecipeError(f"{path}: {problem}")
     first = members[0].recipe
     return EnsembleRun(

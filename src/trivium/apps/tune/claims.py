@@ -21,7 +21,7 @@ from trivium.apps.tune.sampling import Space
 from trivium.apps.tune.storage import LOCAL
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe
-from trivium.recipe.files import change_recipe
+from trivium.recipe.change import change_recipe
 from trivium.recipe.search import Point
 from trivium.run.folder.atomic import write_text
 from trivium.run.jobs.child import Job, lock, open_log

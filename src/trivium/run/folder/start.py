@@ -8,7 +8,7 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import recover, write_text
 from trivium.run.folder.environment import write_environment
 from trivium.run.folder.names import ENSEMBLE, OURS, RECIPE
@@ -81,7 +81,7 @@ def refuse_taken(
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Resuming with another recipe would be neither run: refused, with the first difference."""
     old = run_recipe(run_dir).model_dump(mode="json")
-    new = recipe.of_run().model_dump(mode="json")
+    new = recipe.model_dump(mode="json")
     if difference := _difference(old, new):
         raise RecipeError(
             f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "

@@ -74,7 +74,7 @@ class Job:
         if not self.has_begun:
             return
         old = run_recipe(self.folder).model_dump(mode="json")
-        new = self.recipe.of_run().model_dump(mode="json")
+        new = self.recipe.model_dump(mode="json")
         found = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
         if found:
             raise RecipeError(

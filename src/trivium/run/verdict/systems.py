@@ -161,7 +161,7 @@ def _key(run: FinishedRun) -> str:
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = run.recipe.of_run().model_dump(mode="json", exclude={"seed", "device", "data"})
+    settings: Any = run.recipe.model_dump(mode="json", exclude={"seed", "device", "data"})
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}
