@@ -17,13 +17,13 @@ from trivium.model.lora import (
     adapter_names,
     adapter_state,
     add_lora,
-    is_adapter_parameter,
     load_adapter_state,
     lora_layers,
     merge_lora,
     module_names,
     unmerge_lora,
 )
+from trivium.model.ownership import is_adapter_parameter
 from trivium.model.pretrained import base_state, load_encoder, save_encoder
 from trivium.parts.optim import AdamW, LearningRates
 

@@ -110,7 +110,7 @@ def test_the_estimate_falls_with_the_bound_and_rises_with_what_is_held(
 ) -> None:
     def memory(**stage: Any) -> int:
         shown = preview(long_values, batch_size=32, **stage)
-        return shown.memory(shown.recipe.stages[0])
+        return shown.memory(shown.recipe.stages[0]).total()
 
     bounds = [memory(tokens_at_once=tokens) for tokens in (64, 256, 100_000)]
     assert bounds[0] < bounds[1] < bounds[2]

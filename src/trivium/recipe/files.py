@@ -7,9 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.adapters import LoRA
-from trivium.parts.regularizers import Distill
-from trivium.parts.regularizers.distill import SEED
+from trivium.parts.regularizers import SEED
 from trivium.recipe.budget import ASIDE, FULL, NOTES
 from trivium.recipe.dotted import apply, places, put, value_at
 from trivium.recipe.ensembles import KEY as ENSEMBLE
@@ -249,18 +247,13 @@ def _absolute(recipe: Recipe, path: Path) -> dict[str, Any]:
     if recipe.encoder != "minilm" and Path(folder := _near(home, recipe.encoder)).is_dir():
         changes["encoder"] = folder
     changes["adapters"] = tuple(
-        adapter.model_copy(update={"start": _near(home, adapter.start)})
-        if isinstance(adapter, LoRA) and adapter.start is not None
-        else adapter
-        for adapter in recipe.adapters
+        adapter.moved(lambda folder: _near(home, folder)) for adapter in recipe.adapters
     )
     changes["stages"] = tuple(
         stage.model_copy(
             update={
                 "regularizers": tuple(
                     part.moved(lambda run: _near(home, run, otherwise=-1))
-                    if isinstance(part, Distill)
-                    else part
                     for part in stage.regularizers
                 )
             }

@@ -17,8 +17,9 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.lora import adapter_state, is_adapter_parameter, load_adapter_state
+from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
+from trivium.model.ownership import is_adapter_parameter
 from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
