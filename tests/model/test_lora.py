@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 from transformers import BertModel
 
-from tests.conftest import packed, relative
+from tests.conftest import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.lora import (
     ALL_LAYERS,
     LoraLayer,
-    adapter_names,
     adapter_state,
     add_lora,
     load_adapter_state,

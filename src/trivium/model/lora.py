@@ -96,11 +96,6 @@ def unmerge_lora(encoder: Encoder) -> None:
 # --- what adapters added -----------------------------------------------------------------------
 
 
-def adapter_names(encoder: Encoder) -> list[str]:
-    """Names of the parameters that adapters added, in the encoder's order."""
-    return [name for name, _ in encoder.named_parameters() if is_adapter_parameter(name)]
-
-
 def adapter_state(encoder: Encoder) -> dict[str, Tensor]:
     """The tensors that adapters added; memory is shared with the encoder.
 
