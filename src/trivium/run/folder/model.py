@@ -19,7 +19,7 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
-from trivium.model.ownership import is_adapter_parameter
+from trivium.model.ownership import TRUNK, is_adapter_parameter
 from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
@@ -31,8 +31,6 @@ from trivium.text.tokenizer import Tokenizer
 FORMAT = 2
 """2 brought adapters and trunks; 1 is read as a model without them."""
 _WEIGHTS = ("config.json", "model.safetensors", "heads.safetensors")
-TRUNK = "trunk:"
-"""Before a trunk's name, which no task's name can hold."""
 
 _TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
 _ADAPTERS: TypeAdapter[tuple[AnyAdapter, ...]] = TypeAdapter(tuple[AnyAdapter, ...])

@@ -72,7 +72,11 @@ class StageMemory:
 
     def _tasks_of(self, shared: Shared) -> int:
         """Tasks of one step that a shared parameter has a gradient of, at the most."""
-        reach = [t for t in self.plan.tasks if shared.trunk in (None, self.model.head(t).trunk)]
+        reach = self.plan.tasks
+        if shared.trunk is not None:
+            reach = [task for task in reach if self.model.head(task).trunk == shared.trunk]
+        elif shared.name.startswith("pooler."):  # most heads pool by themselves
+            reach = [task for task in reach if self.recipe.tasks[task].resolved_head.wants_pooler]
         return min(len(reach), self.plan.batches_per_step)
 
     def total(self) -> int:

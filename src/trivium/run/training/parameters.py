@@ -8,7 +8,7 @@ from torch import nn
 
 from trivium.errors import RecipeError
 from trivium.model.multitask import MultiTaskModel, Shared
-from trivium.model.ownership import is_adapter_parameter, side_task
+from trivium.model.ownership import TRUNK, is_adapter_parameter, side_task
 from trivium.parts.trainable import layer_of
 from trivium.recipe import Recipe, Stage
 from trivium.run.rows.encoded import Encoded
@@ -57,7 +57,7 @@ def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tup
     heads = [(n, p) for t in names for n, p in model.heads[t].named_parameters(prefix=t)]
     trunks = dict.fromkeys(trunk for t in names if (trunk := model.head(t).trunk))
     heads += [
-        (n, p) for t in trunks for n, p in model.trunks[t].named_parameters(prefix=f"trunk:{t}")
+        (n, p) for t in trunks for n, p in model.trunks[t].named_parameters(prefix=f"{TRUNK}{t}")
     ]
     return encoder, heads
 
