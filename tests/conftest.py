@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from trivium.model.encoder import Encoder
+from trivium.model.ownership import is_adapter_parameter
 from trivium.model.pretrained import find_checkpoint
 from trivium.types import Tokens
 
@@ -44,3 +46,8 @@ def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     """Norm of the difference over the norm of what was wanted."""
     found, wanted = found.detach().double(), wanted.detach().double()
     return float((found - wanted).norm() / wanted.norm())
+
+
+def adapter_names(encoder: Encoder) -> list[str]:
+    """Names of the parameters that adapters added, in the encoder's order."""
+    return [name for name, _ in encoder.named_parameters() if is_adapter_parameter(name)]

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from tests.conftest import packed, relative
+from tests.conftest import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
-from trivium.model.lora import adapter_names, adapter_state, load_adapter_state
+from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.parts.adapters import AdapterPart, AnyAdapter, Houlsby, LoRA, PALs
 from trivium.parts.optim import AdamW, LearningRates
 from trivium.types import Tokens

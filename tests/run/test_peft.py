@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from tests.conftest import packed
+from tests.conftest import adapter_names, packed
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.lora import (
     LoraLayer,
-    adapter_names,
     add_lora,
     lora_layers,
     merge_lora,

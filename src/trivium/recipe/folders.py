@@ -4,9 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.errors import RecipeError
-from trivium.parts.adapters import LoRA
-from trivium.parts.regularizers import Distill
-from trivium.parts.regularizers.distill import SEED
+from trivium.parts.regularizers import SEED
 from trivium.recipe.dotted import places, put, value_at
 from trivium.recipe.plain_yaml import unshared
 from trivium.recipe.schema import Recipe
@@ -21,18 +19,13 @@ def with_folders(recipe: Recipe, path: Path) -> Recipe:
     if recipe.encoder != "minilm" and Path(folder := _near(home, recipe.encoder)).is_dir():
         changes["encoder"] = folder
     changes["adapters"] = tuple(
-        adapter.model_copy(update={"start": _near(home, adapter.start)})
-        if isinstance(adapter, LoRA) and adapter.start is not None
-        else adapter
-        for adapter in recipe.adapters
+        adapter.moved(lambda folder: _near(home, folder)) for adapter in recipe.adapters
     )
     changes["stages"] = tuple(
         stage.model_copy(
             update={
                 "regularizers": tuple(
                     part.moved(lambda run: _near(home, run, otherwise=-1))
-                    if isinstance(part, Distill)
-                    else part
                     for part in stage.regularizers
                 )
             }

@@ -60,7 +60,7 @@ def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
     chosen = [predictor.task(task).name] if task is not None else list(predictor.tasks)
     recipe = run_recipe(run)
     # Masked words are judged by the texts of other tasks.
-    others = [other for name in chosen for other in getattr(recipe.tasks.get(name), "of", ())]
+    others = [n for name in chosen if name in recipe.tasks for n in recipe.tasks[name].lenders]
     known = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
     if task is not None and not known:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")

@@ -205,7 +205,7 @@ def _judged_on(recipe: Recipe, task: Task, judged: Mapping[DevRows, int]) -> str
     Before anything was judged on them, as many as the recipe allows.
     """
     if task.dev is None:  # masked words, which have those of other tasks
-        return ", ".join(getattr(task, "of", ()))
+        return ", ".join(task.lenders)
     rows = judged.get(_dev_rows(recipe, task), task.dev.rows)
     return task.dev.file + (f", {rows:,} rows" if rows else "")
 

@@ -17,8 +17,9 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.lora import adapter_state, is_adapter_parameter, load_adapter_state
+from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
+from trivium.model.ownership import TRUNK, is_adapter_parameter
 from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
@@ -31,8 +32,6 @@ from trivium.text.tokenizer import Tokenizer
 FORMAT = 2
 """2 brought adapters and trunks; 1 is read as a model without them."""
 _WEIGHTS = ("config.json", "model.safetensors", HEADS)
-TRUNK = "trunk:"
-"""Before a trunk's name, which no task's name can hold."""
 
 _TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
 _ADAPTERS: TypeAdapter[tuple[AnyAdapter, ...]] = TypeAdapter(tuple[AnyAdapter, ...])

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from trivium.errors import RecipeError
-from trivium.model.encoder import Encoder
 from trivium.model.multitask import MultiTaskModel, Pooling, pool
-from trivium.parts.tasks import MaskedWords, Task
+from trivium.parts.tasks import Task
 from trivium.run.assembly.device import precision_name
 from trivium.run.predictor.base import Predictor, Texts
 from trivium.run.rows.encoded import packer_for
@@ -48,10 +47,8 @@ class TorchPredictor(Predictor):
         head = self.model.head(task)
         was_training = self.model.training
         self.model.eval()
-        read = partial(self._represented, head.represent, task)
-        if isinstance(chosen, MaskedWords):
-            encoder = self.model.encoder
-            read = partial(chosen.judge, head=head, encoder=encoder, tokenizer=self.tokenizer)
+        encoder = self.model.encoder
+        read = partial(chosen.judge, head=head, encoder=encoder, tokenizer=self.tokenizer)
         vector_UC = self._vectors(read, list(index), packer)
         place = torch.tensor([index[sequence] for sequence in sequences], device=vector_UC.device)
         vector_BSC = vector_UC[place].view(len(rows), chosen.sequences, -1)
@@ -66,7 +63,7 @@ class TorchPredictor(Predictor):
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        read = partial(self._represented, partial(pool, how=pooling), "")
+        read = partial(self._pooled, pooling)
         packer = Packer(self.tokenizer, self.limit)
         vector_UD = self._vectors(read, [(text,) for text in index], packer)
         return vector_UD.float().cpu()[torch.tensor([index[text] for text in texts])]
@@ -76,13 +73,11 @@ class TorchPredictor(Predictor):
         """The encoder's longest sequence, in tokens."""
         return self.model.encoder.config.max_position_embeddings
 
-    def _represented(
-        self, represent: Callable[[Tensor, Tokens, Encoder], Tensor], task: str, tokens: Tokens
-    ) -> Tensor:
-        """One vector per text of a pack: vector_RC."""
+    def _pooled(self, how: Pooling, tokens: Tokens) -> Tensor:
+        """One vector per text of a pack, of the encoder without any task's sides: vector_RD."""
         tokens = tokens.to(next(self.model.parameters()).device)
-        hidden_ND: Tensor = self.model.encoder(tokens, task)
-        return represent(hidden_ND, tokens, self.model.encoder)
+        hidden_ND: Tensor = self.model.encoder(tokens)
+        return pool(hidden_ND, tokens, self.model.encoder, how)
 
     def _vectors(
         self,
