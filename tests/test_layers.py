@@ -43,8 +43,8 @@ ROOMS = {
 }
 """The rooms of `run/`, from the ground up. Above them are its verbs, a file each."""
 VERBS = len(ROOMS)
-LATE = {"pyarrow", "torchmetrics"}
-"""What may be imported where it is used: extras, and what takes seconds and is often not needed."""
+LATE = {"pyarrow"}
+"""What may be imported where it is used: extras."""
 HEAVY = [
     "torch",
     "torch._dynamo",
@@ -201,7 +201,6 @@ def test_what_the_rule_allows_is_not_reported() -> None:
         "trivium.run.predictor.load": "from trivium.run.assembly.model import build",
         "trivium.parts.heads": "import torch\nfrom trivium.model.encoder import Encoder",
         "trivium.text.parquet": "def f():\n    import pyarrow.parquet",
-        "trivium.parts.metrics": "def f():\n    import torchmetrics.functional",
         "trivium.apps.report.page": "from trivium.apps.report import plots",
     }
     assert violations(allowed) == []

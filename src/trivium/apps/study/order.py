@@ -5,9 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from trivium.apps.study.columns import Question, Row, questions_of
+from trivium.parts.metrics import tau_b
 
 
 def orders_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -52,24 +51,9 @@ def _order(rows: Sequence[Row], task: str) -> dict[str, Any]:
             clear.append(same)
     return {
         "recipes": [row["name"] for row in rows],
-        "tau_b": _tau_b([each["mean"] for each in ours], theirs),
+        "tau_b": tau_b([each["mean"] for each in ours], theirs),
         "pairs": len(apart),
         "same": sum(apart),
         "clear": len(clear) if spread else None,
         "clear_same": sum(clear) if spread else None,
     }
-
-
-def _tau_b(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Kendall's tau-b; None where one side has all rows alike."""
-    from torchmetrics.functional import kendall_rank_corrcoef  # slow to import: `parts.metrics`
-
-    one, two = map(_ranks, (ours, theirs))
-    tau = float(kendall_rank_corrcoef(one, two, variant="b"))
-    return tau if math.isfinite(tau) else None
-
-
-def _ranks(values: Sequence[float]) -> torch.Tensor:
-    """Equal values have equal ranks; torchmetrics would compare the values in fp32."""
-    order = sorted(set(values))
-    return torch.tensor([order.index(value) for value in values], dtype=torch.float32)

@@ -12,7 +12,7 @@ from trivium.run.assembly.machine import cpu_name
 
 
 def environment() -> dict[str, Any]:
-    packages = ["trivium", "torch", "tokenizers", "safetensors", "numpy", "torchmetrics"]
+    packages = ["trivium", "torch", "tokenizers", "safetensors", "numpy"]
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
