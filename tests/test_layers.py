@@ -53,12 +53,16 @@ HEAVY = [
     "pyarrow",
     "numpy",
     "tokenizers",
-    "torchmetrics",
     "huggingface_hub",
     "yaml",
     "optuna",
     "matplotlib",
     "sklearn",
+    "scipy",
+    "sympy",
+    "networkx",
+    "pandas",
+    "plotly",
 ]
 
 
@@ -220,6 +224,13 @@ def loaded_after(code: str) -> list[str]:
 
 def test_importing_the_package_costs_nothing() -> None:
     assert loaded_after("import trivium; trivium.RecipeError; trivium.__version__") == []
+
+
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "compare"])
+def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
+    """Each of the others would add a second or more to every start."""
+    needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}
+    assert {*loaded_after(f"import trivium.run.{verb}")} == needed
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])
