@@ -131,5 +131,6 @@ def _scaled(values_B: Tensor) -> Tensor:
 
 def _rank(values_B: Tensor) -> Tensor:
     """1 for the smallest; equal values share the mean of their ranks."""
-    _, place_B, count_U = values_B.unique(return_inverse=True, return_counts=True)
-    return (count_U.cumsum(0) - (count_U.double() - 1) / 2)[place_B]
+    _, place_B, count_U = torch.unique(values_B, return_inverse=True, return_counts=True)
+    rank_U: Tensor = count_U.cumsum(0) - (count_U.double() - 1) / 2
+    return rank_U[place_B]

@@ -1,12 +1,11 @@
 """The end of a run: the kept model is judged, and the scores are written."""
 
 import json
-import resource
-import sys
 
 import torch
 
 from trivium.run.assembly.device import precision_name
+from trivium.run.assembly.machine import peak_memory
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import PREDICTIONS, SCORES
 from trivium.run.folder.resume import remove_resume
@@ -43,5 +42,4 @@ def finish(work: Work, counters: Counters) -> None:
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory()
