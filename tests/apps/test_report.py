@@ -15,9 +15,9 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 import torch
-import torchmetrics.functional.classification as M
 import yaml
 from rich.console import Console
+from sklearn.calibration import calibration_curve
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -139,12 +139,15 @@ def test_certain_answers_share_a_bin_with_nearly_certain_ones() -> None:
     assert found.error == pytest.approx(0.99 - 0.5)
 
 
-def test_the_calibration_error_agrees_with_torchmetrics() -> None:
+def test_the_bins_of_a_calibration_agree_with_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(0)
     probability_BK = torch.randn(500, 4, generator=generator).softmax(-1)
     label_B = torch.randint(4, (500,), generator=generator)
-    wanted = M.multiclass_calibration_error(probability_BK, label_B, 4, n_bins=15)
-    assert by_likeliest(probability_BK, label_B).error == pytest.approx(float(wanted), abs=1e-6)
+    found = by_likeliest(probability_BK, label_B)
+    confidence_B, predicted_B = probability_BK.double().max(dim=1)
+    accuracy, confidence = calibration_curve(predicted_B == label_B, confidence_B, n_bins=15)
+    assert [each.accuracy for each in found.bins] == pytest.approx(accuracy, abs=1e-12)
+    assert [each.confidence for each in found.bins] == pytest.approx(confidence, abs=1e-12)
 
 
 def test_the_calibration_of_several_labels_goes_by_the_tasks_threshold() -> None:

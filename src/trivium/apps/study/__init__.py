@@ -16,6 +16,7 @@ from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.folder.atomic import recover
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
+from trivium.run.jobs.locks import refuse_without_locks
 
 __all__ = ["has_failures", "study"]
 
@@ -45,6 +46,7 @@ def study(
     RecipeError before anything is written where something is wrong, and Interrupted after Ctrl-C or
     SIGTERM, once the present run is saved.
     """
+    refuse_without_locks("study")
     console = console or Console(stderr=True)
     plan = plan_study(recipes, out, seeds, changes, budget)
     _make_folder(plan)

@@ -5,10 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from trivium.apps.study.columns import Question, questions_of
 from trivium.apps.study.facts import Order, Row
+from trivium.parts.metrics import tau_b
 
 
 def orders_of(rows: Sequence[Row]) -> list[Order]:
@@ -63,7 +62,7 @@ def _order(report: str, question: Question, title: str, rows: Sequence[_Both]) -
         dev=question.dev,
         title=title,
         recipes=[row.name for row in rows],
-        tau_b=_tau_b([row.mean for row in rows], [row.theirs for row in rows]),
+        tau_b=tau_b([row.mean for row in rows], [row.theirs for row in rows]),
         pairs=len(apart),
         same=sum(apart),
         clear=len(clear) if spread else None,
@@ -76,18 +75,3 @@ def _is_clear(a: _Both, b: _Both) -> bool:
     if a.sd is None or b.sd is None:
         return False
     return abs(a.mean - b.mean) > math.hypot(a.sd, b.sd)
-
-
-def _tau_b(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Kendall's tau-b; None where one side has all rows alike."""
-    from torchmetrics.functional import kendall_rank_corrcoef  # slow to import: `parts.metrics`
-
-    one, two = map(_ranks, (ours, theirs))
-    tau = float(kendall_rank_corrcoef(one, two, variant="b"))
-    return tau if math.isfinite(tau) else None
-
-
-def _ranks(values: Sequence[float]) -> torch.Tensor:
-    """Equal values have equal ranks; torchmetrics would compare the values in fp32."""
-    order = sorted(set(values))
-    return torch.tensor([order.index(value) for value in values], dtype=torch.float32)

@@ -1,6 +1,5 @@
 """The folder of a search: whose it is, where its trials are, and one worker at a time in it."""
 
-import fcntl
 import json
 import uuid
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from trivium.run.folder.atomic import write_text
 from trivium.run.folder.differences import differences, in_words
 from trivium.run.folder.names import RECIPE as RUN_RECIPE
 from trivium.run.jobs.child import Job
+from trivium.run.jobs.locks import wait_for_lock
 
 RECIPE = "search.yaml"
 """The recipe that the search began with, whole, with its search."""
@@ -43,7 +43,7 @@ class Folder:
     def locked(self) -> Iterator[None]:
         """While this process alone chooses a trial, or writes the results."""
         with (self.path / LOCK).open("a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file)
             yield
 
     def job(self, number: int, recipe: Recipe) -> Job:
@@ -70,7 +70,7 @@ def open_folder(out: Path, file: RecipeFile, storage: str) -> Folder:
     try:
         out.mkdir(parents=True, exist_ok=True)
         with (out / LOCK).open("a", encoding="utf-8") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            wait_for_lock(lock)
             if not (out / RECIPE).is_file():  # or else a worker that came first has written it
                 about = {"home": uuid.uuid4().hex, "storage": storage}
                 write_text(out / STUDY, json.dumps(about, indent=2) + "\n")

@@ -36,6 +36,7 @@ from trivium.run.assembly.device import choose_device
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
 from trivium.run.jobs.follow import Progress
+from trivium.run.jobs.locks import refuse_without_locks
 from trivium.run.rows.load import load_data
 
 FAILURES_AT_START, FAILURES_LATER = 3, 10
@@ -69,6 +70,7 @@ def tune(
     RecipeError where something is wrong, before anything is trained, or once too many trials
     failed; and Interrupted after Ctrl-C or SIGTERM, once the present trial is saved.
     """
+    refuse_without_locks("tune")
     console = console or Console(stderr=True)
     worker = _prepare(recipe, Path(out), trials, storage, changes, seed, budget)
     _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")

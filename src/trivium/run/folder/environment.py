@@ -13,7 +13,7 @@ from trivium.run.assembly.machine import cpu_name
 from trivium.run.folder.names import ENVIRONMENT
 from trivium.run.folder.records import Record, read_record, write_record
 
-PACKAGES = ("trivium", "torch", "tokenizers", "safetensors", "numpy", "torchmetrics")
+PACKAGES = ("trivium", "torch", "tokenizers", "safetensors", "numpy")
 
 
 class Environment(Record):

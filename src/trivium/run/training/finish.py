@@ -1,11 +1,9 @@
 """The end of a run: the kept model is judged, and the scores are written."""
 
-import resource
-import sys
-
 import torch
 
 from trivium.run.assembly.device import precision_name
+from trivium.run.assembly.machine import peak_memory
 from trivium.run.folder.resume import remove_resume
 from trivium.run.folder.scores import Cost, Scores, Selected, write_scores
 from trivium.run.predictor.load import load_single
@@ -41,5 +39,4 @@ def finish(work: Work, counters: Counters) -> None:
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory()

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trivium.parts.metrics import f1
 from trivium.parts.tasks import Task
 from trivium.run.folder.predictions import Answers
 
@@ -110,9 +111,10 @@ def _pearson(answers: Answers, count_MR: Array) -> Array:
 def _micro_f1(answers: Answers, count_MR: Array) -> Array:
     threshold: float = answers.task.threshold  # type: ignore[attr-defined]
     predicted_RK, true_RK = answers.readout_BK >= threshold, answers.target_B > 0
-    hits_R = (predicted_RK & true_RK).sum(dim=1).double().numpy()
-    both_R = (predicted_RK.sum(dim=1) + true_RK.sum(dim=1)).double().numpy()
-    return np.asarray(2 * (count_MR @ hits_R) / np.maximum(1, count_MR @ both_R))
+    hits_R = (predicted_RK & true_RK).sum(dim=1).double()
+    both_R = (predicted_RK.sum(dim=1) + true_RK.sum(dim=1)).double()
+    counts_MR = torch.from_numpy(count_MR)
+    return np.asarray(f1(counts_MR @ hits_R, counts_MR @ both_R).numpy())
 
 
 def _slow(answers: Answers, count_MR: Array) -> Array:
