@@ -22,6 +22,9 @@ def load_recipe(
 
     recipe: the file, or what stands for one: see `AnyRecipe`. Relative `data` and `encoder` folders
     are made absolute, so that the recipe means the same elsewhere. Raises RecipeError.
+
+        recipe = trivium.load_recipe("recipes/quickstart.yaml", ["stages.0.epochs=1", "seed=3"])
+        recipe.stages[0].epochs, recipe.seed
     """
     return load_recipe_file(recipe, changes, budget).recipe
 

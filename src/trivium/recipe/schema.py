@@ -18,7 +18,12 @@ FILE_ONLY = ("search", "reported", "budgets")
 
 
 class Recipe(Part):
-    """A run: what is trained on what, and how. What a file says beside it is not here."""
+    """A run: what is trained on what, and how. What a file says beside it is not here.
+
+    recipe = trivium.load_recipe("recipes/quickstart.yaml")
+    again = recipe.model_copy(update={"seed": 1})
+    trivium.train(again, "runs/again")
+    """
 
     encoder: str = "minilm"
     """minilm (packaged), a folder, or a hub name of a BERT checkpoint."""

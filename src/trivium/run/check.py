@@ -31,6 +31,9 @@ def check(
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
     are tried, too. changes: `dotted.path=value`, after the budget. Nothing is written. Raises
     RecipeError where something is wrong.
+
+        preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
+        preview.warnings
     """
     console = console or Console(stderr=True)
     given = take(recipe)

@@ -40,6 +40,9 @@ def ensemble(
     probabilities; or `weights`, a weighted mean that is chosen on dev. Of scores, `vote` is the
     mean. Each task is answered by the members that have it. Answers with the content of the
     ensemble's `scores.json`, a plain dict. Raises RecipeError before any work.
+
+        trivium.ensemble(["runs/a", "runs/b", "runs/c"], "runs/abc", how="vote")
+        trivium.load("runs/abc").predict("urgency", ["My event starts in an hour!"])
     """
     console = console or Console(stderr=True)
     out = Path(os.path.abspath(out))  # so that "." has a name too

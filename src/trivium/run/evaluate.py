@@ -31,6 +31,9 @@ def evaluate(
 
     Answers with the `tasks`, `overall` and `precision` of `scores.json`, as a plain dict.
     Raises RecipeError.
+
+        scores = trivium.evaluate("runs/first")
+        scores["overall"]["dev"]["leaderboard"]
     """
     predictor = load(run, precision=precision, device=device)
     if file is not None and task is None:

@@ -42,6 +42,9 @@ def predict_file(
     in the format of the target's ending, or `cs224n`: see `predictor.submission`. Memory does not
     grow with the file. A bad row ends it with RecipeError naming the line, before the target is
     touched.
+
+        messages = "recipes/data/support-desk/messages-dev.csv"
+        trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
     """
     if form not in FORMS:
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")

@@ -73,12 +73,15 @@ def soup(
     device: str = "auto",
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Average the weights of runs of one recipe with several seeds, into a run
+    """Average the weights of runs of one recipe with several seeds, into a run directory.
 
     The greedy soup of Wortsman et al. 2022 (recipe 1): beginning with the run that is best on dev,
     each next one joins the mean unless the overall dev score falls. Answers with the content of
     the soup's `scores.json`, a plain dict, whose `soup` lists what was tried. Raises RecipeError
     before any work.
+
+        scores = trivium.soup(["runs/a", "runs/b", "runs/c"], "runs/soup")
+        [tried["kept"] for tried in scores["soup"]]
     """
     console = console or Console(stderr=True)
     out = Path(os.path.abspath(out))  # so that "." has a name too
@@ -117,6 +120,8 @@ def soup(
 
 
 # --- the runs ----------------------------------------------------------------------------------
+
+
 def _open(runs: Sequence[str | Path]) -> list[_Run]:
     """Two or more finished runs of one recipe. Raises RecipeError."""
     if len(runs) < 2:
@@ -159,6 +164,8 @@ def _is_soup(folder: Path) -> bool:
 
 
 # --- the mean of their weights -----------------------------------------------------------------
+
+
 def _stir(
     predictor: TorchPredictor,
     ranked: Sequence[_Run],
@@ -212,6 +219,8 @@ def _value(predictor: TorchPredictor, data: Data, told: Told) -> float:
 
 
 # --- what is written and shown -----------------------------------------------------------------
+
+
 def _cost(runs: Sequence[_Run]) -> Cost:
     """What all the runs cost together, whether they were kept or not."""
     costs = [run.scores.cost for run in runs]

@@ -1,4 +1,4 @@
-"""Training: stages of steps, from a recipe to a run"""
+"""Training: stages of steps, from a recipe to a run directory."""
 
 import os
 import signal
@@ -56,6 +56,9 @@ def train(
     `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
     never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
     something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
+
+        scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
+        scores["tasks"]["topic"]["dev"]["accuracy"]
     """
     loaded = load_recipe(recipe, changes, budget)
     run_dir = Path(run_dir)

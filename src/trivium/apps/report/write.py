@@ -38,6 +38,8 @@ def report(
     The file needs no network and no other file.
     Raises RecipeError, before anything is written, for a folder that is no finished run, and where
     `out` is there already, unless `overwrite`.
+
+        trivium.report(["runs/a", "runs/b"], "report.html", overwrite=True)
     """
     console = console or Console(stderr=True)
     given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]

@@ -45,6 +45,9 @@ def study(
     Returns the content of `table.json`; a run that failed has the state "failed" in it. Raises
     RecipeError before anything is written where something is wrong, and Interrupted after Ctrl-C or
     SIGTERM, once the present run is saved.
+
+        table = trivium.study(["sum.yaml", "pcgrad.yaml"], "runs/study", seeds=3)
+        [(row["name"], row["overall"]["leaderboard"]["mean"]) for row in table["recipes"]]
     """
     refuse_without_locks("study")
     console = console or Console(stderr=True)

@@ -69,6 +69,8 @@ def tune(
     Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
     RecipeError where something is wrong, before anything is trained, or once too many trials
     failed; and Interrupted after Ctrl-C or SIGTERM, once the present trial is saved.
+
+        found = trivium.tune("recipes/search/quickstart.yaml", "runs/search", trials=12)
     """
     refuse_without_locks("tune")
     console = console or Console(stderr=True)

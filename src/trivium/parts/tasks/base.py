@@ -20,7 +20,14 @@ FORM = ("kind", "labels", "range", "threshold", "separator")
 
 
 class Task(RowsPart):
-    """One question about a text or a pair of texts, and where its rows are."""
+    """One question about a text or a pair of texts, and where its rows are.
+
+    A trained model knows its tasks:
+
+        task = trivium.load("runs/first").task("topic")
+        assert isinstance(task, trivium.Task)
+        task.name, task.metric, task.text_columns
+    """
 
     head: AnyHead | None = None
     """By default chosen by the kind of task: `resolved_head` says which."""

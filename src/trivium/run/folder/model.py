@@ -39,6 +39,8 @@ _PLACES = {"train", "dev", "test"}
 
 
 # --- the model folder --------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     model: MultiTaskModel

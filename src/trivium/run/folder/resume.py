@@ -18,6 +18,8 @@ KEPT_GENERATIONS = 2
 
 
 # --- resuming ----------------------------------------------------------------------------------
+
+
 def save_resume(
     run_dir: Path,
     tensors: Mapping[str, Tensor],

@@ -18,7 +18,6 @@ from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.progress import rows_bar
 
 
-# --- what the members say ----------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What the members say of the rows they are judged on."""

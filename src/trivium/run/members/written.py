@@ -21,6 +21,8 @@ RECIPE_HEAD = (
 
 
 # --- what is written and shown -----------------------------------------------------------------
+
+
 def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> Scores:
     """The scores of the whole and of each member; writes the predictions."""
     tasks = plan.tasks

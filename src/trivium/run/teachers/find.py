@@ -52,6 +52,8 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
 
 
 # --- teachers ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What is written of a trained model."""

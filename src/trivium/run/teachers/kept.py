@@ -40,6 +40,8 @@ def refuse_changed(lessons: Lessons, run_dir: Path) -> None:
 
 
 # --- answers that are kept -----------------------------------------------------------------------
+
+
 def _file(run_dir: Path, lesson: Lesson) -> Path:
     return run_dir / TEACHERS / f"{lesson.name}{TENSORS}"
 

@@ -28,6 +28,8 @@ def bare(example: Example) -> tuple[str, ...]:
 
 
 # --- text without labels -------------------------------------------------------------------------
+
+
 def read_unlabelled(task: Task, path: Path) -> Split:
     """The texts of a file's rows. Raises RecipeError naming bad rows by file and line."""
     table = task.open_table(path, task.text_columns)

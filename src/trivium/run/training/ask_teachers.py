@@ -70,6 +70,8 @@ def taught(
 
 
 # --- asking --------------------------------------------------------------------------------------
+
+
 def _ask_all(work: Work, lessons: Sequence[Lesson], stopping: threading.Event) -> bool:
     """Ask the teachers of each lesson, and keep their answers; False where it was stopped."""
     with rows_bar(work.console) as bars:

@@ -64,6 +64,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
 
 
 # --- the parts of a step -----------------------------------------------------------------------
+
+
 def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     """Modes, learning rates and trained parameters of this step."""
     index, model = state.counters.step, state.model

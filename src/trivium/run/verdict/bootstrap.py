@@ -90,6 +90,8 @@ def _draws(rows: int, resamples: int, random: np.random.Generator) -> Iterator[A
 
 
 # --- metrics of weighted rows: score_M ---------------------------------------------------------
+
+
 def _accuracy(answers: Answers, count_MR: Array) -> Array:
     right_R = (answers.readout_BK.argmax(dim=1) == answers.target_B).double().numpy()
     return np.asarray(count_MR @ right_R / count_MR.sum(axis=1))

@@ -103,6 +103,8 @@ def is_made(run: FinishedRun) -> bool:
 
 
 # --- which runs --------------------------------------------------------------------------------
+
+
 def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
     """Every run once, in order."""
     runs: dict[Path, FinishedRun] = {}
@@ -137,6 +139,8 @@ def _answers(run: FinishedRun, task: str) -> Answers | None:
 
 
 # --- which of them belong together -------------------------------------------------------------
+
+
 def _grouped(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Runs of one system together, in the order of their first."""
     groups: dict[str, list[FinishedRun]] = {}
