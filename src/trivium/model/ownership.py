@@ -1,7 +1,7 @@
 """Whose a parameter is, by its name: the one place that knows.
 
-The encoder's own parameters carry Hugging Face's names. What adapters add is `….lora.…`, which all tasks
-share, or `sides.<kind>.<task>.…`, which is one task's.
+The encoder's own parameters carry Hugging Face's names. What adapters add is `….lora.…`, which all
+tasks share, or `sides.<kind>.<task>.…`, which is one task's.
 """
 
 TRUNK = "trunk:"
