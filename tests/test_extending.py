@@ -172,6 +172,9 @@ def test_the_estimate_of_memory_counts_what_a_regularizer_says_of_itself(
     passes = [total({"kind": "shrink", "passes": n, "copies": 0})[0] for n in (1, 2)]
     assert passes[1] - passes[0] == pytest.approx(passes[0] - alone, abs=1)
     assert passes[0] > alone
+    # The loss has all its penalties before backward, so the graphs of all are there together.
+    both = total({"kind": "shrink", "passes": 1, "copies": 0}, {"kind": "rdrop"})[0]
+    assert both == passes[1]
 
 
 def test_other_parts_that_nobody_knows_are_previewed_and_trained(

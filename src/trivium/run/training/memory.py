@@ -103,7 +103,7 @@ class StageMemory:
         device, parts = choose_device(recipe.device), self.regularizers[task]
         precision = choose_precision(recipe.precision, device)
         low = precision != torch.float32 and not any(part.needs_fp32 for part in parts)
-        passes = 1 + max((part.extra_passes for part in parts), default=0)
+        passes = 1 + sum(part.extra_passes for part in parts)
         learns = self.stage.trains.trains_any or bool(recipe.adapters)
         memory = PassMemory(config, low)
 
