@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_recipe import GOOD, load, saved
-from tests.test_recipe_files import family
+from tests.support.recipes import GOOD, family, load, saved
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Source
 from trivium.recipe import (
@@ -34,9 +33,11 @@ budgets:
     epochs: 1
     set: {stages.0.lr: 5e-5}
 """
+
 WITH_FILES = GOOD.replace("good]}", "good], train: m.csv, dev: n.csv}").replace(
     "5]}", "5], train: s}"
 )
+
 SPENT = WITH_FILES + BUDGETS
 
 

@@ -14,8 +14,8 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
-from tests.run.conftest import make_recipe, tiny  # noqa: F401 a fixture
-from tests.test_layers import sources
+from tests.support.sources import sources
+from tests.support.tables import make_recipe
 from trivium.model.multitask import MultiTaskModel
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.combiners import Combiner
@@ -126,7 +126,7 @@ class OwnRecipe(Recipe):
 
 
 @pytest.fixture
-def values(tiny: Path, tmp_path: Path) -> dict[str, Any]:  # noqa: F811 the fixture
+def values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
     return make_recipe(tiny, tmp_path)
 
 
@@ -198,8 +198,11 @@ def test_other_parts_that_nobody_knows_are_previewed_and_trained(
 FAMILIES: list[Any] = [
     AnyAdapter, AnyHead, AnyLoss, AnyRegularizer, Combiner, Sampler, Schedule, Trainable,
 ]  # fmt: skip
+
 CONCRETE = {member.__name__ for family in FAMILIES for member in get_args(get_args(family)[0])}
+
 CONCRETE |= {"MaskedWords", "WordsHead", "WordsModule"}
+
 ALLOWED = {
     # A stage's defaults.
     "trivium.recipe.stage: imports Full",

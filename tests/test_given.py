@@ -10,18 +10,18 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
-from tests.test_recipe import saved
+from tests.support.recipes import saved
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification
 from trivium.recipe import AnyRecipe, dump_recipe, load_recipe, load_recipe_file
 from trivium.recipe.given import take
 from trivium.recipe.plain_yaml import parse_yaml, write_yaml
 
-__all__ = ["tiny"]  # a fixture
-
 MOOD = {"kind": "classification", "text": "a", "label": "y", "train": "t.csv", "dev": "d.csv"}
+
 BUDGETS = {"quick": {"rows": 20, "epochs": 1}}
+
 SEARCH = {"space": {"seed": [1, 2]}, "maximize": "mood"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.test_recipe import GOOD, load, refusal, saved
+from tests.support.recipes import GOOD, family, load, refusal, saved
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
@@ -241,15 +241,6 @@ def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) ->
 
 
 # --- extending ---------------------------------------------------------------------------------
-
-
-def family(folder: Path, child: str, home: str = "children") -> Path:
-    """A recipe, and another in a folder of its own that extends it."""
-    (folder / "base.yaml").write_text(GOOD)
-    (folder / home).mkdir(exist_ok=True)
-    path = folder / home / "child.yaml"
-    path.write_text(child)
-    return path
 
 
 def test_a_recipe_that_extends_another_changes_only_what_it_sets(tmp_path: Path) -> None:

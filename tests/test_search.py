@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import dump_recipe, load_recipe, load_recipe_file, parse_recipe
 from trivium.recipe.change import change_recipe
@@ -25,8 +25,6 @@ from trivium.recipe.space import points_of, search_in_words, search_of, trials_o
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.folder.scores import Cost, Scores
 from trivium.run.rows.load import load_data
-
-__all__ = ["tiny"]  # a fixture
 
 RATE = {"stages.0.lr.encoder": {"low": 1e-5, "high": 2e-4, "log": True}}
 

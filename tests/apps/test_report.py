@@ -22,8 +22,8 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.apps.reported import HOSTILE, STARS, answers_in, write_run
-from tests.run.conftest import make_recipe, tiny
+from tests.support.reported import HOSTILE, STARS, answers_in, write_run
+from tests.support.tables import make_recipe
 from trivium.apps.report import answers, browser, report, write
 from trivium.apps.report import runs as runs_module
 from trivium.apps.report.answers import hover_text
@@ -46,8 +46,6 @@ from trivium.run.folder.predictions import Answers
 from trivium.run.folder.scores import Selected
 from trivium.run.train import train
 from trivium.run.verdict.verdict import verdict
-
-__all__ = ["tiny"]  # a fixture
 
 pytestmark = pytest.mark.xdist_group("report")  # its run is trained once
 

@@ -10,15 +10,13 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
+from tests.support.tables import make_recipe
 from trivium.apps.study.ensembles import EnsembleRun
 from trivium.apps.study.entries import HEAD, AnyRecipes, write_recipes
 from trivium.apps.study.runs import Plan, plan_study
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe, load_recipe_file, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
-
-__all__ = ["tiny"]  # a fixture
 
 
 @pytest.fixture

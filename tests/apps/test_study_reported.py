@@ -14,8 +14,8 @@ from rich.console import Console
 from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
-from tests.apps.test_study import finish_by_hand, refusal
-from tests.run.conftest import make_recipe, tiny
+from tests.support.studies import finish_by_hand, refusal
+from tests.support.tables import make_recipe
 from trivium.apps.study import ensembles, study
 from trivium.apps.study.columns import columns_of
 from trivium.apps.study.ensembles import EnsembleRun
@@ -34,8 +34,6 @@ from trivium.apps.study.shown import as_markdown, groups_of, print_table
 from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
-
-__all__ = ["tiny"]  # a fixture
 
 
 def row(

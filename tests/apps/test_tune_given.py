@@ -8,12 +8,11 @@ import pytest
 import yaml
 
 import trivium
-from tests.apps.test_tune import SPACE, run_by_hand, spoken, worker
-from tests.run.conftest import make_recipe, tiny
+from tests.support.searches import SPACE, run_by_hand, worker
+from tests.support.shell import spoken
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import AnyRecipe, load_recipe, load_recipe_file
-
-__all__ = ["tiny"]  # a fixture
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import BertModel
 
-from tests.conftest import adapter_names, packed, relative
+from tests.support.tensors import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.lora import (
@@ -27,6 +27,7 @@ from trivium.model.pretrained import base_state, load_encoder, save_encoder
 from trivium.parts.optim import AdamW, LearningRates
 
 TEXTS = [[3, 14, 15, 9, 26], [5, 35, 8, 9, 7]]
+
 TOKENS = packed(TEXTS)
 
 

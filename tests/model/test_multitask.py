@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import packed, relative
+from tests.support.tensors import packed, relative
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel, Pooling, pool
 from trivium.model.sides import Side

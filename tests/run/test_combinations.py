@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import Distill
@@ -30,8 +30,10 @@ from trivium.run.training import judge, loop, step
 Values = dict[str, Any]
 
 GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad"]
+
 TEACHER = "teacher"
 """Stands for the folder of the `teacher` fixture."""
+
 FAMILIES: dict[str, dict[str, Any]] = {
     "trains": {
         "full": "full", "frozen": "frozen", "bitfit": "bitfit",
@@ -77,6 +79,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
 }  # fmt: skip
+
 NAMES = list(FAMILIES)
 
 
@@ -128,6 +131,7 @@ REFUSED: set[Pair] = {
     for adapters in ("lora", "lora and pals")
 }
 """What recipes refuse whatever else they say."""
+
 CASES = generated()
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
@@ -34,7 +34,9 @@ from trivium.run.predictor.ensemble import EnsemblePredictor, combine
 from trivium.run.predictor.load import load_single
 
 VALUES = {"text": "t", "label": "l"}
+
 LABELS = Classification(**VALUES, labels={"a": "a", "b": "b", "c": "c"})
+
 SCORE = Regression(**VALUES, range=(0, 5))
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.run.folders import NEAR, TAGS, moods, split_of, write_run
+from tests.support.runs import NEAR, TAGS, moods, split_of, write_run
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
 from trivium.run.folder.environment import Environment

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from tests.conftest import packed
-from tests.run.conftest import sentence, write_table
+from tests.support.tables import sentence, write_table
+from tests.support.tensors import packed
 from trivium.errors import RecipeError
 from trivium.model.attention import layout
 from trivium.model.encoder import Encoder, EncoderConfig
@@ -131,6 +131,7 @@ def test_the_estimate_falls_with_the_bound_and_rises_with_what_is_held(
 
 
 SIDES = {"kind": "pals", "size": 8, "heads": 2, "freeze_base": True}
+
 LEARNING: dict[str, tuple[list[Any], str]] = {
     "full": ([], "full"),
     "frozen": ([], "frozen"),

@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import sentence
-from tests.test_layers import loaded_after
+from tests.support.processes import loaded_after
+from tests.support.tables import sentence
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor import torch as torch_predictor

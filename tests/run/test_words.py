@@ -13,8 +13,8 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import WORDS, make_recipe, write_table
-from tests.run.test_distributed import launch, recipe_of
+from tests.support.distributed import launch, recipe_of
+from tests.support.tables import WORDS, make_recipe, write_table
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_tensors, read_weights
 from trivium.parts.heads.words import WordsModule

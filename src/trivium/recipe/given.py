@@ -34,6 +34,8 @@ class Given:
     values: dict[str, Any]
     """As its file says it: what it extends is not read."""
     is_file: bool
+    recipe: Recipe | None = None
+    """The recipe itself, if it was given so: nothing in it needs to be read again."""
 
 
 def take(recipe: AnyRecipe | Given, name: str = NAMELESS) -> Given:
@@ -43,7 +45,8 @@ def take(recipe: AnyRecipe | Given, name: str = NAMELESS) -> Given:
     if isinstance(recipe, str | os.PathLike):
         path = Path(recipe)
         return Given(path, read_yaml(path), is_file=True)
-    return Given(Path(name), _plain(recipe, name), is_file=False)
+    known = recipe if isinstance(recipe, Recipe) else None
+    return Given(Path(name), _plain(recipe, name), is_file=False, recipe=known)
 
 
 def _plain(value: Any, *place: object) -> Any:

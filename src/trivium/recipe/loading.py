@@ -40,6 +40,8 @@ def load_recipe_file(
     for change in changes:
         _refuse_note(change)
     given = take(recipe)
+    if given.recipe is not None and not changes and budget == FULL:
+        return RecipeFile(recipe=with_folders(given.recipe, given.path))
     values, notes = settings_and_notes(given)
     where = str(given.path)
     file = parse_file(_basis(values, changes, where) | notes, where)

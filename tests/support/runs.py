@@ -17,10 +17,19 @@ from trivium.run.rows.splits import Split
 from trivium.types import Example, Target
 
 COST = {"seconds": 10.0, "peak_memory_bytes": 2**30, "parameters": 1000}
+
+
 MOOD = {"kind": "classification", "text": "text", "label": "l", "labels": ["down", "up"]}
+
+
 NEAR = {"kind": "regression", "text": ["a", "b"], "label": "l", "range": [0, 5]}
+
+
 TAGS = {"kind": "multilabel", "text": "text", "label": "l", "labels": ["x", "y", "z"]}
+
+
 TASKS: dict[str, dict[str, Any]] = {"mood": MOOD, "near": NEAR, "tags": TAGS}
+
 
 Said = tuple[Sequence[Target], Tensor]
 """Targets of the rows, and what was said of them: readout_BK."""

@@ -17,7 +17,11 @@ from trivium.run.rows.splits import Split
 from trivium.types import Example
 
 STARS = ["awful", "bad", "fair", "good", "great"]
+
+
 TAGS = ["price", "taste", "place"]
+
+
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(2)> \"double\" 'single' `back` & &lt;b&gt;",
@@ -25,6 +29,7 @@ HOSTILE = [
     "w" * 600,
     "<b>bold</b> <a href='javascript:alert(3)'>link</a> %{text} {{ 7 * 7 }}",
 ]
+
 
 RECIPE: dict[str, Any] = {
     "encoder": "minilm",
