@@ -36,10 +36,11 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 test: install ## the whole default test suite
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10
 
-lint: install ## format, lint and types
+lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
 
 check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
