@@ -16,7 +16,7 @@ import pytest
 import typer.main
 
 import trivium
-from tests.markdown import (
+from tests.support.markdown import (
     PAGES,
     ROOT,
     Block,
@@ -27,15 +27,13 @@ from tests.markdown import (
     refuse_wrong_calls,
     spans,
 )
-from tests.run.conftest import tiny
-from tests.test_cli import call
+from tests.support.shell import call
 from trivium.cli import app
-from trivium.recipe import load_recipe, parse_recipe
+from trivium.recipe import load_recipe
 from trivium.recipe.ensembles import load_ensemble
+from trivium.recipe.parse import parse_file
 from trivium.recipe.plain_yaml import read_yaml, write_yaml
 from trivium.recipe.space import search_of
-
-__all__ = ["tiny"]  # a fixture
 
 QUICKSTART = "recipes/quickstart.yaml"
 MESSAGES = "recipes/data/support-desk/messages-dev.csv"
@@ -154,12 +152,12 @@ def test_a_recipe_or_a_piece_of_one_is_such_as_a_recipe_has(block: Block, tmp_pa
         values = {"tasks": whole["tasks"] | {"sentiment": whole["tasks"]["sentiment"] | values}}
     for name, task in values.get("tasks", {}).items():
         values["tasks"][name] = whole["tasks"][name] if task == "..." else task
-    recipe = parse_recipe(whole | values, block.place)
+    file = parse_file(whole | values, block.place)
     path.write_text(write_yaml(whole | values), encoding="utf-8")
-    for budget in recipe.budgets:
+    for budget in file.budgets:
         load_recipe(path, budget=budget)
-    if recipe.search is not None:
-        search_of(recipe, path)
+    if file.search is not None:
+        search_of(file, path)
 
 
 # --- Python ------------------------------------------------------------------------------------
@@ -199,8 +197,9 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs of the quickstart for the examples of functions."""
     folder = tmp_path_factory.mktemp("trained")
     copy_recipes(tiny, folder)
-    for run, seed in (("first", 0), ("a", 0), ("b", 1), ("c", 2)):
-        trivium.train(load_recipe(folder / QUICKSTART, [f"seed={seed}"]), folder / "runs" / run)
+    changes = {"first": "seed=0", "a": "seed=0", "b": "seed=1", "c": "seed=2"}
+    for run, change in (changes | {"frozen": "stages.0.trains=frozen"}).items():
+        trivium.train(folder / QUICKSTART, folder / "runs" / run, changes=[change])
     return folder / "runs"
 
 
@@ -278,7 +277,6 @@ def test_the_packages_own_example_runs(workshop: Path) -> None:
 
 
 @pytest.mark.whole_run
-@pytest.mark.xfail(strict=False, reason="not every function shows an example yet")
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_public_name_shows_an_example_that_runs(
     name: str, workshop: Path, request: pytest.FixtureRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trivium
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
 _PROGRAMS = ("trivium", "torchrun", "make", "pip", "python3", ".venv/bin/")
 
