@@ -52,7 +52,7 @@ def main() -> None:
     print(f"{len(lines)} files: {out / 'manifest.txt'}")
 
 
-def make(out: Path, source: Path, only: str) -> None:
+def make(out: Path, source: Path, only: str) -> None:  # noqa: PLR0915
     def trivium(*words: object, stdout: str = "") -> None:
         command = [sys.executable, "-m", "trivium", *map(str, words)]
         environment = os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}

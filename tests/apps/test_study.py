@@ -527,7 +527,7 @@ def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> Non
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
-def test_an_ensemble_that_was_killed_half_made_is_made_again(
+def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
     home: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -568,7 +568,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
-def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(
+def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: PLR0915
     home: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

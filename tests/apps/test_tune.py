@@ -297,7 +297,7 @@ def test_hyperband_lets_only_the_better_ones_go_on(values: dict[str, Any], tmp_p
     pruner = {"kind": "hyperband", "reduction_factor": 2}
     one = worker(write(tmp_path, values, trials=20, pruner=pruner), tmp_path / "out")
     pruned = []
-    while claim := one.claims.next():
+    while claim := one.claims.next():  # noqa: PLR1702
         score = 0.9 - 0.01 * claim.number  # each is worse than all before
         watch = following(one, claim)
         for evaluations in (1, 2, 3, 4):
@@ -654,7 +654,7 @@ def is_free(log: Path) -> bool:
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
-def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
+def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(  # noqa: PLR0915
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     stage = values["stages"][0] | LONG

@@ -189,7 +189,7 @@ def test_what_is_left_out_is_what_recipes_refuse(refused: Pair, tiny: Path, tmp_
 
 
 @pytest.mark.parametrize("case", CASES, ids=[" + ".join(case.values()) for case in CASES])
-def test_a_combination_trains_resumes_and_survives_saving(
+def test_a_combination_trains_resumes_and_survives_saving(  # noqa: PLR0915
     case: dict[str, str],
     tiny: Path,
     teacher: Path,
@@ -206,10 +206,10 @@ def test_a_combination_trains_resumes_and_survives_saving(
     before: dict[str, torch.Tensor] = {}
     save = model_folder.save_model
 
-    def answer_and_save(model: Any, tasks: Any, tokenizer: Any, *rest: Any) -> None:
+    def answer_and_save(model: Any, tasks: Any, tokenizer: Any, *rest: Any, **more: Any) -> None:
         predictor = TorchPredictor(model, tasks, tokenizer)
         before.update({task: predictor.readout(task, rows[task]) for task in rows})
-        save(model, tasks, tokenizer, *rest)
+        save(model, tasks, tokenizer, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(judge, "save_model", answer_and_save)

@@ -523,7 +523,7 @@ def more(student: Student, task: str, rows: list[list[Any]] | None = None) -> st
 
 
 @pytest.mark.parametrize("task", ["mood", "near", "several"])
-def test_rows_without_labels_take_their_teachers_answer(
+def test_rows_without_labels_take_their_teachers_answer(  # noqa: PLR0915
     task: str, student: Student, school: Path, tmp_path: Path
 ) -> None:
     file = more(student, "near" if task == "near" else "mood")

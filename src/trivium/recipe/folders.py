@@ -96,7 +96,7 @@ def _place_budgets(values: dict[str, Any], home: Path) -> None:
             changes[dotted] = unshared(value_at(changed, places(changed, str(dotted))[0]))
 
 
-def _place_parts(values: dict[str, Any], home: Path) -> None:
+def _place_parts(values: dict[str, Any], home: Path) -> None:  # noqa: C901
     """Folders that a recipe's parts name beside it, made absolute, in place."""
 
     def placed(value: Any) -> Any:

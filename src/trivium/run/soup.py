@@ -99,8 +99,8 @@ def soup(
         tried = _stir(predictor, ranked, opened, lambda: _value(predictor, data, told))
         recipe, model = ranked[0].recipe, predictor.model
         save_model(
-            model, recipe.tasks, predictor.tokenizer, fresh / MODEL, predictor.precision,
-            recipe.adapters,
+            model, recipe.tasks, predictor.tokenizer, fresh / MODEL,
+            precision=predictor.precision, adapters=recipe.adapters,
         )  # fmt: skip
         tasks = evaluate_into(fresh, opened(fresh), data, told)
         scores = Scores(

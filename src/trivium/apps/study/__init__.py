@@ -58,17 +58,8 @@ def study(
         f"{sum(run.is_finished for run in plan.runs)} of them finished",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
-    failed: dict[Run, str] = {}
     with stop_on_signal() as stop:
-        with Board(console, plan) as board:
-            for run in plan.runs:
-                outcome = _carry_out(run, stop, board)
-                if outcome.state == "failed":
-                    failed[run] = outcome.reason
-                if outcome.how != "skipped":
-                    write_table(plan, summarise(plan, failed))
-                if stop.asked:
-                    break
+        failed = _carry_out_all(plan, stop, console)
         table = summarise(plan, failed)
         write_table(plan, table)
     done = sum(row.n for row in table.recipes)
@@ -90,6 +81,21 @@ def study(
 def has_failures(table: dict[str, Any]) -> bool:
     """Whether a run of the study failed. table: the content of `table.json`."""
     return any(run["state"] == "failed" for row in table["recipes"] for run in row["runs"])
+
+
+def _carry_out_all(plan: Plan, stop: Stop, console: Console) -> dict[Run, str]:
+    """One run after another, until all are done or a stop is asked for; why some failed."""
+    failed: dict[Run, str] = {}
+    with Board(console, plan) as board:
+        for run in plan.runs:
+            outcome = _carry_out(run, stop, board)
+            if outcome.state == "failed":
+                failed[run] = outcome.reason
+            if outcome.how != "skipped":
+                write_table(plan, summarise(plan, failed))
+            if stop.asked:
+                break
+    return failed
 
 
 def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:

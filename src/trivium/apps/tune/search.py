@@ -74,7 +74,15 @@ def tune(
     """
     refuse_without_locks("tune")
     console = console or Console(stderr=True)
-    worker = _prepare(recipe, Path(out), trials, storage, changes, seed, budget)
+    worker = _prepare(
+        recipe,
+        Path(out),
+        trials=trials,
+        storage=storage,
+        changes=changes,
+        seed=seed,
+        budget=budget,
+    )
     _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with explained(worker.folder.storage), stop_on_signal() as stop:
         with Board(console, worker.view()) as board:
@@ -161,6 +169,7 @@ class Worker:
 def _prepare(
     given: AnyRecipe | Given,
     out: Path,
+    *,
     trials: int | None,
     storage: str,
     changes: Sequence[str],
@@ -224,7 +233,12 @@ def _work(worker: Worker, board: Board, stop: Stop) -> str:
         look = _Look(worker, board, stop)
         with claim.log:
             state, outcome = carry_out(
-                worker.claims.study, claim, worker.objectives, stop, progress, look
+                worker.claims.study,
+                claim,
+                worker.objectives,
+                stop=stop,
+                progress=progress,
+                look=look,
             )
         board.end(claim, state, outcome, worker.view())
         if state == "stopped":

@@ -76,9 +76,14 @@ class Following:
 
 
 def carry_out(
-    study: optuna.Study, claim: Claim, objectives: list[Objective], stop: Stop,
-    progress: Progress, look: Callable[[int], None],
-) -> tuple[str, Outcome]:  # fmt: skip
+    study: optuna.Study,
+    claim: Claim,
+    objectives: list[Objective],
+    *,
+    stop: Stop,
+    progress: Progress,
+    look: Callable[[int], None],
+) -> tuple[str, Outcome]:
     """Train a trial and tell Optuna what became of it: done, pruned, failed or stopped."""
     if claim.wrong:
         _fail(study, claim, claim.wrong)

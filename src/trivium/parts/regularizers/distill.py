@@ -73,7 +73,7 @@ class Distill(RegularizerPart):
 
     @model_validator(mode="after")
     def _teaches_what_it_names(self) -> "Distill":
-        if isinstance(self.teachers, dict):
+        if isinstance(self.teachers, dict):  # noqa: PLR1702
             weighed = self.weight if isinstance(self.weight, dict) else {}
             for field, names in (
                 ("tasks", self.tasks), ("weight", weighed), ("unlabelled", self.unlabelled),

@@ -60,6 +60,7 @@ def save_model(
     tasks: Mapping[str, Task],
     tokenizer: Tokenizer,
     folder: Path,
+    *,
     precision: str,
     adapters: Sequence[AdapterPart] = (),
 ) -> None:

@@ -222,7 +222,7 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
         process_group=0,  # a terminal's Ctrl-C is for us; the child would take ours for a second
     )
     told = 0
-    try:
+    try:  # noqa: PLR1702
         while True:
             try:
                 return child.wait(LOOK_EVERY_S)

@@ -40,7 +40,7 @@ def print_preview(preview: Preview, console: Console) -> None:
     console.print(grid)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
-    for name, splits in preview.data.items():
+    for name, splits in preview.data.items():  # noqa: PLR1702
         for split in splits.values():
             for file in split.files:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""

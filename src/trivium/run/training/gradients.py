@@ -64,7 +64,7 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
     tasks, parameters = len(gradients), len(gradients[0])
     places: list[int] = []
     products: list[Tensor] = []
-    for p, parts in enumerate(zip(*gradients, strict=True)):
+    for p, parts in enumerate(zip(*gradients, strict=True)):  # noqa: PLR1702
         there = [(task, part.flatten()) for task, part in enumerate(parts) if part is not None]
         # All products of a chunk while it lies in the cache. And their sum over chunks is in
         # float64: in fp32 throughout, that of two word embeddings' gradients is 3e-4 off.

@@ -97,9 +97,11 @@ def keep(work: Work, stage: Stage, counters: Counters, by: str) -> None:
     if not work.processes.first:
         return
     predictor = work.predictor
-    precision = precision_name(predictor.model.encoder.precision)
-    folder = work.run_dir / MODEL
     save_model(
-        predictor.model, predictor.tasks, predictor.tokenizer, folder, precision,
-        work.recipe.adapters,
-    )  # fmt: skip
+        predictor.model,
+        predictor.tasks,
+        predictor.tokenizer,
+        work.run_dir / MODEL,
+        precision=precision_name(predictor.model.encoder.precision),
+        adapters=work.recipe.adapters,
+    )

@@ -110,7 +110,7 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
     runs: dict[Path, FinishedRun] = {}
     notes: list[str] = []
     wrong = []
-    for one in given:
+    for one in given:  # noqa: PLR1702
         if isinstance(one, FinishedRun):
             runs.setdefault(one.folder.resolve(), one)
             continue
