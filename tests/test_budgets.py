@@ -5,13 +5,24 @@ from typing import Any
 
 import pytest
 
-from tests.test_recipe import GOOD, load, saved
-from tests.test_recipe_files import family
+from tests.support.recipes import GOOD, family, load, saved
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Source
-from trivium.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from trivium.recipe import (
+    Recipe,
+    RecipeFile,
+    dump_recipe,
+    load_recipe,
+    load_recipe_file,
+    parse_recipe,
+)
+from trivium.recipe.budget import Budget
+from trivium.recipe.dumping import dump_file
 from trivium.recipe.ensembles import load_ensemble
-from trivium.recipe.files import check_budgets, read_yaml
+from trivium.recipe.loading import check_budgets
+from trivium.recipe.parse import parse_file
+from trivium.recipe.plain_yaml import parse_yaml, read_yaml
+from trivium.recipe.schema import FILE_ONLY
 
 BUDGETS = """
 reported: {source: "R1, table 2", encoder: bert-base-uncased, scores: {mood: .529}}
@@ -22,9 +33,11 @@ budgets:
     epochs: 1
     set: {stages.0.lr: 5e-5}
 """
+
 WITH_FILES = GOOD.replace("good]}", "good], train: m.csv, dev: n.csv}").replace(
     "5]}", "5], train: s}"
 )
+
 SPENT = WITH_FILES + BUDGETS
 
 
@@ -51,8 +64,8 @@ def test_a_budget_caps_rows_and_epochs_and_changes_what_it_sets(tmp_path: Path) 
     assert sim.dev is None
     assert all(stage.epochs == 1 for stage in quick.stages)
     assert quick.stages[0].lr.encoder == quick.stages[0].lr.heads == 5e-5
-    assert quick.of_run() != whole.of_run()
-    assert whole.of_run() == load(tmp_path, content=WITH_FILES), "the full budget changes nothing"
+    assert quick != whole
+    assert whole == load(tmp_path, content=WITH_FILES), "the full budget changes nothing"
 
 
 @pytest.mark.parametrize(
@@ -159,8 +172,9 @@ def test_budgets_and_what_was_reported_fit_the_file_and_not_what_changes_make_of
     tmp_path: Path,
 ) -> None:
     content = SPENT.replace("epochs: 1\n    set", "epochs: [1, 1]\n    set")
-    longer = load(tmp_path, "stages.2={name: third, tasks: [sim]}", content=content)
-    assert [stage.name for stage in longer.stages] == ["both", "more", "third"]
+    change = "stages.2={name: third, tasks: [sim]}"
+    longer = load_recipe_file(saved(tmp_path, content), [change])
+    assert [stage.name for stage in longer.recipe.stages] == ["both", "more", "third"]
     assert longer.reported is not None
     assert set(longer.budgets) == {"quick"}
     only = "{sim: {kind: regression, text: [a, b], label: y, range: [0, 5], train: s}}"
@@ -179,7 +193,7 @@ def test_what_a_file_says_of_itself_is_not_changed_for_a_run(tmp_path: Path, cha
         load(tmp_path, change, content=SPENT)
     name = change.partition(".")[0].partition("=")[0]
     assert f"--set {change}: `{name}` is no setting of a run" in str(caught.value)
-    assert load(tmp_path, "search=", content=SPENT).search is None
+    assert load_recipe_file(saved(tmp_path, SPENT), ["search="]).search is None
 
 
 def test_a_recipe_that_leaves_something_to_a_change_has_budgets_too(tmp_path: Path) -> None:
@@ -188,9 +202,10 @@ def test_a_recipe_that_leaves_something_to_a_change_has_budgets_too(tmp_path: Pa
     found = spent(tmp_path, content, "quick", "tasks.mood.label=y")
     assert found == spent(tmp_path)
     path = saved(tmp_path, content)
+    file = load_recipe_file(path, ["tasks.mood.label=y"])
     with pytest.raises(RecipeError, match=r"with the budget quick: tasks\.mood\.label"):
-        check_budgets(found, path)
-    check_budgets(found, path, ["tasks.mood.label=y"])
+        check_budgets(file, path)
+    check_budgets(file, path, ["tasks.mood.label=y"])
     added = "tasks.new={kind: regression, text: a, label: c, range: [0, 1], train: x}"
     more = spent(tmp_path, content, "quick", "tasks.mood.label=y", added, "stages.2={name: third}")
     assert more.tasks["mood"].sources("train")[0].rows == 200
@@ -201,34 +216,53 @@ def test_changes_come_after_the_budget_and_an_heir_has_its_base_s_budgets(tmp_pa
     assert spent(tmp_path, SPENT, "quick", "stages.0.epochs=9").stages[0].epochs == 9
     child = family(tmp_path, "extends: ../base.yaml\nset: {seed: 7}\nbudgets: {tiny: {rows: 1}}\n")
     (tmp_path / "base.yaml").write_text(SPENT)
-    quick = load_recipe(child, budget="quick")
-    assert quick.model_copy(update={"seed": 0}).tasks == spent(tmp_path).tasks
+    file = load_recipe_file(child, budget="quick")
+    assert file.recipe.model_copy(update={"seed": 0}).tasks == spent(tmp_path).tasks
     assert load_recipe(child, budget="tiny").tasks["mood"].sources("train")[0].rows == 1
-    assert set(quick.budgets) == {"quick", "tiny"}
+    assert set(file.budgets) == {"quick", "tiny"}
 
 
 def test_what_was_reported_of_a_base_says_nothing_of_its_heirs(tmp_path: Path) -> None:
     child = family(tmp_path, "extends: ../base.yaml\n")
     (tmp_path / "base.yaml").write_text(SPENT)
-    assert load_recipe(child).reported is None
+    assert load_recipe_file(child).reported is None
     child.write_text(
         "extends: ../base.yaml\nreported: {source: R2, encoder: b, scores: {mood: 1}}\n"
     )
-    reported = load_recipe(child).reported
+    reported = load_recipe_file(child).reported
     assert reported is not None
     assert (reported.source, reported.scores) == ("R2", {"mood": 1.0})
 
 
 def test_a_run_s_own_recipe_says_neither_budgets_nor_what_was_reported(tmp_path: Path) -> None:
-    quick = spent(tmp_path)
+    quick = load_recipe_file(saved(tmp_path, SPENT), budget="quick")
     assert quick.reported is not None
     assert quick.reported.report == "R1"
     path = tmp_path / "run.yaml"
-    path.write_text(dump_recipe(quick.of_run()))
+    path.write_text(dump_recipe(quick.recipe))
     assert not {"reported", "budgets", "search"} & set(read_yaml(path))
-    assert parse_recipe(read_yaml(path)) == quick.of_run()
-    path.write_text(dump_recipe(quick))
-    assert parse_recipe(read_yaml(path)) == quick
+    assert parse_recipe(read_yaml(path)) == quick.recipe
+    path.write_text(dump_file(quick))
+    assert parse_file(read_yaml(path)) == quick
+
+
+def test_a_recipe_is_a_run_and_what_its_file_says_beside_it_is_refused() -> None:
+    values = parse_yaml(SPENT)
+    del values["budgets"]
+    assert set(FILE_ONLY) == set(RecipeFile.model_fields) - {"recipe"}
+    assert not set(FILE_ONLY) & set(Recipe.model_fields)
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(values)
+    assert str(caught.value).startswith("recipe: reported: is no setting of a run; `search`, ")
+    with pytest.raises(ValueError, match="budgets: is no setting of a run"):
+        Recipe(tasks=values["tasks"], budgets={})  # type: ignore[call-arg]
+
+
+def test_a_file_as_data_is_refused_like_one_that_is_read() -> None:
+    recipe = parse_recipe(parse_yaml(WITH_FILES))
+    assert RecipeFile(recipe=recipe, budgets={"b": Budget(rows=9)}).table()["budgets"]["b"]["rows"]
+    with pytest.raises(ValueError, match=r"budgets\.b\.rows: no task 'moot'"):
+        RecipeFile(recipe=recipe, budgets={"b": Budget(rows={"moot": 9})})
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -270,7 +304,7 @@ def test_a_budget_that_sets_what_the_recipe_does_not_know_is_refused(tmp_path: P
         assert said in refusal(tmp_path, content, "quick")
         path = saved(tmp_path, content)
         with pytest.raises(RecipeError, match="budget"):
-            check_budgets(load_recipe(path), path)
+            check_budgets(load_recipe_file(path), path)
 
 
 def test_an_unknown_budget_is_answered_with_the_known_ones(tmp_path: Path) -> None:

@@ -13,14 +13,11 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
-from trivium.cli import app
+from tests.support.shell import call
+from tests.support.tables import make_recipe
 from trivium.recipe import parse_recipe
-
-__all__ = ["tiny"]  # a fixture
 
 Spoil = Callable[[dict[str, Any], Path], None]
 
@@ -28,14 +25,6 @@ Spoil = Callable[[dict[str, Any], Path], None]
 @pytest.fixture
 def values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
     return make_recipe(tiny, tmp_path)
-
-
-def call(*arguments: str | Path) -> tuple[int, str]:
-    """Exit code, and all that was printed with its line breaks undone."""
-    environment = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    result = CliRunner().invoke(app, [str(a) for a in arguments], env=environment)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, " ".join(result.output.split())
 
 
 def file(name: str, content: str | bytes) -> Spoil:
@@ -58,6 +47,7 @@ def setting(path: str, value: Any) -> Spoil:
 
 
 HEAD = "id\ttext\tmood\n"
+
 BAD_INPUT: dict[str, tuple[Spoil, list[str]]] = {
     "a wrong key": (setting("stages.0.epoch", 3), ["stages.0.epoch", "did you mean 'epochs'"]),
     "a wrong kind": (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_recipe import load, refusal
+from tests.support.recipes import load, refusal
 
 JOINT = "stages.0.sampler=joint"
 

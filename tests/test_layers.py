@@ -1,16 +1,15 @@
 """The architecture is a list; this is its only enforcement."""
 
 import ast
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "trivium"
+from tests.support.processes import HEAVY, loaded_after, modules_after
+from tests.support.sources import SOURCE, sources
+
 LAYERS = {
     layer: height
     for height, layers in enumerate(
@@ -27,7 +26,9 @@ LAYERS = {
     )
     for layer in layers
 }
+
 STRANGERS = {("text", "model"), ("model", "text")}
+
 ROOMS = {
     room: floor
     for floor, rooms in enumerate(
@@ -42,34 +43,11 @@ ROOMS = {
     for room in rooms
 }
 """The rooms of `run/`, from the ground up. Above them are its verbs, a file each."""
+
 VERBS = len(ROOMS)
-LATE = {"pyarrow", "torchmetrics"}
-"""What may be imported where it is used: extras, and what takes seconds and is often not needed."""
-HEAVY = [
-    "torch",
-    "torch._dynamo",
-    "pydantic",
-    "transformers",
-    "pyarrow",
-    "numpy",
-    "tokenizers",
-    "torchmetrics",
-    "huggingface_hub",
-    "yaml",
-    "optuna",
-    "matplotlib",
-    "sklearn",
-]
 
-
-def sources() -> dict[str, str]:
-    """Every module but the package's own `__init__`, which only knows where names live."""
-    found = {}
-    for path in sorted(SOURCE.rglob("*.py")):
-        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path.read_text("utf-8")
-    del found["trivium"]
-    return found
+LATE = {"pyarrow"}
+"""What may be imported where it is used: extras."""
 
 
 def violations(modules: Mapping[str, str]) -> list[str]:
@@ -154,6 +132,20 @@ def test_imports_point_down_and_never_in_circles() -> None:
     assert violations(modules) == []
 
 
+def test_tests_lend_nothing_to_one_another_but_through_their_support() -> None:
+    folder = Path(__file__).parent
+    files = {path: ast.parse(path.read_text("utf-8")) for path in folder.rglob("*.py")}
+    assert len(files) > 60
+    borrowed = [
+        f"{path.relative_to(folder)}: {node.module}"
+        for path, tree in files.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "tests"
+        if not (node.module or "").startswith("tests.support")
+    ]
+    assert borrowed == []
+
+
 @pytest.mark.parametrize(
     ("modules", "said"),
     [
@@ -201,26 +193,33 @@ def test_what_the_rule_allows_is_not_reported() -> None:
         "trivium.run.predictor.load": "from trivium.run.assembly.model import build",
         "trivium.parts.heads": "import torch\nfrom trivium.model.encoder import Encoder",
         "trivium.text.parquet": "def f():\n    import pyarrow.parquet",
-        "trivium.parts.metrics": "def f():\n    import torchmetrics.functional",
         "trivium.apps.report.page": "from trivium.apps.report import plots",
     }
     assert violations(allowed) == []
 
 
-def loaded_after(code: str) -> list[str]:
-    """Heavy packages that a fresh interpreter holds after running `code`."""
-    script = (
-        f"{code}\nimport json, sys\nprint(json.dumps([n for n in {HEAVY!r} if n in sys.modules]))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
-    )
-    found: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
 def test_importing_the_package_costs_nothing() -> None:
     assert loaded_after("import trivium; trivium.RecipeError; trivium.__version__") == []
+
+
+def test_reading_scores_needs_no_torch_and_no_trainer() -> None:
+    found = modules_after("import trivium.run.folder.scores")
+    assert {name for name in HEAVY if name in found} <= {"pydantic"}
+    ours = {name for name in found if name.startswith("trivium.")}
+    rooms = {name.split(".")[2] for name in ours if name.startswith("trivium.run.")}
+    assert rooms == {"folder"}
+    assert {name.split(".")[1] for name in ours} == {"run", "errors"}
+
+
+def test_a_wanted_end_is_known_without_torch() -> None:
+    assert loaded_after("from trivium.errors import Interrupted, RecipeError") == []
+
+
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "compare"])
+def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
+    """Each of the others would add a second or more to every start."""
+    needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}
+    assert {*loaded_after(f"import trivium.run.{verb}")} == needed
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]])

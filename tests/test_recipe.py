@@ -4,39 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.recipes import GOOD, load, refusal
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed
 from trivium.parts.tasks import Classification
-from trivium.recipe import Recipe, load_recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe import load_recipe, parse_recipe
+from trivium.recipe.plain_yaml import read_yaml
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
-GOOD = """\
-tasks:
-  mood: {kind: classification, text: a, label: y, labels: [bad, good]}
-  sim: {kind: regression, text: [a, b], label: y, range: [0, 5]}
-stages:
-  - {name: both, epochs: 1, sampler: annealed}
-  - {name: more, tasks: [mood], lr: 5e-5}
-"""
-
-
-def saved(folder: Path, content: str | bytes = GOOD, name: str = "r.yaml") -> Path:
-    path = folder / name
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def load(folder: Path, *changes: str, content: str | bytes = GOOD) -> Recipe:
-    return load_recipe(saved(folder, content), changes)
-
-
-def refusal(folder: Path, *changes: str, content: str | bytes = GOOD) -> list[str]:
-    """The lines of the message, without the file's name."""
-    path = saved(folder, content)
-    with pytest.raises(RecipeError) as caught:
-        load_recipe(path, changes)
-    return [line.removeprefix(f"{path}") for line in str(caught.value).splitlines()]
 
 
 def labels(folder: Path, words: str) -> list[str]:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.test_recipe import GOOD, load, refusal, saved
+from tests.support.recipes import GOOD, family, load, refusal, saved
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
 from trivium.recipe.dotted import put
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 
 # --- changing ----------------------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ def test_a_change_reaches_one_of_the_places_that_an_alias_fills(tmp_path: Path) 
     assert found.tasks["two"].resolved_head.dropout == 0.1
     assert [stage.lr.heads for stage in found.stages] == [1e-4, 1]
     budget = "budgets: {b: {set: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}}}\n"
-    assert load_recipe(saved(tmp_path, SHARING + budget), budget="b").of_run() == found
+    assert load_recipe(saved(tmp_path, SHARING + budget), budget="b") == found
     child = "extends: ../base.yaml\nset: {tasks.two.head.dropout: 0.1, stages.1.lr.heads: 1}\n"
     path = family(tmp_path, child)
     (tmp_path / "base.yaml").write_text(SHARING)
@@ -241,15 +241,6 @@ def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) ->
 
 
 # --- extending ---------------------------------------------------------------------------------
-
-
-def family(folder: Path, child: str, home: str = "children") -> Path:
-    """A recipe, and another in a folder of its own that extends it."""
-    (folder / "base.yaml").write_text(GOOD)
-    (folder / home).mkdir(exist_ok=True)
-    path = folder / home / "child.yaml"
-    path.write_text(child)
-    return path
 
 
 def test_a_recipe_that_extends_another_changes_only_what_it_sets(tmp_path: Path) -> None:

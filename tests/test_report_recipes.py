@@ -7,7 +7,8 @@ import pytest
 
 import trivium
 from trivium.parts.tasks import MaskedWords
-from trivium.recipe import Recipe
+from trivium.recipe import Recipe, load_recipe_file
+from trivium.recipe.budget import Reported
 from trivium.recipe.ensembles import load_ensemble
 from trivium.run.assembly.model import build
 
@@ -36,6 +37,12 @@ def load(name: str, budget: str = "full") -> Recipe:
     return trivium.load_recipe(REPORTS / f"{name}.yaml", budget=budget)
 
 
+def reported_in(name: str) -> Reported:
+    found = load_recipe_file(REPORTS / f"{name}.yaml").reported
+    assert found is not None
+    return found
+
+
 def test_every_system_of_the_reports_has_a_recipe_and_no_other_is_there() -> None:
     assert sorted(path.stem for path in REPORTS.glob("*.yaml")) == sorted(NAMES)
 
@@ -54,12 +61,11 @@ def test_a_recipe_names_files_that_exist(name: str, budget: str) -> None:
 @needs_data
 @pytest.mark.parametrize("name", TRAINED)
 def test_a_recipe_says_what_its_report_reached_on_each_of_its_tasks(name: str) -> None:
-    recipe = load(name)
-    assert recipe.reported is not None
-    assert recipe.reported.report == name[:2].upper()
-    assert recipe.reported.encoder == ENCODER
-    assert set(recipe.reported.scores) == {n for n, t in recipe.tasks.items() if not t.auxiliary}
-    assert all(math.isfinite(score) and -1 < score < 1 for score in recipe.reported.scores.values())
+    reported = reported_in(name)
+    assert reported.report == name[:2].upper()
+    assert reported.encoder == ENCODER
+    assert set(reported.scores) == {n for n, t in load(name).tasks.items() if not t.auxiliary}
+    assert all(math.isfinite(score) and -1 < score < 1 for score in reported.scores.values())
 
 
 @needs_data
@@ -82,8 +88,7 @@ def test_quick_recipes_of_a_table_have_the_same_rows_of_a_file_and_the_same_rate
     rows: dict[tuple[str, str], set[int | None]] = {}
     rates = set()
     for name in TRAINED:
-        quick, reported = load(name, "quick"), load(name).reported
-        assert reported is not None
+        quick, reported = load(name, "quick"), reported_in(name)
         for task in quick.tasks.values():
             for source in task.sources("train"):
                 rows.setdefault((reported.source, source.file), set()).add(source.rows)

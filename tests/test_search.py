@@ -1,6 +1,7 @@
 """A search is refused at the door: where it is wrong by itself, and where its recipe refuses it."""
 
 import json
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
-from trivium.recipe import dump_recipe, load_recipe, parse_recipe
-from trivium.recipe.files import change_recipe, read_yaml
+from trivium.recipe import dump_recipe, load_recipe, load_recipe_file, parse_recipe
+from trivium.recipe.change import change_recipe
+from trivium.recipe.dumping import dump_file
+from trivium.recipe.parse import parse_file
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.recipe.search import Choice, Range, Search, label
 from trivium.recipe.space import points_of, search_in_words, search_of, trials_of
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
+from trivium.run.folder.scores import Cost, Scores
 from trivium.run.rows.load import load_data
-
-__all__ = ["tiny"]  # a fixture
 
 RATE = {"stages.0.lr.encoder": {"low": 1e-5, "high": 2e-4, "log": True}}
 
@@ -41,7 +44,7 @@ def refusal(tmp_path: Path, values: dict[str, Any], search: Any) -> str:
     """What is said of the search, without the file's name, which stands in each line."""
     path = write(tmp_path, values, search)
     with pytest.raises(RecipeError) as error:
-        search_of(load_recipe(path), path)
+        search_of(load_recipe_file(path), path)
     lines = str(error.value).splitlines()
     assert all(line.startswith(f"{path}: search") for line in lines)
     return "\n".join(line.removeprefix(f"{path}: ") for line in lines)
@@ -173,14 +176,13 @@ def test_without_a_search_its_form_is_shown(values: dict[str, Any], tmp_path: Pa
     path = tmp_path / "recipe.yaml"
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(RecipeError, match="search: is missing; it says what to try, such as"):
-        search_of(load_recipe(path), path)
+        search_of(load_recipe_file(path), path)
 
 
 def test_a_metric_is_known_by_the_data(values: dict[str, Any]) -> None:
     search = {"space": RATE, "maximize": ["mood.macro_f1", "near.spearman", "same"]}
-    recipe = parse_recipe(values | {"search": search})
-    assert recipe.search is not None
-    objectives = objectives_of(recipe, recipe.search)
+    recipe = parse_recipe(values)
+    objectives = objectives_of(recipe, Search.model_validate(search))
     assert [(o.task, o.metric) for o in objectives] == [
         ("mood", "macro_f1"),
         ("near", "spearman"),
@@ -195,11 +197,11 @@ def test_a_metric_is_known_by_the_data(values: dict[str, Any]) -> None:
 
 def test_objectives_are_read_from_scores_and_journal() -> None:
     dev = {"mood": {"dev": {"accuracy": 0.5, "macro_f1": 0.25}}}
-    scores = {
-        "tasks": dev,
-        "overall": {"dev": {"leaderboard": 0.75, "mean": 0.5}},
-        "cost": {"seconds": 9.5, "trained_parameters": 1234, "peak_memory_bytes": 2**31},
-    }
+    scores = Scores(
+        tasks=dev,
+        overall={"dev": {"leaderboard": 0.75, "mean": 0.5}},
+        cost=Cost(seconds=9.5, trained_parameters=1234, peak_memory_bytes=2**31),
+    )
     told = {
         Objective("overall"): (0.75, "0.7500"),
         Objective("mood", "mood", "accuracy"): (0.5, "0.5000"),
@@ -215,7 +217,9 @@ def test_objectives_are_read_from_scores_and_journal() -> None:
     assert Objective("overall").now(event) == 0.625
     assert Objective("mood.macro_f1", "mood", "macro_f1").now(event) == 0.25
     assert Objective("near", "near", "pearson").now(event) is None
-    assert Objective("overall").final(scores | {"overall": {"dev": {"leaderboard": None}}}) is None
+    assert Objective("overall").final(Scores(tasks={})) is None
+    astray = {"dev": {"leaderboard": math.nan, "mean": math.nan}}
+    assert Objective("overall").final(Scores(tasks={}, overall=astray)) is None
 
 
 # --- values ------------------------------------------------------------------------------------
@@ -258,12 +262,12 @@ def test_a_search_survives_its_file(values: dict[str, Any], tmp_path: Path) -> N
         "pruner": "hyperband",
         "trials": 7,
     }
-    recipe = parse_recipe(values | {"search": search})
+    file = parse_file(values | {"search": search})
     path = tmp_path / "dumped.yaml"
-    path.write_text(dump_recipe(recipe))
-    assert parse_recipe(read_yaml(path)) == recipe
-    plain = recipe.model_copy(update={"search": None})
-    assert "search" not in yaml.safe_load(dump_recipe(plain))
+    path.write_text(dump_file(file))
+    assert parse_file(read_yaml(path)) == file
+    assert parse_file(file.table()) == file
+    assert list(read_yaml(path)) == [*yaml.safe_load(dump_recipe(file.recipe)), "search"]
 
 
 def test_values_go_where_set_would_put_them_and_find_every_setting_written_out(
@@ -278,9 +282,8 @@ def test_values_go_where_set_would_put_them_and_find_every_setting_written_out(
         "stages.0.sampler=joint",
         "adapters=[lora]",
     ]
-    assert changed == load_recipe(path, by_set).model_copy(update={"search": None})
-    assert changed.search is None
-    assert json.loads(json.dumps(recipe.model_dump(mode="json")))["search"]["space"]
+    assert changed == load_recipe(path, by_set)
+    assert json.loads(json.dumps(load_recipe_file(path).table()))["search"]["space"]
 
 
 def test_folders_among_the_values_start_at_the_recipe(
@@ -288,9 +291,9 @@ def test_folders_among_the_values_start_at_the_recipe(
 ) -> None:
     (tmp_path / "other").symlink_to(values["data"])
     path = write(tmp_path, values, {"space": {"data": ["data", "other"]}})
-    recipe = load_recipe(path)
-    search_of(recipe, path)
-    changed = change_recipe(recipe, {"data": "other"}, path)
+    file = load_recipe_file(path)
+    search_of(file, path)
+    changed = change_recipe(file.recipe, {"data": "other"}, path)
     assert changed.data == str((tmp_path / "other").resolve())
 
 
@@ -299,9 +302,9 @@ def test_folders_among_the_values_start_at_the_recipe(
 
 def points(values: dict[str, Any], tmp_path: Path, search: dict[str, Any]) -> list[dict[str, Any]]:
     path = write(tmp_path, values, search)
-    recipe = load_recipe(path)
-    found = search_of(recipe, path)
-    listed = points_of(recipe, found, path)
+    file = load_recipe_file(path)
+    found = search_of(file, path)
+    listed = points_of(file.recipe, found, path)
     assert trials_of(found, listed) == len(listed)
     return listed
 
@@ -345,7 +348,7 @@ def test_check_tells_of_a_search_and_a_run_has_none(values: dict[str, Any], tmp_
     path = write(tmp_path, values | {"stages": [{"steps": 1}]}, search)
     said = StringIO()
     console = Console(file=said, width=200)
-    trivium.check(load_recipe(path), console, source=path)
+    trivium.check(path, console)
     words = search_in_words(load_recipe(path), Search.model_validate(search), path)
     assert words == (
         "high mood and low seconds in 5 trials by tpe: stages.0.lr.encoder 1e-05 to 0.0002, log"
@@ -355,4 +358,4 @@ def test_check_tells_of_a_search_and_a_run_has_none(values: dict[str, Any], tmp_
     assert "search" not in yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text())
     spoilt = write(tmp_path, values, search | {"maximize": "mood.f2"})
     with pytest.raises(RecipeError, match="no metric 'f2'"):
-        trivium.check(load_recipe(spoilt), console, source=spoilt)
+        trivium.check(spoilt, console)

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from trivium.apps.report import report
     from trivium.apps.study import study
     from trivium.apps.tune import tune
-    from trivium.errors import RecipeError
-    from trivium.recipe import Recipe, load_recipe
+    from trivium.errors import Interrupted, RecipeError
+    from trivium.parts.tasks import Task
+    from trivium.recipe import Recipe, Stage, load_recipe
     from trivium.run.check import check
     from trivium.run.compare import compare
     from trivium.run.ensemble import ensemble
     from trivium.run.evaluate import evaluate
     from trivium.run.export_lora import export_lora
     from trivium.run.predict import predict_file
+    from trivium.run.predictor.base import Predictor
     from trivium.run.predictor.load import load
     from trivium.run.soup import soup
     from trivium.run.train import train
@@ -31,8 +33,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Interrupted",
+    "Predictor",
     "Recipe",
     "RecipeError",
+    "Stage",
+    "Task",
     "__version__",
     "check",
     "compare",
@@ -50,8 +56,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Interrupted": "trivium.errors",
+    "Predictor": "trivium.run.predictor.base",
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
+    "Stage": "trivium.recipe",
+    "Task": "trivium.parts.tasks",
     "check": "trivium.run.check",
     "compare": "trivium.run.compare",
     "ensemble": "trivium.run.ensemble",
@@ -72,3 +82,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,11 +5,27 @@ from collections.abc import Iterable
 
 
 class RecipeError(ValueError):
-    """The recipe, the data or a folder it names is wrong; the message says where and what to do."""
+    """The recipe, the data or a folder it names is wrong; the message says where and what to do.
+
+    It is for people, and all that they need to read:
+
+        try:
+            trivium.load("runs/nowhere")
+        except trivium.RecipeError as error:
+            print(error)
+    """
 
 
 class Interrupted(Exception):  # noqa: N818 an outcome, not an error
-    """Work was asked to stop, and saved what going on needs."""
+    """Work was asked to stop, and saved what going on needs.
+
+    The same call, with `resume` where there is one, goes on:
+
+        try:
+            trivium.train("recipes/quickstart.yaml", "runs/long")
+        except trivium.Interrupted:  # a first Ctrl-C
+            trivium.train("recipes/quickstart.yaml", "runs/long", resume=True)
+    """
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:

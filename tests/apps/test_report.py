@@ -15,15 +15,15 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 import torch
-import torchmetrics.functional.classification as M
 import yaml
 from rich.console import Console
+from sklearn.calibration import calibration_curve
 from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.apps.reported import HOSTILE, STARS, answers_in, write_run
-from tests.run.conftest import make_recipe, tiny
+from tests.support.reported import HOSTILE, STARS, answers_in, write_run
+from tests.support.tables import make_recipe
 from trivium.apps.report import answers, browser, report, write
 from trivium.apps.report import runs as runs_module
 from trivium.apps.report.answers import hover_text
@@ -43,10 +43,9 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
 from trivium.run.ensemble import ensemble
 from trivium.run.folder.predictions import Answers
+from trivium.run.folder.scores import Selected
 from trivium.run.train import train
 from trivium.run.verdict.verdict import verdict
-
-__all__ = ["tiny"]  # a fixture
 
 pytestmark = pytest.mark.xdist_group("report")  # its run is trained once
 
@@ -138,12 +137,15 @@ def test_certain_answers_share_a_bin_with_nearly_certain_ones() -> None:
     assert found.error == pytest.approx(0.99 - 0.5)
 
 
-def test_the_calibration_error_agrees_with_torchmetrics() -> None:
+def test_the_bins_of_a_calibration_agree_with_scikit_learn() -> None:
     generator = torch.Generator().manual_seed(0)
     probability_BK = torch.randn(500, 4, generator=generator).softmax(-1)
     label_B = torch.randint(4, (500,), generator=generator)
-    wanted = M.multiclass_calibration_error(probability_BK, label_B, 4, n_bins=15)
-    assert by_likeliest(probability_BK, label_B).error == pytest.approx(float(wanted), abs=1e-6)
+    found = by_likeliest(probability_BK, label_B)
+    confidence_B, predicted_B = probability_BK.double().max(dim=1)
+    accuracy, confidence = calibration_curve(predicted_B == label_B, confidence_B, n_bins=15)
+    assert [each.accuracy for each in found.bins] == pytest.approx(accuracy, abs=1e-12)
+    assert [each.confidence for each in found.bins] == pytest.approx(confidence, abs=1e-12)
 
 
 def test_the_calibration_of_several_labels_goes_by_the_tasks_threshold() -> None:
@@ -221,7 +223,7 @@ def test_steps_are_counted_through_all_stages() -> None:
         {"event": "step", "step": 1, "losses": {"a": 1.0}, "cosines": {"a|b": -0.5}},
         {"event": "evaluation", "step": 1, "scores": {"a": {"dev": {"accuracy": 0.5}}}},
     ]
-    story = tell(events, ["a", "b"], {"stage": "two", "step": 1})
+    story = tell(events, ["a", "b"], Selected(stage="two", step=1))
     assert story.stages == [("one", 0), ("two", 2)]
     assert story.losses["a"].steps == [1, 2, 3]
     assert story.cosines == {("a", "b"): story.cosines["a", "b"]}

@@ -13,10 +13,11 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 from rich.console import Console
 
-from tests.apps.reported import HOSTILE, STARS, answers_in, write_run
+from tests.support.reported import HOSTILE, STARS, answers_in, write_run
 from trivium.apps.report import report
 
 CHROMIUM = shutil.which("chromium")
+
 PHONE = {"width": 390, "height": 844}
 
 pytestmark = [

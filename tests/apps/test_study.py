@@ -10,8 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,11 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe, tiny
-from tests.run.test_resume import facts
+from tests.support.facts import facts
+from tests.support.processes import wait_until
+from tests.support.shell import spoken
+from tests.support.studies import finish_by_hand, refusal
+from tests.support.tables import make_recipe
 from trivium.apps.study import _carry_out, board, has_failures, study
 from trivium.apps.study.runs import plan_study
 from trivium.apps.study.shown import as_markdown, print_table
@@ -33,22 +35,12 @@ from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
-from trivium.recipe import dump_recipe, load_recipe
 from trivium.run.folder.differences import ABSENT, differences
 from trivium.run.folder.panels import read_contents
 from trivium.run.folder.studies import folders_of
 from trivium.run.jobs import child
 from trivium.run.jobs.child import Outcome, Stop
 from trivium.run.jobs.follow import Progress
-
-__all__ = ["tiny"]  # a fixture
-
-COST = {"seconds": 10.0, "tokens_per_s": 1000.0, "peak_memory_bytes": 2**30}
-
-
-def spoken() -> tuple[Console, StringIO]:
-    said = StringIO()
-    return Console(file=said, width=100), said
 
 
 def write(path: Path, values: dict[str, Any], **stage: Any) -> Path:
@@ -69,30 +61,6 @@ def pair(values: dict[str, Any], tmp_path: Path) -> list[Path]:
         write(tmp_path / "base.yaml", values),
         write(tmp_path / "surgery.yaml", values, **other),
     ]
-
-
-def finish_by_hand(
-    recipe: Path,
-    folder: Path,
-    seed: int,
-    scores: dict[str, float],
-    cost: dict[str, float],
-    rows: int | None = None,
-) -> None:
-    """A run's folder as training would leave it, as far as a study looks at it.
-
-    rows: that it was judged on, of every task.
-    """
-    run = folder / recipe.stem / f"seed-{seed}"
-    run.mkdir(parents=True)
-    (run / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe, [f"seed={seed}"]).of_run()))
-    metrics = {"mood": "accuracy", "same": "accuracy", "near": "pearson"}
-    told = {"rows": rows} if rows else {}
-    tasks = {name: {"dev": told | {metrics[name]: value}} for name, value in scores.items()}
-    mean = sum(scores.values()) / len(scores)
-    means = {"dev": {"leaderboard": mean + 0.1, "mean": mean}}
-    written = {"tasks": tasks, "overall": means, "cost": COST | cost}
-    (run / "scores.json").write_text(json.dumps(written))
 
 
 def finish_pair(pair: list[Path], out: Path) -> None:
@@ -190,7 +158,7 @@ def test_what_is_not_finished_is_listed(pair: list[Path], tmp_path: Path) -> Non
     plan = plan_study(pair, tmp_path / "out", 3, [])
     failed = next(run for run in plan.runs if str(run) == "surgery seed 2")
     table = summarise(plan, {failed: "exit code 1"})
-    assert table["recipes"][0]["n"] == 1
+    assert table.recipes[0].n == 1
     text = as_markdown(table)
     for line in (
         "base seed 1: unfinished",
@@ -203,7 +171,7 @@ def test_what_is_not_finished_is_listed(pair: list[Path], tmp_path: Path) -> Non
     console, said = spoken()
     print_table(table, console)
     assert "not finished: base seed 2: not started" in said.getvalue()
-    assert has_failures(table)
+    assert has_failures(table.as_dict())
 
 
 def test_minilm_comes_with_a_word_on_what_it_has_seen(
@@ -244,15 +212,6 @@ def test_differences_are_named_by_dotted_path() -> None:
 
 
 # --- what is refused ---------------------------------------------------------------------------
-
-
-def refusal(tmp_path: Path, recipes: list[Path], *changes: str, seeds: int = 1) -> str:
-    """What is said of a study that cannot start; it writes nothing."""
-    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
-    with pytest.raises(RecipeError) as error:
-        study(recipes, tmp_path / "out", seeds=seeds, changes=changes, console=spoken()[0])
-    assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
-    return str(error.value)
 
 
 def test_a_folder_with_other_settings_is_refused(pair: list[Path], tmp_path: Path) -> None:
@@ -439,6 +398,7 @@ def test_a_terminal_shows_the_present_run(pair: list[Path], tmp_path: Path) -> N
 # --- whole studies -----------------------------------------------------------------------------
 
 LONG = {"steps": 160, "evaluate_every": 80, "checkpoint_every": 4}
+
 SHORT = {"short": {"rows": 64, "dev_rows": 20, "set": {"stages.0.batch_size": 4}}}
 
 
@@ -477,14 +437,6 @@ def words(home: Path, out: Path) -> list[str]:
     """The command of a study of both recipes with one seed."""
     recipes = [str(home / "joint.yaml"), str(home / "long.yaml")]
     return ["study", *recipes, "--seeds", "1", "--budget", "short", "--out", str(out)]
-
-
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 90
-    while not true():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None, "it ended too early"
-        time.sleep(0.005)
 
 
 def is_free(log: Path) -> bool:
@@ -575,7 +527,7 @@ def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> Non
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
-def test_an_ensemble_that_was_killed_half_made_is_made_again(
+def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
     home: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -616,7 +568,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
-def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(
+def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: PLR0915
     home: Path, whole: tuple[Path, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"

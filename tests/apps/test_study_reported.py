@@ -1,10 +1,10 @@
 """A study of recipes that a report tells of: its scores beside ours, its order against ours."""
 
 import shutil
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
@@ -14,11 +14,20 @@ from rich.console import Console
 from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
-from tests.apps.test_study import finish_by_hand, refusal
-from tests.run.conftest import make_recipe, tiny
+from tests.support.studies import finish_by_hand, refusal
+from tests.support.tables import make_recipe
 from trivium.apps.study import ensembles, study
 from trivium.apps.study.columns import columns_of
 from trivium.apps.study.ensembles import EnsembleRun
+from trivium.apps.study.facts import (
+    Costs,
+    Means,
+    ReportedScores,
+    Row,
+    Summary,
+    Table,
+    TaskSummary,
+)
 from trivium.apps.study.order import orders_of
 from trivium.apps.study.runs import plan_study
 from trivium.apps.study.shown import as_markdown, groups_of, print_table
@@ -26,19 +35,20 @@ from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.errors import RecipeError
 
-__all__ = ["tiny"]  # a fixture
-
 
 def row(
     name: str, reported: float | None, mean: float, sd: float | None = 0.0, dev: str = "dev.csv"
-) -> dict[str, Any]:
-    """As a study's table has it."""
-    told = {"report": "R1", "scores": {"mood": reported}}
-    task = {"metric": "accuracy", "dev": dev, "mean": mean, "sd": sd}
-    return {"name": name, "reported": told if reported else None, "tasks": {"mood": task}}
+) -> Row:
+    """A row of a study's table with one task."""
+    told = ReportedScores("R1", "none", {"mood": reported}, "R1", True) if reported else None
+    return Row(
+        name=name, file=f"{name}.yaml", encoder="none", ensemble=None, reported=told, unlike=None,
+        differs={}, runs=[], n=1, tasks={"mood": TaskSummary("accuracy", dev, mean, sd, [mean])},
+        overall=Means(UNKNOWN, UNKNOWN), cost=Costs(UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN),
+    )  # fmt: skip
 
 
-TOLD = {"reported": None}
+UNKNOWN = Summary(None, None, [])
 
 
 @pytest.fixture
@@ -60,7 +70,7 @@ def files(tiny: Path, tmp_path: Path) -> list[Path]:
     return paths
 
 
-def table_of(files: list[Path], folder: Path, moods: list[list[float]]) -> dict[str, Any]:
+def table_of(files: list[Path], folder: Path, moods: list[list[float]]) -> Table:
     """Of finished runs with these scores, a list of seeds for every recipe."""
     for path, each in zip(files, moods, strict=True):
         for seed, mood in enumerate(each):
@@ -86,11 +96,13 @@ def test_the_order_is_kendall_s_tau_b(pairs: list[tuple[float, float]]) -> None:
     (order,) = orders_of([row(str(i), a, b) for i, (a, b) in enumerate(pairs)])
     theirs, ours = zip(*pairs, strict=True)
     if len(set(theirs)) > 1 and len(set(ours)) > 1:
-        assert order["tau_b"] == pytest.approx(float(kendalltau(theirs, ours)[0]), abs=1e-6)
+        assert order.tau_b == pytest.approx(float(kendalltau(theirs, ours)[0]), abs=1e-6)
     else:
-        assert order["tau_b"] is None
-    assert 0 <= order["clear_same"] <= order["clear"] <= order["pairs"]
-    assert order["clear_same"] <= order["same"] <= order["pairs"]
+        assert order.tau_b is None
+    assert order.clear is not None
+    assert order.clear_same is not None
+    assert 0 <= order.clear_same <= order.clear <= order.pairs
+    assert order.clear_same <= order.same <= order.pairs
 
 
 def test_pairs_are_counted_by_hand() -> None:
@@ -102,18 +114,18 @@ def test_pairs_are_counted_by_hand() -> None:
         row("e", None, 0.99, 0.00),
     ]
     (order,) = orders_of(rows)
-    assert order["recipes"] == ["a", "b", "c", "d"]
+    assert order.recipes == ["a", "b", "c", "d"]
     # ab +, ac -, ad +, bc -, bd +; the report does not tell c from d.
-    assert (order["pairs"], order["same"]) == (5, 3)
+    assert (order.pairs, order.same) == (5, 3)
     # ac -, ad +, bc - (0.10 against 0.057), bd +
-    assert (order["clear"], order["clear_same"]) == (4, 2)
-    assert order["tau_b"] == pytest.approx(1 / 30**0.5)
+    assert (order.clear, order.clear_same) == (4, 2)
+    assert order.tau_b == pytest.approx(1 / 30**0.5)
 
 
 def test_one_seed_knows_no_clear_pairs_and_one_row_no_order() -> None:
     (order,) = orders_of([row("a", 0.5, 0.4, None), row("b", 0.6, 0.5, None)])
-    assert (order["pairs"], order["same"], order["clear"]) == (1, 1, None)
-    assert order["tau_b"] == 1
+    assert (order.pairs, order.same, order.clear) == (1, 1, None)
+    assert order.tau_b == 1
     assert orders_of([row("a", 0.5, 0.4), row("b", None, 0.5)]) == []
 
 
@@ -126,9 +138,11 @@ def test_rows_that_are_judged_on_different_rows_are_not_ordered() -> None:
     ]
     rows += [row("d", 0.8, 0.2, dev=other), row("e", 0.9, 0.2, dev="third.csv")]
     one, two = orders_of(rows)
-    assert (one["title"], one["recipes"], one["tau_b"]) == ("mood (films.csv)", ["a", "b"], -1)
-    assert (two["title"], two["recipes"], two["tau_b"]) == ("mood (other.csv)", ["c", "d"], 1)
-    titles = [column.title for column in columns_of([each | TOLD for each in rows])]
+    assert (one.title, one.recipes, one.tau_b) == ("mood (films.csv)", ["a", "b"], -1)
+    assert (two.title, two.recipes, two.tau_b) == ("mood (other.csv)", ["c", "d"], 1)
+    titles = [
+        column.title for column in columns_of([replace(each, reported=None) for each in rows])
+    ]
     assert titles[:2] == ["mood (films.csv) accuracy", "mood (other.csv) accuracy"]
 
 
@@ -139,7 +153,7 @@ def test_reported_scores_stand_beside_ours_if_the_encoder_is_the_same(
     files: list[Path], tmp_path: Path
 ) -> None:
     table = table_of(files, tmp_path / "out", [[0.4, 0.5], [0.6, 0.7], [0.5, 0.58], [0.8], [0.9]])
-    beside = [told["reported"] and told["reported"]["beside"] for told in table["recipes"]]
+    beside = [told.reported and told.reported.beside for told in table.recipes]
     assert beside == [True, True, True, False, None]
     text = as_markdown(table)
     a, b, c = written(text, "R1")
@@ -165,9 +179,9 @@ def test_a_row_is_told_apart_from_the_first_of_its_report(
     files: list[Path], tmp_path: Path
 ) -> None:
     table = summarise(plan_study(files, tmp_path / "out", 1, []), {})
-    unlike = [told["unlike"] for told in table["recipes"]]
+    unlike = [told.unlike for told in table.recipes]
     assert unlike == [None, "a", "a", "a", "a"]  # d and e are the first of theirs
-    assert list(groups_of(table["recipes"])) == ["R1", "R2", None]
+    assert list(groups_of(table.recipes)) == ["R1", "R2", None]
     text = as_markdown(table)
     assert "(R1, table 3); the same settings as a" in text
     assert "e.yaml`; the same settings as a" in text
@@ -210,11 +224,11 @@ def test_what_was_judged_on_the_same_rows_is_compared_whatever_the_most_may_be(
     for path, rows in zip(files, judged.values(), strict=False):
         finish_by_hand(path, tmp_path / "out", 0, moods, {}, rows)
     finish_by_hand(files[0], tmp_path / "out", 1, moods, {}, 1200)
-    rows = summarise(plan_study(files[:4], tmp_path / "out", 2, []), {})["recipes"]
-    found = [row["tasks"]["mood"]["dev"] for row in rows]
+    table = summarise(plan_study(files[:4], tmp_path / "out", 2, []), {})
+    found = [row.tasks["mood"].dev for row in table.recipes]
     assert found == ["mood-dev.tsv, 1,200 rows"] * 3 + ["mood-dev.tsv, 1,000 rows"]
     plan = plan_study(files[:4], tmp_path / "none", 1, [])
-    found = [row["tasks"]["mood"]["dev"] for row in summarise(plan, {})["recipes"]]
+    found = [row.tasks["mood"].dev for row in summarise(plan, {}).recipes]
     assert found[:3] == ["mood-dev.tsv, 2,000 rows", "mood-dev.tsv, 1,500 rows", "mood-dev.tsv"]
 
 
@@ -239,9 +253,9 @@ def test_ensembles_come_after_their_seed_s_runs_and_wait_for_their_members(
     folders = [str(tmp_path / "out" / name / "seed-0") for name in "ba"]
     assert ensemble.command[3:8] == ["ensemble", *folders, "--how", "vote"]
     table = summarise(plan, {})
-    assert [told["name"] for told in table["recipes"]] == ["both", "a", "b"]
-    assert [told["unlike"] for told in table["recipes"]] == [None, None, "a"]
-    assert table["recipes"][0]["overall"]["mean"]["mean"] is None
+    assert [told.name for told in table.recipes] == ["both", "a", "b"]
+    assert [told.unlike for told in table.recipes] == [None, None, "a"]
+    assert table.recipes[0].overall.mean.mean is None
     assert "b + a by vote" in as_markdown(table)
 
 
@@ -257,11 +271,11 @@ def test_an_ensemble_is_not_finished_while_a_member_is_gone(
         folder.mkdir(parents=True)
         shutil.copy(out / "a" / f"seed-{seed}" / "scores.json", folder)
         (folder / "ensemble.json").write_text("{}")
-    assert summarise(plan, {})["recipes"][2]["n"] == 2
+    assert summarise(plan, {}).recipes[2].n == 2
     shutil.rmtree(out / "a" / "seed-1")
-    a, _, row = summarise(plan, {})["recipes"]
-    assert (a["n"], row["n"]) == (1, 1)
-    assert [run["state"] for run in row["runs"]] == ["done", "unfinished"]
+    a, _, row = summarise(plan, {}).recipes
+    assert (a.n, row.n) == (1, 1)
+    assert [run.state for run in row.runs] == ["done", "unfinished"]
     assert list(map(str, plan.runs[-1].waits_for)) == ["a seed 1"]
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,19 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import trivium
-from tests.apps.test_study import wait_until
-from tests.run.conftest import make_recipe, tiny
-from tests.run.test_resume import facts
-from trivium.apps.tune import board, plots, results, search
+from tests.support.facts import facts
+from tests.support.processes import wait_until
+from tests.support.searches import (
+    SPACE,
+    finish,
+    run_by_hand,
+    worker,
+)
+from tests.support.shell import spoken
+from tests.support.tables import make_recipe
+from trivium.apps.tune import board, plots, results
 from trivium.apps.tune.claims import REASON, SEEN, VOID, Claim, tell
-from trivium.apps.tune.rows import SCORES, Overview, short_names
+from trivium.apps.tune.rows import Overview, short_names
 from trivium.apps.tune.search import Worker
 from trivium.apps.tune.trial import Following
 from trivium.cli import app
@@ -37,20 +44,6 @@ from trivium.recipe import load_recipe
 from trivium.run.folder.names import JOURNAL
 from trivium.run.jobs.child import Outcome, Stop
 from trivium.run.jobs.follow import Progress
-
-__all__ = ["tiny"]  # a fixture
-
-SPACE = {
-    "stages.0.lr.encoder": {"low": 1e-5, "high": 1e-2, "log": True},
-    "stages.0.batch_size": [4, 8],
-    "tasks.mood.weight": {"low": 0.1, "high": 0.9, "step": 0.1},
-    "seed": {"low": 0, "high": 9},
-}
-
-
-def spoken() -> tuple[Console, StringIO]:
-    said = StringIO()
-    return Console(file=said, width=200), said
 
 
 def write(folder: Path, values: dict[str, Any], **settings: Any) -> Path:
@@ -81,37 +74,11 @@ def no_lock_is_left() -> Iterator[None]:
         CLAIMED.pop().log.close()
 
 
-def worker(path: Path, out: Path, *, storage: str = "journal", **options: Any) -> Worker:
-    """One more worker of a search; several may live in one process, as they share only files."""
-    options = {"trials": None, "changes": [], "seed": 0} | options
-    return search._prepare(path, out, storage=storage, **options)
-
-
 def claimed(one: Worker) -> Claim:
     claim = one.claims.next()
     assert claim is not None
     CLAIMED.append(claim)
     return claim
-
-
-def finish(one: Worker, claim: Claim, *values: float) -> None:
-    """End a trial as if it had been trained."""
-    with claim.log:
-        claim.trial.set_user_attr(SCORES, {"mood.accuracy": values[0]})
-        assert tell(one.claims.study, claim.trial, values=list(values))
-
-
-def alike(_number: int) -> float:
-    return 0.5
-
-
-def run_by_hand(one: Worker, score: Callable[[int], float] = alike) -> list[dict[str, Any]]:
-    """All trials of a search, as if they had been trained; their points."""
-    found = []
-    while claim := one.claims.next():
-        found.append(claim.point)
-        finish(one, claim, score(claim.number))
-    return found
 
 
 # --- which trial is next -----------------------------------------------------------------------
@@ -152,7 +119,7 @@ def test_values_are_those_of_the_space(values: dict[str, Any], tmp_path: Path) -
         assert point["seed"] in range(10)
         recipe = load_recipe(claim.job.path)
         assert recipe == claim.job.recipe
-        assert recipe.search is None
+        assert "search" not in yaml.safe_load(claim.job.path.read_text())
         assert recipe.stages[0].lr.encoder == point["stages.0.lr.encoder"]
         assert recipe.tasks["mood"].weight == point["tasks.mood.weight"]
         assert recipe.seed == point["seed"]
@@ -330,7 +297,7 @@ def test_hyperband_lets_only_the_better_ones_go_on(values: dict[str, Any], tmp_p
     pruner = {"kind": "hyperband", "reduction_factor": 2}
     one = worker(write(tmp_path, values, trials=20, pruner=pruner), tmp_path / "out")
     pruned = []
-    while claim := one.claims.next():
+    while claim := one.claims.next():  # noqa: PLR1702
         score = 0.9 - 0.01 * claim.number  # each is worse than all before
         watch = following(one, claim)
         for evaluations in (1, 2, 3, 4):
@@ -513,7 +480,7 @@ def test_the_best_recipe_is_whole_and_rewritten_with_each_new_best(
         job = one.folder.job(wanted, claim.job.recipe)
         assert load_recipe(best) == load_recipe(job.path)
         assert best.read_text().startswith(f"# Trial {wanted} of ")
-    assert load_recipe(best).search is None
+    assert "search" not in yaml.safe_load(best.read_text())
 
 
 def test_several_objectives_leave_their_pareto_front(
@@ -687,7 +654,7 @@ def is_free(log: Path) -> bool:
 
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
-def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
+def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(  # noqa: PLR0915
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     stage = values["stages"][0] | LONG

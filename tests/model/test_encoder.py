@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
 
-from tests.conftest import packed, relative
+from tests.support.tensors import packed, relative
 from trivium.errors import RecipeError
 from trivium.model.attention import Layout
 from trivium.model.encoder import Encoder, EncoderConfig

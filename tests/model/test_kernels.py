@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tests.conftest import relative
+from tests.support.tensors import relative
 from trivium.model import kernels
 from trivium.model.attention import attention, layout
 from trivium.model.kernels import Linear, dropout, dropout_mask, linear
 from trivium.model.lowrank import LoraPair
 
 BOTH = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+
 MANY = tuple(1 + 7 * i % 13 for i in range(40))  # more than one group
+
 LENGTHS = [(7,), (5, 5, 5), (3, 11, 1, 6), MANY]
 
 

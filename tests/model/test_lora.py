@@ -8,26 +8,26 @@ import torch
 from torch import Tensor
 from transformers import BertModel
 
-from tests.conftest import packed, relative
+from tests.support.tensors import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.lora import (
     ALL_LAYERS,
     LoraLayer,
-    adapter_names,
     adapter_state,
     add_lora,
-    is_adapter_parameter,
     load_adapter_state,
     lora_layers,
     merge_lora,
     module_names,
     unmerge_lora,
 )
+from trivium.model.ownership import is_adapter_parameter
 from trivium.model.pretrained import base_state, load_encoder, save_encoder
 from trivium.parts.optim import AdamW, LearningRates
 
 TEXTS = [[3, 14, 15, 9, 26], [5, 35, 8, 9, 7]]
+
 TOKENS = packed(TEXTS)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import packed, relative
+from tests.support.tensors import packed, relative
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel, Pooling, pool
 from trivium.model.sides import Side
@@ -167,7 +167,9 @@ def test_tasks_share_the_encoder_and_trunks_but_neither_heads_nor_sides() -> Non
     shared.sides.add("low_rank", "a", side)
     trunk = scaled(1)
     model = MultiTaskModel(shared, {"a": Halved("t"), "b": Weighed()}, {"t": trunk})
-    found = model.shared_parameters()
-    assert [id(p) for p in found] == [id(p) for p in [*own, trunk.weight]]
+    found = list(model.shared_parameters())
+    assert [id(one.parameter) for one in found] == [id(p) for p in [*own, trunk.weight]]
+    assert [one.trunk for one in found] == [None] * len(own) + ["t"]
+    assert (found[0].name, found[-1].name) == ("embeddings.word_embeddings.weight", "weight")
     shared.requires_grad_(False)
-    assert len(model.shared_parameters()) == len(found)
+    assert len(list(model.shared_parameters())) == len(found)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModel, BertConfig, BertForPreTraining, BertModel
 
-from tests.conftest import packed
+from tests.support.tensors import packed
 from trivium.errors import RecipeError
 from trivium.model import pretrained
 from trivium.model.encoder import Encoder, EncoderConfig
@@ -26,6 +26,7 @@ SHAPE: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 24, "max_position_embeddings": 32,
 }  # fmt: skip
+
 Weights = dict[str, Tensor]
 
 

@@ -9,16 +9,18 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from tests.conftest import packed, relative
+from tests.support.tensors import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
-from trivium.model.lora import adapter_names, adapter_state, load_adapter_state
+from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.parts.adapters import AdapterPart, AnyAdapter, Houlsby, LoRA, PALs
 from trivium.parts.optim import AdamW, LearningRates
 from trivium.types import Tokens
 
 WIDTH, LAYERS, HEADS = 24, 3, 4
+
 TASKS = ("mood", "type")
+
 TOKENS = packed([[1, 2, 3, 4, 5], [6, 7], [8, 9, 10, 11, 12, 13, 14]])
 
 
@@ -150,6 +152,7 @@ ADAPTERS: dict[str, tuple[AdapterPart, ...]] = {
         LoRA(rank=3, alpha=6, on=("value", "attention_output", "intermediate")),
     ),
 }
+
 EVERY = pytest.mark.parametrize("name", ADAPTERS)
 
 
@@ -280,6 +283,7 @@ def test_an_encoder_without_adapters_has_the_same_names_and_function() -> None:
 
 
 BERT_BASE = EncoderConfig()
+
 MINILM = EncoderConfig(hidden_size=384, num_hidden_layers=6, intermediate_size=1536)
 
 

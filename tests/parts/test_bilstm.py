@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import packed
+from tests.support.tensors import packed
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel
 from trivium.parts.heads import BiLSTMHead

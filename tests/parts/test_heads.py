@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import packed
+from tests.support.tensors import packed
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, Pooling
 from trivium.parts.heads import (
@@ -30,7 +30,9 @@ HEADS: list[HeadPart] = [
     BiLSTMHead(),
     BiLSTMHead(width=3, layers=2, features="uv"),
 ]
+
 CASES = [(head, texts) for head in HEADS for texts in head.texts]
+
 U, V = [3.0, 4.0], [4.0, 3.0]  # their cosine is 24/25
 
 
@@ -41,6 +43,7 @@ def name(head: HeadPart) -> str:
 every_head = pytest.mark.parametrize(
     ("head", "texts"), CASES, ids=[f"{name(head)}-{texts}" for head, texts in CASES]
 )
+
 pooled_heads = pytest.mark.parametrize(
     ("head", "texts"),
     pooled := [(head, texts) for head, texts in CASES if not isinstance(head, BiLSTMHead)],

@@ -1,8 +1,13 @@
 """Metrics agree with scikit-learn and scipy, and say 0 where nothing is ranked."""
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn import metrics as sklearn
 from torch import Tensor
@@ -12,6 +17,12 @@ from trivium.parts import metrics
 
 def random(*shape: int, seed: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+EXACT = 1e-12
+FINITE = st.floats(-1e300, 1e300)
+PAIRS = st.lists(st.tuples(FINITE, FINITE), min_size=2, max_size=40)
+TIED_PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=40)
 
 
 def whole(low: int, high: int, size: int, seed: int) -> Tensor:
@@ -27,14 +38,14 @@ def test_classification_agrees_with_scikit_learn(rows: int, classes: int, seed: 
     scores = metrics.classification(probability_BK, label_B)
     assert scores["accuracy"] == pytest.approx(sklearn.accuracy_score(label_B, predicted))
     macro = sklearn.f1_score(label_B, predicted, average="macro", zero_division=0)
-    assert scores["macro_f1"] == pytest.approx(macro, abs=1e-6)
+    assert scores["macro_f1"] == pytest.approx(macro, abs=EXACT)
     if classes == 2:
         f1 = sklearn.f1_score(label_B, predicted, zero_division=0)
-        assert scores["f1"] == pytest.approx(f1, abs=1e-6)
+        assert scores["f1"] == pytest.approx(f1, abs=EXACT)
     else:
         assert "f1" not in scores
     table = sklearn.confusion_matrix(label_B, predicted, labels=range(classes))
-    assert metrics.confusion(probability_BK, label_B) == table.tolist()
+    assert metrics.confusion(label_B, probability_BK.argmax(-1), classes) == table.tolist()
 
 
 def test_macro_f1_is_over_the_classes_that_occur() -> None:
@@ -62,8 +73,7 @@ def test_a_class_never_predicted_counts_0() -> None:
 
 
 def test_confusion_has_a_row_for_each_true_class() -> None:
-    probability_BK = torch.eye(3)[[0, 1, 1, 1]]
-    table = metrics.confusion(probability_BK, torch.tensor([0, 0, 0, 2]))
+    table = metrics.confusion(torch.tensor([0, 0, 0, 2]), torch.tensor([0, 1, 1, 1]), 3)
     assert table == [[1, 2, 0], [0, 0, 0], [0, 1, 0]]
 
 
@@ -86,7 +96,7 @@ def test_ordered_labels_agree_with_scikit_learn_and_scipy(
     if rows > 1:
         mean = (probability_BK.double() @ torch.arange(classes).double()).numpy()
         wanted = stats.spearmanr(mean, true).statistic
-        assert scores["spearman"] == pytest.approx(wanted, abs=1e-5)
+        assert scores["spearman"] == pytest.approx(wanted, abs=EXACT)
     assert set(scores) == {"accuracy", "macro_f1", "one_off", "spearman"}
 
 
@@ -129,27 +139,108 @@ def test_correlations_agree_with_scipy(rows: int, seed: int) -> None:
     predicted_B = target_B + random(rows, seed=seed + 50) * 8
     scores = metrics.regression(predicted_B, target_B)
     x, y = predicted_B.double().numpy(), target_B.double().numpy()
-    assert scores["pearson"] == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
-    assert scores["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-5)
+    assert scores["pearson"] == pytest.approx(stats.pearsonr(x, y).statistic, abs=EXACT)
+    assert scores["spearman"] == pytest.approx(stats.spearmanr(x, y).statistic, abs=EXACT)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_ties_share_their_mean_rank(seed: int) -> None:
     predicted_B, target_B = whole(0, 4, 80, seed).float(), whole(0, 6, 80, seed + 9).float()
     expected = stats.spearmanr(predicted_B.numpy(), target_B.numpy()).statistic
-    assert metrics.regression(predicted_B, target_B)["spearman"] == pytest.approx(
-        expected, abs=1e-5
+    found = metrics.regression(predicted_B, target_B)["spearman"]
+    assert found == pytest.approx(expected, abs=EXACT)
+
+
+def exact_pearson(x: list[float], y: list[float]) -> float:
+    """In fractions, of the very numbers that the floats are."""
+    dx, dy = (
+        [Fraction(value) - sum(map(Fraction, values)) / len(values) for value in values]
+        for values in (x, y)
+    )
+    product = sum(a * b for a, b in zip(dx, dy, strict=True))
+    square = product**2 / (sum(a * a for a in dx) * sum(b * b for b in dy))
+    return math.copysign(math.sqrt(square), 1 if product > 0 else -1)
+
+
+@pytest.mark.parametrize("spread", [1e-2, 1e-5, 1e-8, 1e-11, 1e-14])
+def test_answers_close_together_are_still_correlated(spread: float) -> None:
+    target_B = random(60, seed=1).double()
+    predicted_B = 2.5 + spread * (target_B + random(60, seed=2).double())
+    found = metrics.regression(predicted_B, target_B)
+    expected = exact_pearson(predicted_B.tolist(), target_B.tolist())
+    assert found["pearson"] == pytest.approx(expected, abs=EXACT)
+    assert found["pearson"] > 0.5
+
+
+@given(pairs=PAIRS)
+def test_pearson_is_exact_for_numbers_of_any_size(pairs: list[tuple[float, float]]) -> None:
+    x, y = map(list, zip(*pairs, strict=True))
+    assume(len({*x}) > 1 and len({*y}) > 1)
+    found = metrics.regression(*torch.tensor([x, y], dtype=torch.float64))
+    assert found["pearson"] == pytest.approx(exact_pearson(x, y), abs=EXACT)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e-30, 1.0, 1e30, 1e150, 1e200, 1e300])
+def test_the_unit_of_the_numbers_does_not_matter(size: float) -> None:
+    x_B, y_B = random(50, seed=3).double() - 0.5, random(50, seed=4).double() - 0.5
+    wanted = stats.pearsonr(size * x_B.numpy(), y_B.numpy()).statistic
+    found = metrics.regression(size * x_B, y_B)
+    assert found["pearson"] == pytest.approx(wanted, abs=EXACT)
+    assert found["spearman"] == metrics.regression(x_B, y_B)["spearman"]
+
+
+def test_the_largest_numbers_and_the_smallest_have_a_correlation() -> None:
+    big, small = torch.finfo(torch.float64).max, 5e-324
+    x_B = torch.tensor([big, -big, big, -big], dtype=torch.float64)
+    y_B = torch.tensor([small, 0, small, 0], dtype=torch.float64)
+    assert metrics.regression(x_B, y_B) == pytest.approx({"pearson": 1, "spearman": 1})
+
+
+@given(pairs=st.one_of(PAIRS, TIED_PAIRS))
+def test_spearman_and_kendall_agree_with_scipy_on_any_numbers(
+    pairs: list[tuple[float, float]],
+) -> None:
+    x, y = map(list, zip(*pairs, strict=True))
+    one, two = torch.tensor([x, y], dtype=torch.float64)
+    tau, rho = metrics.tau_b(x, y), metrics.regression(one, two)["spearman"]
+    if len({*x}) == 1 or len({*y}) == 1:
+        assert (tau, rho) == (None, 0.0)
+        return
+    assert tau == pytest.approx(stats.kendalltau(x, y).statistic, abs=EXACT)
+    assert rho == pytest.approx(stats.spearmanr(x, y).statistic, abs=EXACT)
+
+
+@given(values=st.lists(FINITE, min_size=2, max_size=30, unique=True))
+def test_a_rising_function_keeps_the_order(values: list[float]) -> None:
+    ranks = [float(sorted(values).index(value)) for value in values]
+    assert metrics.tau_b(values, ranks) == 1.0
+    assert metrics.tau_b(values, [-rank for rank in ranks]) == -1.0
+    one, two = torch.tensor([values, ranks], dtype=torch.float64)
+    assert metrics.regression(one, two)["spearman"] == pytest.approx(1.0, abs=EXACT)
+
+
+def test_tau_b_by_hand() -> None:
+    # Of six pairs the first side ties one, the second none; four stand in the same order, one not.
+    assert metrics.tau_b([1, 2, 2, 3], [1, 2, 3, 2.5]) == pytest.approx(3 / 30**0.5)
+    assert metrics.tau_b([1.0], [2.0]) is None
+
+
+@given(pairs=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30))
+def test_the_scores_of_any_answers_agree_with_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    """Among five classes of which some never occur, or are never predicted."""
+    true, predicted = map(list, zip(*pairs, strict=True))
+    scores = metrics.classification(torch.eye(5)[predicted], torch.tensor(true))
+    macro = sklearn.f1_score(true, predicted, average="macro", zero_division=0)
+    assert scores == pytest.approx(
+        {"accuracy": sklearn.accuracy_score(true, predicted), "macro_f1": macro}, abs=EXACT
     )
 
 
-@pytest.mark.parametrize("spread", [1e-2, 1e-5, 1e-8])
-def test_answers_close_together_are_still_correlated_without_a_warning(spread: float) -> None:
-    target_B = random(60, seed=1).double()
-    predicted_B = 2.5 + spread * (target_B + random(60, seed=2).double())
-    expected = stats.pearsonr(predicted_B.numpy(), target_B.numpy()).statistic
-    found = metrics.regression(predicted_B, target_B)
-    assert found["pearson"] == pytest.approx(expected, abs=1e-6)
-    assert found["pearson"] > 0.5
+def test_a_million_equal_answers_are_ranked() -> None:
+    # Their ranks sum to more than 32 bits hold.
+    same_B = torch.cat([torch.zeros(10**6), torch.ones(10)])
+    scores = metrics.regression(same_B, same_B)
+    assert scores == pytest.approx({"pearson": 1, "spearman": 1}, abs=EXACT)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 1001])

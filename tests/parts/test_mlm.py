@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM, BertForPreTraining, BertModel
 
-from tests.conftest import packed
-from tests.run.conftest import WORDS
+from tests.support.tables import WORDS
+from tests.support.tensors import packed
 from trivium.errors import RecipeError
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import load_words_head
@@ -31,6 +31,7 @@ from trivium.text.tokenizer import Tokenizer
 from trivium.types import Batch, Tokens
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+
 SHAPE: dict[str, Any] = {
     "vocab_size": len(PIECES), "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 24, "max_position_embeddings": 32, "layer_norm_eps": 1e-3,

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.conftest import packed, relative
+from tests.support.tensors import packed, relative
 from trivium.model import kernels
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel
@@ -36,10 +36,15 @@ from trivium.parts.tasks import Task
 from trivium.types import Batch, Step
 
 CPU = torch.device("cpu")
+
 CLASSES = 3
+
 WIDTH = 32
+
 EVERY: list[RegularizerPart] = [Smart(), Bregman(), RDrop()]
+
 NAMED = pytest.mark.parametrize("part", EVERY, ids=lambda part: part.kind)
+
 PRECISIONS = pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 
 

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import Distill
@@ -30,8 +30,10 @@ from trivium.run.training import judge, loop, step
 Values = dict[str, Any]
 
 GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad"]
+
 TEACHER = "teacher"
 """Stands for the folder of the `teacher` fixture."""
+
 FAMILIES: dict[str, dict[str, Any]] = {
     "trains": {
         "full": "full", "frozen": "frozen", "bitfit": "bitfit",
@@ -77,6 +79,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
 }  # fmt: skip
+
 NAMES = list(FAMILIES)
 
 
@@ -128,6 +131,7 @@ REFUSED: set[Pair] = {
     for adapters in ("lora", "lora and pals")
 }
 """What recipes refuse whatever else they say."""
+
 CASES = generated()
 
 
@@ -185,7 +189,7 @@ def test_what_is_left_out_is_what_recipes_refuse(refused: Pair, tiny: Path, tmp_
 
 
 @pytest.mark.parametrize("case", CASES, ids=[" + ".join(case.values()) for case in CASES])
-def test_a_combination_trains_resumes_and_survives_saving(
+def test_a_combination_trains_resumes_and_survives_saving(  # noqa: PLR0915
     case: dict[str, str],
     tiny: Path,
     teacher: Path,
@@ -202,10 +206,10 @@ def test_a_combination_trains_resumes_and_survives_saving(
     before: dict[str, torch.Tensor] = {}
     save = model_folder.save_model
 
-    def answer_and_save(model: Any, tasks: Any, tokenizer: Any, *rest: Any) -> None:
+    def answer_and_save(model: Any, tasks: Any, tokenizer: Any, *rest: Any, **more: Any) -> None:
         predictor = TorchPredictor(model, tasks, tokenizer)
         before.update({task: predictor.readout(task, rows[task]) for task in rows})
-        save(model, tasks, tokenizer, *rest)
+        save(model, tasks, tokenizer, *rest, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(judge, "save_model", answer_and_save)

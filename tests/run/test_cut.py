@@ -31,7 +31,7 @@ def saved(values: dict[str, Any], folder: Path, **task: Any) -> Path:
     tasks = {name: given | task for name, given in values["tasks"].items()}
     recipe, _ = load_data(parse_recipe(values | {"tasks": tasks}))
     model, tokenizer = build(recipe)
-    save_model(model, recipe.tasks, tokenizer, folder, "fp32")
+    save_model(model, recipe.tasks, tokenizer, folder, precision="fp32")
     return folder
 
 

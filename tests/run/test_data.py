@@ -12,7 +12,8 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Ordinal
 from trivium.recipe import Recipe, parse_recipe
-from trivium.recipe.files import dump_recipe, read_yaml
+from trivium.recipe.dumping import dump_recipe
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.predictions import write_predictions
 from trivium.run.predictor.base import Predictor, Texts
 from trivium.run.predictor.scoring import evaluate_splits

@@ -1,71 +1,19 @@
 """Two processes train what one does: each takes its share of every batch."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 
-from trivium.model.pretrained import read_tensors, read_weights
+from tests.support.distributed import launch, recipe_of, train, weights
+from trivium.model.pretrained import read_weights
 from trivium.run.train import train as train_recipe
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
-
-
-def recipe_of(
-    values: dict[str, Any], folder: Path, dropout: float = 0.0, weighted: bool = False, **stage: Any
-) -> Path:
-    """The tiny three tasks in a file of their own, with or without dropout."""
-    encoder = folder / "encoder"
-    shutil.copytree(values["encoder"], encoder)
-    config = json.loads((encoder / "config.json").read_text())
-    config |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    (encoder / "config.json").write_text(json.dumps(config))
-    heads = {"mood": "linear", "same": "linear", "near": "cosine"}
-    tasks = {
-        name: task | {"head": {"kind": heads[name], "dropout": dropout}}
-        for name, task in values["tasks"].items()
-    }
-    if weighted:
-        tasks["mood"] |= {"class_weights": {"up": 10}}
-    # A large eps keeps Adam from blowing rounding up to the size of a step.
-    plain = {"optimizer": {"kind": "adamw", "eps": 1e-3}, "steps": 9, "evaluate_every": 4}
-    stages = [values["stages"][0] | plain | stage]
-    path = folder / "recipe.yaml"
-    path.write_text(yaml.safe_dump(
-        values | {"encoder": str(encoder), "tasks": tasks, "stages": stages}
-    ))  # fmt: skip
-    return path
-
-
-def launch(processes: int, recipe: Path, run_dir: Path, *more: str) -> subprocess.Popen[str]:
-    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    start = torchrun if processes > 1 else []
-    command = [sys.executable, *start, "-m", "trivium", "train", str(recipe), "--out", str(run_dir)]
-    return subprocess.Popen(
-        [*command, *more], env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-
-
-def train(processes: int, recipe: Path, run_dir: Path, *more: str) -> str:
-    child = launch(processes, recipe, run_dir, *more)
-    _, errors = child.communicate(timeout=180)
-    assert child.returncode == 0, errors
-    return errors
-
-
-def weights(run_dir: Path) -> dict[str, torch.Tensor]:
-    model = run_dir / "model"
-    return {**read_weights(model), **read_tensors(model / "heads.safetensors")}
 
 
 STAGES = {

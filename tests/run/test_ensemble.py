@@ -17,7 +17,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
@@ -34,7 +34,9 @@ from trivium.run.predictor.ensemble import EnsemblePredictor, combine
 from trivium.run.predictor.load import load_single
 
 VALUES = {"text": "t", "label": "l"}
+
 LABELS = Classification(**VALUES, labels={"a": "a", "b": "b", "c": "c"})
+
 SCORE = Regression(**VALUES, range=(0, 5))
 
 
@@ -592,7 +594,7 @@ def test_a_sample_of_the_same_dev_rows_is_no_other_file(home: Path) -> None:
 
 @pytest.mark.parametrize("how", [{"overwrite": True}, {"resume": True}, {}])
 def test_training_leaves_an_ensembles_folder_alone(
-    home: Path, tmp_path: Path, how: dict[str, bool]
+    home: Path, tmp_path: Path, how: dict[str, Any]
 ) -> None:
     unite(home, "01", tmp_path / "all")
     before = sorted(path.as_posix() for path in (tmp_path / "all").rglob("*"))

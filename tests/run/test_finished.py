@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.run.folders import NEAR, TAGS, moods, split_of, write_run
+from tests.support.runs import NEAR, TAGS, moods, split_of, write_run
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
+from trivium.run.folder.environment import Environment
 from trivium.run.folder.finished import read_run
 from trivium.run.folder.predictions import read_answers, write_predictions
 from trivium.run.predictor.scoring import score
@@ -89,7 +90,7 @@ def test_a_finished_run_tells_what_its_folder_holds(tmp_path: Path) -> None:
     run = read_run(folder)
     assert (run.recipe.seed, run.model_bytes, run.is_ensemble) == (7, 100, False)
     assert [event["event"] for event in run.events()] == ["stage", "step"]
-    assert run.environment == {"python": "3"}
+    assert run.environment == Environment(python="3")
     assert run.answers("mood", "test") is None
     assert run.answers("nothing") is None
     answers = run.answers("mood")
@@ -99,7 +100,7 @@ def test_a_finished_run_tells_what_its_folder_holds(tmp_path: Path) -> None:
 
 def test_a_run_without_a_journal_or_environment_has_none(tmp_path: Path) -> None:
     run = read_run(write_run(tmp_path / "run", {"mood": moods([1, 0], [0, 1])}))
-    assert (list(run.events()), run.environment, run.model_bytes) == ([], {}, 0)
+    assert (list(run.events()), run.environment, run.model_bytes) == ([], Environment(), 0)
 
 
 def test_what_is_no_finished_run_is_refused_with_what_to_do(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from trivium.run.training.gradients import (
     cosines,
     gram_by_group,
     gram_by_parameter,
-    gram_matrix,
     set_weighted_sum,
     take_gradient,
 )
@@ -50,6 +49,11 @@ def flat(parts: list[Tensor | None]) -> Tensor:
 
 def parameters() -> list[nn.Parameter]:
     return [nn.Parameter(torch.zeros(shape)) for shape in SHAPES]
+
+
+def gram_matrix(gradients: list[list[Tensor | None]]) -> Tensor:
+    """gram_TT of the tasks' whole gradients."""
+    return gram_by_parameter(gradients).sum(0)
 
 
 @reaches

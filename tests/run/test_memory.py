@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from tests.conftest import packed
-from tests.run.conftest import sentence, write_table
+from tests.support.tables import sentence, write_table
+from tests.support.tensors import packed
+from trivium.errors import RecipeError
 from trivium.model.attention import layout
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.recipe import parse_recipe
@@ -22,10 +25,16 @@ from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
+from trivium.run.training import gradients
 from trivium.run.training.distributed import Processes
+from trivium.run.training.gradients import take_gradient
 from trivium.run.training.memory import PassMemory, groups, heaviest
+from trivium.run.training.parameters import start_stage
 from trivium.run.training.pieces import pieces
 from trivium.run.training.preview import Preview
+from trivium.run.training.state import Counters
+from trivium.run.training.step import train_step
+from trivium.run.training.work import Setup
 from trivium.text.streams import Stream
 
 
@@ -110,7 +119,7 @@ def test_the_estimate_falls_with_the_bound_and_rises_with_what_is_held(
 ) -> None:
     def memory(**stage: Any) -> int:
         shown = preview(long_values, batch_size=32, **stage)
-        return shown.memory(shown.recipe.stages[0])
+        return shown.memory(shown.recipe.stages[0]).total()
 
     bounds = [memory(tokens_at_once=tokens) for tokens in (64, 256, 100_000)]
     assert bounds[0] < bounds[1] < bounds[2]
@@ -119,6 +128,59 @@ def test_the_estimate_falls_with_the_bound_and_rises_with_what_is_held(
     assert memory(regularizers=[{"kind": "smart", "tasks": ["mood"]}]) > plain
     assert memory(regularizers=["bregman"]) > plain
     assert memory(sampler="joint", combiner="pcgrad") > plain
+
+
+SIDES = {"kind": "pals", "size": 8, "heads": 2, "freeze_base": True}
+
+LEARNING: dict[str, tuple[list[Any], str]] = {
+    "full": ([], "full"),
+    "frozen": ([], "frozen"),
+    "lora": (["lora"], "full"),
+    "sides": ([SIDES], "full"),
+}
+"""Adapters, and what of the encoder learns."""
+
+
+@pytest.mark.parametrize("learning", LEARNING)
+@pytest.mark.parametrize(
+    "trunk", [("mood", "same", "near"), ("mood", "near"), ()], ids=["all", "two", "none"]
+)
+def test_gradients_kept_apart_take_what_is_foretold(
+    recipe_values: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    learning: str,
+    trunk: tuple[str, ...],
+) -> None:
+    """Of a step's three gradients, two are there beside the one of their sum."""
+    adapters, trains = LEARNING[learning]
+    recipe_values["tasks"]["mood"]["head"] = {"kind": "linear", "pooling": "pooler"}
+    for name in trunk:  # of one form: a vector a row
+        recipe_values["tasks"][name] |= {
+            "encode": "joint", "head": {"kind": "mlp", "trunk": "t", "width": 8},
+        }  # fmt: skip
+    stage = {"sampler": "joint", "trains": trains, "conflicts_every": 1}
+    if not trunk and learning in ("frozen", "sides"):
+        with pytest.raises(RecipeError, match="nothing shared is trained"):
+            preview(recipe_values | {"adapters": adapters}, **stage)
+        return
+    shown = preview(recipe_values | {"adapters": adapters}, **stage)
+    (stage_of,) = shown.recipe.stages
+    taken: list[list[torch.Tensor | None]] = []
+
+    def take(shared: Sequence[nn.Parameter]) -> list[torch.Tensor | None]:
+        taken.append(take_gradient(shared))
+        return taken[-1]
+
+    monkeypatch.setattr(gradients, "take_gradient", take)
+    setup = Setup(shown.recipe, shown.encoded, shown.model, torch.device("cpu"))
+    plan = shown.plan(stage_of)
+    train_step(setup, stage_of, plan, start_stage(setup, stage_of, plan, Counters()))
+    assert len(taken) == 3
+    each = [[0 if part is None else part.numel() for part in gradient] for gradient in taken]
+    beside_sum = sum(map(sum, each)) - sum(map(max, zip(*each, strict=True)))
+    assert shown.memory(stage_of).kept_apart() == 4 * beside_sum
+    if len(trunk) == 3:  # every task reaches all that is shared
+        assert shown.memory(stage_of).kept_apart() == 4 * (3 - 1) * sum(each[0]) > 0
 
 
 MANY_SHAPES = """

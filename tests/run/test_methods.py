@@ -289,7 +289,7 @@ def test_a_stage_trains_only_its_own_tasks_sides(recipe_values: Values) -> None:
     ]
     recipe = parse_recipe(recipe_values | {"adapters": pals, "stages": stages})
     seen = trivium.check(recipe, Console(file=StringIO()))
-    every, one = (seen.parameters(stage)[0] for stage in recipe.stages)
+    every, one = (seen.memory(stage).trained for stage in recipe.stages)
     others = [seen.model.head(task) for task in ("same", "near")]
     heads = sum(p.numel() for head in others for p in head.parameters())
     assert every - one == heads + 2 * (2 * 8 * 32 + 2 * 3 * 8**2)
@@ -301,8 +301,8 @@ def test_check_counts_what_each_stage_trains(recipe_values: Values, tmp_path: Pa
             recipe_values | {"stages": [recipe_values["stages"][0] | {"trains": trains}]}
         )
         seen = trivium.check(recipe, Console(file=StringIO()))
-        trained, frozen = seen.parameters(recipe.stages[0])
+        memory = seen.memory(recipe.stages[0])
         folder = tmp_path / str(trains)
         scores = trivium.train(recipe, folder, console=Console(file=StringIO()))
-        assert scores["cost"]["trained_parameters"] == trained
-        assert trained + frozen == scores["cost"]["parameters"]
+        assert scores["cost"]["trained_parameters"] == memory.trained
+        assert memory.trained + memory.frozen == scores["cost"]["parameters"]

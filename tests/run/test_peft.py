@@ -13,12 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-from tests.conftest import packed
+from tests.support.tensors import adapter_names, packed
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.lora import (
     LoraLayer,
-    adapter_names,
     add_lora,
     lora_layers,
     merge_lora,
@@ -35,10 +34,13 @@ SHAPE: dict[str, Any] = {
     "vocab_size": 60, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
     "intermediate_size": 24, "max_position_embeddings": 32,
 }  # fmt: skip
+
 TEXTS = [[3, 14, 15, 9, 26], [5, 35, 8, 9, 7]]
+
 EVERY: tuple[LoraLayer, ...] = (
     "query", "key", "value", "attention_output", "intermediate", "output",
 )  # fmt: skip
+
 SUBSETS: list[tuple[LoraLayer, ...]] = [
     EVERY, ("query", "value"), ("output",), ("attention_output",), ("intermediate", "output"),
     ("attention_output", "output", "key"), ("query", "pooler"),

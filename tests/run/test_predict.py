@@ -16,8 +16,8 @@ import torch
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import sentence
-from tests.test_layers import loaded_after
+from tests.support.processes import loaded_after
+from tests.support.tables import sentence
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor import torch as torch_predictor
@@ -206,12 +206,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
-def test_checking_and_predicting_load_neither_compiler_nor_metrics(trained: Path) -> None:
-    """Either takes longer to import than PyTorch, where transformers is installed."""
+def test_judging_and_predicting_load_no_compiler_and_nothing_that_happens_to_be_there(
+    trained: Path,
+) -> None:
+    """Either takes as long to import as PyTorch, where transformers is installed."""
     recipe = str(trained / "recipe.yaml")
     code = (
         "import io, trivium\nfrom rich.console import Console\n"
         f"trivium.check(trivium.load_recipe({recipe!r}), Console(file=io.StringIO()))\n"
+        f"trivium.evaluate({str(trained)!r}, console=Console(file=io.StringIO()))\n"
         f"trivium.load({str(trained)!r}).predict('mood', ['fine'])"
     )
-    assert not {"torch._dynamo", "torchmetrics", "transformers", "sklearn"} & {*loaded_after(code)}
+    strangers = {"torch._dynamo", "sympy", "transformers", "scipy", "sklearn", "matplotlib"}
+    assert not strangers & {*loaded_after(code)}

@@ -1,6 +1,5 @@
 """Stopped and resumed training is the uninterrupted one, bit for bit."""
 
-import json
 import os
 import random
 import signal
@@ -12,11 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.run.conftest import make_recipe
+from tests.support.facts import facts
+from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
-from trivium.model.pretrained import sha256
 from trivium.recipe import load_recipe
-from trivium.run.folder.names import JOURNAL
 from trivium.run.train import train
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("resume")]
@@ -49,18 +47,6 @@ def wait_for_step(process: subprocess.Popen[bytes], run_dir: Path, generation: i
             return
         time.sleep(0.005)
     raise AssertionError(f"no checkpoint {generation}: exit {process.returncode}")
-
-
-def facts(run_dir: Path) -> dict[str, object]:
-    """All of a run that does not depend on the clock."""
-    scores = json.loads((run_dir / "scores.json").read_text())
-    events = [json.loads(line) for line in (run_dir / JOURNAL).read_text().splitlines()]
-    return {
-        "encoder": sha256(run_dir / "model" / "model.safetensors"),
-        "heads": sha256(run_dir / "model" / "heads.safetensors"),
-        "scores": {key: scores[key] for key in ("tasks", "overall", "selected")},
-        "journal": [{k: v for k, v in event.items() if k != "seconds"} for event in events],
-    }
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import sentence, write_table
+from tests.support.tables import sentence, write_table
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification
 from trivium.recipe import Recipe, parse_recipe

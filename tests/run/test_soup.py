@@ -14,7 +14,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
@@ -68,8 +68,8 @@ def sibling(run: Path, folder: Path, change: Change, overall: float = -1.0) -> P
     state = {name: change(name, tensor) for name, tensor in loaded.model.state_dict().items()}
     loaded.model.load_state_dict(state)
     save_model(
-        loaded.model, loaded.tasks, loaded.tokenizer, folder / "model", loaded.precision,
-        loaded.adapters,
+        loaded.model, loaded.tasks, loaded.tokenizer, folder / "model",
+        precision=loaded.precision, adapters=loaded.adapters,
     )  # fmt: skip
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("seed: 0", "seed: 7"))

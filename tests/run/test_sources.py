@@ -9,19 +9,23 @@ import pytest
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import sentence, write_table
+from tests.support.tables import sentence, write_table
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Source
 from trivium.recipe import Recipe, load_recipe, parse_recipe
-from trivium.recipe.files import dump_recipe, read_yaml
+from trivium.recipe.dumping import dump_recipe
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.start import check_same_recipe, start_run
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import data_digest
 
 FIVE = ["0", "1", "2", "3", "4"]
+
 STARS = "text,label\none,0\ntwo,4\nthree,2\n"
+
 BINARY = "text,label\nfour,0\nfive,1\nsix,1.0\n"
+
 MIXED = ["stars.csv", {"file": "binary.csv", "relabel": {0: 0, 1: 4}}]
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import write_table
+from tests.support.tables import write_table
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor.base import Predictor, Texts
 
 PAIR = {"text": ["sentence1", "sentence2"]}
+
 TASKS: dict[str, dict[str, Any]] = {
     "sst": {
         "kind": "classification", "text": "sentence", "label": "sentiment",
@@ -34,7 +35,9 @@ TASKS: dict[str, dict[str, Any]] = {
     "topics": {"kind": "multilabel", "text": "sentence", "label": "y", "labels": ["a", "b"]},
     "odd": {"kind": "classification", **PAIR, "label": "y", "labels": [1, 2]},
 }  # fmt: skip
+
 SINGLES = [["x", "A1 ", "two good"], ["y", "b2", "none"], ["z", "C3", "one, fine"]]
+
 PAIRS = [["x", "A1 ", "two", "good"], ["y", "b2", "none", "such"]]
 
 

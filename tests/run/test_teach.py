@@ -13,8 +13,8 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.run import test_distributed
-from tests.run.conftest import make_recipe, write_table
+from tests.support import distributed
+from tests.support.tables import make_recipe, write_table
 from trivium.errors import Interrupted, RecipeError
 from trivium.model.pretrained import read_tensors, sha256
 from trivium.recipe import Recipe, Stage, parse_recipe
@@ -523,7 +523,7 @@ def more(student: Student, task: str, rows: list[list[Any]] | None = None) -> st
 
 
 @pytest.mark.parametrize("task", ["mood", "near", "several"])
-def test_rows_without_labels_take_their_teachers_answer(
+def test_rows_without_labels_take_their_teachers_answer(  # noqa: PLR0915
     task: str, student: Student, school: Path, tmp_path: Path
 ) -> None:
     file = more(student, "near" if task == "near" else "mood")
@@ -684,13 +684,13 @@ def test_two_processes_learn_from_the_answers_that_the_first_was_given(
         "kind": "distill", "teachers": str(school / "all"), "temperature": 2.0,
         "unlabelled": {"mood": "more.tsv"},
     }  # fmt: skip
-    recipe = test_distributed.recipe_of(
+    recipe = distributed.recipe_of(
         recipe_values, tmp_path, regularizers=[part], batch_size=7, sampler="joint"
     )
     trivium.train(recipe, tmp_path / "run1", console=quiet())
-    test_distributed.train(2, recipe, tmp_path / "run2")
+    distributed.train(2, recipe, tmp_path / "run2")
     for name in ("mood", "same", "near"):
         assert torch.equal(answers(tmp_path / "run1", name), answers(tmp_path / "run2", name))
-    one, two = (test_distributed.weights(tmp_path / f"run{count}") for count in (1, 2))
+    one, two = (distributed.weights(tmp_path / f"run{count}") for count in (1, 2))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=name)

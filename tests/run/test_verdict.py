@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.run.folders import TASKS, Said, moods, write_run
+from tests.support.runs import TASKS, Said, moods, write_run
 from trivium.errors import RecipeError
 from trivium.run.folder.finished import read_run
 from trivium.run.screen.grid import MINILM
@@ -17,6 +17,7 @@ from trivium.run.verdict.tables import as_json, as_markdown
 from trivium.run.verdict.verdict import verdict
 
 ROWS = 40
+
 TRUE = [row % 2 for row in range(ROWS)]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import stats
 
-from tests.run.folders import TASKS, recipe_of
+from tests.support.runs import TASKS, recipe_of
 from trivium.parts import metrics
 from trivium.parts.tasks import Classification, Task
 from trivium.run.folder.predictions import Answers

@@ -9,7 +9,7 @@ import yaml
 from typer.testing import CliRunner
 
 import trivium
-from tests.run.conftest import make_recipe
+from tests.support.tables import make_recipe
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe

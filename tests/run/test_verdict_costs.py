@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from tests.run.folders import COST, Said, moods, write_run
+from tests.support.runs import COST, Said, moods, write_run
 from trivium.run.verdict.verdict import verdict
 
 TRUE = [row % 2 for row in range(20)]
+
 SAID: dict[str, Said] = {
     "mood": moods([row < 15 for row in range(20)], TRUE),
     "near": ([float(row % 6) for row in range(20)], torch.arange(20.0)[:, None] / 4),

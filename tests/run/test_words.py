@@ -13,8 +13,8 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.run.conftest import WORDS, make_recipe, write_table
-from tests.run.test_distributed import launch, recipe_of
+from tests.support.distributed import launch, recipe_of
+from tests.support.tables import WORDS, make_recipe, write_table
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_tensors, read_weights
 from trivium.parts.heads.words import WordsModule
@@ -25,7 +25,6 @@ from trivium.run.evaluate import evaluate
 from trivium.run.folder.journal import read_journal
 from trivium.run.predict import predict_file
 from trivium.run.rows.load import load_data
-from trivium.run.rows.masked_words import gather
 from trivium.run.rows.splits import Data
 from trivium.run.training.parameters import start_from_counts
 from trivium.types import Example
@@ -52,7 +51,7 @@ def words(**settings: Any) -> MaskedWords:
 
 def test_texts_are_distinct_and_none_that_is_judged_is_trained() -> None:
     train = rows(" one", ("two", "three"), ("one", "two"), "four ", "five")
-    found = gather(words(), {"train": train, "dev": rows("four", ("five", "six"))})
+    found = words().gather({"train": train, "dev": rows("four", ("five", "six"))})
     assert texts_of(found["train"][0]) == [" one", "two", "three"]
     assert texts_of(found["dev"][0]) == ["four", "five", "six"]
     assert found["train"][1] == (
@@ -62,24 +61,24 @@ def test_texts_are_distinct_and_none_that_is_judged_is_trained() -> None:
 
 
 def test_of_pairs_the_first_text_alone_may_be_used() -> None:
-    found = gather(words(texts="first"), {"train": rows(("one", "two"), "three")})
+    found = words(texts="first").gather({"train": rows(("one", "two"), "three")})
     assert texts_of(found["train"][0]) == ["one", "three"]
 
 
 def test_what_is_judged_is_the_same_draw_whatever_else_there_is() -> None:
     many = [f"text {number}" for number in range(50)]
-    draw = {n: texts_of(gather(words(dev_texts=n), {"dev": rows(*many)})["dev"][0]) for n in (9, 5)}
+    draw = {n: texts_of(words(dev_texts=n).gather({"dev": rows(*many)})["dev"][0]) for n in (9, 5)}
     assert [len(draw[9]), len(draw[5])] == [9, 5]
     assert set(draw[5]) < set(draw[9])
     assert draw[9] == [text for text in many if text in draw[9]]  # in their order
-    again = gather(words(dev_texts=9), {"train": rows("x"), "dev": rows(*many[::-1])})["dev"]
+    again = words(dev_texts=9).gather({"train": rows("x"), "dev": rows(*many[::-1])})["dev"]
     assert texts_of(again[0]) == draw[9][::-1]
     assert again[1] == "9 distinct texts of a, of 50 always these"
 
 
 def test_nothing_left_to_train_is_refused() -> None:
     with pytest.raises(RecipeError, match=r"'words': train: no text is left"):
-        gather(words(), {"train": rows("one"), "dev": rows(" one")})
+        words().gather({"train": rows("one"), "dev": rows(" one")})
 
 
 def with_words(values: dict[str, Any], **settings: Any) -> dict[str, Any]:

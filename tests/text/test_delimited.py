@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.text.samples import NASTY, bad_rows, cells, quick, refusal, saved
+from tests.support.samples import NASTY, bad_rows, cells, quick, refusal, saved
 from trivium.errors import RecipeError
 from trivium.text.tables import open_table
 from trivium.types import Row

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.text.samples import bad_rows, cells, refusal, saved
+from tests.support.samples import bad_rows, cells, refusal, saved
 from trivium.text.tables import open_table
 
 

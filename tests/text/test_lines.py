@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.text.samples import refusal, saved
+from tests.support.samples import refusal, saved
 
 
 def test_a_missing_file_suggests_its_neighbours(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.text.samples import cells, refusal, saved, write
+from tests.support.samples import cells, refusal, saved, write
 from trivium.errors import RecipeError
 from trivium.text.tables import open_table, write_table
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.text.samples import FORMATS, NAMES, NASTY, cells, quick, refusal, saved, write
+from tests.support.samples import FORMATS, NAMES, NASTY, cells, quick, refusal, saved, write
 from trivium.errors import RecipeError
 from trivium.text.tables import open_table, write_table
 from trivium.types import Row

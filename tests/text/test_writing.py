@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.text.samples import FORMATS, saved, write
+from tests.support.samples import FORMATS, saved, write
 from trivium.errors import RecipeError
 from trivium.text.tables import write_table
 

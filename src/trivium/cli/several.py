@@ -67,14 +67,15 @@ def soup(
     Example: trivium soup runs/seed-0 runs/seed-1 runs/seed-2 --out runs/soup
     """
     with messages() as console:
-        from trivium.run.screen.grid import print_scores
+        from trivium.run.folder.names import MODEL
+        from trivium.run.folder.shown import print_scores
         from trivium.run.soup import soup as make_soup
 
         scores = make_soup(
             runs, out, overwrite=overwrite, precision=precision, device=device, console=console
         )
         print_scores(scores, console)
-        console.print(f"model: {out / 'model'}", soft_wrap=True, highlight=False)
+        console.print(f"model: {out / MODEL}", soft_wrap=True, highlight=False)
 
 
 def study(

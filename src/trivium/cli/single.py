@@ -26,13 +26,9 @@ def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None)
     Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
     """
     with messages() as console:
-        from trivium.recipe import load_recipe
-        from trivium.recipe.files import check_budgets
         from trivium.run.check import check as check_recipe
 
-        loaded = load_recipe(recipe, set_ or [], budget)
-        check_budgets(loaded, recipe, set_ or [])
-        check_recipe(loaded, console, source=recipe)
+        check_recipe(recipe, console, budget=budget, changes=set_ or [])
 
 
 def train(
@@ -57,14 +53,16 @@ def train(
     run = out or Path("runs") / recipe.stem
     with messages() as console:
         from trivium.errors import Interrupted
-        from trivium.recipe import load_recipe
-        from trivium.run.screen.grid import print_scores
+        from trivium.run.folder.names import MODEL
+        from trivium.run.folder.shown import print_scores
         from trivium.run.train import train as train_recipe
 
         try:
             scores = train_recipe(
-                load_recipe(recipe, set_ or [], budget),
+                recipe,
                 run,
+                budget=budget,
+                changes=set_ or [],
                 resume=resume,
                 overwrite=overwrite,
                 console=console,
@@ -80,7 +78,7 @@ def train(
             raise typer.Exit(STOPPED) from None
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print_scores(scores, console)
-            console.print(f"model: {run / 'model'}", soft_wrap=True)
+            console.print(f"model: {run / MODEL}", soft_wrap=True)
 
 
 def evaluate(
@@ -97,7 +95,7 @@ def evaluate(
     """
     with messages() as console:
         from trivium.run.evaluate import evaluate as evaluate_run
-        from trivium.run.screen.grid import print_scores
+        from trivium.run.folder.shown import print_scores
 
         scores = evaluate_run(
             run, task=task, file=file, precision=precision, device=device, console=console

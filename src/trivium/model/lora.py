@@ -10,6 +10,7 @@ from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.kernels import Linear
 from trivium.model.lowrank import LoraPair
+from trivium.model.ownership import is_adapter_parameter
 
 LoraLayer = Literal["query", "key", "value", "attention_output", "intermediate", "output", "pooler"]
 """A linear layer of the encoder; each but the pooler stands once in every layer of BERT."""
@@ -93,16 +94,6 @@ def unmerge_lora(encoder: Encoder) -> None:
 
 
 # --- what adapters added -----------------------------------------------------------------------
-
-
-def is_adapter_parameter(name: str) -> bool:
-    """Whether an encoder's parameter was added by an adapter, by its name."""
-    return name.startswith("sides.") or ".lora." in name
-
-
-def adapter_names(encoder: Encoder) -> list[str]:
-    """Names of the parameters that adapters added, in the encoder's order."""
-    return [name for name, _ in encoder.named_parameters() if is_adapter_parameter(name)]
 
 
 def adapter_state(encoder: Encoder) -> dict[str, Tensor]:

@@ -1,13 +1,15 @@
 """One shared encoder, a head per task, and hidden layers that several heads may share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
+from trivium.model.ownership import side_task
 from trivium.model.sides import NamedModules
 from trivium.types import Batch, Tokens
 
@@ -34,6 +36,35 @@ class Head(nn.Module, ABC):
 
         trunk: the module whose name is `self.trunk`; `MultiTaskModel.decide` hands it over.
         """
+
+    @property
+    def origin(self) -> str | None:
+        """Where it starts, in words; None of a head that is merely drawn."""
+        return None
+
+    @property
+    def wants_counts(self) -> bool:
+        """Whether `start_from_counts` shall be called before it is trained."""
+        return False
+
+    def start_from(self, folder: Path) -> None:
+        """Take what the encoder's checkpoint has for such a head, if it has anything.
+
+        Raises RecipeError for tensors that do not fit.
+        """
+
+    def start_from_counts(self, count_V: Tensor) -> None:
+        """Hear how often each word piece stands in the task's training texts."""
+
+
+class Shared(NamedTuple):
+    """A parameter that several tasks can reach."""
+
+    name: str
+    """In the encoder, or in its trunk."""
+    parameter: nn.Parameter
+    trunk: str | None = None
+    """The trunk that it belongs to; None of the encoder's."""
 
 
 class MultiTaskModel(nn.Module):
@@ -75,14 +106,17 @@ class MultiTaskModel(nn.Module):
         head = self.head(task)
         return head.decide(vector_BSC, self.trunks[head.trunk] if head.trunk else None)
 
-    def shared_parameters(self) -> list[nn.Parameter]:
+    def shared_parameters(self) -> Iterator[Shared]:
         """What several tasks can reach: the encoder without per-task sides, then the trunks.
 
-        All of them, also those that do not require a gradient now.
+        All of it, in the model's order, also what requires no gradient now.
         """
-        encoder = self.encoder.named_parameters()
-        own = [parameter for name, parameter in encoder if not name.startswith("sides.")]
-        return own + list(self.trunks.parameters())
+        for name, parameter in self.encoder.named_parameters():
+            if side_task(name) is None:
+                yield Shared(name, parameter)
+        for trunk, module in self.trunks.items():
+            for name, parameter in module.named_parameters():
+                yield Shared(name, parameter, trunk)
 
 
 def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> Tensor:

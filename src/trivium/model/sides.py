@@ -38,7 +38,8 @@ class NamedModules(nn.ModuleDict):
 
 
 class Sides(NamedModules):
-    """Sides by kind of adapter, then by task: parameters `sides.<kind>.<task>.…`."""
+    """Sides by kind of adapter, then by task: parameters `sides.<kind>.<task>.…`, as
+    `model.ownership` reads them."""
 
     def add(self, kind: str, task: str, side: Side) -> None:
         if kind not in self:

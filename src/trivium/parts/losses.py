@@ -4,6 +4,7 @@ They compute in the precision of the outputs, which is fp32 whatever the encoder
 """
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -19,6 +20,10 @@ class LossPart(Part):
     """What a task must answer with for the loss to fit it, in words."""
     compares_rows: ClassVar[bool] = False
     """Whether it is about the rows of a batch together, and so no mean over them."""
+
+    def notes(self, rows: int) -> Iterator[str]:
+        """What in batches of so many rows may not do what was meant, a sentence each."""
+        yield from ()
 
 
 class LabelLoss(LossPart):
@@ -125,6 +130,10 @@ class CoSENT(ScoreLoss):
     """Inverse temperature of the scores' differences."""
     anchor: float = Field(default=0.0, ge=0)
     """Weight of the mean squared error that is added."""
+
+    def notes(self, rows: int) -> Iterator[str]:
+        if rows == 1:
+            yield "cosent ranks the rows of a batch, but a batch has one row"
 
     def score(self, output_B: Tensor, target_B: Tensor) -> Tensor:
         excess_BB = self.scale * (output_B[None, :] - output_B[:, None])  # of s_j over s_i

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 from torch.autograd.graph import increment_version
 
-from trivium.model.lora import is_adapter_parameter
+from trivium.model.ownership import is_adapter_parameter
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
 

@@ -32,6 +32,11 @@ class SamplerPart(Part):
         """Different tasks that a step of so many draws can hold."""
         return min(tasks, draws * self.tasks_per_draw(tasks))
 
+    def describe_step(self, tasks: int, draws: int) -> str:
+        """What a step of so many draws holds, in words."""
+        batches = draws * self.tasks_per_draw(tasks)
+        return "one batch of one task" if batches == 1 else f"{batches} batches"
+
 
 class Joint(SamplerPart):
     """Every step holds one batch of every task."""
@@ -46,6 +51,9 @@ class Joint(SamplerPart):
 
     def tasks_per_draw(self, tasks: int) -> int:
         return tasks
+
+    def describe_step(self, tasks: int, draws: int) -> str:
+        return f"{draws} x one batch of every task"
 
 
 class RoundRobin(SamplerPart):

@@ -6,11 +6,13 @@ by their Hugging Face names.
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from trivium.part import Part
+from trivium.parts.facts import StageFacts
 
 EMBEDDINGS = -1
 
@@ -33,6 +35,16 @@ def layer_of(name: str, layers: int) -> int:
 
 class TrainablePart(Part):
     @property
+    def trains_any(self) -> bool:
+        """Whether anything of the encoder's own trains."""
+        return True
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it tells the encoder's parameters apart, so that freezing all contradicts it."""
+        return True
+
+    @property
     def changes(self) -> bool:
         """Whether the answer of `trains` depends on `epochs_done`."""
         return False
@@ -51,11 +63,19 @@ class TrainablePart(Part):
     def check(self, layers: int) -> None:
         """Raises ValueError where the settings do not fit an encoder of so many layers."""
 
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        """What in such a stage may not do what was meant, a sentence each."""
+        yield from ()
+
 
 class Full(TrainablePart):
     """All of the encoder."""
 
     kind: Literal["full"] = "full"
+
+    @property
+    def chooses(self) -> bool:
+        return False
 
     def ever_trains(self, name: str, layers: int) -> bool:
         return True
@@ -65,6 +85,14 @@ class Frozen(TrainablePart):
     """Nothing of the encoder: only heads and adapters learn."""
 
     kind: Literal["frozen"] = "frozen"
+
+    @property
+    def trains_any(self) -> bool:
+        return False
+
+    @property
+    def chooses(self) -> bool:
+        return False
 
     def ever_trains(self, name: str, layers: int) -> bool:
         return False
@@ -120,6 +148,17 @@ class Gradual(TrainablePart):
 
     def ever_trains(self, name: str, layers: int) -> bool:
         return True
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        done = (facts.steps - 1) / facts.steps_per_epoch  # before the last step
+        never = [name for name in facts.encoder if not self.trains(name, facts.layers, done)]
+        if never:
+            wanted = (facts.layers + 1) * self.every
+            yield (
+                f"it ends before {len(never)} of the encoder's tensors learn, such as "
+                f"{never[0]}; they count as trained above. {wanted:g} epochs would reach all, "
+                "or a smaller `every`"
+            )
 
 
 Trainable = Annotated[Full | Frozen | BitFit | Top | Gradual, Field(discriminator="kind")]

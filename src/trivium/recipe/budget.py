@@ -9,14 +9,13 @@ from pydantic import Field, field_validator
 from trivium.errors import did_you_mean
 from trivium.part import Part
 from trivium.parts.tasks import Task
+from trivium.recipe.schema import FILE_ONLY
 from trivium.recipe.stage import DEFAULT_EPOCHS, Stage
 
 FULL = "full"
 """The budget that every recipe has: it changes nothing."""
 NOTES = ("reported", "budgets")
 """What a recipe's file says of the recipe as it stands there."""
-ASIDE = ("search", *NOTES)
-"""Settings of a recipe that say nothing of a run."""
 RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.(\d+|\*))?")
 """Settings with which a recipe has other tasks, files of training rows, or stages."""
 
@@ -39,6 +38,10 @@ class Reported(Part):
         """The report, without the place in it."""
         return self.source.partition(",")[0].strip()
 
+    def problems(self, tasks: Mapping[str, Task]) -> Iterator[str]:
+        """What does not fit the recipe that it was reported of, or the ensemble's."""
+        return unknown_tasks(self.scores, tasks, "reported.scores")
+
 
 class Budget(Part):
     """What `--budget NAME` changes before `--set` does."""
@@ -57,7 +60,7 @@ class Budget(Part):
     @classmethod
     def _settings_of_a_run(cls, value: dict[str, Any]) -> dict[str, Any]:
         for dotted in value:
-            if dotted.partition(".")[0] in (*ASIDE, "seed"):
+            if dotted.partition(".")[0] in (*FILE_ONLY, "seed"):
                 raise ValueError(f"{dotted!r} is nothing that a budget changes; leave it out")
         return value
 

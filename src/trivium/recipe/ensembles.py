@@ -1,15 +1,14 @@
 """A recipe of another kind: an ensemble of the runs of other recipes."""
 
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
-from trivium.errors import RecipeError
 from trivium.part import Part
 from trivium.recipe.budget import Reported
-from trivium.recipe.messages import problems
-from trivium.recipe.plain_yaml import read_yaml
+from trivium.recipe.given import AnyRecipe, Given, take
+from trivium.recipe.parse import in_words
 
 KEY = "ensemble"
 
@@ -38,21 +37,20 @@ class EnsembleRecipe(Part):
     ensemble: Combination
     reported: Reported | None = None
 
+    def with_members(self, members: Sequence[str]) -> "EnsembleRecipe":
+        ensemble = self.ensemble.model_copy(update={"members": tuple(members)})
+        return self.model_copy(update={"ensemble": ensemble})
 
-def load_ensemble(path: Path) -> EnsembleRecipe | None:
+
+def load_ensemble(recipe: AnyRecipe | Given) -> EnsembleRecipe | None:
     """The recipe of an ensemble in a YAML file; None where the file holds another recipe.
 
     The members' files are made absolute. Raises RecipeError.
     """
-    values: dict[str, Any] = read_yaml(path)
-    if KEY not in values:
+    given = take(recipe)
+    if KEY not in given.values:
         return None
-    try:
-        found = EnsembleRecipe.model_validate(values)
-    except ValidationError as error:
-        said = problems(error.errors(), EnsembleRecipe)
-        raise RecipeError("\n".join(f"{path}: {line}" for line in said)) from error
-    members = tuple(str((path.parent / name).resolve()) for name in found.ensemble.members)
-    return found.model_copy(
-        update={"ensemble": found.ensemble.model_copy(update={"members": members})}
-    )
+    with in_words(str(given.path), EnsembleRecipe):
+        found = EnsembleRecipe.model_validate(given.values)
+    home = given.path.parent
+    return found.with_members([str((home / name).resolve()) for name in found.ensemble.members])

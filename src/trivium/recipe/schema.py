@@ -10,13 +10,21 @@ from trivium.errors import did_you_mean
 from trivium.part import Part
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.heads import check_trunks
-from trivium.parts.tasks import AnyTask, MaskedWords
-from trivium.recipe.budget import ASIDE, FULL, Budget, Reported, unknown_tasks
-from trivium.recipe.search import Search
+from trivium.parts.tasks import AnyTask
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
+
+FILE_ONLY = ("search", "reported", "budgets")
+"""What a recipe's file may say beside the recipe (`trivium.recipe.file`). No run knows of it."""
 
 
 class Recipe(Part):
+    """A run: what is trained on what, and how. What a file says beside it is not here.
+
+    recipe = trivium.load_recipe("recipes/quickstart.yaml")
+    again = recipe.model_copy(update={"seed": 1})
+    trivium.train(again, "runs/again")
+    """
+
     encoder: str = "minilm"
     """minilm (packaged), a folder, or a hub name of a BERT checkpoint."""
     data: str = "."
@@ -31,17 +39,24 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
-    search: Search | None = None
-    """What `trivium tune` tries; a run of the recipe itself has no use for it."""
-    reported: Reported | None = None
-    """What a paper or report reached with these settings: a study sets it beside its own scores."""
-    budgets: dict[str, Budget] = Field(default_factory=dict)
-    """Shorter versions of the recipe, for `--budget NAME`; `full` is the recipe itself."""
 
     @field_validator("adapters", mode="before")
     @classmethod
     def _plain_words(cls, value: Any) -> Any:
         return plain_parts(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_no_file(cls, values: Any) -> Any:
+        # A subclass may have them, to read all of a file at once (`trivium.recipe.parse`).
+        given = values if isinstance(values, dict) else {}
+        for name in FILE_ONLY:
+            if name in given and name not in cls.model_fields:
+                raise ValueError(
+                    f"{name}: is no setting of a run; `search`, `reported` and `budgets` belong "
+                    "into the file of a recipe (or a dictionary in its place), beside the recipe"
+                )
+        return values
 
     @model_validator(mode="before")
     @classmethod
@@ -65,7 +80,7 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _stages_name_known_tasks(self) -> "Recipe":
-        for index, stage in enumerate(self.stages):
+        for index, stage in enumerate(self.stages):  # noqa: PLR1702
             sized = stage.batch_size if isinstance(stage.batch_size, dict) else {}
             if len(set(stage.tasks)) < len(stage.tasks):
                 raise ValueError(f"stages.{index}.tasks: names a task twice")
@@ -87,43 +102,19 @@ class Recipe(Part):
         return self
 
     @model_validator(mode="after")
-    def _budgets_name_known_tasks(self) -> "Recipe":
-        for problem in unknown_tasks(
-            self.reported.scores if self.reported else (), self.tasks, "reported.scores"
-        ):
-            raise ValueError(problem)
-        for name, budget in self.budgets.items():
-            if name == FULL and budget != Budget():
-                raise ValueError(
-                    f"budgets.{FULL}: is the recipe as it stands, and changes nothing; give this "
-                    "budget another name"
-                )
-            for problem in budget.problems(self.tasks, self.stages):
-                raise ValueError(f"budgets.{name}.{problem}")
-        return self
-
-    @model_validator(mode="after")
     def _parts_fit_together(self) -> "Recipe":
         for problem in problems(self):
             raise ValueError(problem)
         return self
 
-    def of_run(self) -> "Recipe":
-        """What a run knows of it: without search, reported scores and budgets."""
-        fields = type(self).model_fields
-        return self.model_copy(
-            update={name: fields[name].get_default(call_default_factory=True) for name in ASIDE}
-        )
-
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)
 
     def has_dev(self, name: str) -> bool:
-        """Whether there are files by which a task can be judged: its own, or, of masked words,
-        those of the tasks whose texts it uses."""
-        task = self.tasks[name]
-        others = task.of if isinstance(task, MaskedWords) else ()
-        return any(self.tasks[each].dev is not None for each in (name, *others))
+        """Whether there are files by which a task can be judged: its own, or those of the tasks
+        whose texts it uses."""
+        each = (name, *self.tasks[name].lenders)
+        return any(self.tasks[other].dev is not None for other in each)
 
     def judged_tasks(self, stage: Stage) -> list[str]:
         """Tasks that a stage is judged by, if they have dev rows: what it trains or guards, and
@@ -141,10 +132,14 @@ class Recipe(Part):
         """Whether an adapter stands in for training the encoder's own parameters."""
         return any(adapter.freezes_base for adapter in self.adapters)
 
-    def shares_more(self, names: list[str]) -> bool:
-        """Whether these share trained parameters beside the encoder's own: LoRA, or a trunk."""
-        trunks = [getattr(self.tasks[name].resolved_head, "trunk", None) for name in names]
-        return any(adapter.shared for adapter in self.adapters) or any(trunks)
+    def shares(self, stage: Stage) -> bool:
+        """Whether a stage trains parameters that several tasks can reach: the encoder's own, those
+        of an adapter, or a trunk's. `MultiTaskModel.shared_parameters` then says which."""
+        return (
+            (stage.trains.trains_any and not self.freezes_base)
+            or any(adapter.shared for adapter in self.adapters)
+            or any(self.tasks[n].resolved_head.shared_trunk for n in self.stage_tasks(stage))
+        )
 
 
 def problems(recipe: Recipe) -> Iterator[str]:
@@ -163,7 +158,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
                 hint = did_you_mean(name, recipe.tasks)
                 yield f"adapters.{index}.tasks: no task {name!r}{hint}"
     # What is wrong with a task's texts would only be found again in what is said of stages.
-    if wrong := list(_text_problems(recipe)):
+    if wrong := [why for t in recipe.tasks.values() for why in t.text_problems(recipe.tasks)]:
         yield from wrong
         return
     for index, stage in enumerate(recipe.stages):
@@ -171,36 +166,15 @@ def problems(recipe: Recipe) -> Iterator[str]:
             yield f"stages.{index}.{problem}"
 
 
-def _text_problems(recipe: Recipe) -> Iterator[str]:
-    """What keeps masked words from having texts."""
-    for name, task in recipe.tasks.items():
-        if not isinstance(task, MaskedWords):
-            continue
-        if not task.of and not task.train:
-            yield (
-                f"tasks.{name}: has no texts; name tasks as `of`, or files as `train` (.txt: a "
-                "text a line; or a table with its column as `text`)"
-            )
-        choices = [n for n, t in recipe.tasks.items() if not isinstance(t, MaskedWords)]
-        for other in task.of:
-            if other == name or (other in recipe.tasks and other not in choices):
-                yield f"tasks.{name}.of: {other!r} has no texts of its own to lend; leave it out"
-            elif other not in recipe.tasks:
-                yield f"tasks.{name}.of: no task {other!r}{did_you_mean(other, choices)}"
-
-
-def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
+def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:  # noqa: C901
     names = recipe.stage_tasks(stage)
     for number, part in enumerate(stage.regularizers):
         for name in dict.fromkeys(part.named_tasks):
             if name not in names:
                 hint = did_you_mean(name, names)
                 yield f"regularizers.{number}: the stage does not train {name!r}{hint}"
-            elif part.kind == "distill" and not recipe.tasks[name].answers_questions:
-                yield (
-                    f"regularizers.{number}: {name} cannot be distilled, since it has no answers "
-                    "that could be imitated; take it out"
-                )
+            elif why := part.misfit(recipe.tasks[name]):
+                yield f"regularizers.{number}: {why}"
     if stage.reference and stage.reference not in names:
         yield f"reference: the stage does not train {stage.reference!r}"
     chosen = recipe.tasks.get(stage.selects_by)
@@ -213,7 +187,7 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
         if chosen.auxiliary:
             why = f"{chosen.name} is auxiliary: only stages that train or guard it are judged by it"
         yield f"select: {why}"
-    if recipe.freezes_base and stage.trains.kind not in ("full", "frozen"):
+    if recipe.freezes_base and stage.trains.chooses:
         who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
             f"trains: {stage.trains.kind} chooses among the encoder's own parameters, but {who} "
@@ -240,12 +214,13 @@ def _gradient_problems(recipe: Recipe, stage: Stage, names: list[str]) -> Iterat
     if len(names) < 2:
         yield f"{who} the gradients of several tasks, but the stage trains only {names[0]!r}"
     elif stage.sampler.most_tasks(len(names), stage.batches_per_step) < 2:
-        other = "" if stage.sampler.kind == "sequential" else ", or `batches_per_step: 2` or more"
+        more_help = stage.sampler.most_tasks(len(names), 2) > 1
+        other = ", or `batches_per_step: 2` or more" if more_help else ""
         yield (
             f"{who} the gradients of several tasks in a step, but the sampler "
             f"{stage.sampler.kind} gives a step one task; use `sampler: joint`{other}"
         )
-    elif (stage.trains.kind == "frozen" or recipe.freezes_base) and not recipe.shares_more(names):
+    elif not recipe.shares(stage):
         yield (
             f"{who} gradients of what tasks share, but nothing shared is trained: the encoder is "
             "frozen, and so no task can disturb another; use `sum`, or train the encoder"

@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.recipe.files import change_recipe
+from trivium.recipe.change import change_recipe
+from trivium.recipe.file import RecipeFile
 from trivium.recipe.schema import Recipe
 from trivium.recipe.search import DEFAULT_TRIALS, MOST_POINTS, OVERALL, Point, Search, label
 
 
-def search_of(recipe: Recipe, path: Path) -> Search:
+def search_of(file: RecipeFile, path: Path) -> Search:
     """The search that a recipe's file asks for.
 
     Raises RecipeError: without one, and with one line per value that the recipe refuses, and per
     objective that it does not know.
     """
-    if recipe.search is None:
+    if file.search is None:
         raise RecipeError(
             f"{path}: search: is missing; it says what to try, such as "
             "`search: {space: {stages.0.lr.encoder: {low: 1e-5, high: 2e-4, log: true}}}`."
         )
-    search = recipe.search
+    recipe, search = file.recipe, file.search
     problems = [
         *_unknown_objectives(recipe, search),
         *_refused_values(recipe, search, path),
@@ -66,16 +67,22 @@ def search_in_words(recipe: Recipe, search: Search, path: Path) -> str:
 
 
 def _refused_values(recipe: Recipe, search: Search, path: Path) -> Iterator[str]:
-    for dotted, setting in search.space.items():
-        said = set()
+    for dotted, setting in search.space.items():  # noqa: PLR1702
+        said: set[str] = set()
         for value in setting.probes:
-            try:
-                change_recipe(recipe, {dotted: value}, path)
-            except RecipeError as error:
-                for reason in str(error).splitlines():
-                    if reason not in said:
-                        yield f"space.{dotted}: {label(value)} is refused: {reason}"
-                    said.add(reason)
+            for reason in _reasons_against(recipe, dotted, value, path):
+                if reason not in said:
+                    yield f"space.{dotted}: {label(value)} is refused: {reason}"
+                said.add(reason)
+
+
+def _reasons_against(recipe: Recipe, dotted: str, value: Any, path: Path) -> list[str]:
+    """What the recipe says against a value; nothing if it takes it."""
+    try:
+        change_recipe(recipe, {dotted: value}, path)
+    except RecipeError as error:
+        return str(error).splitlines()
+    return []
 
 
 def _unknown_objectives(recipe: Recipe, search: Search) -> Iterator[str]:

@@ -39,7 +39,14 @@ class Floor(Part):
 
 
 class Stage(Part):
-    """One stretch of training; it starts from the best checkpoint of the one before."""
+    """One stretch of training; it starts from the best checkpoint of the one before.
+
+    One more, before those of a recipe:
+
+        recipe = trivium.load_recipe("recipes/quickstart.yaml")
+        heads_first = trivium.Stage(name="heads", steps=2, trains="frozen", lr=1e-3)
+        recipe = recipe.model_copy(update={"stages": (heads_first, *recipe.stages)})
+    """
 
     name: str = Field(default="train", pattern=r"^[\w.-]+$")
     tasks: tuple[str, ...] = ()

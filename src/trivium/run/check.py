@@ -1,11 +1,13 @@
 """`trivium check`: what training would do, on the screen."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 
-from trivium.recipe import Recipe
+from trivium.recipe.budget import FULL
+from trivium.recipe.given import AnyRecipe, take
+from trivium.recipe.loading import check_budgets, load_recipe_file
 from trivium.recipe.space import search_in_words, search_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.assembly.model import build
@@ -13,32 +15,41 @@ from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.teachers.find import find_lessons
-from trivium.run.training.explain import (
-    print_preview,
-)
+from trivium.run.training.explain import print_preview
 from trivium.run.training.preview import Preview
 
 
 def check(
-    recipe: Recipe, console: Console | None = None, *, source: str | Path = "recipe"
+    recipe: AnyRecipe,
+    console: Console | None = None,
+    *,
+    budget: str = FULL,
+    changes: Sequence[str] = (),
 ) -> Preview:
     """Read and check everything a recipe names, and print what training would do.
 
-    source: the recipe's file, at which folders that its search names start. Nothing is written.
-    Raises RecipeError where something is wrong.
+    recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
+    are tried, too. changes: `dotted.path=value`, after the budget. Nothing is written. Raises
+    RecipeError where something is wrong.
+
+        preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
+        preview.warnings
     """
     console = console or Console(stderr=True)
-    choose_device(recipe.device)
-    search = search_of(recipe, Path(source)) if recipe.search else None
-    recipe, data = load_data(recipe)
-    lessons = find_lessons(recipe, data)
-    model, tokenizer = build(recipe)
-    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
-    preview = Preview(recipe, data, encoded, model, lessons)
+    given = take(recipe)
+    file = load_recipe_file(given, changes, budget)
+    check_budgets(file, given, changes)
+    choose_device(file.recipe.device)
+    search = search_of(file, given.path) if file.search else None
+    loaded, data = load_data(file.recipe)
+    lessons = find_lessons(loaded, data)
+    model, tokenizer = build(loaded)
+    encoded = encode_all(loaded, data, tokenizer, model.encoder.config.max_position_embeddings)
+    preview = Preview(loaded, data, encoded, model, lessons)
     if search:
-        check_metrics(objectives_of(recipe, search), recipe, data, Path(source))
+        check_metrics(objectives_of(loaded, search), loaded, data, given.path)
     print_preview(preview, console)
     if search:
-        told = escape(search_in_words(recipe, search, Path(source)))
+        told = escape(search_in_words(loaded, search, given.path))
         console.print(f"[bold]search[/] (tune): {told}", soft_wrap=True, highlight=False)
     return preview

@@ -34,6 +34,9 @@ def compare(
     """The verdict on several runs, shown on the console, and written to `out` (.md or .json).
 
     As `verdict` else. Raises RecipeError before any work where `out` cannot be written.
+
+        verdict = trivium.compare(["runs/a", "runs/frozen"], time=False, resamples=200)
+        [comparison.sentence for comparison in verdict.comparisons]
     """
     console = console or Console(stderr=True)
     path = Path(os.path.abspath(out)) if out is not None else None
@@ -48,6 +51,8 @@ def compare(
 
 
 # --- the file ----------------------------------------------------------------------------------
+
+
 def _refuse_unusable(out: Path, overwrite: bool) -> None:
     if out.suffix not in FORMS:
         raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")

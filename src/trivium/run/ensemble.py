@@ -14,6 +14,7 @@ from rich.table import Table as Grid
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.model import copy_model
 from trivium.run.folder.names import MEMBERS
+from trivium.run.folder.scores import Scores
 from trivium.run.members.heard import hear
 from trivium.run.members.judged import other_dev_files
 from trivium.run.members.plan import EnsemblePlan, plan_ensemble
@@ -38,7 +39,10 @@ def ensemble(
     how: `vote`, the majority's label, with ties to the larger mean probability; `mean` of
     probabilities; or `weights`, a weighted mean that is chosen on dev. Of scores, `vote` is the
     mean. Each task is answered by the members that have it. Answers with the content of the
-    ensemble's `scores.json`. Raises RecipeError before any work.
+    ensemble's `scores.json`, a plain dict. Raises RecipeError before any work.
+
+        trivium.ensemble(["runs/a", "runs/b", "runs/c"], "runs/abc", how="vote")
+        trivium.load("runs/abc").predict("urgency", ["My event starts in an hour!"])
     """
     console = console or Console(stderr=True)
     out = Path(os.path.abspath(out))  # so that "." has a name too
@@ -52,13 +56,13 @@ def ensemble(
         opened = partial(load_single, precision=precision, device=device)
         heard = hear(plan, fresh, opened, console)
         plan = replace(plan, panels=weighed(plan, heard, console))
-        told = judge_ensemble(plan, heard, fresh)
-        write_ensemble(plan, told, fresh)
-    _print(plan, told, console)
-    return told
+        scores = judge_ensemble(plan, heard, fresh)
+        write_ensemble(plan, scores, fresh)
+    _print(plan, scores, console)
+    return scores.as_dict()
 
 
-def _print(plan: EnsemblePlan, told: dict[str, Any], console: Console) -> None:
+def _print(plan: EnsemblePlan, scores: Scores, console: Console) -> None:
     """The dev scores of every member and of the ensemble."""
     judged = [name for name in plan.tasks if plan.dev(name)]
     grid = Grid(title="Dev scores", title_justify="left")
@@ -68,11 +72,12 @@ def _print(plan: EnsemblePlan, told: dict[str, Any], console: Console) -> None:
         grid.add_column(f"overall\n{kind}", justify="right")
     ways = {panel.how for panel in plan.panels.values() if len(panel.members) > 1}
     whole = f"ensemble by {', '.join(sorted(ways)) or 'task'}"
-    for name, row in zip((*plan.shown, whole), (*told["members"], told), strict=True):
-        found = [row["tasks"].get(n, {}).get("dev", {}).get(plan.tasks[n].metric) for n in judged]
-        found += [row["overall"].get("dev", {}).get(kind) for kind in ("leaderboard", "mean")]
-        cells = ["–" if value is None else f"{value:.4f}" for value in found]
-        grid.add_row(name, *cells, style="bold" if row is told else None)
+    rows = [*(member.scores for member in scores.members), scores]
+    for name, row in zip((*plan.shown, whole), rows, strict=True):
+        values = [row.metric(n, "dev", plan.tasks[n].metric) for n in judged]
+        values += [row.overall_of("dev", "leaderboard"), row.overall_of("dev", "mean")]
+        cells = ["–" if value is None else f"{value:.4f}" for value in values]
+        grid.add_row(name, *cells, style="bold" if row is scores else None)
     console.print(grid)
     if "weights" in ways:
         console.print(

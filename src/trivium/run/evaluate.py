@@ -8,6 +8,7 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.run.folder.names import RECIPE
+from trivium.run.folder.scores import Scores
 from trivium.run.folder.start import run_recipe
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
@@ -28,7 +29,11 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
 
-    Answers with the `tasks`, `overall` and `precision` of `scores.json`. Raises RecipeError.
+    Answers with the `tasks`, `overall` and `precision` of `scores.json`, as a plain dict.
+    Raises RecipeError.
+
+        scores = trivium.evaluate("runs/first")
+        scores["overall"]["dev"]["leaderboard"]
     """
     predictor = load(run, precision=precision, device=device)
     if file is not None and task is None:
@@ -45,7 +50,8 @@ def evaluate(
         counter = bar.add_task("evaluating", total=rows_in(data, splits))
         scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
     means = overall(predictor.tasks, scores) if task is None else {}
-    return {"tasks": scores, "overall": means, "precision": predictor.precision}
+    found = Scores(tasks=scores, overall=means, precision=predictor.precision)
+    return found.as_dict()
 
 
 def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
@@ -57,7 +63,7 @@ def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
     chosen = [predictor.task(task).name] if task is not None else list(predictor.tasks)
     recipe = run_recipe(run)
     # Masked words are judged by the texts of other tasks.
-    others = [other for name in chosen for other in getattr(recipe.tasks.get(name), "of", ())]
+    others = [n for name in chosen if name in recipe.tasks for n in recipe.tasks[name].lenders]
     known = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
     if task is not None and not known:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")

@@ -20,6 +20,9 @@ def export_lora(
     `peft.PeftModel.from_pretrained` reads. merged: folder for a Hugging Face checkpoint of the
     encoder with LoRA added to its weights, which `transformers.AutoModel` reads. Raises
     RecipeError for a model without LoRA, and for a folder that holds something.
+
+        trivium.train("recipes/quickstart.yaml", "runs/lora", changes=["adapters=lora"])
+        trivium.export_lora("runs/lora", peft="adapter", merged="encoder")
     """
     folder = find_model(Path(run))
     loaded = load_model(folder)

@@ -16,7 +16,6 @@ from trivium.parts.tasks import Task
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
-from trivium.run.rows.load import open_task_table
 from trivium.text.tables import BadRow, Table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
@@ -43,6 +42,9 @@ def predict_file(
     in the format of the target's ending, or `cs224n`: see `predictor.submission`. Memory does not
     grow with the file. A bad row ends it with RecipeError naming the line, before the target is
     touched.
+
+        messages = "recipes/data/support-desk/messages-dev.csv"
+        trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
     """
     if form not in FORMS:
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
@@ -54,7 +56,7 @@ def predict_file(
     chosen = predictor.question(task)
     submission = Submission(chosen) if form == CS224N else None
     needed = (*chosen.text_columns, ID) if submission else chosen.text_columns
-    table = open_task_table(chosen, source, needed)
+    table = chosen.open_table(source, needed)
     added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
     cache = _Cache(predictor, task)
     rows = empty = 0

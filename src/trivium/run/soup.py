@@ -1,12 +1,11 @@
 """Model soup: the mean of several runs' weights, as long as it helps on dev."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,12 +14,18 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
-from trivium.recipe.budget import ASIDE
-from trivium.run.folder.atomic import whole_folder, write_text
+from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.differences import differences
 from trivium.run.folder.model import find_model, save_model
-from trivium.run.folder.names import MODEL, OURS, PREDICTIONS, RECIPE, SCORES
-from trivium.run.folder.scores import read_scores
+from trivium.run.folder.names import MODEL, OURS, RECIPE, SCORES
+from trivium.run.folder.scores import (
+    Cost,
+    Scores,
+    Selected,
+    Tried,
+    read_scores,
+    write_scores,
+)
 from trivium.run.folder.start import refuse_taken, run_recipe, start_run
 from trivium.run.predictor.load import load_single, refuse_unknown
 from trivium.run.predictor.scoring import Told, evaluate_into, evaluate_splits, overall, rows_in
@@ -30,9 +35,9 @@ from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.grid import MINILM, short_names
 from trivium.run.screen.progress import rows_bar
 
-MAY_DIFFER = ("seed", "device", *ASIDE)
+MAY_DIFFER = ("seed", "device")
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
-BY = "leaderboard"
+BY: Final = "leaderboard"
 """The overall dev score that a soup must not lower."""
 ADVICE = (
     "Fine-tunings with different seeds begin with different random heads, and their weights rarely "
@@ -49,12 +54,14 @@ class _Run:
     """As it was given."""
     folder: Path
     recipe: Recipe
-    scores: dict[str, Any]
+    scores: Scores
 
     @property
     def value(self) -> float:
         """Its own overall dev score."""
-        return float(self.scores["overall"]["dev"][BY])
+        value = self.scores.overall_of("dev", BY)
+        assert value is not None  # `_open` refuses a run without it
+        return value
 
 
 def soup(
@@ -66,11 +73,15 @@ def soup(
     device: str = "auto",
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Average the weights of runs of one recipe with several seeds, into a run
+    """Average the weights of runs of one recipe with several seeds, into a run directory.
 
     The greedy soup of Wortsman et al. 2022 (recipe 1): beginning with the run that is best on dev,
     each next one joins the mean unless the overall dev score falls. Answers with the content of
-    the soup's `scores.json`, whose `soup` lists what was tried. Raises RecipeError before any work.
+    the soup's `scores.json`, a plain dict, whose `soup` lists what was tried. Raises RecipeError
+    before any work.
+
+        scores = trivium.soup(["runs/a", "runs/b", "runs/c"], "runs/soup")
+        [tried["kept"] for tried in scores["soup"]]
     """
     console = console or Console(stderr=True)
     out = Path(os.path.abspath(out))  # so that "." has a name too
@@ -88,27 +99,29 @@ def soup(
         tried = _stir(predictor, ranked, opened, lambda: _value(predictor, data, told))
         recipe, model = ranked[0].recipe, predictor.model
         save_model(
-            model, recipe.tasks, predictor.tokenizer, fresh / MODEL, predictor.precision,
-            recipe.adapters,
+            model, recipe.tasks, predictor.tokenizer, fresh / MODEL,
+            precision=predictor.precision, adapters=recipe.adapters,
         )  # fmt: skip
-        scores = evaluate_into(fresh / PREDICTIONS, opened(fresh), data, told)
-        values = {
-            "tasks": scores,
-            "overall": overall(recipe.tasks, scores),
-            "precision": predictor.precision,
-            "cost": _cost(ranked),
-            "selected": {"stage": None, "step": None, "by": "soup"},
-            "soup": tried,
-        }
+        tasks = evaluate_into(fresh, opened(fresh), data, told)
+        scores = Scores(
+            tasks=tasks,
+            overall=overall(recipe.tasks, tasks),
+            precision=predictor.precision,
+            cost=_cost(ranked),
+            selected=Selected(stage=None, step=None, by="soup"),
+            soup=tried,
+        )
         start_run(fresh, recipe, overwrite=False)
-        write_text(fresh / SCORES, json.dumps(values, indent=2) + "\n")
+        write_scores(fresh, scores)
     _print(tried, console)
     if recipe.encoder == "minilm":
         console.print(MINILM, style="dim", soft_wrap=True)
-    return values
+    return scores.as_dict()
 
 
 # --- the runs ----------------------------------------------------------------------------------
+
+
 def _open(runs: Sequence[str | Path]) -> list[_Run]:
     """Two or more finished runs of one recipe. Raises RecipeError."""
     if len(runs) < 2:
@@ -124,7 +137,7 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
                 "recipes and dev scores: name the whole run's folder."
             )
         run = _Run(str(folder), folder, run_recipe(folder), read_scores(folder))
-        if BY not in run.scores["overall"].get("dev", {}):
+        if run.scores.overall_of("dev", BY) is None:
             raise RecipeError(
                 f"{folder}: has no overall dev score to choose by; every task needs a dev file."
             )
@@ -147,31 +160,33 @@ def _refuse_unlike(first: _Run, other: _Run) -> None:
 
 
 def _is_soup(folder: Path) -> bool:
-    return (folder / SCORES).is_file() and "soup" in read_scores(folder)
+    return (folder / SCORES).is_file() and read_scores(folder).soup is not None
 
 
 # --- the mean of their weights -----------------------------------------------------------------
+
+
 def _stir(
     predictor: TorchPredictor,
     ranked: Sequence[_Run],
     opened: Callable[[Path], TorchPredictor],
     value: Callable[[], float],
-) -> list[dict[str, Any]]:
+) -> list[Tried]:
     """Leave in the predictor, which holds the first run's model, the best mean of weights.
 
     value: the overall dev score of the predictor as it is. Answers with what was tried: each run,
     its own score, that of the soup with it, and whether it was kept.
     """
     total, count, best = _weights(predictor), 1, value()
-    tried = [{"run": ranked[0].name, "own": ranked[0].value, "soup": best, "kept": True}]
+    tried = [Tried(run=ranked[0].name, own=ranked[0].value, soup=best, kept=True)]
     for run in ranked[1:]:
         more = _added(total, _weights(opened(run.folder)), run.name)
         _pour(predictor, more, count + 1)
-        found = value()
-        kept = found >= best
-        tried.append({"run": run.name, "own": run.value, "soup": found, "kept": kept})
+        together = value()
+        kept = together >= best
+        tried.append(Tried(run=run.name, own=run.value, soup=together, kept=kept))
         if kept:
-            total, count, best = more, count + 1, found
+            total, count, best = more, count + 1, together
     _pour(predictor, total, count)
     return tried
 
@@ -204,29 +219,42 @@ def _value(predictor: TorchPredictor, data: Data, told: Told) -> float:
 
 
 # --- what is written and shown -----------------------------------------------------------------
-def _cost(runs: Sequence[_Run]) -> dict[str, Any]:
+
+
+def _cost(runs: Sequence[_Run]) -> Cost:
     """What all the runs cost together, whether they were kept or not."""
-    costs = [run.scores["cost"] for run in runs]
-    spent = {key: sum(cost[key] for cost in costs) for key in ("seconds", "rows", "tokens")}
-    return {
-        **spent,
-        "tokens_per_s": round(spent["tokens"] / max(spent["seconds"], 1e-9), 1),
-        "peak_memory_bytes": max(cost["peak_memory_bytes"] for cost in costs),
-        "parameters": costs[0]["parameters"],
-        "trained_parameters": costs[0]["trained_parameters"],
-    }
+    costs = [run.scores.cost for run in runs]
+    seconds, tokens = _sum([c.seconds for c in costs]), _sum([c.tokens for c in costs])
+    speed = None
+    if seconds is not None and tokens is not None:
+        speed = round(tokens / max(seconds, 1e-9), 1)
+    return Cost(
+        seconds=seconds,
+        rows=_sum([cost.rows for cost in costs]),
+        tokens=tokens,
+        tokens_per_s=speed,
+        peak_memory_bytes=max(filter(None, (c.peak_memory_bytes for c in costs)), default=None),
+        parameters=costs[0].parameters,
+        trained_parameters=costs[0].trained_parameters,
+    )
 
 
-def _print(tried: Sequence[dict[str, Any]], console: Console) -> None:
+def _sum(values: Sequence[float | None]) -> float | None:
+    """None where a run does not tell."""
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _print(tried: Sequence[Tried], console: Console) -> None:
     grid = Grid(title=f"Overall dev scores ({BY})", title_justify="left")
     for title in ("run", "by itself", "soup with it", ""):
         grid.add_column(title, justify="left" if title in ("run", "") else "right")
-    for name, one in zip(short_names([one["run"] for one in tried]), tried, strict=True):
-        verdict = "[green]kept[/]" if one["kept"] else "left out"
-        grid.add_row(escape(name), f"{one['own']:.4f}", f"{one['soup']:.4f}", verdict)
+    for name, one in zip(short_names([one.run for one in tried]), tried, strict=True):
+        verdict = "[green]kept[/]" if one.kept else "left out"
+        grid.add_row(escape(name), f"{one.own:.4f}", f"{one.soup:.4f}", verdict)
     console.print(grid)
-    kept = sum(one["kept"] for one in tried)
+    kept = sum(one.kept for one in tried)
     said = f"The soup is the mean of {kept} runs' weights, chosen on these dev rows."
     if kept == 1:
-        said = f"Nothing could be added: the soup is {tried[0]['run']} itself. {ADVICE}"
+        said = f"Nothing could be added: the soup is {tried[0].run} itself. {ADVICE}"
     console.print(escape(said), soft_wrap=True, highlight=False)

@@ -1,11 +1,11 @@
-"""Training: stages of steps, from a recipe to a run"""
+"""Training: stages of steps, from a recipe to a run directory."""
 
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,23 @@ import torch
 from rich.console import Console
 
 from trivium.errors import Interrupted
-from trivium.recipe import Recipe, load_recipe
+from trivium.recipe import AnyRecipe, Recipe, load_recipe
+from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.folder.atomic import recover
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.names import MODEL, SCORES
-from trivium.run.folder.scores import read_scores
+from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.folder.start import check_same_recipe, refuse_unusable, start_run
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
-from trivium.run.rows.splits import data_digest
+from trivium.run.rows.splits import Data, data_digest
 from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
-from trivium.run.teachers.lessons import refuse_itself
+from trivium.run.teachers.lessons import Lessons, refuse_itself
 from trivium.run.training.ask_teachers import teach
 from trivium.run.training.distributed import Processes, join, leave
 from trivium.run.training.explain import print_preview
@@ -40,82 +41,119 @@ from trivium.run.training.work import Setup, Work
 
 
 def train(
-    recipe: Recipe | str | Path,
+    recipe: AnyRecipe,
     run_dir: str | Path,
     *,
+    budget: str = FULL,
+    changes: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe into a run directory; the content of its `scores.json`.
+    """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
-    resume: go on from the last checkpoint, bit for bit as if never stopped. overwrite: replace
-    an earlier run. Raises RecipeError before any work where something is wrong, and Interrupted
-    after a first Ctrl-C, once the state is saved.
+    recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
+    `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
+    never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
+    something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
+
+        scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
+        scores["tasks"]["topic"]["dev"]["accuracy"]
     """
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    recipe = recipe.of_run()
-    run_dir = Path(run_dir)
-    processes, device = join(choose_device(recipe.device))
+    loaded = load_recipe(recipe, changes, budget)
+    processes, device = join(choose_device(loaded.device))
     try:
         with _console_of(processes, console) as speaker:
-            return _train(recipe, run_dir, processes, device, speaker, resume, overwrite)
+            order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
+            return _train(loaded, order).as_dict()
     finally:
         leave()
 
 
-def _train(
-    recipe: Recipe,
-    run_dir: Path,
-    processes: Processes,
-    device: torch.device,
-    console: Console,
-    resume: bool,
-    overwrite: bool,
-) -> dict[str, Any]:
-    if processes.first:
-        refuse_unusable(run_dir, resume=resume, overwrite=overwrite)
-        if resume:
-            recover(run_dir / MODEL)
-    processes.wait()
-    keep_memory()
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """Where a recipe is to be trained, by whom, and what may become of what is there."""
+
+    run_dir: Path
+    processes: Processes
+    device: torch.device
+    console: Console
+    resume: bool
+    overwrite: bool
+
+
+def _train(recipe: Recipe, order: _Order) -> Scores:
+    processes, run_dir = order.processes, order.run_dir
+    _open(order)
     recipe, data = load_data(recipe)
-    if resume:
+    if order.resume:
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
-            console.print(f"{run_dir}: this run is finished; nothing to resume.")
+            order.console.print(f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
-    lessons = find_lessons(recipe, data)
-    refuse_itself(lessons, run_dir)
-    if resume:
-        refuse_changed(lessons, run_dir)
-    model, tokenizer = build(recipe)
-    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
-    start_from_counts(model, encoded)
-    print_preview(Preview(recipe, data, encoded, model, lessons), console)
-    model.encoder.precision = choose_precision(recipe.precision, device)
-    predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
-    if processes.first and not resume:
-        start_run(run_dir, recipe, overwrite=overwrite)
-    processes.wait()
-    if processes.rank:
-        torch.manual_seed(recipe.seed + 7919 * processes.rank)  # dropout of its own
-    setup = Setup(recipe, encoded, model, device, processes)
-    digest = lessons.digest(data_digest(data))
-    journal = Journal(run_dir if processes.first else None)
-    work = Work(setup, run_dir, data, digest, predictor, journal, console)
+    lessons = _find_lessons(recipe, data, order)
+    work = _prepare(recipe, data, lessons, order)
     try:
         with _stop_on_signal() as stopping:
             if (taught := teach(work, lessons, stopping)) is None:
                 raise Interrupted("stopped while teachers were asked; finished answers are kept.")
             work = replace(work, taught=taught)
-            counters = run_stages(work, resume=resume, stopping=stopping)
+            counters = run_stages(work, resume=order.resume, stopping=stopping)
     finally:
         work.journal.close()
     if processes.first:
         finish(work, counters)
     processes.wait()
     return read_scores(run_dir)
+
+
+# --- before the first step ---------------------------------------------------------------------
+
+
+def _open(order: _Order) -> None:
+    """Refuse a folder that must not be written to, before any work."""
+    if order.processes.first:
+        refuse_unusable(order.run_dir, resume=order.resume, overwrite=order.overwrite)
+        if order.resume:
+            recover(order.run_dir / MODEL)
+    # The others read in the folder what the first one may have had to recover.
+    order.processes.wait()
+    keep_memory()
+
+
+def _find_lessons(recipe: Recipe, data: Data, order: _Order) -> Lessons:
+    """What the recipe's teachers will be asked, as far as this run may ask them."""
+    lessons = find_lessons(recipe, data)
+    refuse_itself(lessons, order.run_dir)
+    if order.resume:
+        refuse_changed(lessons, order.run_dir)
+    return lessons
+
+
+def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Work:
+    """The model and its rows, shown on the screen, and the folder with the recipe in it."""
+    processes, device = order.processes, order.device
+    model, tokenizer = build(recipe)
+    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
+    start_from_counts(model, encoded)
+    print_preview(Preview(recipe, data, encoded, model, lessons), order.console)
+    model.encoder.precision = choose_precision(recipe.precision, device)
+    predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
+    if processes.first and not order.resume:
+        start_run(order.run_dir, recipe, overwrite=order.overwrite)
+    processes.wait()
+    if processes.rank:
+        # Dropout of its own: the same masks on other rows would make less noise than one process.
+        torch.manual_seed(recipe.seed + 7919 * processes.rank)
+    return Work(
+        setup=Setup(recipe, encoded, model, device, processes),
+        run_dir=order.run_dir,
+        data=data,
+        digest=lessons.digest(data_digest(data)),
+        predictor=predictor,
+        journal=Journal(order.run_dir if processes.first else None),
+        console=order.console,
+    )
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def open_parquet(source: Source) -> Opened:
 def _rows(path: Path) -> Iterator[Row]:
     pa, pq = _pyarrow(str(path))
     line = 0
-    try:
+    try:  # noqa: PLR1702
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
                 texts = [_texts(column) for column in batch.columns]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as Pieces
 from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[attr-defined]
+from tokenizers.models import WordPiece
 
 from trivium.errors import RecipeError
 
@@ -113,7 +114,8 @@ def _read_pieces(folder: Path) -> Pieces:
     strip, names = settings.get("strip_accents"), _special_names(settings)
     try:
         wordpiece = BertWordPieceTokenizer(
-            str(path),
+            # Read here: given the path, tokenizers before 0.23 warns that it is the old way.
+            WordPiece.read_file(str(path)),
             unk_token=names["unk_token"],
             sep_token=names["sep_token"],
             cls_token=names["cls_token"],

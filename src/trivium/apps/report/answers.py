@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from trivium.apps.report.figure import (
     Figure,
     Panel,
@@ -17,14 +19,13 @@ from trivium.apps.report.figure import (
 from trivium.apps.report.quality import (
     Calibration,
     calibration,
-    confusion,
     is_ordered,
     one_off,
     order_in_doubt,
     places,
 )
 from trivium.apps.report.runs import ReportedRun, names_of
-from trivium.parts.metrics import regression
+from trivium.parts.metrics import confusion, regression
 from trivium.parts.tasks import Classification, Labelled, Regression
 from trivium.run.folder.predictions import Answers
 
@@ -61,7 +62,7 @@ def confusions(runs: Sequence[ReportedRun]) -> Section:
         if not isinstance(task, Classification):
             continue
         true, predicted = answers.target_B.tolist(), places(task, answers.predictions)
-        counts = confusion(true, predicted, len(task.names))
+        counts = confusion(torch.tensor(true), torch.tensor(predicted), len(task.names))
         title = f"{name} · {run.name}" if len(runs) > 1 else name
         note = _one_off_note(task, true, predicted)
         if len(task.names) > MOST_LABELS:

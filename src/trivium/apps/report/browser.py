@@ -1,14 +1,15 @@
 """The rows that a page's reader can leaf through: texts, labels, answers."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from trivium.apps.report.answers import without_answers
 from trivium.apps.report.figure import Panel, Section
 from trivium.apps.report.quality import chosen, is_ordered, places
+from trivium.apps.report.rows import AnsweredRow, RowAnswer, RowSet
 from trivium.apps.report.runs import ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
 from trivium.run.folder.predictions import Answers
+from trivium.types import Target
 
 MOST_ANSWERS = 20_000
 """To the rows of a task in a page, all runs together: about 4 MB of sentences, if of one run."""
@@ -17,10 +18,8 @@ FEWEST_ROWS = 500
 MOST_PROBABILITIES = 8
 """Labels up to which a row shows all probabilities; of more labels it shows the largest ones."""
 
-Row = dict[str, Any]
 
-
-def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[dict[str, Any]]]:
+def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[RowSet]]:
     """The section, and the rows that its list is made of."""
     section = Section(
         "errors",
@@ -31,9 +30,9 @@ def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[dict[str, Any]]]
     )
     sets = [_rows(name, group) for name in names_of(runs) for group in same_rows(runs, name)]
     for each in sets:
-        if len(each["rows"]) < each["total"]:
+        if len(each.rows) < each.total:
             section.notes.append(
-                f"{each['task']}: {len(each['rows']):,} of {each['total']:,} dev rows are here, "
+                f"{each.task}: {len(each.rows):,} of {each.total:,} dev rows are here, "
                 "the worst mistakes first; counts elsewhere on the page are of all rows."
             )
     if sets:
@@ -43,60 +42,55 @@ def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[dict[str, Any]]]
     return section, sets
 
 
-def _rows(name: str, runs: Sequence[ReportedRun]) -> dict[str, Any]:
+def _rows(name: str, runs: Sequence[ReportedRun]) -> RowSet:
     """A task's dev rows with the answers of all runs that were asked the same."""
     answers = [run.answers[name] for run in runs]
     task, first = answers[0].task, answers[0]
-    told = [_told(each) for each in answers]
-    order = sorted(range(len(first.lines)), key=lambda row: -max(each[row]["e"] for each in told))
+    said = [_said(each) for each in answers]
+    order = sorted(range(len(first.lines)), key=lambda row: -max(own[row].error for own in said))
     kept = order[: max(FEWEST_ROWS, MOST_ANSWERS // len(runs))]
-    words = sorted(len(" ".join(texts).split()) for texts in first.texts)
-    return {
-        "task": name,
-        "kind": task.kind,  # type: ignore[attr-defined]
-        "columns": list(task.text_columns),
-        "labels": task.names if isinstance(task, Labelled) else None,
-        "ordered": is_ordered(task),
-        "runs": [run.place for run in runs],
-        "total": len(first.lines),
-        "thirds": [words[len(words) // 3], words[2 * len(words) // 3]],
-        "rows": [
-            {
-                "l": first.lines[row],
-                "t": list(first.texts[row]),
-                "y": _true(task, first)(row),
-                "w": len(" ".join(first.texts[row]).split()),
-                "a": [each[row] for each in told],
-            }
+    true = _true(task, first)
+    words = [len(" ".join(texts).split()) for texts in first.texts]
+    ranked = sorted(words)
+    return RowSet(
+        task=name,
+        kind=task.kind,  # type: ignore[attr-defined]
+        columns=list(task.text_columns),
+        labels=task.names if isinstance(task, Labelled) else None,
+        ordered=is_ordered(task),
+        runs=[run.place for run in runs],
+        total=len(first.lines),
+        thirds=(ranked[len(ranked) // 3], ranked[2 * len(ranked) // 3]),
+        rows=[
+            AnsweredRow(
+                first.lines[row], first.texts[row], true(row), words[row],
+                [own[row] for own in said],
+            )
             for row in kept
         ],
-    }
+    )  # fmt: skip
 
 
-def _true(task: Task, answers: Answers) -> Callable[[int], Any]:
+def _true(task: Task, answers: Answers) -> Callable[[int], Target]:
     if isinstance(task, Multilabel):
         applies = answers.target_B.tolist()
-        return lambda row: [place for place, value in enumerate(applies[row]) if value > 0]
+        return lambda row: tuple(place for place, value in enumerate(applies[row]) if value > 0)
     values = answers.target_B.tolist()
     if isinstance(task, Classification):
         return lambda row: int(values[row])
     return lambda row: round(values[row], 6)
 
 
-def _told(answers: Answers) -> list[Row]:
-    """Per row the answer `p`, its error `e`, confidence `c` and probabilities `d`.
-
-    The error is what the list is sorted by: of a wrong label its probability, of scores the
-    distance, 0 where the answer is right.
-    """
+def _said(answers: Answers) -> list[RowAnswer]:
+    """What a run answered, row by row."""
     task, readout = answers.task, answers.readout_BK.tolist()
     if isinstance(task, Regression):
         return [
-            {"p": round(value, 4), "e": round(abs(value - true), 4)}
+            RowAnswer(round(value, 4), round(abs(value - true), 4))
             for (value,), true in zip(readout, answers.target_B.tolist(), strict=True)
         ]
     if isinstance(task, Multilabel):
-        return _told_of_several(task, answers, readout)
+        return _several_said(task, answers, readout)
     assert isinstance(task, Classification)
     found = []
     predicted = places(task, answers.predictions)
@@ -104,14 +98,13 @@ def _told(answers: Answers) -> list[Row]:
         sure = round(row[place], 4)
         # A wrong answer stays a mistake, however little it was believed.
         wrong = max(sure, 0.0001) if place != true else 0
-        told = {"p": place, "e": wrong, "c": sure, "d": _largest(row, {place, int(true)})}
-        found.append(told)
+        found.append(RowAnswer(place, wrong, sure, _largest(row, {place, int(true)})))
     return found
 
 
-def _told_of_several(
+def _several_said(
     task: Multilabel, answers: Answers, readout: Sequence[Sequence[float]]
-) -> list[Row]:
+) -> list[RowAnswer]:
     """Of several labels the error is the confidence in the most confident wrong yes or no."""
     found = []
     predicted = chosen(task, answers.predictions)
@@ -121,13 +114,14 @@ def _told_of_several(
             for place, value in enumerate(true)
             if (value > 0) != (place in said)
         ]
-        found.append({"p": said, "e": round(max(wrong, default=0), 4), "d": _largest(row, {*said})})
+        error = round(max(wrong, default=0), 4)
+        found.append(RowAnswer(said, error, probabilities=_largest(row, {*said})))
     return found
 
 
-def _largest(row: Sequence[float], always: set[int]) -> list[list[float]]:
+def _largest(row: Sequence[float], always: set[int]) -> list[tuple[int, float]]:
     """Index and probability of the labels worth showing, the likeliest first."""
     order = sorted(range(len(row)), key=lambda place: -row[place])
     shown = order[:MOST_PROBABILITIES]
     shown += [place for place in order[MOST_PROBABILITIES:] if place in always]
-    return [[place, round(row[place], 4)] for place in shown]
+    return [(place, round(row[place], 4)) for place in shown]

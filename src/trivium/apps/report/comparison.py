@@ -8,6 +8,7 @@ from trivium.apps.report.headline import MEANS, NOTHING, score
 from trivium.apps.report.runs import SPLIT, ReportedRun
 from trivium.errors import RecipeError
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.scores import Mean
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.sentences import conclusion, signed
@@ -114,11 +115,11 @@ def _means(runs: Sequence[FinishedRun]) -> list[Panel]:
 
 
 def _of_task(name: str, metric: str) -> Callable[[FinishedRun], float | None]:
-    return lambda run: run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric)
+    return lambda run: run.scores.metric(name, SPLIT, metric)
 
 
-def _overall(kind: str) -> Callable[[FinishedRun], float | None]:
-    return lambda run: run.scores.get("overall", {}).get(SPLIT, {}).get(kind)
+def _overall(kind: Mean) -> Callable[[FinishedRun], float | None]:
+    return lambda run: run.scores.overall_of(SPLIT, kind)
 
 
 def _seeds(system: System) -> str:

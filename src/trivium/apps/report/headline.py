@@ -9,10 +9,12 @@ from trivium.apps.report.figure import Panel, Section, Table, share
 from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
 from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import RECIPE
+from trivium.run.folder.scores import Mean, Scores
 from trivium.run.screen.grid import MINILM
 
-MEANS = {
+MEANS: dict[Mean, str] = {
     "leaderboard": "mean over tasks, a correlation r counted as (r + 1) / 2",
     "mean": "mean over tasks, correlations as they are",
 }
@@ -47,38 +49,48 @@ def _seed_note(run: ReportedRun) -> str:
     )
 
 
-def _cards(run: ReportedRun) -> list[dict[str, Any]]:
-    cards = []
-    for name, splits in run.run.scores["tasks"].items():
-        for split, found in splits.items():
-            main = run.metric(name)
-            more = {
-                metric: value for metric, value in found.items() if metric not in (main, "rows")
-            }
-            cards.append(
-                {
-                    "title": name if split == SPLIT else f"{name} · {split}",
-                    "metric": main,
-                    "value": score(found.get(main)),
-                    "more": [(metric, score(value)) for metric, value in more.items()]
-                    + (_one_off(run, name) if split == SPLIT else []),
-                    "rows": f"{found['rows']:,} rows of {split}" if "rows" in found else "",
-                }
-            )
-    for split, means in run.run.scores.get("overall", {}).items():
-        cards.append(
-            {
-                "title": "Overall" if split == SPLIT else f"Overall · {split}",
-                "metric": "leaderboard mean",
-                "value": score(means.get("leaderboard")),
-                "more": [("mean", score(means.get("mean")))],
-                "rows": f"leaderboard: {MEANS['leaderboard']}; mean: {MEANS['mean']}",
-                "is_overall": True,
-            }
-        )
-    return [card for card in cards if "is_overall" in card] + [
-        card for card in cards if "is_overall" not in card
-    ]
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One task's scores on a split, or the means over tasks; `cards.html.j2` shows it."""
+
+    title: str
+    metric: str
+    value: str
+    more: list[tuple[str, str]]
+    """Other metrics with their values."""
+    rows: str
+    """What the scores are of."""
+    is_overall: bool = False
+
+
+def _cards(run: ReportedRun) -> list[Card]:
+    """The overall ones first."""
+    means = [_overall_card(run.run.scores, split) for split in run.run.scores.overall]
+    tasks = run.run.scores.tasks
+    return means + [_task_card(run, name, split) for name in tasks for split in tasks[name]]
+
+
+def _overall_card(scores: Scores, split: str) -> Card:
+    return Card(
+        title="Overall" if split == SPLIT else f"Overall · {split}",
+        metric="leaderboard mean",
+        value=score(scores.overall_of(split, "leaderboard")),
+        more=[("mean", score(scores.overall_of(split, "mean")))],
+        rows=f"leaderboard: {MEANS['leaderboard']}; mean: {MEANS['mean']}",
+        is_overall=True,
+    )
+
+
+def _task_card(run: ReportedRun, name: str, split: str) -> Card:
+    main, metrics = run.metric(name), run.run.scores.of(name, split)
+    more = [(m, score(value)) for m, value in metrics.items() if m not in (main, "rows")]
+    return Card(
+        title=name if split == SPLIT else f"{name} · {split}",
+        metric=main,
+        value=score(metrics.get(main)),
+        more=more + (_one_off(run, name) if split == SPLIT else []),
+        rows=f"{metrics['rows']:,} rows of {split}" if "rows" in metrics else "",
+    )
 
 
 def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
@@ -127,7 +139,7 @@ def _scores_table(runs: Sequence[ReportedRun]) -> Table:
 def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
     """A task's main metric, with a column for each set of dev rows: scores on others are scores of
     something else. Of runs without answers it is not known which rows they were asked."""
-    judged = [run for run in runs if run.run.scores["tasks"].get(name, {}).get(SPLIT)]
+    judged = [run for run in runs if run.run.scores.of(name, SPLIT)]
     groups = same_rows(judged, name)
     is_known = {run.place for group in groups for run in group}
     unknown = [run for run in judged if run.place not in is_known]
@@ -146,7 +158,7 @@ def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
 
 def _dev_rows(run: ReportedRun, name: str) -> str:
     table = run.run.recipe.tasks[name].dev
-    rows = _count(run.run.scores["tasks"][name][SPLIT].get("rows"))
+    rows = _count(run.run.scores.metric(name, SPLIT, "rows"))
     return f"{table.file}, {rows} rows" if table else f"{rows} rows"
 
 
@@ -164,13 +176,13 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
     keys = dict.fromkeys(
         (name, split, metric)
         for run in runs
-        for name, splits in run.run.scores["tasks"].items()
+        for name, splits in run.run.scores.tasks.items()
         for split, found in splits.items()
         for metric in found
     )
     rows = []
     for name, split, metric in keys:
-        values = [run.run.scores["tasks"].get(name, {}).get(split, {}).get(metric) for run in runs]
+        values = [run.run.scores.metric(name, split, metric) for run in runs]
         shown = [_count(value) if metric == "rows" else score(value) for value in values]
         rows.append([name, split, metric, *shown])
     for name in names_of(runs):
@@ -183,14 +195,12 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
 
 
 def _of(name: str, metric: str, runs: Sequence[ReportedRun]) -> Found:
-    found = {
-        run.place: run.run.scores["tasks"].get(name, {}).get(SPLIT, {}).get(metric) for run in runs
-    }
+    found = {run.place: run.run.scores.metric(name, SPLIT, metric) for run in runs}
     return lambda run: found.get(run.place)
 
 
-def _overall(kind: str) -> Found:
-    return lambda run: run.run.scores.get("overall", {}).get(SPLIT, {}).get(kind)
+def _overall(kind: Mean) -> Found:
+    return lambda run: run.run.scores.overall_of(SPLIT, kind)
 
 
 def score(value: float | None) -> str:
@@ -203,30 +213,23 @@ def _count(value: float | None) -> str:
 
 def cost(runs: Sequence[ReportedRun]) -> Section:
     """The table of costs."""
-    columns: dict[str, Callable[[ReportedRun, dict[str, Any]], str]] = {
-        "seconds": lambda _, told: _count(told.get("seconds")),
-        "tokens/s": lambda _, told: _count(told.get("tokens_per_s")),
-        "peak memory, GiB": lambda _, told: _gibibytes(told.get("peak_memory_bytes")),
-        "parameters": lambda _, told: _count(told.get("parameters")),
-        "trained": lambda _, told: _count(told.get("trained_parameters")),
-        "model on disk, MiB": lambda run, _: f"{run.run.model_bytes / 2**20:,.1f}",
-        "precision": lambda run, _: str(run.run.scores.get("precision", NOTHING)),
+    columns: dict[str, Callable[[FinishedRun], str]] = {
+        "seconds": lambda run: _count(run.scores.cost.seconds),
+        "tokens/s": lambda run: _count(run.scores.cost.tokens_per_s),
+        "peak memory, GiB": lambda run: _gibibytes(run.scores.cost.peak_memory_bytes),
+        "parameters": lambda run: _count(run.scores.cost.parameters),
+        "trained": lambda run: _count(run.scores.cost.trained_parameters),
+        "model on disk, MiB": lambda run: f"{run.model_bytes / 2**20:,.1f}",
+        "precision": lambda run: run.scores.precision or NOTHING,
     }
-    rows = [
-        [run.name, *(show(run, run.run.scores.get("cost", {})) for show in columns.values())]
-        for run in runs
-    ]
+    rows = [[run.name, *(show(run.run) for show in columns.values())] for run in runs]
     return Section(
         "cost",
         "Cost",
         "What training took: seconds of training steps, word pieces per second, memory at its "
         "peak, and the size of what is left. Less is better, but for tokens/s.",
         [Panel(table=Table(["run", *columns], rows), wide=True)],
-        [
-            f"{run.name} was not trained itself."
-            for run in runs
-            if not run.run.scores.get("cost", {}).get("seconds")
-        ],
+        [f"{run.name} was not trained itself." for run in runs if not run.run.scores.cost.seconds],
     )
 
 
@@ -247,11 +250,10 @@ def recipes(runs: Sequence[ReportedRun]) -> Section:
 
 
 def _recipe(run: ReportedRun) -> dict[str, Any]:
-    environment = run.run.environment
-    packages = environment.get("packages", {})
-    pins = " ".join(f"{n}=={v.partition('+')[0]}" for n, v in packages.items())
-    command = [str(part) for part in environment.get("command", [])]
-    shown = shlex.join(["trivium", *command[1:]]) if command else NOTHING
+    """What `recipe.html.j2` shows."""
+    made = run.run.environment
+    pins = " ".join(f"{n}=={v.partition('+')[0]}" for n, v in made.packages.items())
+    shown = shlex.join(["trivium", *made.command[1:]]) if made.command else NOTHING
     steps = [f"pip install {pins}"] if pins else []
     if run.story.stages:
         steps.append("trivium train recipe.yaml --out runs/again")
@@ -260,12 +262,12 @@ def _recipe(run: ReportedRun) -> dict[str, Any]:
     facts = {
         "command": shown,
         "seed": NOTHING if run.run.is_ensemble else run.run.recipe.seed,
-        "python": environment.get("python", NOTHING),
-        "platform": environment.get("platform", NOTHING),
-        "processors": environment.get("cpus", NOTHING),
-        "threads used": environment.get("threads", NOTHING),
-        "gpu": environment.get("gpu") or "none",
-        **packages,
+        "python": made.python or NOTHING,
+        "platform": made.platform or NOTHING,
+        "processors": made.cpus or NOTHING,
+        "threads used": made.threads or NOTHING,
+        "gpu": made.gpu or "none",
+        **made.packages,
     }
     return {
         "yaml": (run.run.folder / RECIPE).read_text(encoding="utf-8"),

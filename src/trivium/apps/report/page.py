@@ -20,12 +20,11 @@ from plotly.offline import get_plotlyjs
 
 import trivium
 from trivium.apps.report.figure import Section
+from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun
 
 
-def render(
-    runs: Sequence[ReportedRun], sections: Sequence[Section], rows: list[dict[str, Any]]
-) -> str:
+def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Sequence[RowSet]) -> str:
     """The page. rows: what the list of mistakes is made of, see `browser`."""
     figures = {}
     for section in sections:
@@ -52,7 +51,7 @@ def render(
         style=Markup(_file("page.css")),
         dark=Markup(_file("dark.css")),
         figures=as_data(figures),
-        rows=as_data({"sets": rows, "runs": [run.name for run in runs]}),
+        rows=as_data({"sets": [own.as_dict() for own in rows], "runs": [r.name for r in runs]}),
     )
 
 

@@ -1,11 +1,10 @@
-"""How good answers are, beyond their scores: confusion, one-off rate, calibration."""
+"""How good answers are, beyond their scores: one-off rate, calibration."""
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torchmetrics.functional.classification as M
 from torch import Tensor
 
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Task
@@ -56,12 +55,6 @@ def chosen(task: Multilabel, cells: Sequence[str]) -> list[list[int]]:
     """Indices of the labels that each cell names."""
     index = {name: place for place, name in enumerate(task.names)}
     return [[index[name] for name in cell.split(task.separator)] if cell else [] for cell in cells]
-
-
-def confusion(true: Sequence[int], predicted: Sequence[int], labels: int) -> list[list[int]]:
-    """Counts: row = true label, column = predicted label."""
-    found = M.multiclass_confusion_matrix(torch.tensor(predicted), torch.tensor(true), labels)
-    return [[int(count) for count in row] for row in found.tolist()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +108,7 @@ def calibration(task: Task, answers: Answers) -> Calibration:
 
 
 def calibrated(confidence_B: Tensor, is_right_B: Tensor) -> Calibration:
-    """ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)| (equation 3), over bins ((m-1)/M, m/M].
-
-    By hand, since torchmetrics keeps answers with a confidence of exactly 1 in a bin of their own.
-    """
+    """ECE = sum_m |B_m| / n |acc(B_m) - conf(B_m)| (equation 3), over bins ((m-1)/M, m/M]."""
     confidence_B, right_B = confidence_B.double(), is_right_B.double()
     edge_M = torch.linspace(0, 1, BINS + 1, dtype=torch.float64)
     bin_B = torch.bucketize(confidence_B, edge_M).clamp_min(1)

@@ -7,6 +7,7 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import JOURNAL
+from trivium.run.folder.scores import Selected
 
 
 @dataclass(slots=True)
@@ -48,7 +49,7 @@ class Story:
 def story_of(run: FinishedRun) -> Story:
     """The journal of a run; an empty story where it has none. Raises RecipeError."""
     try:
-        return tell(run.events(), list(run.recipe.tasks), run.scores.get("selected") or {})
+        return tell(run.events(), list(run.recipe.tasks), run.scores.selected)
     except RecipeError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -58,8 +59,10 @@ def story_of(run: FinishedRun) -> Story:
         ) from error
 
 
-def tell(events: Iterable[dict[str, Any]], tasks: list[str], selected: dict[str, Any]) -> Story:
-    """tasks: in the recipe's order; selected: stage and step of the kept model."""
+def tell(
+    events: Iterable[dict[str, Any]], tasks: list[str], selected: Selected | None = None
+) -> Story:
+    """tasks: in the recipe's order; selected: where the kept model comes from."""
     story, start, last = Story(), 0, 0
     for event in events:
         kind = event.get("event")
@@ -83,8 +86,8 @@ def tell(events: Iterable[dict[str, Any]], tasks: list[str], selected: dict[str,
                 f"{event['floor']:.4f}"
             )
     starts = dict(story.stages)
-    if selected.get("stage") in starts:
-        story.kept = starts[selected["stage"]] + int(selected["step"])
+    if selected and selected.stage in starts and selected.step is not None:
+        story.kept = starts[selected.stage] + selected.step
     return story
 
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,6 +17,7 @@ from trivium.apps.report.distributions import distributions
 from trivium.apps.report.figure import Section
 from trivium.apps.report.headline import cost, headline, recipes
 from trivium.apps.report.page import render
+from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
@@ -38,6 +38,8 @@ def report(
     The file needs no network and no other file.
     Raises RecipeError, before anything is written, for a folder that is no finished run, and where
     `out` is there already, unless `overwrite`.
+
+        trivium.report(["runs/a", "runs/b"], "report.html", overwrite=True)
     """
     console = console or Console(stderr=True)
     given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
@@ -68,7 +70,7 @@ def report(
 
 def _sections(
     runs: Sequence[ReportedRun], looks: Sequence[Look], notes: Sequence[str]
-) -> tuple[list[Section], list[dict[str, Any]]]:
+) -> tuple[list[Section], list[RowSet]]:
     """All sections in their order, and the rows that the list of mistakes is made of.
 
     notes: what readers should know of the choice of runs.

@@ -8,19 +8,21 @@ from rich.console import Console
 
 from trivium.apps.study.board import Board
 from trivium.apps.study.ensembles import EnsembleRun, Run
-from trivium.apps.study.runs import PAGE, plan_study
+from trivium.apps.study.entries import AnyRecipes, write_recipes
+from trivium.apps.study.runs import PAGE, Plan, plan_study
 from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.folder.atomic import recover
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
+from trivium.run.jobs.locks import refuse_without_locks
 
 __all__ = ["has_failures", "study"]
 
 
 def study(
-    recipes: Sequence[str | Path],
+    recipes: AnyRecipes,
     out: str | Path,
     *,
     seeds: int = 3,
@@ -30,36 +32,37 @@ def study(
 ) -> dict[str, Any]:
     """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
 
+    recipes: files, or recipes and dictionaries in place of files, as in `AnyRecipe`; or all of them
+    by the names of their rows. One that is in no file of its row's name is written into `out`, as
+    NAME.yaml; without a name it is recipe-1, recipe-2, … budget: of every recipe. changes:
+    `dotted.path=value` for every recipe, after the budget.
+
     A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
     kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
     end the same call goes on. The recipe of an ensemble is carried out once the runs of its members
-    are there. budget: of every recipe. changes: `dotted.path=value` for every recipe, after the
-    budget. Returns the content of `table.json`; a run that failed has the state "failed" in it.
-    Raises RecipeError before anything is written where something is wrong, and Interrupted after
-    Ctrl-C or SIGTERM, once the present run is saved.
+    are there.
+
+    Returns the content of `table.json`; a run that failed has the state "failed" in it. Raises
+    RecipeError before anything is written where something is wrong, and Interrupted after Ctrl-C or
+    SIGTERM, once the present run is saved.
+
+        table = trivium.study(["sum.yaml", "pcgrad.yaml"], "runs/study", seeds=3)
+        [(row["name"], row["overall"]["leaderboard"]["mean"]) for row in table["recipes"]]
     """
+    refuse_without_locks("study")
     console = console or Console(stderr=True)
     plan = plan_study(recipes, out, seeds, changes, budget)
-    _make_folder(plan.out)
+    _make_folder(plan)
     console.print(
         f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
         f"{sum(run.is_finished for run in plan.runs)} of them finished",
         soft_wrap=True, highlight=False, markup=False,
     )  # fmt: skip
-    failed: dict[Run, str] = {}
     with stop_on_signal() as stop:
-        with Board(console, plan) as board:
-            for run in plan.runs:
-                outcome = _carry_out(run, stop, board)
-                if outcome.state == "failed":
-                    failed[run] = outcome.reason
-                if outcome.how != "skipped":
-                    write_table(plan, summarise(plan, failed))
-                if stop.asked:
-                    break
+        failed = _carry_out_all(plan, stop, console)
         table = summarise(plan, failed)
         write_table(plan, table)
-    done = sum(row["n"] for row in table["recipes"])
+    done = sum(row.n for row in table.recipes)
     if stop.asked and done + len(failed) < len(plan.runs):
         raise Interrupted(
             f"stopped; {done} of {len(plan.runs)} runs are done. Go on with: {plan.command}"
@@ -72,12 +75,27 @@ def study(
             f"{plan.command}",
             soft_wrap=True, highlight=False, markup=False,
         )  # fmt: skip
-    return table
+    return table.as_dict()
 
 
 def has_failures(table: dict[str, Any]) -> bool:
-    """Whether a run of the study failed."""
+    """Whether a run of the study failed. table: the content of `table.json`."""
     return any(run["state"] == "failed" for row in table["recipes"] for run in row["runs"])
+
+
+def _carry_out_all(plan: Plan, stop: Stop, console: Console) -> dict[Run, str]:
+    """One run after another, until all are done or a stop is asked for; why some failed."""
+    failed: dict[Run, str] = {}
+    with Board(console, plan) as board:
+        for run in plan.runs:
+            outcome = _carry_out(run, stop, board)
+            if outcome.state == "failed":
+                failed[run] = outcome.reason
+            if outcome.how != "skipped":
+                write_table(plan, summarise(plan, failed))
+            if stop.asked:
+                break
+    return failed
 
 
 def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
@@ -112,11 +130,13 @@ def _looked_at(run: Run) -> Outcome:
     return Outcome("done", "skipped")
 
 
-def _make_folder(out: Path) -> None:
+def _make_folder(plan: Plan) -> None:
+    out = plan.out
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / f".{PAGE}.new"
         probe.touch()
         probe.unlink()
+        write_recipes(plan.texts)
     except OSError as error:
         raise RecipeError(f"{out}: cannot be written to: {error.strerror}.") from error

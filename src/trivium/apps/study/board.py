@@ -1,9 +1,7 @@
 """What a person sees of a study: a line per run, and on a terminal what the present one does."""
 
 import time
-from collections.abc import Mapping
 from statistics import fmean
-from typing import Any
 
 from rich.console import Console, Group
 from rich.markup import escape
@@ -11,7 +9,7 @@ from rich.text import Text
 
 from trivium.apps.study.ensembles import EnsembleRun, Run
 from trivium.apps.study.runs import Plan
-from trivium.run.folder.scores import read_scores
+from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.jobs.child import Outcome, last_lines
 from trivium.run.jobs.follow import Progress
 from trivium.run.screen.live import Screen, clock
@@ -68,7 +66,7 @@ class Board(Screen):
         facts = [f"[{COLOURS[outcome.state]}]{escape(said)}[/]"]
         if outcome.state == "done":
             scores = read_scores(run.folder)
-            spent = max(outcome.seconds, scores["cost"].get("seconds", 0.0))
+            spent = max(outcome.seconds, scores.cost.seconds or 0.0)
             self._known.setdefault(run.name, []).append(spent)
             facts += [*shown_scores(run, scores), f"{spent:,.0f} s"]
         told = outcome.how != "skipped" and outcome.state != "stopped"
@@ -124,12 +122,12 @@ class Board(Screen):
         return Group(line, note)
 
 
-def shown_scores(run: Run, scores: Mapping[str, Any]) -> list[str]:
+def shown_scores(run: Run, scores: Scores) -> list[str]:
     """Each task's main dev metric and the overall mean, in words."""
     shown = [
-        f"{name} {task.metric} {scores['tasks'][name]['dev'][task.metric]:.4f}"
+        f"{name} {task.metric} {value:.4f}"
         for name, task in run.recipe.tasks.items()
-        if "dev" in scores["tasks"].get(name, {})
+        if (value := scores.metric(name, "dev", task.metric)) is not None
     ]
-    means = scores.get("overall", {}).get("dev")
-    return [*shown, *([f"overall {means['leaderboard']:.4f}"] if means else [])]
+    mean = scores.overall_of("dev")
+    return [*shown, *([] if mean is None else [f"overall {mean:.4f}"])]

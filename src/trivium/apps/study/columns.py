@@ -1,13 +1,12 @@
 """The columns of a study's table: what is shown of its rows, and which value is best."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+
+from trivium.apps.study.facts import Row, Summary, TaskSummary
 
 NOTHING = "–"
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +19,22 @@ class Question:
 
     def title(self, rows: Sequence[Row]) -> str:
         """The task's name, with its rows where some of the others have it with other rows."""
-        several = len({told["dev"] for row in rows if (told := row["tasks"].get(self.task))}) > 1
+        several = len({row.tasks[self.task].dev for row in rows if self.task in row.tasks}) > 1
         return f"{self.task} ({self.dev})" if several else self.task
 
-    def answered_by(self, row: Row) -> Mapping[str, Any]:
-        """The summary of a row's scores; empty if it has none."""
-        told: Mapping[str, Any] = row["tasks"].get(self.task, {})
-        same = told and (told["metric"], told["dev"]) == (self.metric, self.dev)
-        return told if same else {}
+    def answered_by(self, row: Row) -> TaskSummary | None:
+        """The summary of a row's scores; None if it has none."""
+        found = row.tasks.get(self.task)
+        same = found is not None and (found.metric, found.dev) == (self.metric, self.dev)
+        return found if same else None
 
 
 def questions_of(rows: Sequence[Row]) -> list[Question]:
     """Every one that a row answers, once."""
     found = {
-        Question(name, told["metric"], told["dev"]): None
+        Question(name, summary.metric, summary.dev): None
         for row in rows
-        for name, told in row["tasks"].items()
+        for name, summary in row.tasks.items()
     }
     return list(found)
 
@@ -43,8 +42,8 @@ def questions_of(rows: Sequence[Row]) -> list[Question]:
 @dataclass(frozen=True, slots=True)
 class Column:
     title: str
-    find: Callable[[Row], Mapping[str, Any]]
-    """A row's summary; empty if it has none."""
+    find: Callable[[Row], Summary | TaskSummary | None]
+    """A row's summary; None if it has none."""
     show: Callable[[float], str]
     best: Callable[[Sequence[float]], float] | None = max
     is_score: bool = False
@@ -54,24 +53,23 @@ class Column:
 def columns_of(rows: Sequence[Row]) -> list[Column]:
     scores = []
     for question in questions_of(rows):
-        title, find = question.title(rows), partial(_scores, question)
+        title, find = question.title(rows), question.answered_by
         scores.append(Column(f"{title} {question.metric}", find, _score, max, is_score=True))
-        find = partial(_reported, question)
-        if any(map(find, rows)):
-            scores.append(Column(f"{title} reported", find, _as_given, None, is_score=True))
+        reported = partial(_reported, question)
+        if any(map(reported, rows)):
+            scores.append(Column(f"{title} reported", reported, _as_given, None, is_score=True))
     # A mean over other tasks is no better or worse.
     best = max if len({frozenset(questions_of([row])) for row in rows}) == 1 else None
-    means = [
-        Column(f"overall {kind}", partial(_part, "overall", kind), _score, best, is_score=True)
-        for kind in ("leaderboard", "mean")
-    ]
     return [
         *scores,
-        *means,
-        Column("seconds", partial(_part, "cost", "seconds"), _few_digits, min),
-        Column("tokens/s", partial(_part, "cost", "tokens_per_s"), _whole),
-        Column("trained parameters", partial(_part, "cost", "trained_parameters"), _whole, min),
-        Column("peak memory, GiB", partial(_part, "cost", "peak_memory_bytes"), _gibibytes, min),
+        Column(
+            "overall leaderboard", lambda row: row.overall.leaderboard, _score, best, is_score=True
+        ),
+        Column("overall mean", lambda row: row.overall.mean, _score, best, is_score=True),
+        Column("seconds", lambda row: row.cost.seconds, _few_digits, min),
+        Column("tokens/s", lambda row: row.cost.tokens_per_s, _whole),
+        Column("trained parameters", lambda row: row.cost.trained_parameters, _whole, min),
+        Column("peak memory, GiB", lambda row: row.cost.peak_memory_bytes, _gibibytes, min),
     ]
 
 
@@ -81,38 +79,27 @@ def cells_of(
     """Each recipe's row with a text per column; the best of a column is marked."""
     texts: list[list[str]] = [[] for _ in rows]
     for column in columns:
-        found = [column.find(row) for row in rows]
-        means = [each.get("mean") for each in found]
-        best = _best(column, means)
-        for row, each, mean in zip(texts, found, means, strict=True):
-            if mean is None:
+        summaries = [column.find(row) for row in rows]
+        best = _best(column, [found.mean for found in summaries if found])
+        for row, found in zip(texts, summaries, strict=True):
+            if found is None or found.mean is None:
                 row.append(NOTHING)
                 continue
-            text = column.show(mean)
+            text = column.show(found.mean)
             is_best = text == best
-            if column.is_score and each.get("sd") is not None:
-                text += f" ± {column.show(each['sd'])}"
+            if column.is_score and found.sd is not None:
+                text += f" ± {column.show(found.sd)}"
             row.append(mark(text) if is_best else text)
     return list(zip(rows, texts, strict=True))
 
 
-def _scores(question: Question, row: Row) -> Mapping[str, Any]:
-    return question.answered_by(row)
-
-
-def _reported(question: Question, row: Row) -> Mapping[str, Any]:
+def _reported(question: Question, row: Row) -> Summary | None:
     """What was reported of a task, if it can stand beside ours."""
-    told, name = row["reported"], question.task
-    if not question.answered_by(row):
-        return {}
-    return (
-        {"mean": told["scores"][name]} if told and told["beside"] and name in told["scores"] else {}
-    )
-
-
-def _part(part: str, kind: str, row: Row) -> Mapping[str, Any]:
-    told: Mapping[str, Any] = row[part][kind]
-    return told
+    reported = row.reported
+    if not (question.answered_by(row) and reported and reported.beside):
+        return None
+    score = reported.scores.get(question.task)
+    return None if score is None else Summary(mean=score, sd=None, values=[score])
 
 
 def _best(column: Column, means: Sequence[float | None]) -> str | None:

@@ -4,19 +4,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.recipe.budget import unknown_tasks
 from trivium.recipe.ensembles import EnsembleRecipe, How
-from trivium.run.folder.names import ENSEMBLE, MEMBERS, MODEL, SCORES
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, MODEL, SCORES
 from trivium.run.folder.panels import read_contents
-from trivium.run.folder.scores import read_scores
+from trivium.run.folder.scores import Cost, read_scores
 from trivium.run.jobs.child import Job, refuse_foreign
-
-MANIFEST = "trivium.json"
-"""Of a model: it holds the sha256 of every other file."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -36,10 +31,9 @@ class Run(Job):
         return []
 
     @property
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> Cost:
         """What the finished run cost."""
-        found: dict[str, Any] = read_scores(self.folder)["cost"]
-        return found
+        return read_scores(self.folder).cost
 
     def __str__(self) -> str:
         return f"{self.name} seed {self.seed}"
@@ -75,13 +69,14 @@ class EnsembleRun(Run):
         return [member for member in self.members if not member.is_finished]
 
     @property
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> Cost:
         """What its members cost together: sums, and the largest peak."""
-        each = [member.cost for member in self.members]
-        spent = {
-            key: sum(c.get(key) or 0 for c in each) for key in ("seconds", "trained_parameters")
-        }
-        return spent | {"peak_memory_bytes": max(c.get("peak_memory_bytes") or 0 for c in each)}
+        costs = [member.cost for member in self.members]
+        return Cost(
+            seconds=sum(cost.seconds or 0 for cost in costs),
+            trained_parameters=sum(cost.trained_parameters or 0 for cost in costs),
+            peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+        )
 
     def refuse_other(self) -> None:
         refuse_foreign(self.folder, "ensemble", self.has_begun)
@@ -110,18 +105,19 @@ class EnsembleRun(Run):
 def ensemble_run(
     name: str, path: Path, recipe: EnsembleRecipe, runs: Mapping[str, Run], out: Path
 ) -> EnsembleRun:
-    """The ensemble of some of a seed's runs. Raises RecipeError where a member is none of them."""
-    rows = {str(run.path.resolve()): run for run in runs.values()}
+    """The ensemble of some of a seed's runs. Raises RecipeError where a member is none of them.
+
+    path: of the recipe's file. runs: by the files of their recipes.
+    """
     for place, member in enumerate(recipe.ensemble.members):
-        if member not in rows:
+        if member not in runs:
             raise RecipeError(
                 f"{path}: ensemble.members.{place}: {member} is no recipe that this study trains; "
                 "an ensemble is made of other rows of its study, so name that file, too."
             )
-    members = tuple(rows[member] for member in recipe.ensemble.members)
+    members = tuple(runs[member] for member in recipe.ensemble.members)
     tasks = _tasks(members)
-    scores = recipe.reported.scores if recipe.reported else {}
-    for problem in unknown_tasks(scores, tasks, "reported.scores"):
+    for problem in recipe.reported.problems(tasks) if recipe.reported else ():
         raise RecipeError(f"{path}: {problem}")
     first = members[0].recipe
     return EnsembleRun(

@@ -3,73 +3,75 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
-import torch
+from trivium.apps.study.columns import Question, questions_of
+from trivium.apps.study.facts import Order, Row
+from trivium.parts.metrics import tau_b
 
-from trivium.apps.study.columns import Question, Row, questions_of
 
-
-def orders_of(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def orders_of(rows: Sequence[Row]) -> list[Order]:
     """For every report and task with two rows or more, our order against the report's. Only rows
     that are judged on the same dev rows are compared.
 
-    rows: of the study's table. `pairs` are those that the report sets apart, `same` those of them
-    that stand in its order here; `clear` are pairs whose means differ here by more than the
-    standard deviation of the difference between two single runs, sqrt(sd_a² + sd_b²), and
-    `clear_same` those of them in its order (None where there is one seed, so no spread).
+    rows: of the study's table.
     """
-    reports = {row["reported"]["report"]: None for row in rows if row["reported"]}
+    reports = {row.reported.report: None for row in rows if row.reported}
     found = []
     for report in reports:
-        own = [row for row in rows if row["reported"] and row["reported"]["report"] == report]
+        own = [row for row in rows if row.reported and row.reported.report == report]
         for question in questions_of(own):
-            ranked = [row for row in own if _is_told(row, question)]
+            ranked = [pair for row in own if (pair := _both(row, question))]
             if len(ranked) > 1:
-                told = {"report": report, "task": question.task, "metric": question.metric}
-                told |= {"dev": question.dev, "title": question.title(own)}
-                found.append(told | _order(ranked, question.task))
+                found.append(_order(report, question, question.title(own), ranked))
     return found
 
 
-def _is_told(row: Row, question: Question) -> bool:
-    """Whether both the report and we have a score."""
-    known = question.answered_by(row).get("mean") is not None
-    return known and question.task in row["reported"]["scores"]
+@dataclass(frozen=True, slots=True)
+class _Both:
+    """A row's score in a report, and ours."""
+
+    name: str
+    theirs: float
+    mean: float
+    sd: float | None
 
 
-def _order(rows: Sequence[Row], task: str) -> dict[str, Any]:
-    theirs = [row["reported"]["scores"][task] for row in rows]
-    ours = [row["tasks"][task] for row in rows]
-    spread = all(each["sd"] is not None for each in ours)
+def _both(row: Row, question: Question) -> _Both | None:
+    """None where the report or we have no score."""
+    ours, theirs = question.answered_by(row), row.reported
+    if ours is None or ours.mean is None or theirs is None or question.task not in theirs.scores:
+        return None
+    return _Both(row.name, theirs.scores[question.task], ours.mean, ours.sd)
+
+
+def _order(report: str, question: Question, title: str, rows: Sequence[_Both]) -> Order:
+    spread = all(row.sd is not None for row in rows)
     apart, clear = [], []
-    for (a, x), (b, y) in itertools.combinations(zip(theirs, ours, strict=True), 2):
-        if a == b:
+    for a, b in itertools.combinations(rows, 2):
+        if a.theirs == b.theirs:
             continue
-        same = (a - b) * (x["mean"] - y["mean"]) > 0
+        same = (a.theirs - b.theirs) * (a.mean - b.mean) > 0
         apart.append(same)
-        if spread and abs(x["mean"] - y["mean"]) > math.hypot(x["sd"], y["sd"]):
+        if _is_clear(a, b):
             clear.append(same)
-    return {
-        "recipes": [row["name"] for row in rows],
-        "tau_b": _tau_b([each["mean"] for each in ours], theirs),
-        "pairs": len(apart),
-        "same": sum(apart),
-        "clear": len(clear) if spread else None,
-        "clear_same": sum(clear) if spread else None,
-    }
+    return Order(
+        report=report,
+        task=question.task,
+        metric=question.metric,
+        dev=question.dev,
+        title=title,
+        recipes=[row.name for row in rows],
+        tau_b=tau_b([row.mean for row in rows], [row.theirs for row in rows]),
+        pairs=len(apart),
+        same=sum(apart),
+        clear=len(clear) if spread else None,
+        clear_same=sum(clear) if spread else None,
+    )
 
 
-def _tau_b(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Kendall's tau-b; None where one side has all rows alike."""
-    from torchmetrics.functional import kendall_rank_corrcoef  # slow to import: `parts.metrics`
-
-    one, two = map(_ranks, (ours, theirs))
-    tau = float(kendall_rank_corrcoef(one, two, variant="b"))
-    return tau if math.isfinite(tau) else None
-
-
-def _ranks(values: Sequence[float]) -> torch.Tensor:
-    """Equal values have equal ranks; torchmetrics would compare the values in fp32."""
-    order = sorted(set(values))
-    return torch.tensor([order.index(value) for value in values], dtype=torch.float32)
+def _is_clear(a: _Both, b: _Both) -> bool:
+    """Whether our means differ by more than two single runs would by chance; see `Order`."""
+    if a.sd is None or b.sd is None:
+        return False
+    return abs(a.mean - b.mean) > math.hypot(a.sd, b.sd)

@@ -1,10 +1,10 @@
 """A study in words: what its numbers are means of, what its rows are, what is missing."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from trivium.apps.study.columns import NOTHING, Row, questions_of
+from trivium.apps.study.columns import NOTHING, questions_of
+from trivium.apps.study.facts import Machine, Order, Row, Table
 from trivium.apps.study.table import SPLIT
 from trivium.recipe.budget import FULL
 from trivium.run.screen.grid import MINILM
@@ -18,8 +18,8 @@ ORDER = (
 )
 
 
-def header(table: Mapping[str, Any]) -> str:
-    seeds = table["seeds"]
+def header(table: Table) -> str:
+    seeds = table.seeds
     if len(seeds) == 1:
         return f"Scores on {SPLIT} with one seed, {seeds[0]}: no spread is known."
     return (
@@ -28,37 +28,37 @@ def header(table: Mapping[str, Any]) -> str:
     )
 
 
-def circumstances(table: Mapping[str, Any]) -> str:
+def circumstances(table: Table) -> str:
     """Budget, day and machine."""
-    budget = table["budget"]
+    budget = table.budget
     told = [f"Budget: {'full, every recipe as it stands' if budget == FULL else budget}."]
-    told.append(f"Last run: {table['date']}.")
-    machines = "; ".join(map(_machine, table["machines"]))
+    told.append(f"Last run: {table.date}.")
+    machines = "; ".join(map(_machine, table.machines))
     return " ".join([*told, f"Machine: {machines}."])
 
 
-def _machine(told: Mapping[str, Any]) -> str:
-    threads = f"{told['threads']} thread{'' if told['threads'] == 1 else 's'}"
-    parts = [told["cpu"] or "CPU", f"{told['cpus']} cores", threads, told["gpu"]]
-    parts += [f"{name} {told[name]}" for name in ("torch", "trivium")]
+def _machine(machine: Machine) -> str:
+    threads = f"{machine.threads} thread{'' if machine.threads == 1 else 's'}"
+    parts = [machine.cpu or "CPU", f"{machine.cpus} cores", threads, machine.gpu]
+    parts += [f"torch {machine.torch}", f"trivium {machine.trivium}"]
     return ", ".join(part for part in parts if part)
 
 
-def count(row: Row, table: Mapping[str, Any]) -> str:
-    return f"{row['n']}/{len(table['seeds'])}"
+def count(row: Row, table: Table) -> str:
+    return f"{row.n}/{len(table.seeds)}"
 
 
-def notes(table: Mapping[str, Any]) -> list[str]:
-    rows = table["recipes"]
+def notes(table: Table) -> list[str]:
+    rows = table.recipes
     found = []
-    if any(row["encoder"] == "minilm" for row in rows):
+    if any(row.encoder == "minilm" for row in rows):
         found.append(MINILM)
     if len({frozenset(questions_of([row])) for row in rows}) > 1:
         found.append(
             "The recipes differ in their tasks or dev rows, so their overall scores are means over "
             "different things."
         )
-    if any(row["ensemble"] for row in rows):
+    if any(row.ensemble for row in rows):
         found.append(
             "An ensemble's costs are those of its members together; its peak memory is their "
             "largest."
@@ -70,10 +70,10 @@ def _other_encoders(rows: list[Row]) -> list[str]:
     """Whose reported scores do not stand beside ours."""
     apart: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        told = row["reported"]
-        if told and not told["beside"]:
-            key = (told["report"], told["encoder"], row["encoder"])
-            apart.setdefault(key, []).append(row["name"])
+        reported = row.reported
+        if reported and not reported.beside:
+            key = (reported.report, reported.encoder, row.encoder)
+            apart.setdefault(key, []).append(row.name)
     return [
         f"{report} reached its scores with {theirs}, but {_many(names)} here with {ours}: they do "
         "not stand beside ours, only the order of the rows is compared."
@@ -85,37 +85,35 @@ def _many(names: list[str]) -> str:
     return f"{names[0]} is" if len(names) == 1 else f"{len(names)} rows are"
 
 
-def order(told: Mapping[str, Any]) -> list[str]:
+def order(found: Order) -> list[str]:
     """A row of the table of rank orders."""
-    tau = NOTHING if told["tau_b"] is None else f"{told['tau_b']:.3f}"
-    clear = NOTHING if told["clear"] is None else f"{told['clear_same']} of {told['clear']}"
-    task = f"{told['title']} {told['metric']}"
-    recipes, pairs = str(len(told["recipes"])), f"{told['same']} of {told['pairs']}"
-    return [told["report"], task, recipes, tau, pairs, clear]
+    tau = NOTHING if found.tau_b is None else f"{found.tau_b:.3f}"
+    clear = NOTHING if found.clear is None else f"{found.clear_same} of {found.clear}"
+    task = f"{found.title} {found.metric}"
+    recipes, pairs = str(len(found.recipes)), f"{found.same} of {found.pairs}"
+    return [found.report, task, recipes, tau, pairs, clear]
 
 
-def described(table: Mapping[str, Any], row: Row) -> str:
+def described(table: Table, row: Row) -> str:
     """A row's recipe, and what sets it apart from another."""
-    line = f"- **{row['name']}**: `{row['file']}`"
-    if ensemble := row["ensemble"]:
-        return f"{line}{_source(row)}; {' + '.join(ensemble['members'])} by {ensemble['how']}"
-    if changes := table["changes"]:
+    line = f"- **{row.name}**: `{row.file}`"
+    if ensemble := row.ensemble:
+        return f"{line}{_source(row)}; {' + '.join(ensemble.members)} by {ensemble.how}"
+    if changes := table.changes:
         line += ", with " + ", ".join(f"`--set {change}`" for change in changes)
     line += _source(row)
-    if row["unlike"] is None:
+    if row.unlike is None:
         return line
-    if not row["differs"]:
-        return f"{line}; the same settings as {row['unlike']}"
-    told = [
-        f"  - `{place}`: {_shown(a)} -> {_shown(b)}" for place, (a, b) in row["differs"].items()
-    ]
+    if not row.differs:
+        return f"{line}; the same settings as {row.unlike}"
+    told = [f"  - `{place}`: {_shown(a)} -> {_shown(b)}" for place, (a, b) in row.differs.items()]
     more = len(told) - SHOWN_DIFFERENCES
     told = told[:SHOWN_DIFFERENCES] + ([f"  - … and {more} more"] if more > 0 else [])
-    return "\n".join([f"{line}; unlike {row['unlike']}:", *told])
+    return "\n".join([f"{line}; unlike {row.unlike}:", *told])
 
 
 def _source(row: Row) -> str:
-    return f" ({row['reported']['source']})" if row["reported"] else ""
+    return f" ({row.reported.source})" if row.reported else ""
 
 
 def _shown(value: Any) -> str:
@@ -131,11 +129,11 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN_VALUE else text[: SHOWN_VALUE - 1] + "…"
 
 
-def unfinished(table: Mapping[str, Any]) -> list[str]:
+def unfinished(table: Table) -> list[str]:
     return [
-        f"{row['name']} seed {run['seed']}: {run['state']}"
-        + (f", {run['reason']}; {run['log']}" if "reason" in run else "")
-        for row in table["recipes"]
-        for run in row["runs"]
-        if run["state"] != "done"
+        f"{row.name} seed {run.seed}: {run.state}"
+        + ("" if run.reason is None else f", {run.reason}; {run.log}")
+        for row in table.recipes
+        for run in row.runs
+        if run.state != "done"
     ]

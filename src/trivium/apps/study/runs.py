@@ -5,15 +5,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trivium.apps.study.ensembles import Run, ensemble_run
+from trivium.apps.study.ensembles import EnsembleRun, Run, ensemble_run
+from trivium.apps.study.entries import (
+    PAGE,
+    AnyRecipes,
+    Entry,
+    Loaded,
+    entries_of,
+    load_entries,
+    refuse_foreign_file,
+    text_of,
+)
 from trivium.errors import RecipeError
-from trivium.recipe import Recipe, load_recipe
+from trivium.recipe import RecipeFile
 from trivium.recipe.budget import FULL, Reported
-from trivium.recipe.ensembles import EnsembleRecipe, load_ensemble
-from trivium.run.folder.names import TABLE
+from trivium.recipe.ensembles import EnsembleRecipe
 
-PAGE = Path(TABLE).with_suffix(".md").name
-"""The table for people, beside TABLE, the one for programs."""
+__all__ = ["PAGE", "Plan", "plan_study"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,8 @@ class Plan:
     runs: tuple[Run, ...]
     """All recipes with the first seed, then all with the second: so that a study that is stopped
     early has something to compare. Each seed's ensembles come after its runs."""
+    texts: dict[Path, str]
+    """What is to be written for recipes that have no file of their name: file -> content."""
 
     @property
     def command(self) -> str:
@@ -46,7 +56,7 @@ class Plan:
 
 
 def plan_study(
-    recipes: Sequence[str | Path],
+    recipes: AnyRecipes,
     out: str | Path,
     seeds: int,
     changes: Sequence[str],
@@ -55,74 +65,65 @@ def plan_study(
     """All runs, every recipe loaded and every folder looked at. Writes nothing.
 
     Raises RecipeError: for all recipes that are wrong or lack the budget, for two that would share
-    a folder, for an ensemble whose members are no rows, and for a folder with a run of other
-    settings.
+    a folder, for an ensemble whose members are no rows, for a folder with a run of other settings,
+    and for a file where a recipe's would be written.
     """
     if seeds < 1:
         raise RecipeError(f"--seeds {seeds}: a study needs at least one seed.")
     if any(change.partition("=")[0] == "seed" for change in changes):
         raise RecipeError("--set seed: a study sets the seeds itself; say how many with --seeds.")
     out = Path(out)
-    paths = _named(recipes)
-    loaded = _loaded(paths, changes, budget)
-    trained = {name: r.of_run() for name, r in loaded.items() if isinstance(r, Recipe)}
-    ensembles = {name: r for name, r in loaded.items() if isinstance(r, EnsembleRecipe)}
+    loaded = load_entries(entries_of(recipes, out), changes, budget)
+    runs = [
+        run for seed in range(seeds) for run in _runs_of_seed(loaded, seed, out, changes, budget)
+    ]
+    for run in runs:
+        run.refuse_other()
+    texts = _texts(loaded, runs)
+    for path in texts:
+        refuse_foreign_file(path)
+    paths = {entry.name: entry.path for entry in loaded}
+    reported = {entry.name: found.reported for entry, found in loaded.items()}
+    return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs), texts)
+
+
+def _runs_of_seed(
+    loaded: Mapping[Entry, Loaded],
+    seed: int,
+    out: Path,
+    changes: Sequence[str],
+    budget: str,
+) -> list[Run]:
+    """A seed's runs, and then the ensembles of them."""
     runs: list[Run] = []
-    for seed in range(seeds):
-        own = {
-            name: Run(
-                name=name,
-                path=paths[name],
-                recipe=recipe.model_copy(update={"seed": seed}),
-                folder=out / name / f"seed-{seed}",
+    by_file: dict[str, Run] = {}
+    for entry, found in loaded.items():
+        if isinstance(found, RecipeFile):
+            run = Run(
+                name=entry.name,
+                path=entry.path,
+                recipe=found.recipe.model_copy(update={"seed": seed}),
+                folder=out / entry.name / f"seed-{seed}",
                 changes=(*changes, f"seed={seed}"),
                 budget=budget,
             )
-            for name, recipe in trained.items()
-        }
-        runs += own.values()
-        runs += [
-            ensemble_run(name, paths[name], found, own, out) for name, found in ensembles.items()
-        ]
-    for run in runs:
-        run.refuse_other()
-    reported = {name: found.reported for name, found in loaded.items()}
-    return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs))
+            runs.append(run)
+            by_file |= dict.fromkeys(entry.files, run)
+    for entry, found in loaded.items():
+        if isinstance(found, EnsembleRecipe):
+            runs.append(ensemble_run(entry.name, entry.source, found, by_file, out))
+    return runs
 
 
-def _named(recipes: Sequence[str | Path]) -> dict[str, Path]:
-    """A name per recipe: its file's, without the ending. A file given twice counts once."""
-    if not recipes:
-        raise RecipeError("a study needs at least one recipe.")
-    named: dict[str, Path] = {}
-    for path in map(Path, recipes):
-        same = [known for known in named if known.casefold() == path.stem.casefold()]
-        if same and named[same[0]].resolve() == path.resolve():
-            continue
-        if same:
-            raise RecipeError(
-                f"{named[same[0]]} and {path}: both would be called {path.stem!r} in the study; "
-                "rename one of the files."
-            )
-        if path.stem in ("", PAGE, TABLE):
-            raise RecipeError(f"{path}: give the recipe's file another name.")
-        named[path.stem] = path
-    return named
-
-
-def _loaded(
-    paths: Mapping[str, Path], changes: Sequence[str], budget: str
-) -> dict[str, Recipe | EnsembleRecipe]:
-    """Every recipe, or one RecipeError with what is wrong in each of them."""
-    loaded: dict[str, Recipe | EnsembleRecipe] = {}
-    wrong = []
-    for name, path in paths.items():
-        try:
-            loaded[name] = load_ensemble(path) or load_recipe(path, changes, budget)
-        except RecipeError as error:
-            # What is said of a change names the change only, but it may fit the other recipes.
-            said = str(error)
-            wrong.append(said if said.startswith(str(path)) else f"{path}: {said}")
-    if wrong:
-        raise RecipeError("\n".join(wrong))
-    return loaded
+def _texts(loaded: Mapping[Entry, Loaded], runs: Sequence[Run]) -> dict[Path, str]:
+    """What the study writes for recipes that have no file of their name."""
+    members = {
+        run.name: [str(member.path.resolve()) for member in run.members]
+        for run in runs
+        if isinstance(run, EnsembleRun)
+    }
+    return {
+        entry.path: text_of(entry, found, members.get(entry.name, ()))
+        for entry, found in loaded.items()
+        if entry.is_written
+    }

@@ -1,15 +1,15 @@
 """A study's table for people: in Markdown and on a screen."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from trivium.apps.study import prose
-from trivium.apps.study.columns import Row, cells_of, columns_of
+from trivium.apps.study.columns import cells_of, columns_of
+from trivium.apps.study.facts import Row, Table
 from trivium.apps.study.runs import PAGE, Plan
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import TABLE
@@ -25,28 +25,28 @@ ORDER_HEADS = (
 )
 
 
-def write_table(plan: Plan, table: Mapping[str, Any]) -> None:
+def write_table(plan: Plan, table: Table) -> None:
     """`table.json` and `table.md`, each replaced as a whole."""
-    text = json.dumps(table, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(table.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(plan.out / TABLE, text + "\n")
     write_text(plan.out / PAGE, as_markdown(table))
 
 
-def as_markdown(table: Mapping[str, Any]) -> str:
-    groups = groups_of(table["recipes"])
+def as_markdown(table: Table) -> str:
+    groups = groups_of(table.recipes)
     parts = ["# Study", prose.header(table), prose.circumstances(table)]
     for report, rows in groups.items():
         title = [f"## {report or 'Not reported elsewhere'}"] if len(groups) > 1 else []
         parts += [*title, _rows_as_markdown(table, rows)]
     parts += prose.notes(table)
-    if orders := table["orders"]:
+    if orders := table.orders:
         lines = markdown_table(ORDER_HEADS, map(prose.order, orders), left=(0, 1))
         parts += ["## Rank order", prose.ORDER, lines]
-    described = [prose.described(table, row) for row in table["recipes"]]
+    described = [prose.described(table, row) for row in table.recipes]
     parts += ["## What each row is", "\n".join(described)]
     if unfinished := prose.unfinished(table):
         told = "\n".join(f"- {line}" for line in unfinished)
-        parts += ["## Not finished", f"{told}\n\nGo on with: `{table['command']}`"]
+        parts += ["## Not finished", f"{told}\n\nGo on with: `{table.command}`"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -54,14 +54,14 @@ def groups_of(rows: Sequence[Row]) -> dict[str | None, list[Row]]:
     """The rows by the report that they come from, None for those of no report, which come last."""
     found: dict[str | None, list[Row]] = {}
     for row in rows:
-        report = row["reported"]["report"] if row["reported"] else None
+        report = row.reported.report if row.reported else None
         found.setdefault(report, []).append(row)
     return dict(sorted(found.items(), key=lambda group: group[0] is None))  # stable
 
 
-def print_table(table: Mapping[str, Any], console: Console) -> None:
+def print_table(table: Table, console: Console) -> None:
     """Scores and costs as two tables, since one would be wider than most screens."""
-    rows = table["recipes"]
+    rows = table.recipes
     columns = columns_of(rows)
     cells = cells_of(rows, columns, lambda text: f"[bold green]{text}[/]")
     for title, wanted in (("Scores", True), ("Costs", False)):
@@ -71,7 +71,7 @@ def print_table(table: Mapping[str, Any], console: Console) -> None:
         for head in ("seeds", *(columns[index].title for index in chosen)):
             grid.add_column(head, justify="right", overflow="fold")
         for row, texts in cells:
-            grid.add_row(escape(row["name"]), prose.count(row, table), *(texts[i] for i in chosen))
+            grid.add_row(escape(row.name), prose.count(row, table), *(texts[i] for i in chosen))
         print_grid(grid, console)
     _print_orders(table, console)
     for line in (
@@ -82,21 +82,21 @@ def print_table(table: Mapping[str, Any], console: Console) -> None:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def _print_orders(table: Mapping[str, Any], console: Console) -> None:
-    if not table["orders"]:
+def _print_orders(table: Table, console: Console) -> None:
+    if not table.orders:
         return
     grid = Grid(title="Rank order", title_justify="left")
     for index, head in enumerate(ORDER_HEADS):
         grid.add_column(head, justify="left" if index < 2 else "right", overflow="fold")
-    for order in table["orders"]:
+    for order in table.orders:
         grid.add_row(*map(escape, prose.order(order)))
     print_grid(grid, console)
     console.print(prose.ORDER, soft_wrap=True, highlight=False, markup=False)
 
 
-def _rows_as_markdown(table: Mapping[str, Any], rows: Sequence[Row]) -> str:
+def _rows_as_markdown(table: Table, rows: Sequence[Row]) -> str:
     columns = columns_of(rows)
     heads = ["recipe", "seeds", *(column.title for column in columns)]
     cells = cells_of(rows, columns, lambda text: f"**{text}**")
-    lines = [[row["name"], prose.count(row, table), *texts] for row, texts in cells]
+    lines = [[row.name, prose.count(row, table), *texts] for row, texts in cells]
     return markdown_table(heads, lines)

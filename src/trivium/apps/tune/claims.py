@@ -21,10 +21,11 @@ from trivium.apps.tune.sampling import Space
 from trivium.apps.tune.storage import LOCAL
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe
-from trivium.recipe.files import change_recipe
+from trivium.recipe.change import change_recipe
 from trivium.recipe.search import Point
 from trivium.run.folder.atomic import write_text
-from trivium.run.jobs.child import Job, lock, open_log
+from trivium.run.jobs.child import Job, open_log
+from trivium.run.jobs.locks import lock
 
 HOME, PLACE, SEEN = "home", "place", "seen"
 """Attributes of a trial: the id of its folder, where that is, and when its worker last showed."""

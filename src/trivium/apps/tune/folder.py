@@ -1,6 +1,5 @@
 """The folder of a search: whose it is, where its trials are, and one worker at a time in it."""
 
-import fcntl
 import json
 import uuid
 from collections.abc import Iterator
@@ -9,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.recipe import Recipe, dump_recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe import Recipe, RecipeFile
+from trivium.recipe.dumping import dump_file
+from trivium.recipe.parse import parse_file
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.differences import differences, in_words
 from trivium.run.folder.names import RECIPE as RUN_RECIPE
 from trivium.run.jobs.child import Job
+from trivium.run.jobs.locks import wait_for_lock
 
 RECIPE = "search.yaml"
 """The recipe that the search began with, whole, with its search."""
@@ -41,7 +43,7 @@ class Folder:
     def locked(self) -> Iterator[None]:
         """While this process alone chooses a trial, or writes the results."""
         with (self.path / LOCK).open("a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file)
             yield
 
     def job(self, number: int, recipe: Recipe) -> Job:
@@ -54,29 +56,31 @@ class Folder:
         return (self.path / TRIALS).is_dir() and any((self.path / TRIALS).iterdir())
 
 
-def open_folder(out: Path, recipe: Recipe, storage: str) -> Folder:
+def open_folder(out: Path, file: RecipeFile, storage: str) -> Folder:
     """The folder of this search, made if it is not there.
+
+    file: the recipe, with its search and nothing else.
 
     Raises RecipeError, and writes nothing, where it is another thing's, another recipe's or
     another storage's.
     """
     _refuse_foreign(out)
     if (out / RECIPE).is_file():
-        _refuse_other_recipe(out, recipe)
+        _refuse_other_recipe(out, file)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with (out / LOCK).open("a", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with (out / LOCK).open("a", encoding="utf-8") as lock:
+            wait_for_lock(lock)
             if not (out / RECIPE).is_file():  # or else a worker that came first has written it
                 about = {"home": uuid.uuid4().hex, "storage": storage}
                 write_text(out / STUDY, json.dumps(about, indent=2) + "\n")
-                write_text(out / RECIPE, dump_recipe(recipe))
+                write_text(out / RECIPE, dump_file(file))
     except OSError as error:
         raise RecipeError(
             f"{out}: cannot be written to, or has no locks (flock), by which workers know of one "
             f"another: {error.strerror}. Name another folder with --out."
         ) from error
-    _refuse_other_recipe(out, recipe)
+    _refuse_other_recipe(out, file)
     about = json.loads((out / STUDY).read_text(encoding="utf-8"))
     if about["storage"] != storage:
         raise RecipeError(
@@ -86,9 +90,9 @@ def open_folder(out: Path, recipe: Recipe, storage: str) -> Folder:
     return Folder(out, about["home"], storage)
 
 
-def other_settings(old: Recipe, new: Recipe, *left_out: str) -> str:
+def other_settings(old: RecipeFile, new: RecipeFile, *left_out: str) -> str:
     """Where a search differs from how it began, in words; nothing if it does not."""
-    every = differences(old.model_dump(mode="json"), new.model_dump(mode="json"))
+    every = differences(old.table(), new.table())
     found = [difference for difference in every if difference[0] not in (*MAY_CHANGE, *left_out)]
     return in_words(found)
 
@@ -106,9 +110,9 @@ def _refuse_foreign(out: Path) -> None:
         )
 
 
-def _refuse_other_recipe(out: Path, recipe: Recipe) -> None:
-    old = parse_recipe(read_yaml(out / RECIPE), str(out / RECIPE))
-    if told := other_settings(old, recipe):
+def _refuse_other_recipe(out: Path, file: RecipeFile) -> None:
+    old = parse_file(read_yaml(out / RECIPE), str(out / RECIPE))
+    if told := other_settings(old, file):
         raise RecipeError(
             f"{out}: this search began with another recipe: {told}. Nothing was changed. Put the "
             "settings back, or name another folder with --out."

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from trivium.apps.tune.board import Board
 from trivium.apps.tune.claims import PLACE, Claims
-from trivium.apps.tune.folder import Folder, open_folder
+from trivium.apps.tune.folder import RECIPE, Folder, open_folder
 from trivium.apps.tune.plots import draw
 from trivium.apps.tune.results import print_results, write_results
 from trivium.apps.tune.rows import Overview, overview
@@ -27,14 +27,16 @@ from trivium.apps.tune.storage import (
 )
 from trivium.apps.tune.trial import carry_out
 from trivium.errors import Interrupted, RecipeError
-from trivium.recipe import load_recipe
+from trivium.recipe import AnyRecipe, RecipeFile, load_recipe_file
 from trivium.recipe.budget import FULL
+from trivium.recipe.given import Given, take
 from trivium.recipe.search import Search
 from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
 from trivium.run.jobs.follow import Progress
+from trivium.run.jobs.locks import refuse_without_locks
 from trivium.run.rows.load import load_data
 
 FAILURES_AT_START, FAILURES_LATER = 3, 10
@@ -45,7 +47,7 @@ REFRESH_EVERY_S = 5.0
 
 
 def tune(
-    recipe: str | Path,
+    recipe: AnyRecipe,
     out: str | Path,
     *,
     trials: int | None = None,
@@ -60,15 +62,27 @@ def tune(
     Every process that calls this with the same folder, or the same database, works on the same
     search until `trials` (by default what the recipe says) are finished or pruned in all. After
     any end the same call goes on: an interrupted trial is resumed, none is lost or done twice.
-    storage: sqlite or journal, a file in `out`, or a database's URL. budget: one of the recipe's.
-    changes: `dotted.path=value`, after the budget. seed: of the sampler.
+    recipe: its file, or a `RecipeFile` or a dictionary in place of one: see `AnyRecipe`. storage:
+    sqlite or journal, a file in `out`, or a database's URL. budget: one of the recipe's. changes:
+    `dotted.path=value`, after the budget. seed: of the sampler.
 
     Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
     RecipeError where something is wrong, before anything is trained, or once too many trials
     failed; and Interrupted after Ctrl-C or SIGTERM, once the present trial is saved.
+
+        found = trivium.tune("recipes/search/quickstart.yaml", "runs/search", trials=12)
     """
+    refuse_without_locks("tune")
     console = console or Console(stderr=True)
-    worker = _prepare(Path(recipe), Path(out), trials, storage, changes, seed, budget)
+    worker = _prepare(
+        recipe,
+        Path(out),
+        trials=trials,
+        storage=storage,
+        changes=changes,
+        seed=seed,
+        budget=budget,
+    )
     _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with explained(worker.folder.storage), stop_on_signal() as stop:
         with Board(console, worker.view()) as board:
@@ -153,8 +167,9 @@ class Worker:
 
 
 def _prepare(
-    path: Path,
+    given: AnyRecipe | Given,
     out: Path,
+    *,
     trials: int | None,
     storage: str,
     changes: Sequence[str],
@@ -165,38 +180,42 @@ def _prepare(
     if trials is not None and trials < 1:
         raise RecipeError(f"--trials {trials}: a search needs at least one trial.")
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what there is to say, we say
-    loaded = load_recipe(path, changes, budget)
-    recipe = loaded.of_run().model_copy(update={"search": loaded.search})
-    search = search_of(recipe, path)
+    given = take(given)
+    path, loaded = given.path, load_recipe_file(given, changes, budget)
+    search, recipe = search_of(loaded, path), loaded.recipe
     choose_device(recipe.device)
     objectives = objectives_of(recipe, search)
     check_metrics(objectives, *load_data(recipe), path)
     public = public_name(storage)
     database = None if storage in LOCAL else connect(storage, public)
-    folder = open_folder(out, recipe, public)
+    file = RecipeFile(recipe=recipe, search=search)
+    folder = open_folder(out, file, public)
     known = database or open_file(folder, storage)
     points = points_of(recipe, search, path)
     space = Space(search, points, seed)
+    # A recipe that has no file goes on from the one that is in the folder now.
+    name = path.stem if given.is_file else Path(RECIPE).stem
 
     def open_or_begin() -> optuna.Study:
         return optuna.create_study(
             storage=known,
-            study_name=path.stem,  # by which workers in other folders find it in a database
+            study_name=name,  # by which workers in other folders find it in a database
             directions=["minimize" if o.is_cost else "maximize" for o in objectives],
             load_if_exists=True,
             sampler=make_sampler(search, seed),
             pruner=make_pruner(search.pruner),
         )
 
-    study = open_study(folder, known, path.stem, recipe, open_or_begin)
+    study = open_study(folder, known, name, file, open_or_begin)
     wanted = search if trials is None else search.model_copy(update={"trials": trials})
     claims = Claims(study, folder, space, path, recipe, trials_of(wanted, points))
-    words = ["trivium", "tune", str(path), "--out", str(out)]
+    words = ["trivium", "tune", str(path if given.is_file else out / RECIPE), "--out", str(out)]
     words += ["--trials", str(trials)] if trials else []
     words += ["--storage", public] if storage != "sqlite" else []
     words += ["--seed", str(seed)] if seed else []
-    words += ["--budget", budget] if budget != FULL else []
-    words += [word for change in changes for word in ("--set", change)]
+    if given.is_file:
+        words += ["--budget", budget] if budget != FULL else []
+        words += [word for change in changes for word in ("--set", change)]
     return Worker(claims, objectives, search, shlex.join(words))
 
 
@@ -214,7 +233,12 @@ def _work(worker: Worker, board: Board, stop: Stop) -> str:
         look = _Look(worker, board, stop)
         with claim.log:
             state, outcome = carry_out(
-                worker.claims.study, claim, worker.objectives, stop, progress, look
+                worker.claims.study,
+                claim,
+                worker.objectives,
+                stop=stop,
+                progress=progress,
+                look=look,
             )
         board.end(claim, state, outcome, worker.view())
         if state == "stopped":

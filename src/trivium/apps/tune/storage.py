@@ -12,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from trivium.apps.tune.folder import Folder, other_settings
 from trivium.errors import RecipeError
-from trivium.recipe import Recipe, parse_recipe
+from trivium.recipe import RecipeFile
+from trivium.recipe.parse import parse_file
 
 LOCAL = ("sqlite", "journal")
 """Files in the search's folder, which only its own workers use."""
@@ -41,7 +42,7 @@ def open_study(
     folder: Folder,
     storage: BaseStorage,
     name: str,
-    recipe: Recipe,
+    file: RecipeFile,
     open_or_begin: Callable[[], optuna.Study],
 ) -> optuna.Study:
     """The search as Optuna keeps it. Raises RecipeError where it is another recipe's."""
@@ -53,10 +54,10 @@ def open_study(
             )
         study = open_or_begin()
         if RECIPE not in study.user_attrs:
-            study.set_user_attr(RECIPE, recipe.model_dump(mode="json"))
-        old = parse_recipe(study.user_attrs[RECIPE], f"storage {folder.storage}")
+            study.set_user_attr(RECIPE, file.table())
+        old = parse_file(study.user_attrs[RECIPE], f"storage {folder.storage}")
     # Other machines may have their files elsewhere.
-    if told := other_settings(old, recipe, "data", "encoder"):
+    if told := other_settings(old, file, "data", "encoder"):
         raise RecipeError(
             f"storage {folder.storage}: the search {name!r} in it began with another recipe: "
             f"{told}. Put the settings back, rename the recipe's file, or name another storage."

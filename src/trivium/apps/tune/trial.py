@@ -1,9 +1,8 @@
 """One trial: its child process is followed, its scores are reported, and its end is told."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -11,10 +10,9 @@ from optuna.trial import TrialState
 
 from trivium.apps.tune.claims import REASON, SEEN, SEEN_EVERY_S, Claim, tell
 from trivium.apps.tune.rows import COSTS, SCORES
-from trivium.recipe.search import COSTS as COST_NAMES
-from trivium.run.folder.objectives import SPLIT, Objective
+from trivium.run.folder.objectives import SPLIT, Objective, costs_of
 from trivium.run.folder.resume import remove_resume
-from trivium.run.folder.scores import read_scores
+from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.jobs.child import Outcome, Stop, train_locked
 from trivium.run.jobs.follow import Progress
 
@@ -78,9 +76,14 @@ class Following:
 
 
 def carry_out(
-    study: optuna.Study, claim: Claim, objectives: list[Objective], stop: Stop,
-    progress: Progress, look: Callable[[int], None],
-) -> tuple[str, Outcome]:  # fmt: skip
+    study: optuna.Study,
+    claim: Claim,
+    objectives: list[Objective],
+    *,
+    stop: Stop,
+    progress: Progress,
+    look: Callable[[int], None],
+) -> tuple[str, Outcome]:
     """Train a trial and tell Optuna what became of it: done, pruned, failed or stopped."""
     if claim.wrong:
         _fail(study, claim, claim.wrong)
@@ -112,8 +115,7 @@ def _finish(
         return "failed", Outcome("failed", outcome.how, outcome.seconds, reason)
     try:
         claim.trial.set_user_attr(SCORES, _dev_scores(scores))
-        costs = {name: scores["cost"][name] for name in COST_NAMES.values()}
-        claim.trial.set_user_attr(COSTS, costs)
+        claim.trial.set_user_attr(COSTS, costs_of(scores))
     except UpdateFinishedTrialError:
         return "stopped", outcome
     return ("done" if tell(study, claim.trial, values=values) else "stopped"), outcome
@@ -127,14 +129,14 @@ def _fail(study: optuna.Study, claim: Claim, reason: str) -> None:
     tell(study, claim.trial, state=TrialState.FAIL)
 
 
-def _dev_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+def _dev_scores(scores: Scores) -> dict[str, float]:
     """Every dev score by task.metric, and the overall one."""
-    found = {
+    values = {
         f"{task}.{metric}": value
-        for task, splits in scores["tasks"].items()
-        for metric, value in splits.get(SPLIT, {}).items()
+        for task in scores.tasks
+        for metric, value in scores.of(task, SPLIT).items()
         if metric != "rows"
     }
-    if SPLIT in scores.get("overall", {}):
-        found["overall"] = scores["overall"][SPLIT]["leaderboard"]
-    return found
+    if (mean := scores.overall_of(SPLIT)) is not None:
+        values["overall"] = mean
+    return values

@@ -1,7 +1,8 @@
 """AdapterPart: few parameters added to an encoder; SidePart: a set of them for each task."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Self
 
 from pydantic import Field
 
@@ -19,6 +20,15 @@ class AdapterPart(Part):
     @property
     def freezes_base(self) -> bool:
         return self.freeze_base
+
+    @property
+    def begins_with(self) -> str | None:
+        """Folder, in PEFT's format, that its values are read from; None where they are drawn."""
+        return None
+
+    def moved(self, place: Callable[[str], str]) -> Self:
+        """The same with every folder that it names as `place` makes it."""
+        return self
 
     @property
     @abstractmethod

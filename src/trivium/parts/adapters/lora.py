@@ -1,7 +1,7 @@
 """Low-rank adaptation (Hu et al. 2022)."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
 
 from pydantic import Field, field_validator
 
@@ -38,6 +38,13 @@ class LoRA(AdapterPart):
         if len(set(value)) < len(value):
             raise ValueError("names a layer twice")
         return value
+
+    @property
+    def begins_with(self) -> str | None:
+        return self.start
+
+    def moved(self, place: Callable[[str], str]) -> Self:
+        return self if self.start is None else self.model_copy(update={"start": place(self.start)})
 
     @property
     def shared(self) -> bool:

@@ -10,7 +10,7 @@ each, and a task that is alone in a step keeps its gradient.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from trivium.part import Part
+from trivium.parts.facts import StageFacts
 from trivium.types import Step
 
 VANISHED = 1e-30
@@ -46,6 +47,10 @@ class CombinerPart(Part):
 
     def observe(self, losses: Mapping[str, float], step: Step) -> None:
         """Called after a step with the mean loss of each task it drew, before any weight."""
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        """What in such a stage may not do what was meant, a sentence each."""
+        yield from ()
 
 
 class SummingCombiner(CombinerPart):

@@ -4,7 +4,7 @@ They act on the losses themselves, so heads are weighted too, and no gradients a
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from trivium.parts.combiners.base import SummingCombiner
+from trivium.parts.facts import StageFacts
 from trivium.types import Step
 
 _WIDEST = 10.0
@@ -94,6 +95,13 @@ class DWA(SummingCombiner):
         for task, numbers in seen.items():
             step.memory[_SEEN + task] = _numbers(*numbers)
         step.memory[_WINDOW] = torch.tensor(self._window(step))
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        if self.every is None and facts.epochs < 3:
+            yield (
+                f"dwa weighs by the losses of the two epochs before, so in {facts.epochs} epochs "
+                "all weights stay 1; give it `every` (steps), or more epochs"
+            )
 
     def _window(self, step: Step) -> int:
         return step.epoch if self.every is None else step.index // self.every

@@ -38,6 +38,11 @@ class HeadPart(Part):
         """Whether the encoder must have BERT's pooler."""
         return False
 
+    @property
+    def shared_trunk(self) -> str | None:
+        """The hidden layers that it shares with heads that name the same; None: all is its own."""
+        return None
+
     @abstractmethod
     def build(self, width: int, outputs: int, texts: int) -> Head:
         """The module, for an encoder of that width and rows of so many encoded texts."""

@@ -39,6 +39,10 @@ class MLPHead(PooledPart):
     def texts(self) -> tuple[int, ...]:
         return (1, 2)
 
+    @property
+    def shared_trunk(self) -> str | None:
+        return self.trunk
+
     def build(self, width: int, outputs: int, texts: int) -> Head:
         hidden = None if self.trunk else self.hidden(width, texts)
         output = linear_layer(self.width or width, outputs)

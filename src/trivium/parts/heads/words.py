@@ -5,6 +5,7 @@ tasks as a part of the encoder, and the head has only what is its own. It serves
 and so stands in no union.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from trivium.model.encoder import Encoder, LayerNorm
 from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.multitask import Head
+from trivium.model.pretrained import check_tensors, load_words_head
 from trivium.parts.heads.base import HeadPart
 from trivium.types import Tokens
 
@@ -57,6 +59,30 @@ class WordsModule(Head):
 
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         return vector_BSC.squeeze(1)
+
+    @property
+    def origin(self) -> str:
+        if self.is_fresh:
+            start = "one starts from the word embedding and the pieces' frequencies"
+            return f"the checkpoint has no head for masked words; {start}"
+        return "the head for masked words is the checkpoint's own"
+
+    @property
+    def wants_counts(self) -> bool:
+        return self.is_fresh
+
+    def start_from(self, folder: Path) -> None:
+        if (known := load_words_head(folder)) is not None:
+            check_tensors(known, self.state_dict(), f"{folder}: cls.predictions")
+            self.load_state_dict(known)
+            self.is_fresh = False
+
+    def start_from_counts(self, count_V: Tensor) -> None:
+        """The bias becomes log((n_v + 1) / (n + V)), the best guess before anything is read.
+        Learned, it would take a rare piece some thousand steps."""
+        with torch.no_grad():
+            more_V = count_V + 1.0
+            self.decoder.bias.copy_((more_V / more_V.sum()).log())
 
 
 class _Transform(nn.Module):

@@ -12,12 +12,14 @@ from pydantic import Field
 
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.parts.regularizers.bregman import Bregman
-from trivium.parts.regularizers.distill import Distill, Teacher
+from trivium.parts.regularizers.distill import Distill
 from trivium.parts.regularizers.noise import Noise, restore_noise, take_noise
 from trivium.parts.regularizers.rdrop import RDrop
 from trivium.parts.regularizers.smart import Smart
+from trivium.parts.regularizers.teaching import SEED, Teacher, Teaching
 
 __all__ = [
+    "SEED",
     "AnyRegularizer",
     "Bregman",
     "Context",
@@ -27,6 +29,7 @@ __all__ = [
     "RegularizerPart",
     "Smart",
     "Teacher",
+    "Teaching",
     "restore_noise",
     "take_noise",
 ]

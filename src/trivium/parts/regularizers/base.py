@@ -1,15 +1,18 @@
 """What every regularizer can choose and must say, and what it is given."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 from pydantic import field_validator, model_validator
 from torch import Tensor
 
 from trivium.model.multitask import MultiTaskModel
 from trivium.part import Part
+from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers.noise import Noise
+from trivium.parts.regularizers.teaching import Teaching
 from trivium.parts.tasks.base import Task
 from trivium.types import Batch, Step
 
@@ -34,10 +37,16 @@ class Context:
 
 
 class RegularizerPart(Part):
+    """Beside its penalty it says what that takes: all that training, its preview and the estimate
+    of memory know of a regularizer is in these methods."""
+
     tasks: tuple[str, ...] = ()
     """By default all of the stage."""
     weight: float | dict[str, float] = 1.0
     """Factor on the penalty; given per task, it is 1 for those not named."""
+
+    shown_apart: ClassVar[tuple[str, ...]] = ("tasks", "weight")
+    """Settings of which a preview tells in lines of their own."""
 
     @field_validator("weight")
     @classmethod
@@ -64,6 +73,21 @@ class RegularizerPart(Part):
         return False
 
     @property
+    def extra_passes(self) -> int:
+        """Passes of a batch, beside its own, whose graphs are held until backward."""
+        return 0
+
+    @property
+    def weight_copies(self) -> int:
+        """Copies of the trained weights that are kept from step to step."""
+        return 0
+
+    @property
+    def teaching(self) -> Teaching | None:
+        """Who is asked about the rows before training; None where nobody is."""
+        return None
+
+    @property
     def named_tasks(self) -> Iterator[str]:
         """Tasks that its settings name; the stage must train them."""
         yield from self.tasks
@@ -72,8 +96,24 @@ class RegularizerPart(Part):
     def applies(self, task: str) -> bool:
         return (not self.tasks or task in self.tasks) and self.weight_of(task) > 0
 
+    def speaks_of(self, task: str, *, taught: bool) -> bool:
+        """Whether it has something to say of a task. taught: some teacher knows the task."""
+        return self.applies(task) and (taught or self.teaching is None)
+
     def weight_of(self, task: str) -> float:
         return self.weight.get(task, 1.0) if isinstance(self.weight, dict) else self.weight
+
+    def misfit(self, task: Task) -> str | None:
+        """Why it can do nothing for a task that its settings name; None where it can."""
+        return None
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        """What in such a stage may not do what was meant, a sentence each."""
+        yield from ()
+
+    def moved(self, place: Callable[[str], str]) -> Self:
+        """The same with every folder that it names as `place` makes it."""
+        return self
 
     @abstractmethod
     def penalty(self, context: Context) -> Tensor | None:

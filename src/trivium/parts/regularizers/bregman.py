@@ -32,6 +32,10 @@ class Bregman(RegularizerPart):
     first: float = Field(default=0.1, ge=0, le=1)
     """Share of the stage's steps that `beta_first` is for."""
 
+    @property
+    def weight_copies(self) -> int:
+        return 1
+
     def penalty(self, context: Context) -> Tensor:
         averages = _averages(context.model, context.step.memory)
         # They require gradients, for which nobody asks, because the weights do: by that the kernels

@@ -1,33 +1,15 @@
 """Distillation: the answers of trained teachers beside, or in the place of, the labels."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_serializer, field_validator, model_validator
 from torch import Tensor
 
-from trivium.part import Part
 from trivium.parts.regularizers.base import Context, RegularizerPart
+from trivium.parts.regularizers.teaching import Teacher, Teaching
+from trivium.parts.tasks.base import Task
 from trivium.types import Step
-
-SEED = "{seed}"
-"""In a teacher's folder, the seed of the run that learns: each seed of a study has teachers of its
-own."""
-
-
-class Teacher(Part):
-    """A trained model that knows the task. In a recipe a plain folder stands for one without
-    settings."""
-
-    run: str = Field(min_length=1)
-    """Folder of a run, of a model or of an ensemble; a relative one starts at the recipe's own
-    folder, or else at the working directory."""
-    task: str | None = None
-    """What the teacher calls the task, if not as the student does."""
-
-    def plain(self) -> Any:
-        """As a recipe would say it: the folder alone, if there is nothing else."""
-        return {"run": self.run, "task": self.task} if self.task else self.run
 
 
 class Distill(RegularizerPart):
@@ -60,6 +42,8 @@ class Distill(RegularizerPart):
     """Task -> file of more rows, whose labels are not read: each takes its teachers' answer for its
     label. Rows that stand in the task's own files are left out."""
 
+    shown_apart: ClassVar[tuple[str, ...]] = ("tasks", "weight", "teachers", "unlabelled")
+
     @field_validator("teachers", mode="before")
     @classmethod
     def _plain_folders(cls, value: Any) -> Any:
@@ -89,7 +73,7 @@ class Distill(RegularizerPart):
 
     @model_validator(mode="after")
     def _teaches_what_it_names(self) -> "Distill":
-        if isinstance(self.teachers, dict):
+        if isinstance(self.teachers, dict):  # noqa: PLR1702
             weighed = self.weight if isinstance(self.weight, dict) else {}
             for field, names in (
                 ("tasks", self.tasks), ("weight", weighed), ("unlabelled", self.unlabelled),
@@ -108,8 +92,11 @@ class Distill(RegularizerPart):
             )
         return self
 
-    def moved(self, place: Callable[[str], str]) -> "Distill":
-        """The same with every teacher's folder as `place` makes it."""
+    @property
+    def teaching(self) -> Teaching:
+        return Teaching(self.teachers, frozenset(self.named_tasks), self.unlabelled)
+
+    def moved(self, place: Callable[[str], str]) -> Self:
         if isinstance(self.teachers, str):
             return self.model_copy(update={"teachers": place(self.teachers)})
         teachers = {
@@ -127,6 +114,14 @@ class Distill(RegularizerPart):
     def applies(self, task: str) -> bool:
         taught = isinstance(self.teachers, str) or task in self.teachers
         return taught and super().applies(task)
+
+    def misfit(self, task: Task) -> str | None:
+        if task.answers_questions:
+            return None
+        return (
+            f"{task.name} cannot be distilled, since it has no answers that could be imitated; "
+            "take it out"
+        )
 
     def annealed(self, step: Step) -> float:
         """What annealing has given to the labels: 0 at the stage's first step, nearly 1 at its

@@ -1,10 +1,12 @@
 """R-Drop: two passes under different dropout masks that shall agree."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers.base import Context, RegularizerPart
 
 
@@ -32,6 +34,14 @@ class RDrop(RegularizerPart):
                 "would outweigh the first. Set `alpha` for how much the two must agree"
             )
         return self
+
+    @property
+    def extra_passes(self) -> int:
+        return 1
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        if facts.dropout == 0:
+            yield "rdrop compares two dropout masks, but this encoder has no dropout"
 
     def penalty(self, context: Context) -> Tensor:
         task, target_B = context.task, context.batch.target_B

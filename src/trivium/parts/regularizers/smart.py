@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.parts.regularizers.passes import answer, standing_in
 from trivium.types import Tokens
@@ -44,6 +45,19 @@ class Smart(RegularizerPart):
     @property
     def needs_fp32(self) -> bool:
         return True  # beside embeddings near 1, bf16's 8 bits do not see 1e-5
+
+    @property
+    def extra_passes(self) -> int:
+        return 1  # the search's own graphs go as they come
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        # Hardly a draw of the noise is beyond four of its deviations.
+        if 4 * self.sigma + self.steps * self.eta < self.eps:
+            yield (
+                f"smart's search cannot reach its radius: `eps` is {self.eps:g}, but it starts "
+                f"within about {4 * self.sigma:g} and moves {self.eta:g} a step; raise `eta` with "
+                "`eps`"
+            )
 
     def penalty(self, context: Context) -> Tensor | None:
         assert context.model.encoder.precision == torch.float32, "`needs_fp32` was not heeded"

@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trivium.parts.tasks.base import MissingLabelError, RowError, Task
+from trivium.parts.tasks.base import Task
 from trivium.parts.tasks.classification import Classification
 from trivium.parts.tasks.labels import Labelled
 from trivium.parts.tasks.mlm import MaskedWords
 from trivium.parts.tasks.multilabel import Multilabel
 from trivium.parts.tasks.ordinal import Ordinal
 from trivium.parts.tasks.regression import Regression
+from trivium.parts.tasks.rows import MissingLabelError, RowError
 from trivium.parts.tasks.sources import Source
 
 AnyTask = Annotated[

@@ -1,69 +1,34 @@
 """Task: everything that depends on what a question and its answer look like."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, ClassVar, get_args
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 from torch import Tensor
 
+from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head
-from trivium.part import Part
 from trivium.parts.heads import AnyHead, HeadPart
 from trivium.parts.losses import AnyLoss, LossPart
-from trivium.parts.tasks.cells import canonical
-from trivium.parts.tasks.sources import OneSource, Source, Sources
-from trivium.text.packing import Cut
+from trivium.parts.tasks.rows import RowsPart
 from trivium.text.tokenizer import Tokenizer
-from trivium.types import Answer, Batch, Example, Row, Target
-
-Policy = Literal["refuse", "skip"]
+from trivium.types import Answer, Batch, Target, Tokens
 
 FORM = ("kind", "labels", "range", "threshold", "separator")
 """Settings of a task that say what its answers are."""
 
 
-class RowError(ValueError):
-    """A row cannot be used: the message says why, the caller knows file and line."""
+class Task(RowsPart):
+    """One question about a text or a pair of texts, and where its rows are.
 
+    A trained model knows its tasks:
 
-class MissingLabelError(RowError):
-    """The row is fine but has no label for this task."""
+        task = trivium.load("runs/first").task("topic")
+        assert isinstance(task, trivium.Task)
+        task.name, task.metric, task.text_columns
+    """
 
-
-class Task(Part):
-    """One question about a text or a pair of texts, and where its rows are."""
-
-    name: str = ""
-    """Set from the task's key in the recipe."""
-    text: str | tuple[str, str]
-    """Column of the text; two columns for a pair."""
-    label: str
-    """Column of the label."""
-    train: Sources = None
-    """One file or several, each with a `relabel` of its own if its labels differ."""
-    dev: OneSource = None
-    test: OneSource = None
-    encode: Literal["separate", "joint"] = "separate"
-    """Pairs: each text by itself (vectors can be reused), or `[CLS] a [SEP] b [SEP]`."""
-    max_length: int | None = Field(default=None, ge=4)
-    """Word pieces of a sequence, special ones included; by default the encoder's limit."""
-    cut: Cut = "head"
-    """What is kept of a text that is too long: its start, its end, or the first quarter and the
-    rest from the end."""
-    weight: float = Field(default=1.0, ge=0)
-    """Factor on the task's loss."""
-    auxiliary: bool = False
-    """A means, not an end: left out of the overall mean, and judged only in stages that train it
-    or guard it."""
-    missing_labels: Literal["refuse", "allow"] = "refuse"
-    """allow: a row with an empty label trains the other tasks only."""
-    bad_rows: Policy = "refuse"
-    """skip: leave out rows that cannot be used, and report each by file and line."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """Between cells; by default found from the header line."""
-    quoting: Literal["standard", "none"] = "standard"
-    """none: a quotation mark is a character like any other."""
     head: AnyHead | None = None
     """By default chosen by the kind of task: `resolved_head` says which."""
     loss: AnyLoss | None = None
@@ -75,8 +40,6 @@ class Task(Part):
     """Whether it has answers that can be predicted, or is only there to be trained."""
     draws_targets: ClassVar[bool] = False
     """Whether `prepare` draws what a batch is asked about, so that only then it is known."""
-    empty_hint: ClassVar[str] = ""
-    """What else to do about an empty label."""
 
     @model_validator(mode="before")
     @classmethod
@@ -130,10 +93,6 @@ class Task(Part):
 
     @abstractmethod
     def default_loss(self) -> AnyLoss: ...
-
-    @abstractmethod
-    def target(self, cell: str) -> Target:
-        """The target a label cell stands for. Raises RowError."""
 
     @abstractmethod
     def targets(self, values: Sequence[Target]) -> Tensor:
@@ -203,19 +162,6 @@ class Task(Part):
     # --- what all kinds share -----------------------------------------------------------------
 
     @property
-    def is_pair(self) -> bool:
-        return not isinstance(self.text, str)
-
-    @property
-    def text_columns(self) -> tuple[str, ...]:
-        return (self.text,) if isinstance(self.text, str) else self.text
-
-    @property
-    def sequences(self) -> int:
-        """Encoded sequences per row, S."""
-        return 2 if self.is_pair and self.encode == "separate" else 1
-
-    @property
     def resolved_head(self) -> HeadPart:
         return self.head or self.default_head()
 
@@ -227,6 +173,23 @@ class Task(Part):
     def head_outputs(self) -> int:
         """Outputs that the chosen head must give."""
         return self.outputs
+
+    @property
+    def asked_share(self) -> float:
+        """Share of a batch's tokens for each of which the head guesses a word piece."""
+        return 0.0
+
+    @property
+    def weighs_labels(self) -> bool:
+        """Whether rows count in the loss by their label."""
+        return False
+
+    def judge(self, tokens: Tokens, head: Head, encoder: Encoder, tokenizer: Tokenizer) -> Tensor:
+        """What is said of each text when the task is judged or asked, one vector each, from which
+        the head decides: vector_RC. tokens: on the CPU."""
+        tokens = tokens.to(encoder.embeddings.word_embeddings.weight.device)
+        hidden_ND: Tensor = encoder(tokens, self.name)
+        return head.represent(hidden_ND, tokens, encoder)
 
     def build_head(self, width: int, words: int = 0) -> Head:
         """The head's module. words: V, of the encoder's vocabulary."""
@@ -246,48 +209,6 @@ class Task(Part):
     def with_weights(self, targets: Sequence[Target]) -> "Task":
         """The task with class weights as numbers, for these training targets. Raises ValueError."""
         return self
-
-    # --- rows ---------------------------------------------------------------------------------
-
-    def sources(self, split: str) -> tuple[Source, ...]:
-        """The files of a split ("train", "dev", "test"); none where the recipe names none."""
-        return {
-            "train": self.train or (),
-            "dev": (self.dev,) if self.dev else (),
-            "test": (self.test,) if self.test else (),
-        }[split]
-
-    def labels_in(self, cell: str) -> Iterable[str]:
-        """What a cell of the label column holds."""
-        return [cell]
-
-    def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
-        """A label cell in the task's words: see `Source.relabel`."""
-        return words.get(canonical(cell), cell)
-
-    def lacks_label(self, cell: str) -> bool:
-        """Whether a label cell says nothing."""
-        return cell.strip() == ""
-
-    def example(self, row: Row) -> Example:
-        """The row as this task sees it. Raises RowError (MissingLabelError if only that lacks)."""
-        cell = row.cells[self.label]
-        if self.lacks_label(cell):
-            if self.missing_labels == "allow":
-                raise MissingLabelError("has no label")
-            raise RowError(
-                f"column {self.label!r} is empty. Fill it in, or set `missing_labels: allow` "
-                f"(such rows train the other tasks only) or `bad_rows: skip`{self.empty_hint}"
-            )
-        return Example(self.texts_of(row), self.target(cell), row.line)
-
-    def texts_of(self, row: Row) -> tuple[str, ...]:
-        """The row's one or two texts. Raises RowError."""
-        texts = tuple(row.cells[column] for column in self.text_columns)
-        for column, text in zip(self.text_columns, texts, strict=True):
-            if text.strip() == "":
-                raise RowError(f"column {column!r} is empty. Fill it in, or set `bad_rows: skip`")
-        return texts
 
 
 def _kinds(family: type[LossPart]) -> str:

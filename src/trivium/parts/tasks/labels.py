@@ -12,8 +12,9 @@ from torch import Tensor
 from trivium.errors import did_you_mean
 from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
-from trivium.parts.tasks.base import RowError, Task
+from trivium.parts.tasks.base import Task
 from trivium.parts.tasks.cells import as_text, canonical
+from trivium.parts.tasks.rows import RowError
 from trivium.types import Answer, Target
 
 MOST_FOUND_LABELS = 5000
@@ -160,6 +161,10 @@ class Labelled(Task):
         assert isinstance(self.class_weights, dict), "numbers are put in when data is loaded"
         given = self.class_weights
         return like.new_tensor([given.get(canonical(key), 1.0) for key in self.labels or {}])
+
+    @property
+    def weighs_labels(self) -> bool:
+        return bool(self.class_weights)
 
     # --- what all kinds of labels share -------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Masked words: not a question about a text, but practice in reading it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
+from trivium.errors import RecipeError, did_you_mean
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head
 from trivium.parts.heads import HeadPart
@@ -17,7 +19,11 @@ from trivium.parts.heads.words import WordsHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.base import Task
 from trivium.parts.tasks.labels import symmetrised_kl
+from trivium.parts.tasks.rows import Gathered, RowsPart
+from trivium.parts.tasks.texts import Texts, distinct, drawn
 from trivium.text.masking import Masking, fixed_draws, fresh_draws, mask
+from trivium.text.plain import is_plain, open_lines
+from trivium.text.tables import Table
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Answer, Batch, Example, Row, Target, Tokens
 
@@ -55,6 +61,8 @@ class MaskedWords(Task):
     losses: ClassVar[type[LossPart]] = LabelLoss
     draws_targets: ClassVar[bool] = True
     answers_questions: ClassVar[bool] = False
+    rows_are: ClassVar[str] = "text"
+    gathers: ClassVar[bool] = True
 
     @field_validator("of", mode="before")
     @classmethod
@@ -73,6 +81,68 @@ class MaskedWords(Task):
             raise ValueError("of: names a task twice")
         return self
 
+    # --- its texts ----------------------------------------------------------------------------
+
+    @property
+    def lenders(self) -> tuple[str, ...]:
+        return self.of
+
+    def text_problems(self, tasks: Mapping[str, RowsPart]) -> Iterator[str]:
+        if not self.of and not self.train:
+            yield (
+                f"tasks.{self.name}: has no texts; name tasks as `of`, or files as `train` (.txt: "
+                "a text a line; or a table with its column as `text`)"
+            )
+        choices = [name for name, task in tasks.items() if not task.gathers]
+        for other in self.of:
+            if other == self.name or (other in tasks and other not in choices):
+                yield (
+                    f"tasks.{self.name}.of: {other!r} has no texts of its own to lend; leave it out"
+                )
+            elif other not in tasks:
+                yield f"tasks.{self.name}.of: no task {other!r}{did_you_mean(other, choices)}"
+
+    def open_table(self, path: str | Path, needed: Sequence[str]) -> Table:
+        """Plain text, or the column `text` of a table, whatever else is needed of other tasks."""
+        if is_plain(path):
+            return open_lines(path, self.text)
+        if not self.text:
+            raise RecipeError(
+                f"task {self.name!r}: {path}: is a table; say as `text` which column holds the "
+                "text. A file with a text a line ends in .txt."
+            )
+        return super().open_table(path, self.text_columns)
+
+    def gather(self, rows: Mapping[str, Iterable[Example]]) -> Gathered:
+        """Every distinct text once, of the splits that have rows; one that stands in dev is not
+        trained."""
+        most = 1 if self.texts == "first" else None
+        texts = {split: distinct(found, most, _NOTHING) for split, found in rows.items()}
+        dev = texts.get("dev", {})
+        gathered: Gathered = {}
+        if "train" in texts:
+            gathered["train"] = self._trained(texts["train"], dev)
+        if dev:
+            judged = drawn(dev, self.dev_texts)
+            more = f", of {len(dev):,} always these" if len(judged) < len(dev) else ""
+            gathered["dev"] = judged, self._note(len(judged)) + more
+        return gathered
+
+    def _trained(self, texts: Texts, dev: Texts) -> tuple[list[Example], str]:
+        train = [example for key, example in texts.items() if key not in dev]
+        if not train:
+            raise RecipeError(
+                f"task {self.name!r}: train: no text is left that does not also stand in dev. Name "
+                "other texts, or leave the `dev` rows out."
+            )
+        return train, self._note(len(train), len(texts) - len(train))
+
+    def _note(self, texts: int, held_out: int = 0) -> str:
+        of = f" of {', '.join(self.of)}" if self.of else ""
+        of += " and files of its own" if self.of and self.train else ""
+        out = f"; {held_out:,} more also stand in dev and are not trained" if held_out else ""
+        return f"{texts:,} distinct texts{of}{out}"
+
     # --- what is learned ----------------------------------------------------------------------
 
     @property
@@ -82,6 +152,10 @@ class MaskedWords(Task):
     @property
     def metric(self) -> str:
         return "masked_accuracy"
+
+    @property
+    def asked_share(self) -> float:
+        return self.mask.share
 
     def default_head(self) -> HeadPart:
         return WordsHead()

@@ -11,7 +11,8 @@ from torch import Tensor
 from trivium.parts import metrics
 from trivium.parts.heads import AnyHead, CosineHead, LinearHead
 from trivium.parts.losses import AnyLoss, LossPart, MeanSquaredError, ScoreLoss
-from trivium.parts.tasks.base import RowError, Task
+from trivium.parts.tasks.base import Task
+from trivium.parts.tasks.rows import RowError
 from trivium.types import Answer, Target
 
 

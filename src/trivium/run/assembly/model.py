@@ -8,10 +8,9 @@ import torch
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, Pooler
 from trivium.model.multitask import MultiTaskModel
-from trivium.model.pretrained import check_tensors, find_checkpoint, load_encoder, load_words_head
-from trivium.parts.adapters import AdapterPart, LoRA
+from trivium.model.pretrained import find_checkpoint, load_encoder
+from trivium.parts.adapters import AdapterPart
 from trivium.parts.heads import build_trunks
-from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
 from trivium.run.assembly.peft import import_peft
@@ -34,15 +33,11 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
         )
     torch.manual_seed(recipe.seed)
     model = assemble(encoder, recipe.tasks, recipe.adapters)
-    words = [head for name in recipe.tasks if isinstance(head := model.head(name), WordsModule)]
-    if words and (known := load_words_head(folder)) is not None:
-        for head in words:
-            check_tensors(known, head.state_dict(), f"{folder}: cls.predictions")
-            head.load_state_dict(known)
-            head.is_fresh = False
+    for name in recipe.tasks:
+        model.head(name).start_from(folder)
     for adapter in recipe.adapters:
-        if isinstance(adapter, LoRA) and adapter.start is not None:
-            import_peft(encoder, Path(adapter.start))
+        if adapter.begins_with is not None:
+            import_peft(encoder, Path(adapter.begins_with))
     return model, tokenizer
 
 

@@ -104,6 +104,8 @@ def import_peft(encoder: Encoder, folder: Path) -> None:
 
 
 # --- names -------------------------------------------------------------------------------------
+
+
 def _tensor_name(heads: str, name: str, letter: str) -> str:
     return f"{PREFIX}{heads}{name}.lora_{letter}.weight"
 
@@ -129,6 +131,8 @@ def _ends(name: str, targets: Collection[str]) -> bool:
 
 
 # --- reading -----------------------------------------------------------------------------------
+
+
 class _Settings(NamedTuple):
     rank: int
     alpha: float

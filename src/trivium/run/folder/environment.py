@@ -1,25 +1,58 @@
-"""What a run was made with: versions, machine, command."""
+"""environment.json: what a run was made with, versions, machine and command."""
 
 import os
 import platform
 import sys
 from importlib.metadata import version
-from typing import Any
+from pathlib import Path
 
 import torch
+from pydantic import Field
 
 from trivium.run.assembly.machine import cpu_name
+from trivium.run.folder.names import ENVIRONMENT
+from trivium.run.folder.records import Record, read_record, write_record
+
+PACKAGES = ("trivium", "torch", "tokenizers", "safetensors", "numpy")
 
 
-def environment() -> dict[str, Any]:
-    packages = ["trivium", "torch", "tokenizers", "safetensors", "numpy", "torchmetrics"]
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu": cpu_name(),
-        "cpus": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "packages": {name: version(name) for name in packages},
-        "command": sys.argv,
-    }
+class Environment(Record):
+    """The content of environment.json, in the file's order. None where a run does not tell."""
+
+    python: str | None = None
+    platform: str | None = None
+    cpu: str | None = None
+    cpus: int | None = None
+    """Processor cores of the machine."""
+    threads: int | None = None
+    """Of torch."""
+    gpu: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    """Name -> version."""
+    command: list[str] = Field(default_factory=list)
+    """`sys.argv` of the process that made the run."""
+
+
+def environment() -> Environment:
+    """Of this process."""
+    return Environment(
+        python=platform.python_version(),
+        platform=platform.platform(),
+        cpu=cpu_name(),
+        cpus=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        packages={name: version(name) for name in PACKAGES},
+        command=sys.argv,
+    )
+
+
+def read_environment(folder: Path) -> Environment | None:
+    """None where the folder has none. Raises RecipeError where the file is damaged."""
+    path = folder / ENVIRONMENT
+    return read_record(path, Environment) if path.is_file() else None
+
+
+def write_environment(folder: Path) -> None:
+    """Of this process, into the folder of what it makes."""
+    write_record(folder / ENVIRONMENT, environment())

@@ -7,20 +7,22 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
+from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.names import (
     ENSEMBLE,
-    ENVIRONMENT,
     JOURNAL,
+    MANIFEST,
     MEMBERS,
     MODEL,
     PREDICTIONS,
     RECIPE,
     RESUME,
     SCORES,
+    predictions_file,
 )
 from trivium.run.folder.predictions import Answers, read_answers
-from trivium.run.folder.scores import EnvironmentShape, ScoresShape, read_shaped
+from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.folder.start import run_recipe
 
 
@@ -29,10 +31,9 @@ class FinishedRun:
     folder: Path
     recipe: Recipe
     """As in the folder, with labels as found; of an ensemble only its tasks and their files."""
-    scores: dict[str, Any]
-    """The content of scores.json."""
-    environment: dict[str, Any]
-    """The content of environment.json; empty where there is none."""
+    scores: Scores
+    environment: Environment
+    """Tells nothing where the folder has no such file."""
 
     @property
     def is_ensemble(self) -> bool:
@@ -77,17 +78,17 @@ class FinishedRun:
 
         Raises RecipeError where the file does not fit the run.
         """
-        path = self.folder / PREDICTIONS / f"{task}-{split}.csv"
+        path = self.folder / predictions_file(task, split)
         if task not in self.recipe.tasks or not path.is_file():
             return None
-        found = read_answers(path, self.recipe.tasks[task])
-        told = self.scores["tasks"].get(task, {}).get(split, {}).get("rows", len(found.lines))
-        if told != len(found.lines):
+        answers = read_answers(path, self.recipe.tasks[task])
+        rows = self.scores.metric(task, split, "rows")
+        if rows is not None and rows != len(answers.lines):
             raise RecipeError(
-                f"{path}: holds {len(found.lines):,} rows, but {SCORES} tells of {told:,}. It was "
-                "altered after the run, or cut short; train the run again, or leave it out."
+                f"{path}: holds {len(answers.lines):,} rows, but {SCORES} tells of {rows:,}. "
+                "It was altered after the run, or cut short; train the run again, or leave it out."
             )
-        return found
+        return answers
 
 
 def read_run(folder: str | Path) -> FinishedRun:
@@ -98,28 +99,26 @@ def read_run(folder: str | Path) -> FinishedRun:
         raise RecipeError(f"{folder}: {what}; name the folder of a finished run.")
     if not (folder / SCORES).is_file():
         raise RecipeError(f"{folder}: {_why_unfinished(folder)}")
-    scores = read_shaped(folder / SCORES, ScoresShape)
+    scores = read_scores(folder)
     if not (folder / RECIPE).is_file():
         raise RecipeError(
             f"{folder}: has no {RECIPE}, which says what its tasks are. An ensemble of bare model "
             "folders has none: make it of whole runs."
         )
     recipe = run_recipe(folder)
-    if strange := [name for name in scores["tasks"] if name not in recipe.tasks]:
+    if strange := [name for name in scores.tasks if name not in recipe.tasks]:
         raise RecipeError(
             f"{folder / SCORES}: tells of {', '.join(map(repr, strange))}, which is no task of "
             f"{RECIPE} ({', '.join(recipe.tasks)}). One of the files is another run's, or damaged; "
             "copy the whole folder again, or train the run again."
         )
-    judged = [n for n, t in recipe.tasks.items() if t.answers_questions and scores["tasks"].get(n)]
+    judged = [n for n, t in recipe.tasks.items() if t.answers_questions and scores.tasks.get(n)]
     if judged and not (folder / PREDICTIONS).is_dir():
         raise RecipeError(
             f"{folder}: has no {PREDICTIONS}/, the answers to its dev rows that every run leaves. "
             "Copy the whole folder, or train the run again."
         )
-    path = folder / ENVIRONMENT
-    told = read_shaped(path, EnvironmentShape) if path.is_file() else {}
-    return FinishedRun(folder, recipe, scores, told)
+    return FinishedRun(folder, recipe, scores, read_environment(folder) or Environment())
 
 
 def _why_unfinished(folder: Path) -> str:
@@ -129,6 +128,6 @@ def _why_unfinished(folder: Path) -> str:
             f"this run is not finished (no {SCORES}). Finish it: "
             f"trivium train RECIPE --out {folder} {after}"
         )
-    if (folder / "trivium.json").is_file():
+    if (folder / MANIFEST).is_file():
         return f"is a model's folder; name the run's folder, which holds {MODEL}/ and {SCORES}."
     return f"is no run (no {RECIPE} and no {SCORES}); name the folder that `trivium train` made."

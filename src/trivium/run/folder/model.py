@@ -1,7 +1,7 @@
 """The model folder that people share: saved, found, loaded, copied.
 
 Nothing is pickled: tensors in safetensors, the rest in JSON; every folder is sealed
-(`folder.atomic`).
+(`folder.sealed`).
 """
 
 import shutil
@@ -17,21 +17,21 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.lora import adapter_state, is_adapter_parameter, load_adapter_state
+from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
+from trivium.model.ownership import TRUNK, is_adapter_parameter
 from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
 from trivium.run.assembly.model import assemble
-from trivium.run.folder.atomic import fresh_folder, read_sealed, replace_folder, seal, unseal
-from trivium.run.folder.names import ENSEMBLE, MODEL
+from trivium.run.folder.atomic import fresh_folder, replace_folder
+from trivium.run.folder.names import ADAPTERS, ENSEMBLE, HEADS, MANIFEST, MEMBERS, MODEL, RECIPE
+from trivium.run.folder.sealed import read_sealed, seal, unseal
 from trivium.text.tokenizer import Tokenizer
 
 FORMAT = 2
 """2 brought adapters and trunks; 1 is read as a model without them."""
-_WEIGHTS = ("config.json", "model.safetensors", "heads.safetensors")
-TRUNK = "trunk:"
-"""Before a trunk's name, which no task's name can hold."""
+_WEIGHTS = ("config.json", "model.safetensors", HEADS)
 
 _TASKS: TypeAdapter[dict[str, AnyTask]] = TypeAdapter(dict[str, AnyTask])
 _ADAPTERS: TypeAdapter[tuple[AnyAdapter, ...]] = TypeAdapter(tuple[AnyAdapter, ...])
@@ -39,6 +39,8 @@ _PLACES = {"train", "dev", "test"}
 
 
 # --- the model folder --------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     model: MultiTaskModel
@@ -58,6 +60,7 @@ def save_model(
     tasks: Mapping[str, Task],
     tokenizer: Tokenizer,
     folder: Path,
+    *,
     precision: str,
     adapters: Sequence[AdapterPart] = (),
 ) -> None:
@@ -65,9 +68,9 @@ def save_model(
     fresh = fresh_folder(folder)
     save_encoder(model.encoder, fresh)
     tokenizer.save(fresh)
-    save_tensors(_head_state(model), fresh / "heads.safetensors")
+    save_tensors(_head_state(model), fresh / HEADS)
     if adapters:
-        save_tensors(adapter_state(model.encoder), fresh / "adapters.safetensors")
+        save_tensors(adapter_state(model.encoder), fresh / ADAPTERS)
     told = {
         "format": FORMAT,
         "trivium": trivium.__version__,
@@ -78,7 +81,7 @@ def save_model(
             name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
         },
     }
-    seal(fresh, "trivium.json", told)
+    seal(fresh, MANIFEST, told)
     replace_folder(fresh, folder)
 
 
@@ -87,25 +90,25 @@ def find_model(run: Path) -> Path:
     if (run / ENSEMBLE).is_file():
         raise RecipeError(
             f"{run}: is an ensemble of several models, but this needs a single one. "
-            f"Name one of the runs it was made of, or a folder of {run / 'members'}."
+            f"Name one of the runs it was made of, or a folder of {run / MEMBERS}."
         )
     for folder in (run / MODEL, run):
-        if (folder / "trivium.json").is_file():
+        if (folder / MANIFEST).is_file():
             return folder
-    if (run / "recipe.yaml").is_file():
+    if (run / RECIPE).is_file():
         raise RecipeError(
             f"{run}: this run has no model yet. Go on with: "
             f"trivium train RECIPE --out {run} --resume"
         )
-    what = "holds no trained model (no trivium.json)" if run.is_dir() else "no such folder"
+    what = f"holds no trained model (no {MANIFEST})" if run.is_dir() else "no such folder"
     raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")
 
 
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
-    told = unseal(folder, "trivium.json")
+    told = unseal(folder, MANIFEST)
     if unsealed := [name for name in _WEIGHTS if name not in told["files"]]:
-        raise RecipeError(f"{folder}: trivium.json has no sha256 of {unsealed[0]}; it was altered.")
+        raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
     tasks, adapters = _parts(folder, told)
     model = assemble(load_encoder(folder), tasks, adapters)
     _load_added(model, folder)
@@ -114,13 +117,13 @@ def load_model(folder: Path) -> LoadedModel:
 
 def saved_tasks(folder: Path) -> Mapping[str, Task]:
     """The tasks of a model folder, without a look at its tensors. Raises RecipeError."""
-    return _parts(folder, read_sealed(folder / "trivium.json"))[0]
+    return _parts(folder, read_sealed(folder / MANIFEST))[0]
 
 
 def copy_model(source: Path, target: Path) -> None:
     """Copy a model folder's own files, and no others. Raises RecipeError."""
     target.mkdir(parents=True)
-    for name in (*read_sealed(source / "trivium.json")["files"], "trivium.json"):
+    for name in (*read_sealed(source / MANIFEST)["files"], MANIFEST):
         try:
             shutil.copyfile(source / name, target / name)
         except OSError as error:
@@ -140,7 +143,7 @@ def _parts(
         tasks = _TASKS.validate_python(told["tasks"])
         return tasks, _ADAPTERS.validate_python(told.get("adapters", []))
     except (KeyError, ValidationError) as error:
-        raise RecipeError(f"{folder}: trivium.json: tasks cannot be read: {error}") from error
+        raise RecipeError(f"{folder}: {MANIFEST}: tasks cannot be read: {error}") from error
 
 
 def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
@@ -154,14 +157,14 @@ def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
 
 def _load_added(model: MultiTaskModel, folder: Path) -> None:
     """The tensors of heads, trunks and adapters."""
-    tensors = read_tensors(folder / "heads.safetensors")
-    check_tensors(tensors, _head_state(model), f"{folder}/heads.safetensors")
+    tensors = read_tensors(folder / HEADS)
+    check_tensors(tensors, _head_state(model), f"{folder}/{HEADS}")
     trunks = {k.removeprefix(TRUNK): t for k, t in tensors.items() if k.startswith(TRUNK)}
     model.trunks.load_state_dict(trunks)
     model.heads.load_state_dict({k: t for k, t in tensors.items() if not k.startswith(TRUNK)})
     if wanted := adapter_state(model.encoder):
-        tensors = read_tensors(folder / "adapters.safetensors")
-        check_tensors(tensors, wanted, f"{folder}/adapters.safetensors")
+        tensors = read_tensors(folder / ADAPTERS)
+        check_tensors(tensors, wanted, f"{folder}/{ADAPTERS}")
         load_adapter_state(model.encoder, tensors)
 
 

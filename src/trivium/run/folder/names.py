@@ -16,5 +16,24 @@ ENSEMBLE = "ensemble.json"
 MEMBERS = "members"
 """Folder of an ensemble's models, which are called 0, 1, ..."""
 
+MANIFEST = "trivium.json"
+"""What makes a folder a model's: it holds the sha256 of every other file. The encoder's own files
+there have the names that Hugging Face gives them (`model.pretrained`)."""
+HEADS = "heads.safetensors"
+"""Of a model; with its trunks."""
+ADAPTERS = "adapters.safetensors"
+
+STATE = "state.json"
+STATE_TENSORS = "state.safetensors"
+"""The two files of a checkpoint in RESUME."""
+
+TENSORS = ".safetensors"
+"""Ending of a file in TEACHERS, which is called after its lesson."""
+
 TABLE = "table.json"
 """What makes a folder a study's."""
+
+
+def predictions_file(task: str, split: str) -> str:
+    """Where a run's folder has the answers to a split of a task."""
+    return f"{PREDICTIONS}/{task}-{split}.csv"

@@ -11,6 +11,7 @@ import torch
 from trivium.errors import RecipeError, did_you_mean
 from trivium.recipe import Recipe
 from trivium.recipe.search import COSTS, OVERALL, Search
+from trivium.run.folder.scores import Scores
 from trivium.run.rows.splits import Data
 
 SPLIT = "dev"
@@ -39,13 +40,13 @@ class Objective:
             )
         return f"{self.task} {self.metric}" if self.task else self.name
 
-    def final(self, scores: Mapping[str, Any]) -> float | None:
-        """From the content of `scores.json`: of the model that was kept."""
+    def final(self, scores: Scores) -> float | None:
+        """From the scores of a finished run: of the model that was kept."""
         if self.is_cost:
-            return _number(scores["cost"].get(COSTS[self.name]))
+            return _number(costs_of(scores)[COSTS[self.name]])
         if self.task is None:
-            return _number(scores["overall"].get(SPLIT, {}).get("leaderboard"))
-        return _number(scores["tasks"].get(self.task, {}).get(SPLIT, {}).get(self.metric))
+            return _number(scores.overall_of(SPLIT))
+        return _number(scores.metric(self.task, SPLIT, self.metric))
 
     def now(self, evaluation: Mapping[str, Any]) -> float | None:
         """From an evaluation in the journal: of the model as it was then."""
@@ -59,6 +60,11 @@ class Objective:
         if self.name == "peak_memory":
             return f"{value / 2**30:.2f}"
         return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def costs_of(scores: Scores) -> dict[str, float | None]:
+    """What a search can be after to be low, by its name in `scores.json`."""
+    return {key: getattr(scores.cost, key) for key in COSTS.values()}
 
 
 def objectives_of(recipe: Recipe, search: Search) -> list[Objective]:

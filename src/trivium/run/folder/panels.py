@@ -8,8 +8,8 @@ from pydantic import Field, ValidationError, model_validator
 from trivium.errors import RecipeError
 from trivium.part import Part
 from trivium.recipe.ensembles import How
-from trivium.run.folder.atomic import unseal
 from trivium.run.folder.names import ENSEMBLE
+from trivium.run.folder.sealed import unseal
 
 FORMAT = 1
 

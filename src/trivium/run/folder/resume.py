@@ -9,16 +9,17 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_tensors
-from trivium.run.folder.atomic import fresh_folder, replace_folder, seal, unseal
-from trivium.run.folder.model import (
-    save_tensors,
-)
-from trivium.run.folder.names import RESUME
+from trivium.run.folder.atomic import fresh_folder, replace_folder
+from trivium.run.folder.model import save_tensors
+from trivium.run.folder.names import RESUME, STATE, STATE_TENSORS
+from trivium.run.folder.sealed import seal, unseal
 
 KEPT_GENERATIONS = 2
 
 
 # --- resuming ----------------------------------------------------------------------------------
+
+
 def save_resume(
     run_dir: Path,
     tensors: Mapping[str, Tensor],
@@ -31,8 +32,8 @@ def save_resume(
     numbers = _generations(home)
     folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
     fresh = fresh_folder(folder)
-    save_tensors(tensors, fresh / "state.safetensors")
-    seal(fresh, "state.json", dict(values))
+    save_tensors(tensors, fresh / STATE_TENSORS)
+    seal(fresh, STATE, dict(values))
     replace_folder(fresh, folder)
     for number in numbers[: len(numbers) + 1 - keep]:
         shutil.rmtree(home / f"{number:06d}")
@@ -44,8 +45,8 @@ def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | Non
     for number in reversed(_generations(home)):
         folder = home / f"{number:06d}"
         try:
-            values = unseal(folder, "state.json")
-            return read_tensors(folder / "state.safetensors"), values
+            values = unseal(folder, STATE)
+            return read_tensors(folder / STATE_TENSORS), values
         except RecipeError:
             continue  # damaged: that is what the generation before is kept for
     return None

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from trivium.errors import RecipeError
 from trivium.model.pretrained import sha256
 from trivium.run.folder.model import find_model
-from trivium.run.folder.names import ENSEMBLE, TEACHERS
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, TEACHERS, TENSORS
 
 
 def retrained(run_dir: Path) -> list[str]:
@@ -19,7 +19,7 @@ def retrained(run_dir: Path) -> list[str]:
     """
     asked = [
         teacher
-        for path in sorted((run_dir / TEACHERS).glob("*.safetensors"))
+        for path in sorted((run_dir / TEACHERS).glob(f"*{TENSORS}"))
         for teacher in _asked(path)
     ]
     return list(
@@ -46,6 +46,6 @@ def _digest(folder: Path) -> str | None:
     try:
         if (folder / ENSEMBLE).is_file():
             return sha256(folder / ENSEMBLE)
-        return sha256(find_model(folder) / "trivium.json")
+        return sha256(find_model(folder) / MANIFEST)
     except (OSError, RecipeError):
         return None

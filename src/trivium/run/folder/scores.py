@@ -1,69 +1,113 @@
-"""What a finished run's JSON files must hold, so that whoever reads them need not ask again."""
+"""scores.json: what a finished run, soup or ensemble scored and cost.
 
-import json
+This module loads no torch, so whoever only reads scores need not wait for it.
+"""
+
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from trivium.errors import RecipeError
 from trivium.run.folder.names import SCORES
-
-Metrics = dict[str, float]
-
-
-class _Told(BaseModel):
-    """What is not named here is nobody's business; what may be absent, older runs lack."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
+from trivium.run.folder.records import Record, read_record, write_record
 
 
-class ScoresShape(_Told):
-    """scores.json."""
+def _as_it_stands(value: Any, is_number: ValidatorFunctionWrapHandler) -> Any:
+    is_number(value)
+    return value
 
-    tasks: dict[str, dict[str, Metrics]]
-    """Task -> split -> metric."""
-    overall: dict[str, Metrics] = {}
+
+Number = Annotated[float, WrapValidator(_as_it_stands)]
+"""A number that stays whole if it is: 32 rows are not 32.0, neither read nor written again."""
+
+Metrics = dict[str, Number]
+"""Metric -> value, with the number of rows as `rows`."""
+TaskScores = dict[str, dict[str, Metrics]]
+"""Task -> split -> metric."""
+
+Mean = Literal["leaderboard", "mean"]
+"""Over tasks, of their main metrics; `leaderboard` counts a correlation r as (r + 1) / 2."""
+
+
+class Cost(Record):
+    """What training took; all of it is absent of ensembles, but for the parameters."""
+
+    seconds: Number | None = None
+    """Of training steps."""
+    rows: Number | None = None
+    tokens: Number | None = None
+    tokens_per_s: Number | None = None
+    peak_memory_bytes: Number | None = None
+    parameters: Number | None = None
+    trained_parameters: Number | None = None
+
+
+class Selected(Record):
+    """Which step's model was kept; of a soup neither stage nor step."""
+
+    stage: str | None = None
+    step: int | None = None
+    by: str | None = None
+
+
+class MemberScores(Record):
+    """What one member of an ensemble scores on dev by itself."""
+
+    name: str
+    tasks: TaskScores
+    overall: dict[str, Metrics] = Field(default_factory=dict)
+
+    @property
+    def scores(self) -> "Scores":
+        return Scores(tasks=self.tasks, overall=self.overall)
+
+
+class Tried(Record):
+    """A run that a soup was offered."""
+
+    run: str
+    own: Number
+    """Its own overall dev score."""
+    soup: Number
+    """That of the soup with it."""
+    kept: bool
+
+
+class Scores(Record):
+    """The content of scores.json. The order of the fields is that of the file."""
+
+    tasks: TaskScores
+    overall: dict[str, Metrics] = Field(default_factory=dict)
+    """Split -> kind of mean."""
     precision: str = ""
-    cost: dict[str, float | None] = {}
-    selected: dict[str, Any] | None = None
+    cost: Cost = Cost()
+    selected: Selected | None = None
+    members: list[MemberScores] = Field(default_factory=list)
+    """Of an ensemble."""
+    soup: list[Tried] | None = None
+    """Of a soup: what was tried, in order. None of all else."""
+
+    def of(self, task: str, split: str) -> Metrics:
+        """Every metric of a task; empty where it was not judged on the split."""
+        return self.tasks.get(task, {}).get(split, {})
+
+    def metric(self, task: str, split: str, name: str) -> float | None:
+        """None where the task was not judged on the split, or not by this metric."""
+        return self.of(task, split).get(name)
+
+    def overall_of(self, split: str, kind: Mean = "leaderboard") -> float | None:
+        """A mean over tasks; None where some task has no such rows."""
+        return self.overall.get(split, {}).get(kind)
 
 
-class EnvironmentShape(_Told):
-    """environment.json."""
-
-    cpu: str | None = None
-    gpu: str | None = None
-    threads: int | None = None
-    packages: dict[str, str] = {}
-    command: list[str] = []
-
-
-def read_shaped(path: Path, shape: type[BaseModel]) -> dict[str, Any]:
-    """The file's table, as it stands there. Raises RecipeError with the place of what is wrong."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RecipeError(f"{path}: is damaged: {error}") from error
-    if not isinstance(found, dict):
-        raise RecipeError(f"{path}: is damaged: wanted a table, found {type(found).__name__}.")
-    try:
-        shape.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        shown = "" if first["type"] == "missing" else f", found {str(first['input'])[:60]!r}"
-        raise RecipeError(
-            f"{path}: {place}: {first['msg'].lower()}{shown}. The file is damaged; copy the whole "
-            "folder again, or train the run again."
-        ) from None
-    return found
-
-
-def read_scores(run_dir: Path) -> dict[str, Any]:
-    """The content of a finished run's `scores.json`."""
-    path = run_dir / SCORES
+def read_scores(folder: Path) -> Scores:
+    """Of a finished run. Raises RecipeError where it is not finished, or the file is damaged."""
+    path = folder / SCORES
     if not path.is_file():
-        raise RecipeError(f"{run_dir}: no {SCORES}; the run is not finished.")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+        raise RecipeError(f"{folder}: no {SCORES}; the run is not finished.")
+    return read_record(path, Scores)
+
+
+def write_scores(folder: Path, scores: Scores) -> None:
+    write_record(folder / SCORES, scores)

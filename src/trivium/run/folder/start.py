@@ -1,6 +1,5 @@
 """A run's folder at its start: refused where something would be lost, else described."""
 
-import json
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -9,15 +8,10 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
-from trivium.recipe.files import read_yaml
+from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import recover, write_text
-from trivium.run.folder.environment import environment
-from trivium.run.folder.names import (
-    ENSEMBLE,
-    ENVIRONMENT,
-    OURS,
-    RECIPE,
-)
+from trivium.run.folder.environment import write_environment
+from trivium.run.folder.names import ENSEMBLE, OURS, RECIPE
 
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -51,7 +45,7 @@ def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_text(run_dir / RECIPE, dump_recipe(recipe))
-    write_text(run_dir / ENVIRONMENT, json.dumps(environment(), indent=2) + "\n")
+    write_environment(run_dir)
 
 
 def refuse_taken(
@@ -87,7 +81,7 @@ def refuse_taken(
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Resuming with another recipe would be neither run: refused, with the first difference."""
     old = run_recipe(run_dir).model_dump(mode="json")
-    new = recipe.of_run().model_dump(mode="json")
+    new = recipe.model_dump(mode="json")
     if difference := _difference(old, new):
         raise RecipeError(
             f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "

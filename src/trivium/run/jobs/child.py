@@ -1,6 +1,5 @@
 """A run in a process of its own: started, followed, asked to save, or killed."""
 
-import fcntl
 import os
 import re
 import shlex
@@ -22,6 +21,7 @@ from trivium.run.folder.differences import Difference, differences, in_words
 from trivium.run.folder.names import RECIPE, SCORES
 from trivium.run.folder.retrained import retrained
 from trivium.run.folder.start import run_recipe
+from trivium.run.jobs.locks import lock
 
 LOOK_EVERY_S = 0.05
 SHOWN_LINES = 6
@@ -30,7 +30,7 @@ PARENT = "TRIVIUM_PARENT"
 """Tells `trivium.cli` to save and stop when this process is gone."""
 TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
 """What would make a child draw bars and colours into its log file."""
-LEFTOVERS = re.compile(r"\.recipe\.yaml\.new|\.trivium-\d+")
+LEFTOVERS = re.compile(rf"\.{re.escape(RECIPE)}\.new|\.trivium-\d+")
 """What a run that was killed in its first moment leaves in an otherwise empty folder."""
 
 
@@ -74,7 +74,7 @@ class Job:
         if not self.has_begun:
             return
         old = run_recipe(self.folder).model_dump(mode="json")
-        new = self.recipe.of_run().model_dump(mode="json")
+        new = self.recipe.model_dump(mode="json")
         found = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
         if found:
             raise RecipeError(
@@ -122,8 +122,9 @@ def stop_on_signal() -> Iterator[Stop]:
         stop.asked += 1
 
     wanted = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
-        wanted.append(signal.SIGHUP)
+    closed = getattr(signal, "SIGHUP", None)  # Windows has none
+    if closed and signal.getsignal(closed) is not signal.SIG_IGN:  # as under nohup
+        wanted.append(closed)
     before = {number: signal.signal(number, count) for number in wanted}
     try:
         yield stop
@@ -148,23 +149,10 @@ def train_run(job: Job, stop: Stop, watch: Callable[[int, str], None]) -> Outcom
 
 
 def open_log(job: Job) -> IO[str]:
-    """The run's log, to append to. Who has locked it may train the run."""
+    """The run's log, to append to. Who has locked it may train the run; the child inherits the lock
+    with the open log, so it lasts for as long as either process, even if the other is killed."""
     job.log.parent.mkdir(parents=True, exist_ok=True)
     return job.log.open("a", encoding="utf-8")
-
-
-def lock(log: IO[str]) -> bool:
-    """Whether nobody else trains the run. The child inherits the lock with the open log.
-
-    So it lasts for as long as either process, even if the other is killed.
-    """
-    try:
-        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # a file system without locks
-    return True
 
 
 def train_locked(job: Job, log: IO[str], stop: Stop, watch: Callable[[int, str], None]) -> Outcome:
@@ -234,7 +222,7 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
         process_group=0,  # a terminal's Ctrl-C is for us; the child would take ours for a second
     )
     told = 0
-    try:
+    try:  # noqa: PLR1702
         while True:
             try:
                 return child.wait(LOOK_EVERY_S)
@@ -242,7 +230,10 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
                 pass
             if stop.asked > told:
                 told = stop.asked
-                child.send_signal(signal.SIGINT if told == 1 else signal.SIGKILL)
+                if told == 1:
+                    child.send_signal(signal.SIGINT)
+                else:
+                    child.kill()
             watch()
     finally:
         if child.poll() is None:  # an error of our own; the child may still save

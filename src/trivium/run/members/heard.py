@@ -18,7 +18,6 @@ from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.progress import rows_bar
 
 
-# --- what the members say ----------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Heard:
     """What the members say of the rows they are judged on."""
@@ -39,7 +38,7 @@ def hear(
     """One model at a time, from its copy: so the copies are known to be good."""
     heard = Heard()
     own = [{n: plan.data[n] for n in plan.data if n in m.tasks} for m in plan.members]
-    with rows_bar(console) as bar:
+    with rows_bar(console) as bar:  # noqa: PLR1702
         counter = bar.add_task("", total=sum(rows_in(each, JUDGED) for each in own))
         for place, member in enumerate(plan.members):
             title = f"{place + 1}/{len(plan.members)} {plan.shown[place]}"

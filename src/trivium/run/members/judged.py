@@ -11,7 +11,6 @@ from trivium.run.members.opened import Member
 from trivium.run.rows.splits import ALL
 
 
-# --- what the ensemble is judged on ------------------------------------------------------------
 def judged_recipe(members: Sequence[Member], panels: Mapping[str, Panel]) -> Recipe | None:
     """The tasks with their files, of the first member that says where dev rows are.
 

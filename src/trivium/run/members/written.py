@@ -1,20 +1,19 @@
 """What an ensemble's folder holds beside its members: scores, predictions, recipe, manifest."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import trivium
 from trivium.recipe import dump_recipe
-from trivium.run.folder.atomic import seal
-from trivium.run.folder.environment import environment
-from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, MEMBERS, PREDICTIONS, RECIPE, SCORES
+from trivium.run.folder.environment import write_environment
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, predictions_file
 from trivium.run.folder.panels import FORMAT, Origin
 from trivium.run.folder.predictions import write_predictions
+from trivium.run.folder.scores import Cost, MemberScores, Scores, TaskScores, write_scores
+from trivium.run.folder.sealed import seal
 from trivium.run.members.heard import Heard
 from trivium.run.members.plan import EnsemblePlan
 from trivium.run.predictor.ensemble import combine
-from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.predictor.scoring import overall, score
 
 RECIPE_HEAD = (
     "# What `trivium evaluate` reads: the tasks of this ensemble, and where their rows are.\n"
@@ -22,42 +21,44 @@ RECIPE_HEAD = (
 
 
 # --- what is written and shown -----------------------------------------------------------------
-def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> dict[str, Any]:
-    """The content of `scores.json`; writes the predictions."""
+
+
+def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> Scores:
+    """The scores of the whole and of each member; writes the predictions."""
     tasks = plan.tasks
-    scores: Scores = {name: {} for name in tasks}
-    each: list[Scores] = [{name: {} for name in tasks} for _ in plan.members]
+    scores: TaskScores = {name: {} for name in tasks}
+    each: list[TaskScores] = [{name: {} for name in tasks} for _ in plan.members]
     for (name, split), said in heard.readouts.items():
         panel, rows = plan.panels[name], plan.data[name][split]
         readout_BK = combine(tasks[name], panel, heard.together(name, split))
         scores[name][split] = score(tasks[name], readout_BK, rows)
-        path = folder / PREDICTIONS / f"{name}-{split}.csv"
+        path = folder / predictions_file(name, split)
         write_predictions(path, tasks[name], readout_BK, rows)
         if split == "dev":
             for place, own_BK in zip(panel.members, said, strict=True):
                 each[place][name][split] = score(tasks[name], own_BK, rows)
-    return {
-        "tasks": scores,
-        "overall": overall(tasks, scores),
-        "precision": " and ".join(sorted(heard.precisions)),
-        "cost": {"parameters": sum(heard.parameters)},
-        "members": [
-            {
-                "name": member.name,
-                "tasks": {name: found for name, found in own.items() if found},
-                "overall": overall(tasks, own),
-            }
+    return Scores(
+        tasks=scores,
+        overall=overall(tasks, scores),
+        precision=" and ".join(sorted(heard.precisions)),
+        cost=Cost(parameters=sum(heard.parameters)),
+        members=[
+            MemberScores(
+                name=member.name,
+                tasks={name: found for name, found in own.items() if found},
+                overall=overall(tasks, own),
+            )
             for member, own in zip(plan.members, each, strict=True)
         ],
-    }
+    )
 
 
-def write_ensemble(plan: EnsemblePlan, told: dict[str, Any], folder: Path) -> None:
+def write_ensemble(plan: EnsemblePlan, scores: Scores, folder: Path) -> None:
     if plan.recipe:
         text = RECIPE_HEAD + dump_recipe(plan.recipe, only={"encoder", "data", "tasks"})
         (folder / RECIPE).write_text(text, encoding="utf-8")
-    for name, values in ((ENVIRONMENT, environment()), (SCORES, told)):
-        (folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    write_environment(folder)
+    write_scores(folder, scores)
     origins = [Origin(name=m.name, folder=str(m.folder.resolve())) for m in plan.members]
     values = {
         "format": FORMAT,
@@ -66,4 +67,4 @@ def write_ensemble(plan: EnsemblePlan, told: dict[str, Any], folder: Path) -> No
         "tasks": {name: panel.model_dump(mode="json") for name, panel in plan.panels.items()},
     }
     # Each of these files holds the sha256 of all others of its folder.
-    seal(folder, ENSEMBLE, values, files=f"{MEMBERS}/*/trivium.json")
+    seal(folder, ENSEMBLE, values, files=f"{MEMBERS}/*/{MANIFEST}")

@@ -14,7 +14,15 @@ Texts = str | tuple[str, ...]
 
 
 class Predictor(ABC):
-    """Tasks, and what is said of their rows; answers follow from that."""
+    """Tasks, and what is said of their rows; answers follow from that.
+
+    What `trivium.load` gives, be it one model or an ensemble:
+
+        def is_urgent(model: trivium.Predictor, message: str) -> bool:
+            return model.predict("urgency", [message]) == ["high"]
+
+        is_urgent(trivium.load("runs/first"), "The machine leaks on the counter!")
+    """
 
     tasks: Mapping[str, Task]
 

@@ -44,6 +44,8 @@ class EnsemblePredictor(Predictor):
 
 
 # --- several readouts into one -----------------------------------------------------------------
+
+
 def combine(task: Task, panel: Panel, readout_EBK: Tensor) -> Tensor:
     """One readout of the panel's: readout_BK, on the same scale, fp32."""
     if panel.how == "vote":

@@ -21,6 +21,10 @@ def load(
 
     precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
     compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+
+        model = trivium.load("runs/first")
+        model.predict("topic", ["Where is my parcel?"])
+        model.probabilities("same_question", [("Where is my parcel?", "Has my order been sent?")])
     """
     folder = Path(run)
     if not (folder / ENSEMBLE).is_file():

@@ -8,15 +8,14 @@ from torch import Tensor
 
 from trivium.parts import metrics
 from trivium.parts.tasks import Task
+from trivium.run.folder.names import predictions_file
 from trivium.run.folder.predictions import write_predictions
+from trivium.run.folder.scores import Metrics, TaskScores
 from trivium.run.predictor.base import Predictor
 from trivium.run.rows.splits import JUDGED, Data, Split
 
 ROWS_AT_ONCE = 4096
 """Rows that a predictor is asked about in one call: bounds memory, and tells how far it is."""
-
-Scores = dict[str, dict[str, dict[str, float]]]
-"""task -> split -> metric -> value, with the number of rows as `rows`."""
 
 Told = Callable[[int], object]
 """Called with the number of rows that were answered since the last call."""
@@ -37,14 +36,14 @@ def readout_of(predictor: Predictor, task: Task, split: Split, told: Told = sile
     return torch.cat(parts)
 
 
-def score(task: Task, readout_BK: Tensor, split: Split) -> dict[str, float]:
+def score(task: Task, readout_BK: Tensor, split: Split) -> Metrics:
     targets = [example.target for example in split.examples if example.target is not None]
     return task.scores(readout_BK, task.targets(targets)) | {"rows": len(targets)}
 
 
 def evaluate_splits(
     predictor: Predictor, data: Data, splits: Sequence[str] = ("dev",), told: Told = silent
-) -> Scores:
+) -> TaskScores:
     """Scores of every task on each of its splits."""
     return {
         name: {
@@ -57,16 +56,22 @@ def evaluate_splits(
     }
 
 
-def evaluate_into(folder: Path, predictor: Predictor, data: Data, told: Told = silent) -> Scores:
-    """Scores of every task on its dev and test rows, with a file of predictions for each."""
-    scores: Scores = {}
+def evaluate_into(
+    folder: Path, predictor: Predictor, data: Data, told: Told = silent
+) -> TaskScores:
+    """Scores of every task on its dev and test rows, with a file of predictions for each.
+
+    folder: of the run.
+    """
+    scores: TaskScores = {}
     for name, splits in data.items():
         scores[name], task = {}, predictor.tasks[name]
         for split in (s for s in JUDGED if s in splits):
             readout_BK = readout_of(predictor, task, splits[split], told)
             scores[name][split] = score(task, readout_BK, splits[split])
             if task.answers_questions:
-                write_predictions(folder / f"{name}-{split}.csv", task, readout_BK, splits[split])
+                path = folder / predictions_file(name, split)
+                write_predictions(path, task, readout_BK, splits[split])
     return scores
 
 
@@ -77,7 +82,7 @@ def rows_in(data: Data, splits: Sequence[str]) -> int:
     )
 
 
-def overall(tasks: Mapping[str, Task], scores: Scores) -> dict[str, dict[str, float]]:
+def overall(tasks: Mapping[str, Task], scores: TaskScores) -> dict[str, Metrics]:
     """Per split, the mean over tasks of their main metric.
 
     `leaderboard` counts a correlation r as (r + 1) / 2, `mean` takes it as it is. A split that

@@ -11,7 +11,7 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import MultiTaskModel, Pooling, pool
-from trivium.parts.tasks import MaskedWords, Task
+from trivium.parts.tasks import Task
 from trivium.run.assembly.device import precision_name
 from trivium.run.predictor.base import Predictor, Texts
 from trivium.run.rows.encoded import packer_for
@@ -83,7 +83,7 @@ class TorchPredictor(Predictor):
             task = self.tasks[name]
             packer = packer_for(task, self.tokenizer, self.limit)
             # A task with sides changes what the layers compute; masked words are masked first.
-            own = name if self.model.encoder.sides.of(name) or _masks(task) else ""
+            own = name if self.model.encoder.sides.of(name) or task.draws_targets else ""
             key = (packer.max_length, packer.keeps, own)
             packers[key] = packer
             alike.setdefault(key, {})[name] = _sequences(task, rows)
@@ -135,12 +135,9 @@ class TorchPredictor(Predictor):
         of it: the task, its vectors, and their places among the sequences of the pass."""
         encoder = self.model.encoder
         first = next(iter(represent))
-        if first in self.tasks and isinstance(task := self.tasks[first], MaskedWords):
-            yield (
-                first,
-                task.judge(tokens, self.model.head(first), encoder, self.tokenizer),
-                place_R,
-            )
+        if first in self.tasks and self.tasks[first].draws_targets:
+            head = self.model.head(first)
+            yield first, self.tasks[first].judge(tokens, head, encoder, self.tokenizer), place_R
             return
         tokens = tokens.to(next(self.model.parameters()).device)
         hidden_ND: Tensor = encoder(tokens, first)  # whose sides are those of all in the pass
@@ -196,10 +193,6 @@ def _sequences(task: Task, rows: Sequence[Texts]) -> list[tuple[str, ...]]:
     texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
     apart = task.sequences == len(task.text_columns)
     return [(text,) for row in texts for text in row] if apart else texts
-
-
-def _masks(task: Task) -> bool:
-    return isinstance(task, MaskedWords)
 
 
 def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:

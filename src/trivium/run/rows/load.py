@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.tasks import MaskedWords, MissingLabelError, RowError, Task
+from trivium.errors import RecipeError
+from trivium.parts.tasks import MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
-from trivium.run.rows.masked_words import gather
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
 from trivium.run.rows.splits import ALL, Data, FileRows, Split
-from trivium.text.plain import is_plain, open_lines
 from trivium.text.tables import BadRow, Table, open_table
 
 SHOWN_PROBLEMS = 5
@@ -34,12 +32,11 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
         }
         for split, found in data[name].items():
             if not found.examples:
-                what = "text" if isinstance(task, MaskedWords) else "labelled rows"
-                raise RecipeError(f"task {name!r}: {split}: {found.where} has no {what}.")
+                raise RecipeError(f"task {name!r}: {split}: {found.where} has no {task.rows_are}.")
         tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
     for task in tasks.values():
-        if isinstance(task, MaskedWords):
-            data[task.name] = _with_texts_of_others(task, data)
+        if task.gathers:
+            data[task.name] = _gathered(task, data)
     return recipe.model_copy(update={"tasks": tasks}), data
 
 
@@ -54,7 +51,7 @@ def read_split(
 
     Raises RecipeError naming bad rows by file and line, wherever they stand in the file.
     """
-    table = open_task_table(task, path, (*task.text_columns, task.label))
+    table = task.open_table(path, (*task.text_columns, task.label))
     examples, bad, unlabelled = [], [], 0
     for row in relabelled(task, split, table, relabel or {}):
         if isinstance(row, BadRow):
@@ -71,27 +68,6 @@ def read_split(
     used = sample(examples, rows)
     drawn = len(used) if len(used) < len(examples) else None
     return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn),), used)
-
-
-def open_task_table(task: Task, path: str | Path, needed: Sequence[str]) -> Table:
-    """A table that has the columns a task asks for."""
-    if isinstance(task, MaskedWords):
-        if is_plain(path):
-            return open_lines(path, task.text)
-        if not task.text:
-            raise RecipeError(
-                f"task {task.name!r}: {path}: is a table; say as `text` which column holds the "
-                "text. A file with a text a line ends in .txt."
-            )
-        needed = task.text_columns
-    table = open_table(path, delimiter=task.delimiter, quoting=task.quoting)
-    for column in needed:
-        if column not in table.columns:
-            raise RecipeError(
-                f"task {task.name!r}: {table.name}: no column {column!r}"
-                f"{did_you_mean(column, table.columns)}. It was read as {table.dialect}."
-            )
-    return table
 
 
 def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
@@ -115,15 +91,15 @@ def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
     return Split(split, files, [example for one in each for example in one.examples])
 
 
-def _with_texts_of_others(task: MaskedWords, data: Data) -> dict[str, Split]:
-    """The splits of masked words: texts of the task's own files, and of the tasks that it names."""
+def _gathered(task: Task, data: Data) -> dict[str, Split]:
+    """A task's splits as it makes them of the rows of its own files and of its lenders'."""
     own, found = data[task.name], {}
-    sources = [own, *(data[name] for name in task.of)]
+    sources = [own, *(data[name] for name in task.lenders)]
     rows = {
         split: [row for each in sources if split in each for row in each[split].examples]
         for split in {name for each in sources for name in each} - {"test"}
     }
-    for split, (texts, note) in gather(task, rows).items():
+    for split, (texts, note) in task.gather(rows).items():
         found[split] = Split(split, own[split].files if split in own else (), texts, note)
     return found
 
@@ -131,7 +107,7 @@ def _with_texts_of_others(task: MaskedWords, data: Data) -> dict[str, Split]:
 def _with_labels(recipe: Recipe, task: Task) -> Task:
     cells, names = [], []
     for source in task.sources("train"):
-        table = open_task_table(task, Path(recipe.data) / source.file, (task.label,))
+        table = task.open_table(Path(recipe.data) / source.file, (task.label,))
         rows = list(relabelled(task, "train", table, source.relabel))
         refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
         cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]

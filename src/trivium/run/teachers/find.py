@@ -10,16 +10,15 @@ from pydantic import ValidationError
 
 from trivium.errors import RecipeError, did_you_mean
 from trivium.model.pretrained import sha256
-from trivium.parts.regularizers import Distill, Teacher
-from trivium.parts.regularizers.distill import SEED
+from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
 from trivium.parts.tasks.cells import canonical
 from trivium.recipe import Recipe
-from trivium.run.folder.atomic import read_sealed
 from trivium.run.folder.model import find_model, saved_tasks
-from trivium.run.folder.names import ENSEMBLE, MEMBERS, RECIPE, SCORES
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, SCORES
 from trivium.run.folder.panels import Contents
+from trivium.run.folder.sealed import read_sealed
 from trivium.run.rows.splits import Data, Split
 from trivium.run.teachers.lessons import Found, Lesson, Lessons
 from trivium.run.teachers.unlabelled import bare, own_rows, read_unlabelled
@@ -38,20 +37,23 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
     by_stage = {}
     for index, stage in enumerate(recipe.stages):
         for number, part in enumerate(stage.regularizers):
-            if isinstance(part, Distill):
-                part = part.moved(lambda run: run.replace(SEED, str(recipe.seed)))
-                where = f"stages.{index}.regularizers.{number}"
-                names = [
-                    name
-                    for name in recipe.stage_tasks(stage)
-                    if part.applies(name) and recipe.tasks[name].answers_questions
-                ]
-                if found := finder.lessons(part, names, where):
-                    by_stage[stage.name] = found
+            placed = part.moved(lambda run: run.replace(SEED, str(recipe.seed)))
+            if (teaching := placed.teaching) is None:
+                continue
+            where = f"stages.{index}.regularizers.{number}"
+            names = [
+                name
+                for name in recipe.stage_tasks(stage)
+                if placed.applies(name) and recipe.tasks[name].answers_questions
+            ]
+            if found := finder.lessons(teaching, names, where):
+                by_stage[stage.name] = found
     return Lessons(by_stage)
 
 
 # --- teachers ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """What is written of a trained model."""
@@ -69,12 +71,12 @@ class _Finder:
     made: list[tuple[Any, Lesson]] = field(default_factory=list)
     """Every lesson so far, with what makes it another one."""
 
-    def lessons(self, part: Distill, names: Sequence[str], where: str) -> dict[str, Lesson]:
-        """The lessons of one stage. where: the part's path in the recipe."""
+    def lessons(self, asked: Teaching, names: Sequence[str], where: str) -> dict[str, Lesson]:
+        """The lessons of one stage. where: the path of the part that asks, in the recipe."""
         found = {}
-        for name, (place, teachers) in self._named(part, names, where).items():
+        for name, (place, teachers) in self._named(asked, names, where).items():
             fitting = tuple(self._fitting(name, one, f"{where}.{place}") for one in teachers)
-            file = part.unlabelled.get(name)
+            file = asked.unlabelled.get(name)
             known = next((one for key, one in self.made if key == (name, fitting, file)), None)
             if known is None:
                 known = self._lesson(name, fitting, file, where)
@@ -83,19 +85,19 @@ class _Finder:
         return found
 
     def _named(
-        self, part: Distill, names: Sequence[str], where: str
+        self, asked: Teaching, names: Sequence[str], where: str
     ) -> dict[str, tuple[str, tuple[Teacher, ...]]]:
         """Task -> where its teachers are named, and who they are."""
-        if not isinstance(part.teachers, str):
-            return {name: (f"teachers.{name}", part.teachers[name]) for name in names}
-        tasks = self._look(part.teachers, f"{where}.teachers").tasks
-        meant = [name for name in names if name in tasks or name in part.named_tasks]
+        if not isinstance(asked.teachers, str):
+            return {name: (f"teachers.{name}", asked.teachers[name]) for name in names}
+        tasks = self._look(asked.teachers, f"{where}.teachers").tasks
+        meant = [name for name in names if name in tasks or name in asked.wanted]
         if not meant:
             raise RecipeError(
-                f"{where}.teachers: {part.teachers} knows none of the stage's tasks, but "
+                f"{where}.teachers: {asked.teachers} knows none of the stage's tasks, but "
                 f"{', '.join(tasks)}. Name a teacher for each task, or one that knows them."
             )
-        return {name: ("teachers", (Teacher(run=part.teachers),)) for name in meant}
+        return {name: ("teachers", (Teacher(run=asked.teachers),)) for name in meant}
 
     def _look(self, folder: str, where: str) -> _Known:
         if folder not in self.known:
@@ -158,7 +160,7 @@ def _known(folder: Path) -> _Known:
             f"trivium train RECIPE --out {folder} --resume"
         )
     model = find_model(folder)
-    return _Known(folder, saved_tasks(model), sha256(model / "trivium.json"))
+    return _Known(folder, saved_tasks(model), sha256(model / MANIFEST))
 
 
 def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import write_bytes
-from trivium.run.folder.names import TEACHERS
+from trivium.run.folder.names import TEACHERS, TENSORS
 from trivium.run.teachers.lessons import Lesson, Lessons
 
 
@@ -40,8 +40,10 @@ def refuse_changed(lessons: Lessons, run_dir: Path) -> None:
 
 
 # --- answers that are kept -----------------------------------------------------------------------
+
+
 def _file(run_dir: Path, lesson: Lesson) -> Path:
-    return run_dir / TEACHERS / f"{lesson.name}.safetensors"
+    return run_dir / TEACHERS / f"{lesson.name}{TENSORS}"
 
 
 def keep_answers(run_dir: Path, lesson: Lesson, readout_BK: Tensor) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from trivium.parts.tasks import RowError, Task
-from trivium.run.rows.load import open_task_table, read_split, refuse_bad_rows
+from trivium.run.rows.load import read_split, refuse_bad_rows
 from trivium.run.rows.splits import FileRows, Split
 from trivium.text.tables import BadRow
 from trivium.types import Example
@@ -28,9 +28,11 @@ def bare(example: Example) -> tuple[str, ...]:
 
 
 # --- text without labels -------------------------------------------------------------------------
+
+
 def read_unlabelled(task: Task, path: Path) -> Split:
     """The texts of a file's rows. Raises RecipeError naming bad rows by file and line."""
-    table = open_task_table(task, path, task.text_columns)
+    table = task.open_table(path, task.text_columns)
     examples: list[Example] = []
     bad: list[BadRow] = []
     for row in table:

@@ -70,9 +70,11 @@ def taught(
 
 
 # --- asking --------------------------------------------------------------------------------------
+
+
 def _ask_all(work: Work, lessons: Sequence[Lesson], stopping: threading.Event) -> bool:
     """Ask the teachers of each lesson, and keep their answers; False where it was stopped."""
-    with rows_bar(work.console) as bars:
+    with rows_bar(work.console) as bars:  # noqa: PLR1702
         for lesson in lessons:
             rows = list(dict.fromkeys(lesson.rows))
             bar = bars.add_task(

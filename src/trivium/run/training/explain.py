@@ -7,7 +7,6 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from trivium.part import Part
-from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import Task
 from trivium.recipe import Stage
 from trivium.recipe.stage import Floor
@@ -41,7 +40,7 @@ def print_preview(preview: Preview, console: Console) -> None:
     console.print(grid)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
-    for name, splits in preview.data.items():
+    for name, splits in preview.data.items():  # noqa: PLR1702
         for split in splits.values():
             for file in split.files:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
@@ -65,7 +64,8 @@ def _rows(splits: Mapping[str, Split], split: str) -> str:
 
 def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
     plan = preview.plan(stage)
-    trained, frozen = preview.parameters(stage)
+    memory = preview.memory(stage)
+    trained, frozen = memory.trained, memory.frozen  # refuses a stage before it is told of
     device = choose_device(preview.recipe.device)
     precision = precision_name(choose_precision(preview.recipe.precision, device))
     epochs = plan.steps / plan.steps_per_epoch
@@ -89,7 +89,7 @@ def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
         )
     say(
         f"  {trained:,} parameters trained, {frozen:,} frozen; "
-        f"about {preview.memory(stage) / 2**30:.1f} GiB of memory"
+        f"about {memory.total() / 2**30:.1f} GiB of memory"
     )
 
 
@@ -104,17 +104,14 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     lines = [f"trains: {trains}"]
     if adapters:
         lines.append(f"adapters: {adapters}")
-    one = plan.batches_per_step == 1
-    holds = "one batch of one task" if one else f"{plan.batches_per_step} batches"
-    if stage.sampler.kind == "joint":
-        holds = f"{stage.batches_per_step} x one batch of every task"
+    holds = stage.sampler.describe_step(len(plan.tasks), stage.batches_per_step)
     lines.append(
         f"a step: {holds}, sampler {_shown(stage.sampler)}, combiner {_shown(stage.combiner)}"
     )
     rates = {k: v for k, v in stage.lr.model_dump().items() if v not in (None, 1.0)}
     shown = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
     lines.append(f"learning rates: {shown}; schedule {_shown(stage.schedule)}")
-    if apart := preview.kept_apart(stage):
+    if apart := preview.memory(stage).kept_apart():
         lines.append(
             f"the tasks' gradients are kept apart, {apart / 2**20:,.0f} MiB more than their sum; "
             f"their cosines go to the journal, by layer every {plan.conflicts_every} steps"
@@ -123,12 +120,8 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         chosen = [name for name in plan.tasks if preview.regularizes(stage, part, name)]
         weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
         fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
-        lines.append(f"regularizer {_shown(part, *_TOLD_APART)}: {weights}{fp32}")
-    lines += [
-        f"{n}: {_words_start(head)}"
-        for n in plan.tasks
-        if isinstance(head := preview.model.head(n), WordsModule)
-    ]
+        lines.append(f"regularizer {_shown(part, *part.shown_apart)}: {weights}{fp32}")
+    lines += [f"{n}: {text}" for n in plan.tasks if (text := preview.model.head(n).origin)]
     lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
     if stage.guard is not None:
         floors = [f"{n} {_floor(f)}" for n in recipe.judged_tasks(stage) if (f := stage.floor(n))]
@@ -138,18 +131,6 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         )
     lines.append(f"keeps the model by: {stage.selects_by}")
     return lines
-
-
-def _words_start(head: WordsModule) -> str:
-    """Where a head for masked words begins."""
-    if head.is_fresh:
-        start = "one starts from the word embedding and the pieces' frequencies"
-        return f"the checkpoint has no head for masked words; {start}"
-    return "the head for masked words is the checkpoint's own"
-
-
-_TOLD_APART = ("tasks", "weight", "teachers", "unlabelled")
-"""Settings of regularizers that have lines of their own."""
 
 
 def _lesson(lesson: Lesson) -> str:
@@ -172,7 +153,7 @@ def _choices(task: Task) -> list[str]:
     lines = [_shown(task.resolved_head, "pooling")]
     if task.loss is not None:
         lines.append(_shown(task.loss))
-    if getattr(task, "class_weights", None):
+    if task.weighs_labels:
         lines.append("class weights")
     return lines
 

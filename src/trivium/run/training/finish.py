@@ -1,15 +1,11 @@
 """The end of a run: the kept model is judged, and the scores are written."""
 
-import json
-import resource
-import sys
-
 import torch
 
 from trivium.run.assembly.device import precision_name
-from trivium.run.folder.atomic import write_text
-from trivium.run.folder.names import PREDICTIONS, SCORES
+from trivium.run.assembly.machine import peak_memory
 from trivium.run.folder.resume import remove_resume
+from trivium.run.folder.scores import Cost, Scores, Selected, write_scores
 from trivium.run.predictor.load import load_single
 from trivium.run.predictor.scoring import evaluate_into, overall
 from trivium.run.training.state import Counters
@@ -19,29 +15,28 @@ from trivium.run.training.work import Work
 def finish(work: Work, counters: Counters) -> None:
     """Judge the saved model as `evaluate` would, and write what there is to know of the run."""
     predictor = load_single(work.run_dir, device=str(work.setup.device))
-    scores = evaluate_into(work.run_dir / PREDICTIONS, predictor, work.data)
+    tasks = evaluate_into(work.run_dir, predictor, work.data)
     model = predictor.model
-    told = {
-        "tasks": scores,
-        "overall": overall(work.tasks, scores),
-        "precision": precision_name(model.encoder.precision),
-        "cost": {
-            "seconds": round(counters.seconds, 2),
-            "rows": counters.rows,
-            "tokens": counters.tokens,
-            "tokens_per_s": round(counters.tokens / max(counters.seconds, 1e-9), 1),
-            "peak_memory_bytes": _peak_memory(work.setup.device),
-            "parameters": sum(p.numel() for p in model.parameters()),
-            "trained_parameters": counters.trained,
-        },
-        "selected": counters.kept,
-    }
-    write_text(work.run_dir / SCORES, json.dumps(told, indent=2) + "\n")
+    scores = Scores(
+        tasks=tasks,
+        overall=overall(work.tasks, tasks),
+        precision=precision_name(model.encoder.precision),
+        cost=Cost(
+            seconds=round(counters.seconds, 2),
+            rows=counters.rows,
+            tokens=counters.tokens,
+            tokens_per_s=round(counters.tokens / max(counters.seconds, 1e-9), 1),
+            peak_memory_bytes=_peak_memory(work.setup.device),
+            parameters=sum(p.numel() for p in model.parameters()),
+            trained_parameters=counters.trained,
+        ),
+        selected=Selected.model_validate(counters.kept),
+    )
+    write_scores(work.run_dir, scores)
     remove_resume(work.run_dir)
 
 
 def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    return peak_memory()

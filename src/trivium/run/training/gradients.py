@@ -1,15 +1,40 @@
 """From losses to `.grad`: the only place that knows about combining tasks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+from trivium.model.multitask import MultiTaskModel, Shared
 
 Gradient = Sequence[Tensor | None]
 """One tensor per shared parameter, in parameter order; None where a task does not reach it."""
 
 CHUNK = 2**17
 """Numbers of each task's gradient that are multiplied at a time."""
+
+
+@dataclass
+class Apart:
+    """The tasks' gradients of what they share, taken out of `.grad` task after task."""
+
+    shared: list[Shared]
+    gradients: dict[str, list[Tensor | None]] = field(default_factory=dict)
+    """task -> one tensor per shared parameter."""
+
+    @classmethod
+    def of(cls, model: MultiTaskModel) -> "Apart":
+        """For what learns now of a model's shared parameters."""
+        return cls([one for one in model.shared_parameters() if one.parameter.requires_grad])
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [one.parameter for one in self.shared]
+
+    def take(self, task: str) -> None:
+        """Keep what the task's backward pass left, beside what it left before."""
+        add_gradient(self.gradients, task, take_gradient(self.parameters))
 
 
 def take_gradient(shared: Sequence[nn.Parameter]) -> list[Tensor | None]:
@@ -39,7 +64,7 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
     tasks, parameters = len(gradients), len(gradients[0])
     places: list[int] = []
     products: list[Tensor] = []
-    for p, parts in enumerate(zip(*gradients, strict=True)):
+    for p, parts in enumerate(zip(*gradients, strict=True)):  # noqa: PLR1702
         there = [(task, part.flatten()) for task, part in enumerate(parts) if part is not None]
         # All products of a chunk while it lies in the cache. And their sum over chunks is in
         # float64: in fp32 throughout, that of two word embeddings' gradients is 3e-4 off.
@@ -55,11 +80,6 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
         gram_M.index_add_(0, torch.tensor(places), torch.stack(products).cpu().double())
     upper_PTT = gram_M.view(parameters, tasks, tasks)
     return upper_PTT + upper_PTT.triu(1).mT
-
-
-def gram_matrix(gradients: Sequence[Gradient]) -> Tensor:
-    """Inner products of T tasks' whole gradients, on the CPU: gram_TT (float64)."""
-    return gram_by_parameter(gradients).sum(0)
 
 
 def gram_by_group(gram_PTT: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:

@@ -6,24 +6,25 @@ from trivium.recipe import Stage
 from trivium.run.assembly.device import precision_name
 from trivium.run.folder.model import save_model
 from trivium.run.folder.names import MODEL
-from trivium.run.predictor.scoring import Scores, evaluate_splits, overall
+from trivium.run.folder.scores import TaskScores
+from trivium.run.predictor.scoring import evaluate_splits, overall
 from trivium.run.screen.progress import Monitor
 from trivium.run.training.state import Counters, TrainState
 from trivium.run.training.work import Work
 
 
-def _scores_now(work: Work, stage: Stage) -> Scores:
+def _scores_now(work: Work, stage: Stage) -> TaskScores:
     """Dev scores of the model as it is."""
-    scores: Scores = {}
+    scores: TaskScores = {}
     if work.processes.first:
         scores = evaluate_splits(
             work.predictor, {name: work.data[name] for name in work.judged(stage)}
         )
-    shared: Scores = work.processes.from_first(scores)
+    shared: TaskScores = work.processes.from_first(scores)
     return shared
 
 
-def _main_values(work: Work, scores: Scores) -> dict[str, float]:
+def _main_values(work: Work, scores: TaskScores) -> dict[str, float]:
     return {name: s["dev"][work.tasks[name].metric] for name, s in scores.items()}
 
 
@@ -96,9 +97,11 @@ def keep(work: Work, stage: Stage, counters: Counters, by: str) -> None:
     if not work.processes.first:
         return
     predictor = work.predictor
-    precision = precision_name(predictor.model.encoder.precision)
-    folder = work.run_dir / MODEL
     save_model(
-        predictor.model, predictor.tasks, predictor.tokenizer, folder, precision,
-        work.recipe.adapters,
-    )  # fmt: skip
+        predictor.model,
+        predictor.tasks,
+        predictor.tokenizer,
+        work.run_dir / MODEL,
+        precision=precision_name(predictor.model.encoder.precision),
+        adapters=work.recipe.adapters,
+    )

@@ -1,23 +1,119 @@
-"""What a step's pass through the model holds in memory, known from the lengths of its texts."""
+"""What a stage holds in memory, known before it begins: from sizes, and the lengths of texts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trivium.model.attention import MOST_GROUPS, TEXTS_PER_GROUP
 from trivium.model.encoder import EncoderConfig
-from trivium.parts.tasks import MaskedWords
+from trivium.model.multitask import MultiTaskModel, Shared
+from trivium.parts.regularizers import RegularizerPart
+from trivium.recipe import Recipe, Stage
+from trivium.run.assembly.device import choose_device, choose_precision
+from trivium.run.assembly.machine import memory_now
 from trivium.run.rows.encoded import Encoded
-from trivium.run.training.pieces import split
+from trivium.run.training.parameters import stage_parameters
+from trivium.run.training.pieces import TOKENS_AT_ONCE, split
 from trivium.run.training.plan import Plan
 from trivium.text.streams import Stream
 
+NUMBER = 4
+"""Bytes of a parameter, and of its gradient: fp32 in every precision."""
+LIBRARIES = 500 * 2**20
+"""Bytes that torch and its friends take before anything is loaded."""
+KERNELS = 160 * 2**20
+"""Bytes that oneDNN's kernels take, and what the C library keeps of what was freed."""
+HOLES = 1.4
+"""A piece in bytes asked for to bytes taken, since no two pieces have the same sizes; measured."""
 LOOKED_AT = 300
 """Batches of a task that are drawn to find its heaviest one."""
 
 Lengths = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class StageMemory:
+    """Bytes of one stage."""
+
+    recipe: Recipe
+    stage: Stage
+    plan: Plan
+    model: MultiTaskModel
+    encoded: Mapping[str, Encoded]
+    regularizers: Mapping[str, Sequence[RegularizerPart]]
+    """Of each of the stage's tasks, those that have something to say of it."""
+
+    @cached_property
+    def trained(self) -> int:
+        """Parameters that learn sooner or later."""
+        encoder, heads = stage_parameters(self.recipe, self.model, self.stage)
+        return sum(p.numel() for _, p in (*encoder, *heads))
+
+    @property
+    def frozen(self) -> int:
+        """The other parameters."""
+        return sum(p.numel() for p in self.model.parameters()) - self.trained
+
+    def kept_apart(self) -> int:
+        """Bytes of the tasks' gradients that a step holds apart, beyond the one of their sum."""
+        if not (self.stage.combiner.needs_gram or self.plan.conflicts_every):
+            return 0
+        encoder, heads = stage_parameters(self.recipe, self.model, self.stage)
+        learns = {id(parameter) for _, parameter in (*encoder, *heads)}
+        return NUMBER * sum(
+            (self._tasks_of(shared) - 1) * shared.parameter.numel()
+            for shared in self.model.shared_parameters()
+            if id(shared.parameter) in learns
+        )
+
+    def _tasks_of(self, shared: Shared) -> int:
+        """Tasks of one step that a shared parameter has a gradient of, at the most."""
+        reach = self.plan.tasks
+        if shared.trunk is not None:
+            reach = [task for task in reach if self.model.head(task).trunk == shared.trunk]
+        elif shared.name.startswith("pooler."):  # most heads pool by themselves
+            reach = [task for task in reach if self.recipe.tasks[task].resolved_head.wants_pooler]
+        return min(len(reach), self.plan.batches_per_step)
+
+    def total(self) -> int:
+        """What the process will hold, roughly: what it holds already (libraries, data, weights),
+        Adam's two moments, the gradients kept apart, the copies of weights that regularizers keep,
+        those for products; in a step gradients and what backward needs, or else the copies that
+        saving makes; and at the end the kept model, read back."""
+        trained, frozen = NUMBER * self.trained, NUMBER * self.frozen
+        encoder = self.model.encoder
+        words = NUMBER * encoder.embeddings.word_embeddings.weight.numel()
+        copies = NUMBER * sum(parameter.numel() for parameter in encoder.encoder.parameters())
+        averages = trained * sum(part.weight_copies for part in self.stage.regularizers)
+        lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS
+        # Of each batch, the gradient of the word vectors is made apart before it is added.
+        pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
+        step = trained + min(words, trained) + HOLES * max(pieces)
+        saving = 3 * trained + frozen
+        held = max(memory_now(), LIBRARIES) + lasting + max(step, saving) + trained + frozen
+        return int(held)
+
+    def _heaviest_piece(self, task: str) -> float:
+        """Bytes that forward and backward of a piece of the task's batches take, at the most."""
+        recipe, encoded, config = self.recipe, self.encoded[task], self.model.encoder.config
+        device, parts = choose_device(recipe.device), self.regularizers[task]
+        precision = choose_precision(recipe.precision, device)
+        low = precision != torch.float32 and not any(part.needs_fp32 for part in parts)
+        passes = 1 + sum(part.extra_passes for part in parts)
+        learns = self.stage.trains.trains_any or bool(recipe.adapters)
+        memory = PassMemory(config, low)
+
+        def weigh(length_R: Lengths) -> float:
+            kept = memory.kept(length_R) if learns else 0.0
+            kept += logits(encoded, length_R, config, low=low)
+            return passes * kept + memory.working(length_R)
+
+        limit = self.stage.tokens_at_once or TOKENS_AT_ONCE[device.type]
+        return heaviest(encoded, self.plan, limit, recipe.seed, weigh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +179,8 @@ def heaviest(
 def logits(encoded: Encoded, length_R: Lengths, config: EncoderConfig, *, low: bool) -> float:
     """Bytes of a head that guesses words: beside the logits in fp32 their copy in the encoder's
     precision, their log-softmax, and both gradients."""
-    share = encoded.task.mask.share if isinstance(encoded.task, MaskedWords) else 0.0
-    return float(share * length_R.sum() * config.vocab_size * (16 if low else 12))
+    asked = encoded.task.asked_share * length_R.sum()
+    return float(asked * config.vocab_size * (16 if low else 12))
 
 
 def groups(length_R: Lengths) -> list[tuple[int, int]]:

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from trivium.errors import RecipeError
-from trivium.model.lora import is_adapter_parameter
-from trivium.model.multitask import MultiTaskModel
-from trivium.parts.heads.words import WordsModule
+from trivium.model.multitask import MultiTaskModel, Shared
+from trivium.model.ownership import TRUNK, is_adapter_parameter, side_task
 from trivium.parts.trainable import layer_of
 from trivium.recipe import Recipe, Stage
 from trivium.run.rows.encoded import Encoded
@@ -41,7 +40,30 @@ def start_stage(setup: Setup, stage: Stage, plan: Plan, counters: Counters) -> T
 
 
 def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tuple[Named, Named]:
-    """What a stage trains sooner or later: of the encoder with its adapters, and of the heads."""
+    """What a stage trains sooner or later: of the encoder with its adapters, and of the heads and
+    their trunks. Raises RecipeError for settings that do not fit the encoder, and for a task that
+    would learn nothing."""
+    encoder = _encoder_parameters(recipe, model, stage)
+    names = recipe.stage_tasks(stage)
+    sides = {side_task(name) for name, _ in encoder}  # None among them: something that all share
+    for task in names:
+        learns = None in sides or task in sides or model.head(task).trunk
+        if not (learns or [*model.heads[task].parameters()]):
+            raise RecipeError(
+                f"stage {stage.name!r}: {task} has nothing to learn: the encoder is frozen, and "
+                f"its head {recipe.tasks[task].resolved_head.kind} has no parameters. Take another "
+                "head, train more of the encoder, or leave the task out of the stage."
+            )
+    heads = [(n, p) for t in names for n, p in model.heads[t].named_parameters(prefix=t)]
+    trunks = dict.fromkeys(trunk for t in names if (trunk := model.head(t).trunk))
+    heads += [
+        (n, p) for t in trunks for n, p in model.trunks[t].named_parameters(prefix=f"{TRUNK}{t}")
+    ]
+    return encoder, heads
+
+
+def _encoder_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> Named:
+    """Of the encoder and its adapters, what a stage trains sooner or later."""
     names = recipe.stage_tasks(stage)
     layers = model.encoder.config.num_hidden_layers
     try:
@@ -51,59 +73,31 @@ def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tup
     pooler = any(recipe.tasks[name].resolved_head.wants_pooler for name in names)
 
     def learns(name: str) -> bool:
-        if name.startswith("sides."):  # sides.<kind>.<task>.…
-            return name.split(".")[2] in names
+        if (task := side_task(name)) is not None:
+            return task in names
         if is_adapter_parameter(name):
             return True
+        # One that nobody reads has no gradient; a fresh one learns even where the rest is frozen.
         if name.startswith("pooler.") and (not pooler or model.encoder.pooler_is_fresh):
             return pooler
         return not recipe.freezes_base and stage.trains.ever_trains(name, layers)
 
-    encoder = [(n, p) for n, p in model.encoder.named_parameters() if learns(n)]
-    common = any(not n.startswith("sides.") for n, _ in encoder)
-    for task in names:
-        own = any(n.split(".")[2] == task for n, _ in encoder if n.startswith("sides."))
-        if not (common or own or model.head(task).trunk or [*model.heads[task].parameters()]):
-            raise RecipeError(
-                f"stage {stage.name!r}: {task} has nothing to learn: the encoder is frozen, and "
-                f"its head {recipe.tasks[task].resolved_head.kind} has no parameters. Take another "
-                "head, train more of the encoder, or leave the task out of the stage."
-            )
-    heads = [(n, p) for t in names for n, p in model.heads[t].named_parameters(prefix=t)]
-    trunks = dict.fromkeys(trunk for t in names if (trunk := model.head(t).trunk))
-    heads += [
-        (n, p) for t in trunks for n, p in model.trunks[t].named_parameters(prefix=f"trunk:{t}")
-    ]
-    return encoder, heads
+    return [(name, p) for name, p in model.encoder.named_parameters() if learns(name)]
 
 
-def shared_parameters(model: MultiTaskModel) -> tuple[list[nn.Parameter], list[str]]:
-    """Trained parameters that several tasks can reach, and where in the model each one is."""
-    layers = model.encoder.config.num_hidden_layers
-    found, groups = [], []
-    for name, parameter in model.encoder.named_parameters():
-        if parameter.requires_grad and not name.startswith("sides."):
-            layer = layer_of(name, layers)
-            found.append(parameter)
-            groups.append("embeddings" if layer < 0 else f"layer {layer}")
-    for name, parameter in model.trunks.named_parameters():
-        if parameter.requires_grad:
-            found.append(parameter)
-            groups.append(f"trunk {name.split('.')[0]}")
-    return found, groups
+def place_of(shared: Shared, layers: int) -> str:
+    """Where in a model, whose encoder has so many layers, a parameter is: a layer, or a trunk."""
+    if shared.trunk is not None:
+        return f"trunk {shared.trunk}"
+    layer = layer_of(shared.name, layers)
+    return "embeddings" if layer < 0 else f"layer {layer}"
 
 
 def start_from_counts(model: MultiTaskModel, encoded: Mapping[str, Encoded]) -> None:
-    """Tell fresh heads for masked words how frequent each word piece is in their training texts.
-
-    The bias becomes log((n_v + 1) / (n + V)), the best guess before anything is read. Learned, it
-    would take a rare piece some thousand steps.
-    """
+    """Tell heads that guess words how frequent each word piece is in their training texts."""
+    pieces = model.encoder.config.vocab_size
     for name, task in encoded.items():
         head = model.head(name)
-        if isinstance(head, WordsModule) and head.is_fresh:
-            bias_V = head.decoder.bias
-            pieces = np.concatenate([task.table[text] for texts in task.texts for text in texts])
-            count_V = torch.from_numpy(np.bincount(pieces, minlength=len(bias_V))) + 1.0
-            with torch.no_grad():
-                bias_V.copy_((count_V / count_V.sum()).log())
+        if head.wants_counts:
+            read = np.concatenate([task.table[text] for texts in task.texts for text in texts])
+            head.start_from_counts(torch.from_numpy(np.bincount(read, minlength=pieces)))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from trivium.parts.metrics import f1
 from trivium.parts.tasks import Task
 from trivium.run.folder.predictions import Answers
 
@@ -89,6 +90,8 @@ def _draws(rows: int, resamples: int, random: np.random.Generator) -> Iterator[A
 
 
 # --- metrics of weighted rows: score_M ---------------------------------------------------------
+
+
 def _accuracy(answers: Answers, count_MR: Array) -> Array:
     right_R = (answers.readout_BK.argmax(dim=1) == answers.target_B).double().numpy()
     return np.asarray(count_MR @ right_R / count_MR.sum(axis=1))
@@ -110,9 +113,10 @@ def _pearson(answers: Answers, count_MR: Array) -> Array:
 def _micro_f1(answers: Answers, count_MR: Array) -> Array:
     threshold: float = answers.task.threshold  # type: ignore[attr-defined]
     predicted_RK, true_RK = answers.readout_BK >= threshold, answers.target_B > 0
-    hits_R = (predicted_RK & true_RK).sum(dim=1).double().numpy()
-    both_R = (predicted_RK.sum(dim=1) + true_RK.sum(dim=1)).double().numpy()
-    return np.asarray(2 * (count_MR @ hits_R) / np.maximum(1, count_MR @ both_R))
+    hits_R = (predicted_RK & true_RK).sum(dim=1).double()
+    both_R = (predicted_RK.sum(dim=1) + true_RK.sum(dim=1)).double()
+    counts_MR = torch.from_numpy(count_MR)
+    return np.asarray(f1(counts_MR @ hits_R, counts_MR @ both_R).numpy())
 
 
 def _slow(answers: Answers, count_MR: Array) -> Array:

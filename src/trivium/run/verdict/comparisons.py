@@ -129,6 +129,8 @@ def _sampled(
 
 
 # --- one comparison ----------------------------------------------------------------------------
+
+
 def _compared(own: Side, against: Side) -> Comparison:
     """One task, or the leaderboard means of all."""
     system, others = own[0].system, list({id(b.system): b.system for b in against}.values())
@@ -198,6 +200,8 @@ def _counted(task: Task, score: Array, tasks: int) -> Array:
 
 
 # --- a system by itself ------------------------------------------------------------------------
+
+
 def _group(system: System, sampled: dict[tuple[str, str], Sampled]) -> Group:
     own = [sampled[system.name, name] for name in system.answers]
     each = [_counted(one.task, one.score_S, len(own)) for one in own]

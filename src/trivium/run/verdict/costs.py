@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.scores import Cost as RunCost
 from trivium.run.verdict.answering import Timing
 from trivium.run.verdict.facts import Comparison, Cost, Outcome, Summary
 from trivium.run.verdict.machines import is_one_machine
@@ -39,8 +39,8 @@ def replaced_by(system: System, baselines: dict[str, System]) -> list[System]:
 def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     """Of one system; or of several for a task each, which take turns."""
     tasks = list(dict.fromkeys(name for system in systems for name in system.tasks))
-    peaks = [_mean(system, _told("peak_memory_bytes")) for system in systems]
-    trained = [_mean(system, _told("seconds")) for system in systems]
+    peaks = [_mean(system, _told(lambda cost: cost.peak_memory_bytes)) for system in systems]
+    trained = [_mean(system, _told(lambda cost: cost.seconds)) for system in systems]
     is_alike = is_one_machine(systems)
     seconds = timing.seconds([system.name for system in systems]) if timing else None
     held = timing.held([system.name for system in systems]) if timing else None
@@ -52,7 +52,9 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
         models=len(systems),
         train_seconds=_sum(trained) if is_alike else None,
         peak_bytes=round(max(known)) if is_alike and len(known) == len(peaks) else None,
-        parameters=_whole(_sum([_mean(system, _told("parameters")) for system in systems])),
+        parameters=_whole(
+            _sum([_mean(system, _told(lambda cost: cost.parameters)) for system in systems])
+        ),
         disk_bytes=_whole(_sum([_mean(system, _on_disk) for system in systems])),
         answer_seconds=seconds,
         timed_rows=rows,
@@ -112,13 +114,14 @@ def _ratios(system: System, replaced: Sequence[System], timing: Timing | None) -
     )
 
 
-def _told(key: str) -> Callable[[FinishedRun], float | None]:
-    def read(run: FinishedRun) -> float | None:
-        cost: dict[str, Any] = run.scores.get("cost") or {}
-        value = cost.get(key)
-        return value if isinstance(value, int | float) and value > 0 else None
+def _told(read: Callable[[RunCost], float | None]) -> Callable[[FinishedRun], float | None]:
+    """What a run's scores.json tells of a cost. A 0 tells nothing: no training is for free."""
 
-    return read
+    def positive(run: FinishedRun) -> float | None:
+        value = read(run.scores.cost)
+        return value if value is not None and value > 0 else None
+
+    return positive
 
 
 def _on_disk(run: FinishedRun) -> float | None:

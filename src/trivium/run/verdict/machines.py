@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.systems import System
@@ -47,12 +46,12 @@ def _trained_on(systems: Sequence[System]) -> dict[Machine, list[str]]:
     for system in systems:
         for run in system.runs:
             # An ensemble is not trained: its environment is that of its making.
-            if (run.scores.get("cost") or {}).get("seconds"):
+            if run.scores.cost.seconds:
                 found.setdefault(_machine_of(run), {})[system.name] = None
     return {machine: list(names) for machine, names in found.items()}
 
 
 def _machine_of(run: FinishedRun) -> Machine:
-    told: dict[str, Any] = run.environment
-    gpu = told.get("gpu") if run.recipe.device != "cpu" else None
-    return Machine(told.get("cpu"), gpu, told.get("threads"), run.scores.get("precision"))
+    made = run.environment
+    gpu = made.gpu if run.recipe.device != "cpu" else None
+    return Machine(made.cpu, gpu, made.threads, run.scores.precision or None)

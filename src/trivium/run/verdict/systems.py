@@ -11,6 +11,7 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.run.folder.finished import FinishedRun, read_run
+from trivium.run.folder.names import predictions_file
 from trivium.run.folder.predictions import Answers
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.grid import short_names
@@ -98,16 +99,18 @@ def seed_of(run: FinishedRun) -> int | None:
 
 def is_made(run: FinishedRun) -> bool:
     """Whether it was made of trained runs, and so is none itself."""
-    return run.is_ensemble or "soup" in run.scores
+    return run.is_ensemble or run.scores.soup is not None
 
 
 # --- which runs --------------------------------------------------------------------------------
+
+
 def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun], list[str]]:
     """Every run once, in order."""
     runs: dict[Path, FinishedRun] = {}
     notes: list[str] = []
     wrong = []
-    for one in given:
+    for one in given:  # noqa: PLR1702
         if isinstance(one, FinishedRun):
             runs.setdefault(one.folder.resolve(), one)
             continue
@@ -127,15 +130,17 @@ def _answers(run: FinishedRun, task: str) -> Answers | None:
     if task not in run.recipe.tasks:
         return None
     found = run.answers(task, SPLIT)
-    if found is None and run.scores["tasks"].get(task, {}).get(SPLIT):
+    if found is None and run.scores.of(task, SPLIT):
         raise RecipeError(
-            f"{run.folder}: task {task!r}: its answers (predictions/{task}-{SPLIT}.csv) are gone. "
+            f"{run.folder}: task {task!r}: its answers ({predictions_file(task, SPLIT)}) are gone. "
             "Copy the whole folder, or train the run again."
         )
     return found
 
 
 # --- which of them belong together -------------------------------------------------------------
+
+
 def _grouped(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Runs of one system together, in the order of their first."""
     groups: dict[str, list[FinishedRun]] = {}
@@ -160,7 +165,7 @@ def _key(run: FinishedRun) -> str:
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = run.recipe.of_run().model_dump(mode="json", exclude={"seed", "device", "data"})
+    settings: Any = run.recipe.model_dump(mode="json", exclude={"seed", "device", "data"})
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}

@@ -50,6 +50,8 @@ def lines_of(found: Verdict) -> list[str]:
 
 
 # --- tables ------------------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True)
 class _Table:
     title: str

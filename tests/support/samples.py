@@ -14,11 +14,16 @@ from trivium.types import Row
 
 FORMATS = ["csv", "tsv", "jsonl", "parquet"]
 
+
 # Few letters, so that quotes, separators and line ends meet often.
 NASTY = st.text(st.sampled_from("a \"\t\n\r,;|'\\é\u2028\ufeff0"), max_size=8) | st.sampled_from(
     ["NA", "null", "None", "nan", "", " x", "x ", '"', '""', "\r\n", "1.0", "-", "{}", "\x0b\x85"]
 )
+
+
 NAMES = st.lists(st.text("ab ;,|\t\"'1\ufeff", max_size=4), min_size=1, max_size=4, unique=True)
+
+
 quick = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -11,15 +11,25 @@ from torch import Tensor
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.run.folder.predictions import write_predictions
-from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.folder.scores import TaskScores
+from trivium.run.predictor.scoring import overall, score
 from trivium.run.rows.splits import Split
 from trivium.types import Example, Target
 
 COST = {"seconds": 10.0, "peak_memory_bytes": 2**30, "parameters": 1000}
+
+
 MOOD = {"kind": "classification", "text": "text", "label": "l", "labels": ["down", "up"]}
+
+
 NEAR = {"kind": "regression", "text": ["a", "b"], "label": "l", "range": [0, 5]}
+
+
 TAGS = {"kind": "multilabel", "text": "text", "label": "l", "labels": ["x", "y", "z"]}
+
+
 TASKS: dict[str, dict[str, Any]] = {"mood": MOOD, "near": NEAR, "tags": TAGS}
+
 
 Said = tuple[Sequence[Target], Tensor]
 """Targets of the rows, and what was said of them: readout_BK."""
@@ -51,7 +61,7 @@ def write_run(
     recipe = recipe_of(list(said), seed, **settings)
     folder.mkdir(parents=True)
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-    scores: Scores = {}
+    scores: TaskScores = {}
     for name, (targets, readout_BK) in said.items():
         task = recipe.tasks[name]
         split = split_of(task, targets, first)

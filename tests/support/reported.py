@@ -8,16 +8,20 @@ from typing import Any
 import torch
 
 from trivium.parts.tasks import Task
-from trivium.recipe import dump_recipe
-from trivium.recipe.files import parse_recipe
+from trivium.recipe import dump_recipe, parse_recipe
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.predictions import write_predictions
-from trivium.run.predictor.scoring import Scores, overall, score
+from trivium.run.folder.scores import TaskScores
+from trivium.run.predictor.scoring import overall, score
 from trivium.run.rows.splits import Split
 from trivium.types import Example
 
 STARS = ["awful", "bad", "fair", "good", "great"]
+
+
 TAGS = ["price", "taste", "place"]
+
+
 HOSTILE = [
     "</script><script>alert(1)</script>",
     "<img src=x onerror=alert(2)> \"double\" 'single' `back` & &lt;b&gt;",
@@ -25,6 +29,7 @@ HOSTILE = [
     "w" * 600,
     "<b>bold</b> <a href='javascript:alert(3)'>link</a> %{text} {{ 7 * 7 }}",
 ]
+
 
 RECIPE: dict[str, Any] = {
     "encoder": "minilm",
@@ -55,7 +60,7 @@ def write_run(folder: Path, seed: int = 0, rows: int = 60, texts: list[str] | No
     (folder / "model" / "model.safetensors").write_bytes(b"0" * 1000)
     recipe = parse_recipe(RECIPE | {"seed": seed})
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
-    scores: Scores = {}
+    scores: TaskScores = {}
     for name, task in recipe.tasks.items():
         split = _split(task, rows, texts or [])
         readout_BK = _readout(task, rows, seed)
@@ -104,7 +109,7 @@ def _readout(task: Task, rows: int, seed: int) -> torch.Tensor:
     return task.readout(output_BK)
 
 
-def _write_journal(folder: Path, scores: Scores) -> None:
+def _write_journal(folder: Path, scores: TaskScores) -> None:
     journal = Journal(folder)
     for number, stage in enumerate(("early", "late")):
         journal.write("stage", stage=stage, steps=20, tasks=list(scores))

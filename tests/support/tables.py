@@ -1,15 +1,7 @@
-"""A tiny BERT checkpoint, small tables of three tasks, and a recipe over them."""
+"""Small tables of three tasks that can be learned, and a recipe over them."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
-import torch
-import yaml
-
-from trivium.model.encoder import Encoder, EncoderConfig
-from trivium.model.pretrained import save_encoder
 
 WORDS = [
     "good",
@@ -30,31 +22,6 @@ WORDS = [
     "very",
     "not",
 ]
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in Hugging Face format: 2 layers, width 32, a vocabulary of a few words."""
-    folder = tmp_path_factory.mktemp("tiny")
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *"abcdefghijklmnopqrstuvwxyz"]
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
-    torch.manual_seed(0)
-    config = EncoderConfig(
-        vocab_size=len(pieces),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-    )
-    encoder = Encoder(config)
-    for name, parameter in encoder.named_parameters():
-        if parameter.dim() > 1:
-            torch.nn.init.normal_(parameter, std=0.3)
-        elif "LayerNorm.weight" not in name:
-            torch.nn.init.zeros_(parameter)
-    save_encoder(encoder, folder)
-    return folder
 
 
 def write_table(path: Path, columns: list[str], rows: list[list[object]]) -> None:
@@ -107,21 +74,3 @@ def make_recipe(tiny: Path, folder: Path) -> dict[str, Any]:
         },
         "stages": [{"steps": 12, "batch_size": 8, "lr": 1e-3}],
     }  # fmt: skip
-
-
-@pytest.fixture
-def recipe_values(tiny: Path, tmp_path: Path) -> dict[str, Any]:
-    return make_recipe(tiny, tmp_path)
-
-
-@pytest.fixture
-def recipe_file(recipe_values: dict[str, Any], tmp_path: Path) -> Callable[..., Path]:
-    """Write the recipe, with changes to its stages' settings, and name the file."""
-
-    def write(**stage: Any) -> Path:
-        path = tmp_path / "recipe.yaml"
-        values = recipe_values | {"stages": [recipe_values["stages"][0] | stage]}
-        path.write_text(yaml.safe_dump(values))
-        return path
-
-    return write

@@ -1,0 +1,50 @@
+"""Folders that know when they were altered: a manifest holds the sha256 of their files."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.model.pretrained import sha256
+
+
+def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:
+    """Write `name` with the values and the sha256 of every other file, or of those `files` names.
+
+    files: a pattern, as `Path.glob` reads it.
+    """
+    found = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
+    text = json.dumps(values | {"files": found}, indent=2, ensure_ascii=False)
+    (folder / name).write_text(text + "\n", encoding="utf-8")
+
+
+def unseal(folder: Path, name: str) -> dict[str, Any]:
+    """The values of `name`, once every file has the sha256 it was sealed with."""
+    values = read_sealed(folder / name)
+    for file, digest in values["files"].items():
+        if not (folder / file).is_file():
+            raise RecipeError(f"{folder / file}: is missing; the folder is not whole.")
+        if sha256(folder / file) != digest:
+            raise RecipeError(
+                f"{folder / file}: was altered after it was written (sha256 differs)."
+            )
+    return values
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """The values of a sealed file; what they say of other files is unverified."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: is missing or damaged: {error}") from error
+    files = values.get("files") if isinstance(values, dict) else None
+    if not isinstance(files, dict):
+        raise RecipeError(
+            f"{path}: is missing or damaged: it does not say which files are its own."
+        )
+    for name in files:  # a folder from elsewhere shall not lead out of itself
+        if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", name):
+            raise RecipeError(f"{path}: names {name!r}, which is no file of this folder.")
+    found: dict[str, Any] = values
+    return found

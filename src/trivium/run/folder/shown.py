@@ -1,0 +1,46 @@
+"""Scores for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from trivium.run.folder.scores import Cost, Scores
+
+NOTHING = "–"
+
+
+def print_scores(content: Mapping[str, Any], console: Console) -> None:
+    """A row per task and split, the overall means below; what the training took.
+
+    content: of scores.json, as `train`, `soup` and `evaluate` answer with it.
+    """
+    scores = Scores.model_validate(content)
+    grid = Grid(title="Scores", title_justify="left")
+    for title in ("task", "split", "rows", "scores"):
+        grid.add_column(title, justify="right" if title == "rows" else "left")
+    for task, splits in scores.tasks.items():
+        for split, metrics in splits.items():
+            values = [f"{name} {value:.4f}" for name, value in metrics.items() if name != "rows"]
+            rows = _number(metrics.get("rows"))
+            grid.add_row(f"[bold]{task}[/]", split, rows, "  ".join(values))
+    for split, means in scores.overall.items():
+        values = [f"{name} {value:.4f}" for name, value in means.items()]
+        grid.add_row("[bold]overall[/]", split, "", "  ".join(values))
+    console.print(grid)
+    if scores.cost != Cost():
+        console.print(_training(scores), highlight=False)
+
+
+def _training(scores: Scores) -> str:
+    cost = scores.cost
+    return (
+        f"{_number(cost.seconds)} s of training in {scores.precision or NOTHING}, "
+        f"{_number(cost.tokens_per_s)} tokens/s, {_number(cost.parameters)} parameters, "
+        f"peak memory {_number(cost.peak_memory_bytes, 2**30, 1)} GiB"
+    )
+
+
+def _number(value: float | None, unit: int = 1, digits: int = 0) -> str:
+    return NOTHING if value is None else f"{value / unit:,.{digits}f}"

@@ -1,0 +1,51 @@
+"""Processes of their own: waited for, and asked what they loaded."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+
+def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+    deadline = time.monotonic() + 90
+    while not true():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None, "it ended too early"
+        time.sleep(0.005)
+
+
+HEAVY = [
+    "torch",
+    "torch._dynamo",
+    "pydantic",
+    "transformers",
+    "pyarrow",
+    "numpy",
+    "tokenizers",
+    "huggingface_hub",
+    "yaml",
+    "optuna",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "sympy",
+    "networkx",
+    "pandas",
+    "plotly",
+]
+
+
+def modules_after(code: str) -> set[str]:
+    """All that a fresh interpreter has imported after running `code`."""
+    script = f"{code}\nimport json, sys\nprint(json.dumps(list(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def loaded_after(code: str) -> list[str]:
+    """Heavy packages among them."""
+    found = modules_after(code)
+    return [name for name in HEAVY if name in found]

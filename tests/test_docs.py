@@ -1,0 +1,297 @@
+"""What the documentation shows is tried: commands, Python, recipes, and the examples of functions.
+
+Pages tell of runs that take minutes, so the quickstart is made short here: a tiny encoder, two
+steps. What is not even run so is in NOT_RUN or SAID_ONLY, with its reason, and still parsed.
+"""
+
+import doctest
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+import trivium
+from tests.support.markdown import (
+    PAGES,
+    ROOT,
+    Block,
+    Command,
+    blocks,
+    commands,
+    example,
+    refuse_wrong_calls,
+    spans,
+)
+from tests.support.shell import call
+from trivium.cli import app
+from trivium.recipe import load_recipe
+from trivium.recipe.ensembles import load_ensemble
+from trivium.recipe.parse import parse_file
+from trivium.recipe.plain_yaml import read_yaml, write_yaml
+from trivium.recipe.space import search_of
+
+QUICKSTART = "recipes/quickstart.yaml"
+MESSAGES = "recipes/data/support-desk/messages-dev.csv"
+NOT_RUN = {
+    r"^(study|tune|compare runs/study|train runs/search/)": "trains many runs, each in a process "
+    "of its own; tests/apps and tests/run/test_verdict.py run these commands",
+    r"recipes/(?!quickstart|search/quickstart|data)|runs/one-for-three|runs/three": "reads public "
+    "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
+    r"runs/(separate|shared|only)-": "names runs of the reader's own",
+}
+"""Commands that are only parsed: what they match, and why."""
+SAID_ONLY = {"docs/study.md": "trains six runs, each in a process of its own"}
+"""Pages whose Python is not run, though its names and arguments are checked."""
+ONLY_SHOWN = dict.fromkeys(("study", "tune"), "trains many runs, each in a process of its own")
+"""Public names whose examples are not run either."""
+FUNCTIONS = [name for name in trivium.__all__ if name != "__version__"]
+PUBLISHED = [page for page in PAGES if page != "docs/log.md"]  # the log tells what once was
+COMMANDS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+BLOCKS = [block for page in PUBLISHED for block in blocks(page)]
+FOLLOWED = [page for page in PUBLISHED if any(command.ours for command in commands(page))]
+
+
+def of(language: str) -> pytest.MarkDecorator:
+    """A test of every block in a language."""
+    found = [pytest.param(block, id=block.place) for block in BLOCKS if block.language == language]
+    assert found
+    return pytest.mark.parametrize("block", found)
+
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PUBLISHED)
+def test_commands_are_such_as_the_command_line_takes(page: str) -> None:
+    for command in commands(page):
+        if command.ours:
+            parse(command)
+        elif command.words[0] == "make":
+            targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
+            assert command.words[1] in targets, command
+        elif "pip" in command.words:
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+            for extra in re.findall(r"trivium\[(\w+)\]", " ".join(command.words)):
+                assert extra in project["optional-dependencies"], command
+
+
+def parse(command: Command) -> None:
+    """Options and their values, as on a shell; recipes of the project must be there and load."""
+    name, *words = command.ours
+    assert name in COMMANDS, f"{command.place}: trivium {name}: no such command"
+    try:
+        given = COMMANDS[name].make_context(name, words).params
+    except Exception as error:  # of a class that moves from one version of typer to another
+        raise AssertionError(f"{command.place}: {' '.join(command.words)}: {error}") from error
+    for word in words:
+        if word.startswith("recipes/"):
+            assert sorted(ROOT.glob(word)), f"{command.place}: no {word}"
+    path = given.get("recipe")
+    if path is not None and path.name == "quickstart.yaml":  # its data is in the project
+        load_recipe(ROOT / path, given.get("set_") or [], given.get("budget", "full"))
+
+
+@pytest.mark.parametrize("page", PUBLISHED)
+def test_code_within_the_text_names_what_there_is(page: str) -> None:
+    known = {option for name in COMMANDS for option in options(name)}
+    for span in spans(page):
+        command, *rest = span.split()
+        if command == "trivium" and rest:
+            assert rest[0] in COMMANDS, span
+            known_here = options(rest[0])
+        else:
+            known_here = known if command.startswith("--") else set()
+        if known_here:
+            assert {word for word in span.split() if word.startswith("--")} <= known_here, span
+        for word in span.split():
+            if word.startswith(("recipes/", "docs/", "tests/")):
+                assert sorted(ROOT.glob(word)), f"no {word}"
+        if name := re.match(r"trivium\.(\w+)\(|trivium\.load\b", span):
+            assert (name[1] or "load") in trivium.__all__, span
+            refuse_wrong_calls(span)
+
+
+def options(command: str) -> set[str]:
+    return {o for p in COMMANDS[command].params for o in (*p.opts, *p.secondary_opts)}
+
+
+# --- recipes -----------------------------------------------------------------------------------
+
+BASE = """
+encoder: minilm
+data: .
+tasks:
+  sentiment: {kind: classification, text: a, label: z, head: linear, train: a.csv, dev: b.csv}
+  paraphrase: {kind: classification, text: [a, b], label: z, train: a.csv, dev: b.csv}
+  similarity: {kind: regression, text: [a, b], label: z, range: [0, 5], train: a.csv, dev: b.csv}
+  topic: {kind: classification, text: a, label: z, train: a.csv, dev: b.csv}
+  same_question: {kind: classification, text: [a, b], label: z, train: a.csv, dev: b.csv}
+stages: [{epochs: 2, sampler: joint, lr: {encoder: 5e-5, heads: 1e-3}}]
+"""
+"""A recipe with the tasks that the pages speak of, for what they show of one."""
+
+
+@of("yaml")
+def test_a_recipe_or_a_piece_of_one_is_such_as_a_recipe_has(block: Block, tmp_path: Path) -> None:
+    path, base = tmp_path / "recipe.yaml", tmp_path / "of-the-pages.yaml"
+    path.write_text(block.text, encoding="utf-8")
+    base.write_text(BASE, encoding="utf-8")
+    values, whole = read_yaml(path), read_yaml(base)
+    if "extends" in values or "ensemble" in values:
+        (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+        for name in ("base.yaml", "shared.yaml", "smart.yaml"):
+            shutil.copyfile(base, tmp_path / name)
+        assert load_recipe(path) if "extends" in values else load_ensemble(path)
+        return
+    if "train" in values:  # of a task
+        values = {"tasks": whole["tasks"] | {"sentiment": whole["tasks"]["sentiment"] | values}}
+    for name, task in values.get("tasks", {}).items():
+        values["tasks"][name] = whole["tasks"][name] if task == "..." else task
+    file = parse_file(whole | values, block.place)
+    path.write_text(write_yaml(whole | values), encoding="utf-8")
+    for budget in file.budgets:
+        load_recipe(path, budget=budget)
+    if file.search is not None:
+        search_of(file, path)
+
+
+# --- Python ------------------------------------------------------------------------------------
+
+
+@of("python")
+def test_python_calls_what_there_is_with_arguments_that_it_takes(block: Block) -> None:
+    refuse_wrong_calls(block.text)
+
+
+# --- what is run -------------------------------------------------------------------------------
+
+SHORT = ("--set", "stages.*.steps=2")
+RERUN = {"README.md": "runs/first", "docs/ensembles.md": "runs/abc"}
+"""Runs that a page makes twice, at the shell and in Python."""
+
+
+@pytest.fixture
+def workshop(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the project's recipes and a short quickstart, which is the working folder."""
+    copy_recipes(tiny, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copy_recipes(tiny: Path, folder: Path) -> None:
+    shutil.copytree(ROOT / "recipes", folder / "recipes")
+    text = (folder / QUICKSTART).read_text("utf-8")
+    for old, new in (("minilm", str(tiny)), ("epochs: 6", "steps: 2")):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    (folder / QUICKSTART).write_text(text, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs of the quickstart for the examples of functions."""
+    folder = tmp_path_factory.mktemp("trained")
+    copy_recipes(tiny, folder)
+    changes = {"first": "seed=0", "a": "seed=0", "b": "seed=1", "c": "seed=2"}
+    for run, change in (changes | {"frozen": "stages.0.trains=frozen"}).items():
+        trivium.train(folder / QUICKSTART, folder / "runs" / run, changes=[change])
+    return folder / "runs"
+
+
+def sentiment_and_similarity(folder: Path) -> None:
+    """Three recipes as docs/compare.md names them: each of two tasks alone, and both."""
+    values = read_yaml(folder / QUICKSTART)
+    tasks = {"sentiment": values["tasks"]["topic"], "similarity": values["tasks"]["same_question"]}
+    values["data"] = "recipes/data/support-desk"
+    for name in ("sentiment", "similarity", "both"):
+        own = {task: of for task, of in tasks.items() if name in (task, "both")}
+        content = write_yaml(values | {"tasks": own})
+        (folder / f"{name}.yaml").write_text(content, encoding="utf-8")
+
+
+def with_budget(folder: Path) -> None:
+    """The quickstart with the budget that docs/study.md shows."""
+    own = (folder / QUICKSTART).read_text("utf-8")
+    own = own.replace("data/support-desk", "recipes/data/support-desk")
+    (folder / "recipe.yaml").write_text(own + shown("docs/study.md", "budgets:"))
+
+
+def shown(page: str, start: str) -> str:
+    """The block of a page that begins so."""
+    (text,) = [block.text for block in blocks(page) if block.text.startswith(start)]
+    return text
+
+
+STAND_INS: dict[str, Callable[[Path], object]] = {
+    "docs/compare.md": sentiment_and_similarity,
+    "docs/distillation.md": lambda folder: (folder / "student.yaml").write_text(
+        shown("docs/distillation.md", "extends:")
+    ),
+    "docs/ensembles.md": lambda folder: shutil.copyfile(folder / MESSAGES, folder / "in.csv"),
+    "docs/methods.md": with_budget,
+    "docs/pretraining.md": lambda folder: (folder / "my-text.txt").write_text("Where is it?\n"),
+    "docs/report.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),
+    "docs/study.md": with_budget,
+}
+"""What a page's commands need and the reader is to bring."""
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("page", FOLLOWED)
+def test_a_page_can_be_followed(page: str, workshop: Path) -> None:
+    if page in STAND_INS:
+        STAND_INS[page](workshop)
+    for command in commands(page):
+        line = " ".join(command.ours)
+        is_run = line and command.words[0] == "trivium"
+        if is_run and not any(re.search(pattern, line) for pattern in NOT_RUN):
+            code, said = call(*command.ours, *(SHORT if command.ours[0] == "train" else ()))
+            assert code == 0, f"{command.place}: trivium {line}: {said}"
+    shutil.rmtree(workshop / RERUN.get(page, "runs/none"), ignore_errors=True)
+    names: dict[str, Any] = {}
+    for block in blocks(page):
+        if block.language == "python" and page not in SAID_ONLY:
+            exec(compile(block.text, block.place, "exec"), names)
+
+
+def test_no_reason_for_not_running_is_out_of_date() -> None:
+    lines = [" ".join(command.ours) for page in PUBLISHED for command in commands(page)]
+    for pattern in NOT_RUN:
+        assert any(re.search(pattern, line) for line in lines), pattern
+    assert set(SAID_ONLY) <= {block.page for block in BLOCKS if block.language == "python"}
+
+
+# --- examples in docstrings --------------------------------------------------------------------
+
+
+@pytest.mark.whole_run
+def test_the_packages_own_example_runs(workshop: Path) -> None:
+    code = example(trivium.__doc__ or "")
+    assert "trivium.load" in code
+    exec(compile(code, "trivium", "exec"), {})
+
+
+@pytest.mark.whole_run
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_public_name_shows_an_example_that_runs(
+    name: str, workshop: Path, request: pytest.FixtureRequest
+) -> None:
+    text = getattr(trivium, name).__doc__ or ""
+    code = example(text)
+    assert code, f"trivium.{name} shows no example"
+    refuse_wrong_calls(code)
+    if name in ONLY_SHOWN:
+        return
+    shutil.copytree(request.getfixturevalue("trained"), workshop / "runs")
+    if ">>>" not in text:
+        exec(compile(code, name, "exec"), {"trivium": trivium})
+        return
+    said: list[str] = []
+    test = doctest.DocTestParser().get_doctest(text, {"trivium": trivium}, name, None, None)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    assert doctest.DocTestRunner(optionflags=flags).run(test, out=said.append).failed == 0, said
