@@ -100,7 +100,7 @@ def test_a_text_goes_through_the_encoder_once_whoever_asks(run: Path) -> None:
 def test_tasks_with_sides_or_another_length_go_through_by_themselves(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
-    asks = {"mood": TEXTS, "near": PAIRS}
+    asks: dict[str, Sequence[Texts]] = {"mood": TEXTS, "near": PAIRS}
     for name, changes, times in (
         ("sides", ["adapters=pals"], 2),
         ("one-side", ["adapters=[{kind: houlsby, tasks: [near]}]"], 2),
@@ -135,5 +135,6 @@ def test_no_rows_are_no_answers_and_a_wrong_row_is_named(run: Path) -> None:
     assert readouts["mood"].shape == (0, 2)
     assert len(readouts["near"]) == len(PAIRS)
     assert predictor.readouts({}) == {}
+    asks: dict[str, Sequence[Texts]] = {"mood": TEXTS, "near": [PAIRS[0], "alone"]}
     with pytest.raises(RecipeError, match="'near': row 1 must be a pair of texts"):
-        predictor.readouts({"mood": TEXTS, "near": [PAIRS[0], "alone"]})
+        predictor.readouts(asks)

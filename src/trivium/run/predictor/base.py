@@ -30,13 +30,13 @@ class Predictor(ABC):
     def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
         """What the model says of B rows, on the answer's own scale: readout_BK, fp32, CPU."""
 
-    @abstractmethod
     def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
         """The same of several tasks' rows at once: readout_BK by task.
 
         A text that several tasks ask about goes through the encoder once, if they read it alike:
         cut in the same way, and without sides (PALs, Houlsby) of their own.
         """
+        return {task: self.readout(task, rows) for task, rows in asks.items()}
 
     @property
     @abstractmethod
