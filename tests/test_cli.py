@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 import trivium
+from tests.support.processes import PATIENCE_S
 from tests.support.shell import call
 from tests.support.tables import make_recipe
 from trivium.recipe import parse_recipe
@@ -266,5 +267,7 @@ def test_a_process_whose_parent_is_gone_is_interrupted() -> None:
         "try: _stop_without(os.getppid() + 1); time.sleep(60)\n"
         "except KeyboardInterrupt: print('interrupted')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert done.stdout == "interrupted\n"

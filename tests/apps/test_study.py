@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.facts import facts
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.shell import spoken
 from tests.support.studies import finish_by_hand, refusal
 from tests.support.tables import make_recipe
@@ -538,7 +538,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
     half = out / "both" / ".seed-0.new"
     wait_until(half.is_dir, process)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
     wait_until(lambda: is_free(out / "both" / "seed-0.log"))
     shutil.rmtree(out / "both" / "seed-0", ignore_errors=True)  # if it was faster
     half.mkdir(exist_ok=True)
@@ -597,7 +597,7 @@ def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: P
     )
     wait_until(lambda: (resume / f"{saved + 3:06d}").is_dir(), process)
     process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert "1/2 joint seed 0: finished before, skipped" in " ".join(errors.split())
     assert (out / "table.json").read_bytes() == table
     wait_until(lambda: is_free(log))  # its child saves and stops by itself

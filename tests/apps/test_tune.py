@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.facts import facts
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.searches import (
     SPACE,
     finish,
@@ -682,7 +682,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     )
     wait_until(lambda: (second / "resume" / "000003").is_dir(), process)
     process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert "trial 0: was interrupted, goes on" in errors
     drawn = second.with_suffix(".yaml").read_bytes()
     wait_until(lambda: is_free(second.with_suffix(".log")))  # its child saves and stops by itself
@@ -730,7 +730,7 @@ def test_two_workers_share_a_search_and_a_trial_that_fails_stops_no_one(
     wait_until(lambda: (out / "trials" / "0000.log").is_file(), process)
     console, said = spoken()
     found = trivium.tune(path, out, console=console)
-    _, errors = process.communicate(timeout=90)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert len(found["trials"]) == 3
     view = worker(path, out, storage="sqlite").view()

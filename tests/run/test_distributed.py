@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.support.distributed import launch, recipe_of, train, weights
+from tests.support.processes import PATIENCE_S
 from trivium.model.pretrained import read_weights
 from trivium.run.train import train as train_recipe
 
@@ -52,11 +53,11 @@ def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_pat
     )  # fmt: skip
     train(2, recipe, tmp_path / "whole")
     child = launch(2, recipe, tmp_path / "halves")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not list((tmp_path / "halves" / "resume").glob("0*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     child.send_signal(signal.SIGTERM)
-    child.communicate(timeout=60)
+    child.communicate(timeout=PATIENCE_S)
     told = train(2, recipe, tmp_path / "halves", "--resume")
     assert "resumed at stage" in told
     whole, halves = (read_weights(tmp_path / name / "model") for name in ("whole", "halves"))
@@ -68,12 +69,12 @@ def test_resuming_with_another_number_of_processes_is_refused(
 ) -> None:
     recipe = recipe_of(recipe_values, tmp_path, steps=400, checkpoint_every=2)
     child = launch(1, recipe, tmp_path / "run")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not list((tmp_path / "run" / "resume").glob("0*")) and time.monotonic() < deadline:
         time.sleep(0.01)
     child.kill()
     child.communicate()
     child = launch(2, recipe, tmp_path / "run", "--resume")
-    _, errors = child.communicate(timeout=120)
+    _, errors = child.communicate(timeout=PATIENCE_S)
     assert child.returncode != 0
     assert "the run began with 1 processes, now there are 2" in errors

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.support.facts import facts
+from tests.support.processes import PATIENCE_S
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
@@ -33,14 +34,14 @@ def start(recipe: Path, run_dir: Path, *options: str) -> subprocess.Popen[bytes]
 
 def finish(recipe: Path, run_dir: Path, *options: str) -> str:
     process = start(recipe, run_dir, *options)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, errors.decode()
     return errors.decode()
 
 
 def wait_for_step(process: subprocess.Popen[bytes], run_dir: Path, generation: int) -> None:
     """Until so many checkpoints were written."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and process.poll() is None:
         names = {p.name for p in (run_dir / "resume").glob("0*")} if run_dir.exists() else set()
         if any(int(name) >= generation for name in names):
@@ -91,7 +92,7 @@ def test_ctrl_c_saves_leaves_130_and_resumes_bit_for_bit(
     process = start(recipe, broken)
     wait_for_step(process, broken, generation=3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, errors.decode()
     assert "--resume" in errors.decode()
     assert "Traceback" not in errors.decode()
@@ -124,7 +125,7 @@ def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Pa
     process = start(recipe, broken)
     wait_for_step(process, broken, generation=2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE_S)
 
     with pytest.raises(RecipeError, match="seed was 0 and is now 7"):
         train(load_recipe(recipe, ["seed=7"]), broken, resume=True)

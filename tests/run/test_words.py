@@ -14,6 +14,7 @@ from rich.console import Console
 
 import trivium
 from tests.support.distributed import launch, recipe_of
+from tests.support.processes import PATIENCE_S
 from tests.support.tables import WORDS, make_recipe, write_table
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_tensors, read_weights
@@ -311,7 +312,7 @@ def test_two_processes_train_words_as_one_does(
     path = undisturbed(recipe_values, tmp_path, batch_size=7, **plain)
     for processes in (1, 2):
         child = launch(processes, path, tmp_path / f"run-{processes}")
-        _, errors = child.communicate(timeout=180)
+        _, errors = child.communicate(timeout=PATIENCE_S)
         assert child.returncode == 0, errors
     one, two = (read_weights(tmp_path / f"run-{n}" / "model") for n in (1, 2))
     for name, tensor in one.items():

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import yaml
 
+from tests.support.processes import PATIENCE_S
 from trivium.model.pretrained import read_tensors, read_weights
 
 
@@ -52,7 +53,7 @@ def launch(processes: int, recipe: Path, run_dir: Path, *more: str) -> subproces
 
 def train(processes: int, recipe: Path, run_dir: Path, *more: str) -> str:
     child = launch(processes, recipe, run_dir, *more)
-    _, errors = child.communicate(timeout=180)
+    _, errors = child.communicate(timeout=PATIENCE_S)
     assert child.returncode == 0, errors
     return errors
 

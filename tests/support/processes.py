@@ -6,9 +6,12 @@ import sys
 import time
 from collections.abc import Callable
 
+PATIENCE_S = 600
+"""How long a test waits for what a process of its own is to do: only what hangs is a failure."""
+
 
 def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline
         assert process is None or process.poll() is None, "it ended too early"

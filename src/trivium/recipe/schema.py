@@ -20,9 +20,11 @@ FILE_ONLY = ("search", "reported", "budgets")
 class Recipe(Part):
     """A run: what is trained on what, and how. What a file says beside it is not here.
 
-    recipe = trivium.load_recipe("recipes/quickstart.yaml")
-    again = recipe.model_copy(update={"seed": 1})
-    trivium.train(again, "runs/again")
+    Nothing in it can be changed; a copy may differ:
+
+        recipe = trivium.load_recipe("recipes/quickstart.yaml")
+        again = recipe.model_copy(update={"seed": 1})
+        trivium.train(again, "runs/again")
     """
 
     encoder: str = "minilm"

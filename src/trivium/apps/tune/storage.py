@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from trivium.apps.tune.folder import Folder, other_settings
@@ -88,9 +89,13 @@ def open_file(folder: Folder, kind: str) -> BaseStorage:
 
 def connect(url: str, public: str) -> BaseStorage:
     """A database. public: its URL as it may be shown. Raises RecipeError."""
-    is_sqlite = make_url(url).get_backend_name() == "sqlite"
     # A connection that the other side has closed meanwhile is to be found out before its use.
-    options = {"connect_args": {"timeout": WAIT_S}} if is_sqlite else {"pool_pre_ping": True}
+    options: dict[str, Any] = {"pool_pre_ping": True}
+    if (parsed := make_url(url)).get_backend_name() == "sqlite":
+        options = {"connect_args": {"timeout": WAIT_S}}
+        if parsed.database not in (None, "", ":memory:"):
+            # A file is closed after each use: nobody else would, and Python 3.13 warns of that.
+            options["poolclass"] = NullPool
     try:
         with explained(public):
             return RDBStorage(url, engine_kwargs=options)
