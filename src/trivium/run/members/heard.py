@@ -12,7 +12,7 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.run.folder.names import MEMBERS
 from trivium.run.members.plan import EnsemblePlan
-from trivium.run.predictor.scoring import readout_of, rows_in
+from trivium.run.predictor.scoring import readouts_of, rows_in
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.progress import rows_bar
@@ -38,7 +38,7 @@ def hear(
     """One model at a time, from its copy: so the copies are known to be good."""
     heard = Heard()
     own = [{n: plan.data[n] for n in plan.data if n in m.tasks} for m in plan.members]
-    with rows_bar(console) as bar:  # noqa: PLR1702
+    with rows_bar(console) as bar:
         counter = bar.add_task("", total=sum(rows_in(each, JUDGED) for each in own))
         for place, member in enumerate(plan.members):
             title = f"{place + 1}/{len(plan.members)} {plan.shown[place]}"
@@ -49,9 +49,7 @@ def hear(
                 raise RecipeError(f"{member.name}: {error}") from error
             heard.parameters.append(sum(p.numel() for p in predictor.model.parameters()))
             heard.precisions.add(predictor.precision)
-            for name, splits in own[place].items():
-                for split, rows in splits.items():
-                    told = partial(bar.advance, counter)
-                    readout_BK = readout_of(predictor, predictor.task(name), rows, told)
-                    heard.readouts.setdefault((name, split), []).append(readout_BK)
+            told = partial(bar.advance, counter)
+            for asked, readout_BK in readouts_of(predictor, own[place], JUDGED, told).items():
+                heard.readouts.setdefault(asked, []).append(readout_BK)
     return heard

@@ -25,15 +25,42 @@ def silent(_rows: int) -> None:
     pass
 
 
-def readout_of(predictor: Predictor, task: Task, split: Split, told: Told = silent) -> Tensor:
-    """What the predictor says of a split's labelled rows: readout_BK."""
-    rows = [example.texts for example in split.examples]
-    parts = []
-    for start in range(0, max(1, len(rows)), ROWS_AT_ONCE):
-        some = rows[start : start + ROWS_AT_ONCE]
-        parts.append(predictor.readout(task.name, some))
-        told(len(some))
-    return torch.cat(parts)
+def readouts_of(
+    predictor: Predictor, data: Data, splits: Sequence[str], told: Told = silent
+) -> dict[tuple[str, str], Tensor]:
+    """What the predictor says of the labelled rows of these splits: task and split -> readout_BK.
+
+    All tasks are asked about a split together, so that a text which several of them share goes
+    through the encoder once.
+    """
+    readouts = {}
+    for split in splits:
+        rows = {
+            name: [example.texts for example in of_task[split].examples]
+            for name, of_task in data.items()
+            if split in of_task
+        }
+        for name, readout_BK in _in_parts(predictor, rows, told).items():
+            readouts[name, split] = readout_BK
+    return readouts
+
+
+def _in_parts(
+    predictor: Predictor, rows: Mapping[str, Sequence[tuple[str, ...]]], told: Told
+) -> dict[str, Tensor]:
+    parts: dict[str, list[Tensor]] = {name: [] for name in rows}
+    most = max(map(len, rows.values()), default=0)
+    for start in range(0, max(1, most), ROWS_AT_ONCE):
+        # The same place in every table: tasks on the same file ask about the same rows.
+        some = {
+            name: own[start : start + ROWS_AT_ONCE]
+            for name, own in rows.items()
+            if start == 0 or start < len(own)
+        }
+        for name, readout_BK in predictor.readouts(some).items():
+            parts[name].append(readout_BK)
+        told(sum(map(len, some.values())))
+    return {name: torch.cat(each) for name, each in parts.items()}
 
 
 def score(task: Task, readout_BK: Tensor, split: Split) -> Metrics:
@@ -45,14 +72,14 @@ def evaluate_splits(
     predictor: Predictor, data: Data, splits: Sequence[str] = ("dev",), told: Told = silent
 ) -> TaskScores:
     """Scores of every task on each of its splits."""
+    readouts = readouts_of(predictor, data, splits, told)
     return {
         name: {
-            split: score(task, readout_of(predictor, task, of_task[split], told), of_task[split])
+            split: score(predictor.tasks[name], readouts[name, split], of_task[split])
             for split in of_task
             if split in splits
         }
         for name, of_task in data.items()
-        for task in (predictor.tasks[name],)
     }
 
 
@@ -63,15 +90,12 @@ def evaluate_into(
 
     folder: of the run.
     """
-    scores: TaskScores = {}
-    for name, splits in data.items():
-        scores[name], task = {}, predictor.tasks[name]
-        for split in (s for s in JUDGED if s in splits):
-            readout_BK = readout_of(predictor, task, splits[split], told)
-            scores[name][split] = score(task, readout_BK, splits[split])
-            if task.answers_questions:
-                path = folder / predictions_file(name, split)
-                write_predictions(path, task, readout_BK, splits[split])
+    scores: TaskScores = {name: {} for name in data}
+    for (name, split), readout_BK in readouts_of(predictor, data, JUDGED, told).items():
+        task, rows = predictor.tasks[name], data[name][split]
+        scores[name][split] = score(task, readout_BK, rows)
+        if task.answers_questions:
+            write_predictions(folder / predictions_file(name, split), task, readout_BK, rows)
     return scores
 
 
