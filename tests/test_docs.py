@@ -92,7 +92,8 @@ def parse(command: Command) -> None:
         if word.startswith("recipes/"):
             assert sorted(ROOT.glob(word)), f"{command.place}: no {word}"
     path = given.get("recipe")
-    if path is not None and path.name == "quickstart.yaml":  # its data is in the project
+    # Of older versions of typer the path is a string still.
+    if path is not None and Path(path).name == "quickstart.yaml":  # its data is in the project
         load_recipe(ROOT / path, given.get("set_") or [], given.get("budget", "full"))
 
 
