@@ -50,6 +50,6 @@ def check(
         check_metrics(objectives_of(loaded, search), loaded, data, given.path)
     print_preview(preview, console)
     if search:
-        told = escape(search_in_words(loaded, search, given.path))
-        console.print(f"[bold]search[/] (tune): {told}", soft_wrap=True, highlight=False)
+        words = escape(search_in_words(loaded, search, given.path))
+        console.print(f"[bold]search[/] (tune): {words}", soft_wrap=True, highlight=False)
     return preview

@@ -42,12 +42,12 @@ def compare(
     path = Path(os.path.abspath(out)) if out is not None else None
     if path is not None:
         _refuse_unusable(path, overwrite)
-    found = verdict(runs, resamples=resamples, time=time, device=device, console=console)
-    print_verdict(found, console)
+    result = verdict(runs, resamples=resamples, time=time, device=device, console=console)
+    print_verdict(result, console)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, as_json(found) if path.suffix == ".json" else as_markdown(found))
-    return found
+        write_text(path, as_json(result) if path.suffix == ".json" else as_markdown(result))
+    return result
 
 
 # --- the file ----------------------------------------------------------------------------------

@@ -50,8 +50,8 @@ def evaluate(
         counter = bar.add_task("evaluating", total=rows_in(data, splits))
         scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
     means = overall(predictor.tasks, scores) if task is None else {}
-    found = Scores(tasks=scores, overall=means, precision=predictor.precision)
-    return found.as_dict()
+    result = Scores(tasks=scores, overall=means, precision=predictor.precision)
+    return result.as_dict()
 
 
 def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
@@ -64,8 +64,8 @@ def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
     recipe = run_recipe(run)
     # Masked words are judged by the texts of other tasks.
     others = [n for name in chosen if name in recipe.tasks for n in recipe.tasks[name].lenders]
-    known = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
-    if task is not None and not known:
+    tasks = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
+    if task is not None and not tasks:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
-    _, data = load_data(recipe.model_copy(update={"tasks": known}), JUDGED)
+    _, data = load_data(recipe.model_copy(update={"tasks": tasks}), JUDGED)
     return {name: data.get(name, {}) for name in chosen}

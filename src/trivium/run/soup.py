@@ -28,12 +28,12 @@ from trivium.run.folder.scores import (
 )
 from trivium.run.folder.start import refuse_taken, run_recipe, start_run
 from trivium.run.predictor.load import load_single, refuse_unknown
-from trivium.run.predictor.scoring import Told, evaluate_into, evaluate_splits, overall, rows_in
+from trivium.run.predictor.scoring import evaluate_into, evaluate_splits, overall, rows_in
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.grid import MINILM, short_names
-from trivium.run.screen.progress import rows_bar
+from trivium.run.screen.progress import OnProgress, rows_bar
 
 MAY_DIFFER = ("seed", "device")
 """Settings of a recipe that leave the shape and the meaning of its weights alone."""
@@ -86,23 +86,23 @@ def soup(
     console = console or Console(stderr=True)
     out = Path(os.path.abspath(out))  # so that "." has a name too
     refuse_unknown(precision, device)
-    found = _open(runs)
+    finished = _open(runs)
     replaces = overwrite if _is_soup(out) else None
-    refuse_taken(out, [run.folder for run in found], "soup", OURS, replaces)
-    data = load_data(found[0].recipe, JUDGED)[1]
-    ranked = sorted(found, key=lambda run: -run.value)  # stable: of equals the first one named
+    refuse_taken(out, [run.folder for run in finished], "soup", OURS, replaces)
+    data = load_data(finished[0].recipe, JUDGED)[1]
+    ranked = sorted(finished, key=lambda run: -run.value)  # stable: of equals the first one named
     opened = partial(load_single, precision=precision, device=device)
     with whole_folder(out) as fresh, rows_bar(console) as bar:
         total = len(ranked) * rows_in(data, ["dev"]) + rows_in(data, JUDGED)
-        told = partial(bar.advance, bar.add_task("averaging", total=total))
+        on_progress = partial(bar.advance, bar.add_task("averaging", total=total))
         predictor = opened(ranked[0].folder)
-        tried = _stir(predictor, ranked, opened, lambda: _value(predictor, data, told))
+        tried = _stir(predictor, ranked, opened, lambda: _value(predictor, data, on_progress))
         recipe, model = ranked[0].recipe, predictor.model
         save_model(
             model, recipe.tasks, predictor.tokenizer, fresh / MODEL,
             precision=predictor.precision, adapters=recipe.adapters,
         )  # fmt: skip
-        tasks = evaluate_into(fresh, opened(fresh), data, told)
+        tasks = evaluate_into(fresh, opened(fresh), data, on_progress)
         scores = Scores(
             tasks=tasks,
             overall=overall(recipe.tasks, tasks),
@@ -126,9 +126,9 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
     """Two or more finished runs of one recipe. Raises RecipeError."""
     if len(runs) < 2:
         raise RecipeError(f"a soup needs two runs or more; found {len(runs)}.")
-    found: list[_Run] = []
+    finished: list[_Run] = []
     for number, folder in enumerate(map(Path, runs)):
-        if folder.resolve() in (Path(known).resolve() for known in runs[:number]):
+        if folder.resolve() in (Path(earlier).resolve() for earlier in runs[:number]):
             raise RecipeError(f"{folder}: is named twice; a soup takes each run once.")
         find_model(folder)
         if not (folder / RECIPE).is_file():
@@ -141,10 +141,10 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
             raise RecipeError(
                 f"{folder}: has no overall dev score to choose by; every task needs a dev file."
             )
-        if found:
-            _refuse_unlike(found[0], run)
-        found.append(run)
-    return found
+        if finished:
+            _refuse_unlike(finished[0], run)
+        finished.append(run)
+    return finished
 
 
 def _refuse_unlike(first: _Run, other: _Run) -> None:
@@ -213,8 +213,8 @@ def _pour(predictor: TorchPredictor, total: Mapping[str, Tensor], count: int) ->
     predictor.model.load_state_dict(mean)
 
 
-def _value(predictor: TorchPredictor, data: Data, told: Told) -> float:
-    scores = evaluate_splits(predictor, data, ("dev",), told)
+def _value(predictor: TorchPredictor, data: Data, on_progress: OnProgress) -> float:
+    scores = evaluate_splits(predictor, data, ("dev",), on_progress)
     return overall(predictor.tasks, scores)["dev"][BY]
 
 
@@ -241,8 +241,8 @@ def _cost(runs: Sequence[_Run]) -> Cost:
 
 def _sum(values: Sequence[float | None]) -> float | None:
     """None where a run does not tell."""
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    told = [value for value in values if value is not None]
+    return sum(told) if len(told) == len(values) else None
 
 
 def _print(tried: Sequence[Tried], console: Console) -> None:
@@ -254,7 +254,7 @@ def _print(tried: Sequence[Tried], console: Console) -> None:
         grid.add_row(escape(name), f"{one.own:.4f}", f"{one.soup:.4f}", verdict)
     console.print(grid)
     kept = sum(one.kept for one in tried)
-    said = f"The soup is the mean of {kept} runs' weights, chosen on these dev rows."
+    line = f"The soup is the mean of {kept} runs' weights, chosen on these dev rows."
     if kept == 1:
-        said = f"Nothing could be added: the soup is {tried[0].run} itself. {ADVICE}"
-    console.print(escape(said), soft_wrap=True, highlight=False)
+        line = f"Nothing could be added: the soup is {tried[0].run} itself. {ADVICE}"
+    console.print(escape(line), soft_wrap=True, highlight=False)

@@ -85,12 +85,12 @@ def confusions(runs: Sequence[ReportedRun]) -> Section:
 def _one_off_note(task: Classification, true: list[int], predicted: list[int]) -> str:
     if not is_ordered(task):
         return ""
-    found = one_off(true, predicted)
+    shares = one_off(true, predicted)
     doubt = order_in_doubt(task)
     start = f"I{doubt[1:]}" if doubt else "The labels have an order"
     return (
-        f"{start}: {share(found.exactly)} of answers are exactly one label off "
-        f"({share(found.of_mistakes)} of the mistakes), {share(found.within)} at most one."
+        f"{start}: {share(shares.exactly)} of answers are exactly one label off "
+        f"({share(shares.of_mistakes)} of the mistakes), {share(shares.within)} at most one."
     )
 
 
@@ -100,16 +100,16 @@ def _shares(counts: list[int]) -> list[dict[str, Any]]:
 
 
 def _commonest(title: str, task: Labelled, counts: list[list[int]]) -> Panel:
-    found = [
+    mistakes = [
         (count, sum(row), true, predicted)
         for true, row in enumerate(counts)
         for predicted, count in enumerate(row)
         if true != predicted and count
     ]
-    found.sort(key=lambda each: -each[0])
+    mistakes.sort(key=lambda each: -each[0])
     rows = [
         [task.names[true], task.names[predicted], f"{count:,}", share(count / total)]
-        for count, total, true, predicted in found[:SHOWN_MISTAKES]
+        for count, total, true, predicted in mistakes[:SHOWN_MISTAKES]
     ]
     note = (
         f"{len(task.names)} labels are too many for a matrix: its {len(rows)} commonest mistakes."

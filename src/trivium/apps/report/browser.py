@@ -29,10 +29,10 @@ def browser(runs: Sequence[ReportedRun]) -> tuple[Section, list[RowSet]]:
         notes=without_answers(runs),
     )
     sets = [_rows(name, group) for name in names_of(runs) for group in same_rows(runs, name)]
-    for each in sets:
-        if len(each.rows) < each.total:
+    for row_set in sets:
+        if len(row_set.rows) < row_set.total:
             section.notes.append(
-                f"{each.task}: {len(each.rows):,} of {each.total:,} dev rows are here, "
+                f"{row_set.task}: {len(row_set.rows):,} of {row_set.total:,} dev rows are here, "
                 "the worst mistakes first; counts elsewhere on the page are of all rows."
             )
     if sets:
@@ -46,8 +46,10 @@ def _rows(name: str, runs: Sequence[ReportedRun]) -> RowSet:
     """A task's dev rows with the answers of all runs that were asked the same."""
     answers = [run.answers[name] for run in runs]
     task, first = answers[0].task, answers[0]
-    said = [_said(each) for each in answers]
-    order = sorted(range(len(first.lines)), key=lambda row: -max(own[row].error for own in said))
+    by_run = [_said(each) for each in answers]
+    order = sorted(
+        range(len(first.lines)), key=lambda row: -max(answered[row].error for answered in by_run)
+    )
     kept = order[: max(FEWEST_ROWS, MOST_ANSWERS // len(runs))]
     true = _true(task, first)
     words = [len(" ".join(texts).split()) for texts in first.texts]
@@ -64,7 +66,7 @@ def _rows(name: str, runs: Sequence[ReportedRun]) -> RowSet:
         rows=[
             AnsweredRow(
                 first.lines[row], first.texts[row], true(row), words[row],
-                [own[row] for own in said],
+                [answered[row] for answered in by_run],
             )
             for row in kept
         ],
@@ -92,31 +94,31 @@ def _said(answers: Answers) -> list[RowAnswer]:
     if isinstance(task, Multilabel):
         return _several_said(task, answers, readout)
     assert isinstance(task, Classification)
-    found = []
+    rows = []
     predicted = places(task, answers.predictions)
     for row, place, true in zip(readout, predicted, answers.target_B.tolist(), strict=True):
         sure = round(row[place], 4)
         # A wrong answer stays a mistake, however little it was believed.
         wrong = max(sure, 0.0001) if place != true else 0
-        found.append(RowAnswer(place, wrong, sure, _largest(row, {place, int(true)})))
-    return found
+        rows.append(RowAnswer(place, wrong, sure, _largest(row, {place, int(true)})))
+    return rows
 
 
 def _several_said(
     task: Multilabel, answers: Answers, readout: Sequence[Sequence[float]]
 ) -> list[RowAnswer]:
     """Of several labels the error is the confidence in the most confident wrong yes or no."""
-    found = []
+    rows = []
     predicted = chosen(task, answers.predictions)
-    for row, said, true in zip(readout, predicted, answers.target_B.tolist(), strict=True):
+    for row, given, true in zip(readout, predicted, answers.target_B.tolist(), strict=True):
         wrong = [
-            max(row[place] if place in said else 1 - row[place], 0.0001)
+            max(row[place] if place in given else 1 - row[place], 0.0001)
             for place, value in enumerate(true)
-            if (value > 0) != (place in said)
+            if (value > 0) != (place in given)
         ]
         error = round(max(wrong, default=0), 4)
-        found.append(RowAnswer(said, error, probabilities=_largest(row, {*said})))
-    return found
+        rows.append(RowAnswer(given, error, probabilities=_largest(row, {*given})))
+    return rows
 
 
 def _largest(row: Sequence[float], always: set[int]) -> list[tuple[int, float]]:

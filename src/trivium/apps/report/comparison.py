@@ -27,46 +27,47 @@ def comparison(runs: Sequence[ReportedRun]) -> Section:
     finished = [run.run for run in runs]
     section.panels.extend(_means(finished))
     try:
-        found = verdict(finished)
+        result = verdict(finished)
     except RecipeError as error:
         section.notes.append(f"No verdict: {error}")
         return section
-    lines = [c.sentence for c in found.comparisons] + [s.sentence for s in found.summaries]
+    lines = [c.sentence for c in result.comparisons] + [s.sentence for s in result.summaries]
     section.panels.append(Panel("In words", template="sentences.html.j2", values=lines, wide=True))
-    if found.comparisons:
-        section.panels.append(Panel("Differences", figure=_forest(found), wide=True))
-        section.panels.append(Panel("In numbers", table=_differences(found), wide=True))
-    section.notes.extend(note for note in found.notes if note != MINILM)  # stands at the scores
+    if result.comparisons:
+        section.panels.append(Panel("Differences", figure=_forest(result), wide=True))
+        section.panels.append(Panel("In numbers", table=_differences(result), wide=True))
+    section.notes.extend(note for note in result.notes if note != MINILM)  # stands at the scores
     return section
 
 
-def _forest(found: Verdict) -> Figure:
+def _forest(result: Verdict) -> Figure:
     """Every difference with its interval, the first above."""
-    each = found.comparisons
-    sure = ["circle" if c.outcome in ("better", "worse") else "circle-open" for c in each]
+    comparisons = result.comparisons
+    sure = ["circle" if c.outcome in ("better", "worse") else "circle-open" for c in comparisons]
     trace = {
         "type": "scatter", "mode": "markers", "meta": {"accent": True},
-        "x": [round(100 * c.difference, 3) for c in each],
-        "y": [f"{plain(c.task)}<br>{plain(c.system)}" for c in each],
+        "x": [round(100 * c.difference, 3) for c in comparisons],
+        "y": [f"{plain(c.task)}<br>{plain(c.system)}" for c in comparisons],
         "error_x": {
             "type": "data", "symmetric": False, "thickness": 2, "width": 6,
-            "array": [round(100 * (c.high - c.difference), 3) for c in each],
-            "arrayminus": [round(100 * (c.difference - c.low), 3) for c in each],
+            "array": [round(100 * (c.high - c.difference), 3) for c in comparisons],
+            "arrayminus": [round(100 * (c.difference - c.low), 3) for c in comparisons],
         },
         "marker": {"size": 11, "symbol": sure},
-        "text": [conclusion(c.outcome, min(c.seeds)) for c in each],
+        "text": [conclusion(c.outcome, min(c.seeds)) for c in comparisons],
         "hovertemplate": "%{y}<br>%{x:+.1f} points: %{text}<extra></extra>",
     }  # fmt: skip
     layout = {
         "xaxis": axis("difference in points", zeroline=True, zerolinewidth=2),
-        "yaxis": axis("", type="category", range=[len(each) - 0.5, -0.5]), "showlegend": False,
+        "yaxis": axis("", type="category", range=[len(comparisons) - 0.5, -0.5]),
+        "showlegend": False,
         "hovermode": "closest",
     }  # fmt: skip
     label = "Differences to the baselines with their intervals"
-    return Figure(label, [trace], layout, 90 + 42 * len(each))
+    return Figure(label, [trace], layout, 90 + 42 * len(comparisons))
 
 
-def _differences(found: Verdict) -> Table:
+def _differences(result: Verdict) -> Table:
     rows = [
         [
             c.task,
@@ -79,9 +80,9 @@ def _differences(found: Verdict) -> Table:
             f"{signed(c.low)} to {signed(c.high)}",
             ", ".join(f"{seed}: {signed(value)}" for seed, value in c.by_seed.items()) or NOTHING,
         ]
-        for c in found.comparisons
+        for c in result.comparisons
     ]
-    interval = f"{100 * found.level:.0f} % interval"
+    interval = f"{100 * result.level:.0f} % interval"
     heads = ["task", "system", "baseline", "metric", "before", "after", "difference", interval]
     return Table([*heads, "by seed"], rows, wordy=4)
 

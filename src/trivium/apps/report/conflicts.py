@@ -113,10 +113,10 @@ def _by_layer(pair: Pair, run: ReportedRun, *, several: bool) -> Panel:
     layers = [name for name, each in run.story.layers.items() if pair in each]
     steps = thinned(run.story.layers[layers[0]][pair].steps, MOST_COLUMNS)
     values = [
-        [few_digits(known[step]) if step in known else None for step in steps]
+        [few_digits(value_at[step]) if step in value_at else None for step in steps]
         for name in layers
         for series in (run.story.layers[name][pair],)
-        for known in (dict(zip(series.steps, series.values, strict=True)),)
+        for value_at in (dict(zip(series.steps, series.values, strict=True)),)
     ]
     title = " and ".join(pair)
     most = _largest(run)

@@ -37,9 +37,9 @@ def learning(runs: Sequence[ReportedRun]) -> Section:
         notes=without_journal(runs) + [note for run in runs for note in _refusals(run, len(runs))],
     )
     for task in names_of(runs):
-        told = [run for run in runs if task in run.story.losses or _judged(run, task)]
-        if told:
-            figure, note = _learning_figure(task, told, several=len(runs) > 1)
+        shown = [run for run in runs if task in run.story.losses or _judged(run, task)]
+        if shown:
+            figure, note = _learning_figure(task, shown, several=len(runs) > 1)
             section.panels.append(Panel(task, note, figure))
     return section
 
@@ -63,12 +63,12 @@ def time(runs: Sequence[ReportedRun]) -> Section:
     overall = _time_figure("overall (leaderboard mean)", timed, lambda e: e.overall)
     section.panels.append(Panel("Overall", "Mean over tasks; r counts as (r + 1) / 2.", overall))
     for task in names_of(timed):
-        told = [run for run in timed if _judged(run, task)]
-        if told:
-            metric = told[0].metric(task)
+        shown = [run for run in timed if _judged(run, task)]
+        if shown:
+            metric = shown[0].metric(task)
             value = _score_of(task, metric)
             section.panels.append(
-                Panel(task, "", _time_figure(f"{task}: dev {metric}", told, value))
+                Panel(task, "", _time_figure(f"{task}: dev {metric}", shown, value))
             )
     return section
 
@@ -137,19 +137,19 @@ def _losses(
 
 
 def _dev_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:
-    found = [
+    points = [
         (evaluation.step, evaluation.scores[task][metric])
         for evaluation in run.story.evaluations
         if metric in evaluation.scores.get(task, {})
     ]
-    if not found:
+    if not points:
         return []
-    steps, values = zip(*found, strict=True)
+    steps, values = zip(*points, strict=True)
     traces = [
         curve(run.name, run.place, steps, values, yaxis="y2", mode="lines+markers",
               showlegend=False, hovertemplate=_hover(f"dev {metric}", run)),
     ]  # fmt: skip
-    if (kept := dict(found).get(run.story.kept or -1)) is not None:
+    if (kept := dict(points).get(run.story.kept or -1)) is not None:
         star = curve(
             run.name, run.place, [run.story.kept], [kept], yaxis="y2", mode="markers",
             showlegend=False, hovertemplate=_hover(f"kept: dev {metric}", run),
@@ -185,14 +185,14 @@ def _stage_marks(runs: Sequence[ReportedRun]) -> dict[str, Any]:
 def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figure:
     traces = []
     for run in runs:
-        found = [
-            (evaluation.seconds, told)
+        points = [
+            (evaluation.seconds, score)
             for evaluation in run.story.evaluations
-            if evaluation.seconds is not None and (told := value(evaluation)) is not None
+            if evaluation.seconds is not None and (score := value(evaluation)) is not None
         ]
-        if not found:
+        if not points:
             continue
-        seconds, values = zip(*found, strict=True)
+        seconds, values = zip(*points, strict=True)
         hover = f"{plain(run.name)}<br>%{{x:,.0f}} s: %{{y:.4f}}<extra></extra>"
         traces.append(
             curve(run.name, run.place, seconds, values, mode="lines+markers", hovertemplate=hover)

@@ -143,19 +143,19 @@ def data_section(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section:
         "judged by a part of themselves.",
     )
     different: list[tuple[Look, list[str]]] = []
-    for run, found in zip(runs, looks, strict=True):
-        section.notes.extend(found.notes)
-        alike = next((names for other, names in different if _alike(other, found)), None)
+    for run, look in zip(runs, looks, strict=True):
+        section.notes.extend(look.notes)
+        alike = next((names for other, names in different if _alike(other, look)), None)
         if alike is not None:
             alike.append(run.name)
-        elif found.table:
-            different.append((found, [run.name]))
-    for found, names in different:
+        elif look.table:
+            different.append((look, [run.name]))
+    for look, names in different:
         who = ", ".join(names) if len(different) > 1 else ""
-        section.panels.append(Panel(who, table=found.table, wide=True))
+        section.panels.append(Panel(who, table=look.table, wide=True))
         title = f"Warnings · {who}" if who else "Warnings"
         section.panels.append(
-            Panel(title, template="warnings.html.j2", values=found.warnings, wide=True)
+            Panel(title, template="warnings.html.j2", values=look.warnings, wide=True)
         )
     return section
 

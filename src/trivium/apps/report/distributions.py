@@ -28,7 +28,7 @@ def distributions(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section
         "How often each label (or score) occurs in training, on dev, and among the answers. Where "
         "dev differs from training the rows are of another kind; where answers differ from dev "
         "the model prefers some labels.",
-        notes=[note for found in looks if not found.train for note in found.notes],
+        notes=[note for look in looks if not look.train for note in look.notes],
     )
     for name in names_of(runs):
         groups = same_rows(runs, name)
@@ -43,19 +43,19 @@ def _trained(
     name: str, runs: Sequence[ReportedRun], looks: Sequence[Look]
 ) -> list[tuple[str, list[Any]]]:
     """Every different training set of the runs, with a name that says whose it is."""
-    found: list[tuple[list[Any], list[str]]] = []
+    groups: list[tuple[list[Any], list[str]]] = []
     for run in runs:
         targets = looks[run.place].train.get(name)
         if targets is None:
             continue
-        whose = next((names for other, names in found if other == targets), None)
+        whose = next((names for other, names in groups if other == targets), None)
         if whose is None:
-            found.append((targets, [run.name]))
+            groups.append((targets, [run.name]))
         else:
             whose.append(run.name)
     return [
         ("train" if len(names) == len(runs) else f"train · {', '.join(names)}", targets)
-        for targets, names in found
+        for targets, names in groups
     ]
 
 

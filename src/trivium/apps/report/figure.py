@@ -117,11 +117,11 @@ def smoothed(values: Sequence[float], span: float) -> list[float]:
     """
     keep = 1 - 2 / (span + 1)
     total = weight = 0.0
-    found = []
+    means = []
     for value in values:
         total, weight = keep * total + value, keep * weight + 1
-        found.append(total / weight)
-    return found
+        means.append(total / weight)
+    return means
 
 
 def curve(name: str, run: int, x: Sequence[Any], y: Sequence[float | None], **more: Any) -> Trace:

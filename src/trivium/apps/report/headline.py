@@ -98,10 +98,10 @@ def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
     if answers is None or not is_ordered(answers.task):
         return []
     assert isinstance(answers.task, Classification)
-    found = one_off(answers.target_B.tolist(), places(answers.task, answers.predictions))
+    shares = one_off(answers.target_B.tolist(), places(answers.task, answers.predictions))
     doubt = order_in_doubt(answers.task)
     title = f"one class off, {doubt}" if doubt else "one class off"
-    return [(title, share(found.exactly)), ("at most one off", share(found.within))]
+    return [(title, share(shares.exactly)), ("at most one off", share(shares.within))]
 
 
 Found = Callable[[ReportedRun], float | None]
@@ -119,8 +119,8 @@ def _scores_table(runs: Sequence[ReportedRun]) -> Table:
     """A row per run: the tasks' main metrics, both means, seed."""
     by_task = [_columns_of(runs, name) for name in names_of(runs)]
     same_tasks = len({tuple(sorted(run.run.recipe.tasks)) for run in runs}) == 1
-    all_same = same_tasks and all(len(own) == 1 and own[0].is_ranked for own in by_task)
-    columns = [column for own in by_task for column in own]
+    all_same = same_tasks and all(len(of_task) == 1 and of_task[0].is_ranked for of_task in by_task)
+    columns = [column for of_task in by_task for column in of_task]
     columns += [_Column(f"overall {kind}", _overall(kind), all_same) for kind in MEANS]
     rows = [
         [
@@ -164,10 +164,10 @@ def _dev_rows(run: ReportedRun, name: str) -> str:
 
 def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:
     """Cells with the most of a column, unless all are alike."""
-    known = {row[column] for row in rows} - {NOTHING}
-    if len(known) < 2:
+    values = {row[column] for row in rows} - {NOTHING}
+    if len(values) < 2:
         return set()
-    top = max(known, key=float)
+    top = max(values, key=float)
     return {(place, column) for place, row in enumerate(rows) if row[column] == top}
 
 
@@ -177,8 +177,8 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
         (name, split, metric)
         for run in runs
         for name, splits in run.run.scores.tasks.items()
-        for split, found in splits.items()
-        for metric in found
+        for split, metrics in splits.items()
+        for metric in metrics
     )
     rows = []
     for name, split, metric in keys:
@@ -186,17 +186,17 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
         shown = [_count(value) if metric == "rows" else score(value) for value in values]
         rows.append([name, split, metric, *shown])
     for name in names_of(runs):
-        told = [dict(_one_off(run, name)) for run in runs]
-        for title in dict.fromkeys(title for each in told for title in each):
-            found = [each.get(title, NOTHING) for each in told]
-            rows.append([name, SPLIT, title, *found])
+        by_run = [dict(_one_off(run, name)) for run in runs]
+        for title in dict.fromkeys(title for scores in by_run for title in scores):
+            shares = [scores.get(title, NOTHING) for scores in by_run]
+            rows.append([name, SPLIT, title, *shares])
     rows.sort(key=lambda row: [*names_of(runs), row[0]].index(row[0]))
     return Table(["task", "split", "metric", *(run.name for run in runs)], rows, wordy=3)
 
 
 def _of(name: str, metric: str, runs: Sequence[ReportedRun]) -> Found:
-    found = {run.place: run.run.scores.metric(name, SPLIT, metric) for run in runs}
-    return lambda run: found.get(run.place)
+    scores = {run.place: run.run.scores.metric(name, SPLIT, metric) for run in runs}
+    return lambda run: scores.get(run.place)
 
 
 def _overall(kind: Mean) -> Found:

@@ -51,7 +51,9 @@ def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Seque
         style=Markup(_file("page.css")),
         dark=Markup(_file("dark.css")),
         figures=as_data(figures),
-        rows=as_data({"sets": [own.as_dict() for own in rows], "runs": [r.name for r in runs]}),
+        rows=as_data(
+            {"sets": [row_set.as_dict() for row_set in rows], "runs": [r.name for r in runs]}
+        ),
     )
 
 

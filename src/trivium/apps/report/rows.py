@@ -21,10 +21,10 @@ class RowAnswer:
     """Place and probability of the labels worth showing; None of scores."""
 
     def as_dict(self) -> dict[str, Any]:
-        told = {
+        values = {
             "p": self.predicted, "e": self.error, "c": self.confidence, "d": self.probabilities,
         }  # fmt: skip
-        return {key: value for key, value in told.items() if value is not None}
+        return {key: value for key, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ class ReportedRun:
 
 def each_once(folders: Iterable[Path]) -> list[Path]:
     """The folders in their order, as they were first named."""
-    found: dict[Path, Path] = {}
+    distinct: dict[Path, Path] = {}
     for folder in folders:
-        found.setdefault(folder.resolve(), folder)
-    return list(found.values())
+        distinct.setdefault(folder.resolve(), folder)
+    return list(distinct.values())
 
 
 def open_runs(folders: Sequence[Path]) -> list[ReportedRun]:
@@ -91,10 +91,10 @@ def same_rows(runs: Sequence[ReportedRun], task: str) -> list[list[ReportedRun]]
     for run in runs:
         if task not in run.answers:
             continue
-        own = run.answers[task]
+        answers = run.answers[task]
         for group in groups:
             other = group[0].answers[task]
-            if _form(own) == _form(other) and own.texts == other.texts:
+            if _form(answers) == _form(other) and answers.texts == other.texts:
                 group.append(run)
                 break
         else:

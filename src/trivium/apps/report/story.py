@@ -73,7 +73,7 @@ def tell(
             last = start + event["step"]
             _add_step(story, last, event, tasks)
         elif kind == "evaluation":
-            scores = {n: each["dev"] for n, each in event["scores"].items() if "dev" in each}
+            scores = {n: splits["dev"] for n, splits in event["scores"].items() if "dev" in splits}
             story.evaluations.append(
                 Evaluation(
                     start + event["step"], event.get("seconds"), scores, event.get("overall")
@@ -96,8 +96,8 @@ def _add_step(story: Story, step: int, event: dict[str, Any], tasks: list[str]) 
         story.losses.setdefault(task, Series()).add(step, loss)
     for key, value in event.get("cosines", {}).items():
         story.cosines.setdefault(_pair(key, tasks), Series()).add(step, value)
-    for layer, each in event.get("layer_cosines", {}).items():
-        for key, value in each.items():
+    for layer, cosines in event.get("layer_cosines", {}).items():
+        for key, value in cosines.items():
             of_layer = story.layers.setdefault(layer, {})
             of_layer.setdefault(_pair(key, tasks), Series()).add(step, value)
 

@@ -107,12 +107,12 @@ def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
         outcome = Outcome("failed", "skipped", reason=f"waits for {', '.join(map(str, missing))}")
     else:
         board.begin(run)
-        told = False
+        is_said = False
 
         def watch(log_start: int, waits_for: str) -> None:
-            nonlocal told
-            if stop.asked and not told:
-                told = True
+            nonlocal is_said
+            if stop.asked and not is_said:
+                is_said = True
                 board.stopping()
             board.watch(log_start, waits_for)
 

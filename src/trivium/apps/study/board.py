@@ -56,21 +56,21 @@ class Board(Screen):
         """One line on what became of a run; the end of its log if it failed."""
         self._run, self._progress = None, None
         self._ended.add(run)
-        said = {
+        words = {
             "done": {"skipped": "finished before, skipped", "resumed": "resumed, done"}.get(
                 outcome.how, "done"
             ),
             "failed": f"failed, {outcome.reason}",
             "stopped": "stopped",
         }[outcome.state]
-        facts = [f"[{COLOURS[outcome.state]}]{escape(said)}[/]"]
+        facts = [f"[{COLOURS[outcome.state]}]{escape(words)}[/]"]
         if outcome.state == "done":
             scores = read_scores(run.folder)
             spent = max(outcome.seconds, scores.cost.seconds or 0.0)
             self._known.setdefault(run.name, []).append(spent)
             facts += [*shown_scores(run, scores), f"{spent:,.0f} s"]
-        told = outcome.how != "skipped" and outcome.state != "stopped"
-        if told and (left := self._remaining_s()):
+        has_trained = outcome.how != "skipped" and outcome.state != "stopped"
+        if has_trained and (left := self._remaining_s()):
             facts.append(f"ETA {clock(left)}")
         self.say(f"{self._place(run)}: {' · '.join(facts)}")
         if outcome.tail:
@@ -86,7 +86,7 @@ class Board(Screen):
     def _remaining_s(self, now: float = 0.0) -> float | None:
         """Seconds to the end of the study; None while nothing is known."""
         waiting = [r for r in self.plan.runs if r not in self._ended and r is not self._run]
-        each = [self._expected_s(run) for run in waiting if not run.is_finished]
+        lasting = [self._expected_s(run) for run in waiting if not run.is_finished]
         if self._run and self._progress:
             rest = self._progress.remaining_s(now)
             usual = self._expected_s(self._run)
@@ -94,16 +94,16 @@ class Board(Screen):
                 rest = max(0.0, usual - (now - self._began))
             if rest is not None:  # the others may take as long as this one will have
                 whole = now - self._began + rest
-                each = [whole if seconds is None else seconds for seconds in each]
-            each.append(rest)
-        return None if None in each else sum(filter(None, each))
+                lasting = [whole if seconds is None else seconds for seconds in lasting]
+            lasting.append(rest)
+        return None if None in lasting else sum(filter(None, lasting))
 
     def _expected_s(self, run: Run) -> float | None:
         """What a run takes: as long as others of its recipe, or else of any."""
         if isinstance(run, EnsembleRun) and run.name not in self._known:
             return 0.0  # it only reads its members' dev rows again
-        known = self._known.get(run.name) or [s for each in self._known.values() for s in each]
-        return fmean(known) if known else None
+        seconds = self._known.get(run.name) or [s for each in self._known.values() for s in each]
+        return fmean(seconds) if seconds else None
 
     def present(self) -> Group:
         run, progress = self._run, self._progress

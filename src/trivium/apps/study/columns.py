@@ -24,9 +24,9 @@ class Question:
 
     def answered_by(self, row: Row) -> TaskSummary | None:
         """The summary of a row's scores; None if it has none."""
-        found = row.tasks.get(self.task)
-        same = found is not None and (found.metric, found.dev) == (self.metric, self.dev)
-        return found if same else None
+        summary = row.tasks.get(self.task)
+        same = summary is not None and (summary.metric, summary.dev) == (self.metric, self.dev)
+        return summary if same else None
 
 
 def questions_of(rows: Sequence[Row]) -> list[Question]:
@@ -80,15 +80,15 @@ def cells_of(
     texts: list[list[str]] = [[] for _ in rows]
     for column in columns:
         summaries = [column.find(row) for row in rows]
-        best = _best(column, [found.mean for found in summaries if found])
-        for row, found in zip(texts, summaries, strict=True):
-            if found is None or found.mean is None:
+        best = _best(column, [summary.mean for summary in summaries if summary])
+        for row, summary in zip(texts, summaries, strict=True):
+            if summary is None or summary.mean is None:
                 row.append(NOTHING)
                 continue
-            text = column.show(found.mean)
+            text = column.show(summary.mean)
             is_best = text == best
-            if column.is_score and found.sd is not None:
-                text += f" ± {column.show(found.sd)}"
+            if column.is_score and summary.sd is not None:
+                text += f" ± {column.show(summary.sd)}"
             row.append(mark(text) if is_best else text)
     return list(zip(rows, texts, strict=True))
 
@@ -104,10 +104,10 @@ def _reported(question: Question, row: Row) -> Summary | None:
 
 def _best(column: Column, means: Sequence[float | None]) -> str | None:
     """How the best mean is shown; None where there is nothing to choose between."""
-    known = [mean for mean in means if mean is not None]
-    if column.best is None or len({column.show(mean) for mean in known}) < 2:
+    numbers = [mean for mean in means if mean is not None]
+    if column.best is None or len({column.show(mean) for mean in numbers}) < 2:
         return None
-    return column.show(column.best(known))
+    return column.show(column.best(numbers))
 
 
 def _score(value: float) -> str:

@@ -88,18 +88,20 @@ class EnsembleRun(Run):
         wanted = [member.folder.parts[-2:] for member in self.members]
         ways = {panel.how for panel in contents.tasks.values() if len(panel.members) > 1}
         if made_of != wanted or ways - {self.how}:
-            found = ", ".join("/".join(parts) for parts in made_of)
+            there = ", ".join("/".join(parts) for parts in made_of)
             raise RecipeError(
-                f"{self.folder}: holds an ensemble of {found} by {' and '.join(sorted(ways))}, not "
+                f"{self.folder}: holds an ensemble of {there} by {' and '.join(sorted(ways))}, not "
                 f"what {self.path} asks for now. Nothing was changed. Name another folder with "
                 "--out, or put the settings back."
             )
 
     def _has_copy(self, place: int) -> bool:
         """Whether a member's model is still the one that was copied, as far as can be known."""
-        own = self.members[place].folder / MODEL / MANIFEST
+        original = self.members[place].folder / MODEL / MANIFEST
         copy = self.folder / MEMBERS / str(place) / MANIFEST
-        return not own.is_file() or (copy.is_file() and copy.read_bytes() == own.read_bytes())
+        if not original.is_file():
+            return True
+        return copy.is_file() and copy.read_bytes() == original.read_bytes()
 
 
 def ensemble_run(
@@ -132,9 +134,9 @@ def ensemble_run(
 
 def _tasks(members: tuple[Run, ...]) -> dict[str, Task]:
     """What the members answer together, each as the first says it that has dev rows."""
-    found: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for member in members:
         for name, task in member.recipe.tasks.items():
-            if task.answers_questions and (name not in found or found[name].dev is None):
-                found[name] = task
-    return found
+            if task.answers_questions and (name not in tasks or tasks[name].dev is None):
+                tasks[name] = task
+    return tasks

@@ -58,9 +58,9 @@ def entries_of(recipes: AnyRecipes, out: Path) -> list[Entry]:
     """
     if not recipes:
         raise RecipeError("a study needs at least one recipe.")
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for entry in _named(recipes, out) if isinstance(recipes, Mapping) else _in_order(recipes, out):
-        same = found.get(entry.name.casefold())
+        same = entries.get(entry.name.casefold())
         if same and same.source.resolve() == entry.source.resolve():
             continue
         if same:
@@ -68,8 +68,8 @@ def entries_of(recipes: AnyRecipes, out: Path) -> list[Entry]:
                 f"{same.source} and {entry.source}: both would be called {entry.name!r} in the "
                 "study; rename one of the files."
             )
-        found[entry.name.casefold()] = entry
-    return list(found.values())
+        entries[entry.name.casefold()] = entry
+    return list(entries.values())
 
 
 def load_entries(
@@ -84,8 +84,9 @@ def load_entries(
             loaded[entry] = load_ensemble(given) or load_recipe_file(given, changes, budget)
         except RecipeError as error:
             # What is said of a change names the change only, but it may fit the other recipes.
-            said = str(error)
-            wrong.append(said if said.startswith(str(entry.source)) else f"{entry.source}: {said}")
+            message = str(error)
+            names_file = message.startswith(str(entry.source))
+            wrong.append(message if names_file else f"{entry.source}: {message}")
     if wrong:
         raise RecipeError("\n".join(wrong))
     return loaded
@@ -121,27 +122,29 @@ def write_recipes(texts: Mapping[Path, str]) -> None:
 
 
 def _in_order(recipes: Sequence[AnyRecipe], out: Path) -> list[Entry]:
-    found, numbers = [], 0
+    entries, numbers = [], 0
     for recipe in [recipes] if isinstance(recipes, str) else recipes:  # not a text's letters
         if isinstance(recipe, str | os.PathLike):
             path = Path(recipe)
             if path.stem in ("", PAGE, TABLE):
                 raise RecipeError(f"{path}: give the recipe's file another name.")
-            found.append(Entry(path.stem, recipe, path, path))
+            entries.append(Entry(path.stem, recipe, path, path))
         else:
             numbers += 1
             name = f"{NAMELESS}-{numbers}"
-            found.append(Entry(name, recipe, Path(name), out / f"{name}.yaml"))
-    return found
+            entries.append(Entry(name, recipe, Path(name), out / f"{name}.yaml"))
+    return entries
 
 
 def _named(recipes: Mapping[str, AnyRecipe], out: Path) -> list[Entry]:
-    found = []
+    entries = []
     for name, recipe in recipes.items():
         taken = ("", ".", "..", PAGE, TABLE)
         if name in taken or Path(name).name != name or name.endswith(".yaml"):
             raise RecipeError(f"{name!r}: is no name for a recipe's row and folder; use a word.")
         source = Path(recipe) if isinstance(recipe, str | os.PathLike) else Path(name)
-        own = source != Path(name) and source.stem == name
-        found.append(Entry(name, recipe, source, source if own else out / f"{name}.yaml"))
-    return found
+        is_file_itself = source != Path(name) and source.stem == name
+        entries.append(
+            Entry(name, recipe, source, source if is_file_itself else out / f"{name}.yaml")
+        )
+    return entries

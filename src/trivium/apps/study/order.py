@@ -17,14 +17,14 @@ def orders_of(rows: Sequence[Row]) -> list[Order]:
     rows: of the study's table.
     """
     reports = {row.reported.report: None for row in rows if row.reported}
-    found = []
+    orders = []
     for report in reports:
-        own = [row for row in rows if row.reported and row.reported.report == report]
-        for question in questions_of(own):
-            ranked = [pair for row in own if (pair := _both(row, question))]
+        shown = [row for row in rows if row.reported and row.reported.report == report]
+        for question in questions_of(shown):
+            ranked = [pair for row in shown if (pair := _both(row, question))]
             if len(ranked) > 1:
-                found.append(_order(report, question, question.title(own), ranked))
-    return found
+                orders.append(_order(report, question, question.title(shown), ranked))
+    return orders
 
 
 @dataclass(frozen=True, slots=True)

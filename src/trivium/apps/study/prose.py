@@ -31,10 +31,10 @@ def header(table: Table) -> str:
 def circumstances(table: Table) -> str:
     """Budget, day and machine."""
     budget = table.budget
-    told = [f"Budget: {'full, every recipe as it stands' if budget == FULL else budget}."]
-    told.append(f"Last run: {table.date}.")
+    parts = [f"Budget: {'full, every recipe as it stands' if budget == FULL else budget}."]
+    parts.append(f"Last run: {table.date}.")
     machines = "; ".join(map(_machine, table.machines))
-    return " ".join([*told, f"Machine: {machines}."])
+    return " ".join([*parts, f"Machine: {machines}."])
 
 
 def _machine(machine: Machine) -> str:
@@ -50,20 +50,20 @@ def count(row: Row, table: Table) -> str:
 
 def notes(table: Table) -> list[str]:
     rows = table.recipes
-    found = []
+    lines = []
     if any(row.encoder == "minilm" for row in rows):
-        found.append(MINILM)
+        lines.append(MINILM)
     if len({frozenset(questions_of([row])) for row in rows}) > 1:
-        found.append(
+        lines.append(
             "The recipes differ in their tasks or dev rows, so their overall scores are means over "
             "different things."
         )
     if any(row.ensemble for row in rows):
-        found.append(
+        lines.append(
             "An ensemble's costs are those of its members together; its peak memory is their "
             "largest."
         )
-    return [*found, *_other_encoders(rows)]
+    return [*lines, *_other_encoders(rows)]
 
 
 def _other_encoders(rows: list[Row]) -> list[str]:
@@ -106,10 +106,10 @@ def described(table: Table, row: Row) -> str:
         return line
     if not row.differs:
         return f"{line}; the same settings as {row.unlike}"
-    told = [f"  - `{place}`: {_shown(a)} -> {_shown(b)}" for place, (a, b) in row.differs.items()]
-    more = len(told) - SHOWN_DIFFERENCES
-    told = told[:SHOWN_DIFFERENCES] + ([f"  - … and {more} more"] if more > 0 else [])
-    return "\n".join([f"{line}; unlike {row.unlike}:", *told])
+    lines = [f"  - `{place}`: {_shown(a)} -> {_shown(b)}" for place, (a, b) in row.differs.items()]
+    more = len(lines) - SHOWN_DIFFERENCES
+    lines = lines[:SHOWN_DIFFERENCES] + ([f"  - … and {more} more"] if more > 0 else [])
+    return "\n".join([f"{line}; unlike {row.unlike}:", *lines])
 
 
 def _source(row: Row) -> str:
@@ -121,8 +121,8 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, dict):
         first = {"kind": value["kind"]} if "kind" in value else {}
-        told = {key: v for key, v in (first | value).items() if v is not None}
-        inside = ", ".join(f"{key}: {_shown(v)}" for key, v in told.items())
+        values = {key: v for key, v in (first | value).items() if v is not None}
+        inside = ", ".join(f"{key}: {_shown(v)}" for key, v in values.items())
         text = f"{{{inside}}}"
     else:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -83,7 +83,7 @@ def plan_study(
     for path in texts:
         refuse_foreign_file(path)
     paths = {entry.name: entry.path for entry in loaded}
-    reported = {entry.name: found.reported for entry, found in loaded.items()}
+    reported = {entry.name: content.reported for entry, content in loaded.items()}
     return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs), texts)
 
 
@@ -97,21 +97,21 @@ def _runs_of_seed(
     """A seed's runs, and then the ensembles of them."""
     runs: list[Run] = []
     by_file: dict[str, Run] = {}
-    for entry, found in loaded.items():
-        if isinstance(found, RecipeFile):
+    for entry, content in loaded.items():
+        if isinstance(content, RecipeFile):
             run = Run(
                 name=entry.name,
                 path=entry.path,
-                recipe=found.recipe.model_copy(update={"seed": seed}),
+                recipe=content.recipe.model_copy(update={"seed": seed}),
                 folder=out / entry.name / f"seed-{seed}",
                 changes=(*changes, f"seed={seed}"),
                 budget=budget,
             )
             runs.append(run)
             by_file |= dict.fromkeys(entry.files, run)
-    for entry, found in loaded.items():
-        if isinstance(found, EnsembleRecipe):
-            runs.append(ensemble_run(entry.name, entry.source, found, by_file, out))
+    for entry, content in loaded.items():
+        if isinstance(content, EnsembleRecipe):
+            runs.append(ensemble_run(entry.name, entry.source, content, by_file, out))
     return runs
 
 
@@ -123,7 +123,7 @@ def _texts(loaded: Mapping[Entry, Loaded], runs: Sequence[Run]) -> dict[Path, st
         if isinstance(run, EnsembleRun)
     }
     return {
-        entry.path: text_of(entry, found, members.get(entry.name, ()))
-        for entry, found in loaded.items()
+        entry.path: text_of(entry, content, members.get(entry.name, ()))
+        for entry, content in loaded.items()
         if entry.is_written
     }

@@ -45,18 +45,18 @@ def as_markdown(table: Table) -> str:
     described = [prose.described(table, row) for row in table.recipes]
     parts += ["## What each row is", "\n".join(described)]
     if unfinished := prose.unfinished(table):
-        told = "\n".join(f"- {line}" for line in unfinished)
-        parts += ["## Not finished", f"{told}\n\nGo on with: `{table.command}`"]
+        listed = "\n".join(f"- {line}" for line in unfinished)
+        parts += ["## Not finished", f"{listed}\n\nGo on with: `{table.command}`"]
     return "\n\n".join(parts) + "\n"
 
 
 def groups_of(rows: Sequence[Row]) -> dict[str | None, list[Row]]:
     """The rows by the report that they come from, None for those of no report, which come last."""
-    found: dict[str | None, list[Row]] = {}
+    groups: dict[str | None, list[Row]] = {}
     for row in rows:
         report = row.reported.report if row.reported else None
-        found.setdefault(report, []).append(row)
-    return dict(sorted(found.items(), key=lambda group: group[0] is None))  # stable
+        groups.setdefault(report, []).append(row)
+    return dict(sorted(groups.items(), key=lambda group: group[0] is None))  # stable
 
 
 def print_table(table: Table, console: Console) -> None:

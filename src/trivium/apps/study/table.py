@@ -94,8 +94,8 @@ def _compared_to(plan: Plan, name: str) -> str | None:
 
 
 def _report(plan: Plan, name: str) -> str | None:
-    found = plan.reported[name]
-    return found.report if found else None
+    reported = plan.reported[name]
+    return reported.report if reported else None
 
 
 def _encoder(run: Run) -> str:
@@ -157,23 +157,25 @@ def _settings(run: Run) -> dict[str, Any]:
 
 def _unlike(first: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Dotted path -> the value in each; None for a setting that is absent or says nothing."""
-    found = {
+    pairs = {
         place: [None if value is ABSENT else value for value in values]
         for place, *values in differences(first, other)
     }
-    return {place: values for place, values in found.items() if values != [None, None]}
+    return {place: values for place, values in pairs.items() if values != [None, None]}
 
 
 def _tasks(
     recipe: Recipe, scores: Sequence[Scores], judged: Mapping[DevRows, int]
 ) -> dict[str, TaskSummary]:
-    found = {}
+    summaries = {}
     for name, task in recipe.tasks.items():
         if recipe.has_dev(name):
-            own = _summary([each.metric(name, SPLIT, task.metric) for each in scores])
+            summary = _summary([each.metric(name, SPLIT, task.metric) for each in scores])
             dev = _judged_on(recipe, task, judged)
-            found[name] = TaskSummary(task.metric, dev, own.mean, own.sd, own.values)
-    return found
+            summaries[name] = TaskSummary(
+                task.metric, dev, summary.mean, summary.sd, summary.values
+            )
+    return summaries
 
 
 def _costs(costs: Sequence[Cost]) -> Costs:
@@ -187,7 +189,7 @@ def _costs(costs: Sequence[Cost]) -> Costs:
 
 def _judged_rows(plan: Plan) -> dict[DevRows, int]:
     """How many dev rows each task of the finished runs was judged on."""
-    found: dict[DevRows, int] = {}
+    counts: dict[DevRows, int] = {}
     for run in plan.runs:
         if not run.is_finished:
             continue
@@ -195,8 +197,8 @@ def _judged_rows(plan: Plan) -> dict[DevRows, int]:
         for name, task in run.recipe.tasks.items():
             rows = scores.metric(name, SPLIT, "rows")
             if rows is not None and task.dev is not None:
-                found.setdefault(_dev_rows(run.recipe, task), int(rows))
-    return found
+                counts.setdefault(_dev_rows(run.recipe, task), int(rows))
+    return counts
 
 
 def _judged_on(recipe: Recipe, task: Task, judged: Mapping[DevRows, int]) -> str:
@@ -217,9 +219,9 @@ def _dev_rows(recipe: Recipe, task: Task) -> DevRows:
 
 def _summary(values: Sequence[float | None]) -> Summary:
     """values: by seed. One that is not finite counts as one that is not there."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
+    numbers = [value for value in values if value is not None and math.isfinite(value)]
     return Summary(
-        mean=statistics.fmean(known) if known else None,
-        sd=statistics.stdev(known) if len(known) > 1 else None,
+        mean=statistics.fmean(numbers) if numbers else None,
+        sd=statistics.stdev(numbers) if len(numbers) > 1 else None,
         values=[v if v is not None and math.isfinite(v) else None for v in values],
     )

@@ -74,10 +74,10 @@ class Board(Screen):
 
     def _score(self, row: Row) -> list[str]:
         values = zip(self.view.objectives, self.view.shown_values(row), strict=True)
-        told = [f"{escape(objective.title)} {value}" for objective, value in values]
-        if told and row.number in self.view.best:
-            told[-1] += ", best so far" if len(self.view.objectives) == 1 else ", on the front"
-        return told
+        parts = [f"{escape(objective.title)} {value}" for objective, value in values]
+        if parts and row.number in self.view.best:
+            parts[-1] += ", best so far" if len(self.view.objectives) == 1 else ", on the front"
+        return parts
 
     def _remaining_s(self, now: float) -> float | None:
         """Seconds to the end, at the speed of all workers since this one began."""

@@ -197,8 +197,8 @@ def tell(study: optuna.Study, trial: optuna.Trial, **outcome: Any) -> bool:
     try:
         study.tell(trial, **outcome)
     except (UpdateFinishedTrialError, ValueError):
-        known = {t.number: t for t in study.get_trials(deepcopy=False)}
-        if known[trial.number].state.is_finished():
+        trials = {t.number: t for t in study.get_trials(deepcopy=False)}
+        if trials[trial.number].state.is_finished():
             return False
         raise
     return True

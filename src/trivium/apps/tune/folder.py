@@ -93,8 +93,8 @@ def open_folder(out: Path, file: RecipeFile, storage: str) -> Folder:
 def other_settings(old: RecipeFile, new: RecipeFile, *left_out: str) -> str:
     """Where a search differs from how it began, in words; nothing if it does not."""
     every = differences(old.table(), new.table())
-    found = [difference for difference in every if difference[0] not in (*MAY_CHANGE, *left_out)]
-    return in_words(found)
+    changes = [difference for difference in every if difference[0] not in (*MAY_CHANGE, *left_out)]
+    return in_words(changes)
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -112,8 +112,8 @@ def _refuse_foreign(out: Path) -> None:
 
 def _refuse_other_recipe(out: Path, file: RecipeFile) -> None:
     old = parse_file(read_yaml(out / RECIPE), str(out / RECIPE))
-    if told := other_settings(old, file):
+    if changes := other_settings(old, file):
         raise RecipeError(
-            f"{out}: this search began with another recipe: {told}. Nothing was changed. Put the "
-            "settings back, or name another folder with --out."
+            f"{out}: this search began with another recipe: {changes}. Nothing was changed. Put "
+            "the settings back, or name another folder with --out."
         )

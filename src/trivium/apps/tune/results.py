@@ -34,11 +34,11 @@ def write_results(out: Path, view: Overview, recipes: dict[int, Recipe], encoder
         return
     folder = out / FRONT
     folder.mkdir(exist_ok=True)
-    wanted = {f"{number:04d}.yaml": number for number in recipes}
+    numbers = {f"{number:04d}.yaml": number for number in recipes}
     for path in folder.iterdir():
-        if re.fullmatch(r"\d{4,}\.yaml", path.name) and path.name not in wanted:
+        if re.fullmatch(r"\d{4,}\.yaml", path.name) and path.name not in numbers:
             path.unlink()  # beaten meanwhile
-    for name, number in wanted.items():
+    for name, number in numbers.items():
         write_text(folder / name, _recipe_file(out, view, number, recipes[number]))
 
 
@@ -54,8 +54,10 @@ def as_csv(view: Overview) -> str:
     for row in view.rows:
         values: list[Any] = [*row.values, *[None] * (len(aims) - len(row.values))]
         settings = [label(row.settings[path]) if path in row.settings else None for path in paths]
-        found = [row.scores.get(name) for name in scores] + [row.costs.get(cost) for cost in costs]
-        writer.writerow([row.number, row.state, *values, *settings, *found, row.place, row.reason])
+        numbers = [row.scores.get(name) for name in scores]
+        numbers += [row.costs.get(cost) for cost in costs]
+        cells = [row.number, row.state, *values, *settings, *numbers, row.place, row.reason]
+        writer.writerow(cells)
     return text.getvalue()
 
 
@@ -64,15 +66,15 @@ def as_markdown(name: str, view: Overview, encoder: str) -> str:
     heads = ["trial", "state", *(o.title for o in view.objectives), *view.names]
     heads += ["seconds"] if _tells_seconds(view) else []
     rows = (_cells(view, row) for row in _in_order(view))
-    told = [f"# Search {name}", f"{view.counts()}. Wanted: {', '.join(aims)}."]
-    told += [_verdict(view)] if view.best else []
-    told += [markdown_table(heads, rows, left=(1,))]
-    told += ["A pruned trial shows the last score that it had."] if _has_pruned(view) else []
-    told += [CAUTION] if len(view.done) > 1 else []
-    told += [MINILM] if encoder == "minilm" else []
+    parts = [f"# Search {name}", f"{view.counts()}. Wanted: {', '.join(aims)}."]
+    parts += [_verdict(view)] if view.best else []
+    parts += [markdown_table(heads, rows, left=(1,))]
+    parts += ["A pruned trial shows the last score that it had."] if _has_pruned(view) else []
+    parts += [CAUTION] if len(view.done) > 1 else []
+    parts += [MINILM] if encoder == "minilm" else []
     failed = [f"- trial {row.number}: {row.reason}" for row in view.rows if row.state == "failed"]
-    told += ["## Failed", "\n".join(failed)] if failed else []
-    return "\n\n".join(told) + "\n"
+    parts += ["## Failed", "\n".join(failed)] if failed else []
+    return "\n\n".join(parts) + "\n"
 
 
 def print_results(console: Console, out: Path, view: Overview) -> None:
@@ -157,7 +159,9 @@ def _has_pruned(view: Overview) -> bool:
 def _recipe_file(out: Path, view: Overview, number: int, recipe: Recipe) -> str:
     row = view.row(number)
     aims = zip(view.objectives, view.shown_values(row), strict=True)
-    told = ", ".join(f"{objective.title} {value}" for objective, value in aims)
+    reached = ", ".join(f"{objective.title} {value}" for objective, value in aims)
     settings = [f"#   {path}: {label(value)}" for path, value in row.settings.items()]
-    head = [f"# Trial {number} of {len(view.ended)} so far in the search {out.name}: {told}, with"]
+    head = [
+        f"# Trial {number} of {len(view.ended)} so far in the search {out.name}: {reached}, with"
+    ]
     return "\n".join([*head, *settings]) + "\n" + dump_recipe(recipe)

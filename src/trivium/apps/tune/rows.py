@@ -67,8 +67,8 @@ class Overview:
     def counts(self) -> str:
         """`12 of 30 trials: 9 done, 3 pruned, 1 failed`."""
         kinds = {state: sum(row.state == state for row in self.rows) for state in STATES.values()}
-        told = ", ".join(f"{count} {state}" for state, count in kinds.items() if count)
-        return f"{len(self.ended)} of {self.total} trials" + (f": {told}" if told else "")
+        counts = ", ".join(f"{count} {state}" for state, count in kinds.items() if count)
+        return f"{len(self.ended)} of {self.total} trials" + (f": {counts}" if counts else "")
 
     def in_words(self, row: Row) -> str:
         """A trial's settings in a line."""

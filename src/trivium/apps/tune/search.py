@@ -190,7 +190,7 @@ def _prepare(
     database = None if storage in LOCAL else connect(storage, public)
     file = RecipeFile(recipe=recipe, search=search)
     folder = open_folder(out, file, public)
-    known = database or open_file(folder, storage)
+    opened = database or open_file(folder, storage)
     points = points_of(recipe, search, path)
     space = Space(search, points, seed)
     # A recipe that has no file goes on from the one that is in the folder now.
@@ -198,7 +198,7 @@ def _prepare(
 
     def open_or_begin() -> optuna.Study:
         return optuna.create_study(
-            storage=known,
+            storage=opened,
             study_name=name,  # by which workers in other folders find it in a database
             directions=["minimize" if o.is_cost else "maximize" for o in objectives],
             load_if_exists=True,
@@ -206,9 +206,9 @@ def _prepare(
             pruner=make_pruner(search.pruner),
         )
 
-    study = open_study(folder, known, name, file, open_or_begin)
-    wanted = search if trials is None else search.model_copy(update={"trials": trials})
-    claims = Claims(study, folder, space, path, recipe, trials_of(wanted, points))
+    study = open_study(folder, opened, name, file, open_or_begin)
+    extent = search if trials is None else search.model_copy(update={"trials": trials})
+    claims = Claims(study, folder, space, path, recipe, trials_of(extent, points))
     words = ["trivium", "tune", str(path if given.is_file else out / RECIPE), "--out", str(out)]
     words += ["--trials", str(trials)] if trials else []
     words += ["--storage", public] if storage != "sqlite" else []

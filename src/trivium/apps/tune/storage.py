@@ -58,10 +58,10 @@ def open_study(
             study.set_user_attr(RECIPE, file.table())
         old = parse_file(study.user_attrs[RECIPE], f"storage {folder.storage}")
     # Other machines may have their files elsewhere.
-    if told := other_settings(old, file, "data", "encoder"):
+    if changes := other_settings(old, file, "data", "encoder"):
         raise RecipeError(
             f"storage {folder.storage}: the search {name!r} in it began with another recipe: "
-            f"{told}. Put the settings back, rename the recipe's file, or name another storage."
+            f"{changes}. Put the settings back, rename the recipe's file, or name another storage."
         )
     return study
 

@@ -40,7 +40,7 @@ def export_peft(encoder: Encoder, folder: Path, base_name: str) -> None:
             f"export: PEFT's format wants one rank, alpha and dropout, found {sorted(kinds)}."
         )
     ((rank, alpha, dropout),) = kinds
-    told = {
+    settings = {
         "peft_type": "LORA",
         "task_type": None,
         "auto_mapping": {
@@ -61,7 +61,7 @@ def export_peft(encoder: Encoder, folder: Path, base_name: str) -> None:
         for letter, tensor in (("A", pair.a), ("B", pair.b)):
             tensors[_tensor_name("", name, letter)] = tensor.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
 
 
@@ -77,8 +77,8 @@ def import_peft(encoder: Encoder, folder: Path) -> None:
     tensors = read_tensors(folder / TENSORS)
     where = str(folder / TENSORS)
     heads = "bert." if any(name.startswith(f"{PREFIX}bert.") for name in tensors) else ""
-    found = _pairs_found(tensors, PREFIX + heads, where)
-    names = _names_wanted(encoder, settings, heads, found.keys(), where)
+    pairs = _pairs_found(tensors, PREFIX + heads, where)
+    names = _names_wanted(encoder, settings, heads, pairs.keys(), where)
     has = {name: pair for name, _, pair in lora_layers(encoder)}
     if has:
         _check_same(has, names, settings, str(folder))
@@ -86,7 +86,7 @@ def import_peft(encoder: Encoder, folder: Path) -> None:
         linear = encoder.get_submodule(name)
         inputs, outputs = linear.in_features, linear.out_features
         for letter, shape in (("A", (settings.rank, inputs)), ("B", (outputs, settings.rank))):
-            tensor = found[name].get(letter)
+            tensor = pairs[name].get(letter)
             if tensor is None:
                 raise RecipeError(f"{where}: {_tensor_name(heads, name, letter)} is missing.")
             if tensor.shape != shape:
@@ -99,8 +99,8 @@ def import_peft(encoder: Encoder, folder: Path) -> None:
         add_lora(encoder, names, settings.rank, settings.alpha, settings.dropout)
     with torch.no_grad():
         for name, _, pair in lora_layers(encoder):
-            pair.a.copy_(found[name]["A"])
-            pair.b.copy_(found[name]["B"])
+            pair.a.copy_(pairs[name]["A"])
+            pair.b.copy_(pairs[name]["B"])
 
 
 # --- names -------------------------------------------------------------------------------------
@@ -156,30 +156,31 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 def _read_settings(path: Path) -> _Settings:
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file; it is not a folder in PEFT's format.") from None
     except (OSError, ValueError) as error:
         raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(told, dict) or told.get("peft_type") != "LORA":
-        kind = told.get("peft_type") if isinstance(told, dict) else type(told).__name__
+    if not isinstance(values, dict) or values.get("peft_type") != "LORA":
+        kind = values.get("peft_type") if isinstance(values, dict) else type(values).__name__
         raise RecipeError(f"{path}: peft_type is {kind!r}; only 'LORA' can be read.")
-    if told.get("bias", "none") != "none":
-        raise RecipeError(f"{path}: bias is {told['bias']!r}; only 'none' can be read.")
-    if told.get("init_lora_weights", True) not in _PLAIN_STARTS:
+    if values.get("bias", "none") != "none":
+        raise RecipeError(f"{path}: bias is {values['bias']!r}; only 'none' can be read.")
+    if values.get("init_lora_weights", True) not in _PLAIN_STARTS:
         raise RecipeError(
-            f"{path}: init_lora_weights is {told['init_lora_weights']!r}, which changes the base "
+            f"{path}: init_lora_weights is {values['init_lora_weights']!r}, which changes the base "
             "weights as well; have PEFT convert it to plain LoRA, or merge it there."
         )
-    for key, value in told.items():
+    for key, value in values.items():
         if value and key not in _READ | _IDLE:
             raise RecipeError(f"{path}: {key} is {value!r}; only plain LoRA can be read.")
-    return _checked(told, path)
+    return _checked(values, path)
 
 
-def _checked(told: Mapping[str, Any], path: Path) -> _Settings:
-    rank, alpha, dropout = told.get("r"), told.get("lora_alpha"), told.get("lora_dropout", 0.0)
-    targets, layers = told.get("target_modules"), told.get("layers_to_transform")
+def _checked(values: Mapping[str, Any], path: Path) -> _Settings:
+    rank, alpha = values.get("r"), values.get("lora_alpha")
+    dropout = values.get("lora_dropout", 0.0)
+    targets, layers = values.get("target_modules"), values.get("layers_to_transform")
     layers = [layers] if isinstance(layers, int) else layers or None
     good = {
         "r": isinstance(rank, int) and rank > 0,
@@ -192,11 +193,11 @@ def _checked(told: Mapping[str, Any], path: Path) -> _Settings:
     }
     for key, is_good in good.items():
         if not is_good:
-            raise RecipeError(f"{path}: {key} is {told.get(key)!r}, which cannot be used.")
+            raise RecipeError(f"{path}: {key} is {values.get(key)!r}, which cannot be used.")
     assert isinstance(rank, int)
     assert isinstance(alpha, int | float)
     assert isinstance(targets, str | list)
-    if told.get("use_rslora"):  # scales by alpha / sqrt(r) (Kalajdzievski 2023)
+    if values.get("use_rslora"):  # scales by alpha / sqrt(r) (Kalajdzievski 2023)
         alpha *= math.sqrt(rank)
     return _Settings(rank, float(alpha), float(dropout), targets, layers)
 
@@ -205,7 +206,7 @@ def _pairs_found(
     tensors: Mapping[str, Tensor], prefix: str, where: str
 ) -> dict[str, dict[str, Tensor]]:
     """A and B by the name of their layer; what is not the encoder's is left out."""
-    found: dict[str, dict[str, Tensor]] = {}
+    pairs: dict[str, dict[str, Tensor]] = {}
     for full, tensor in tensors.items():
         name = full.removeprefix(prefix)
         if not name.startswith(ENCODER):
@@ -213,35 +214,35 @@ def _pairs_found(
         match = re.fullmatch(r"(.+)\.lora_([AB])\.weight", name)
         if match is None:
             raise RecipeError(f"{where}: tensor {full} belongs to the encoder, but is not LoRA's.")
-        found.setdefault(match[1], {})[match[2]] = tensor
-    return found
+        pairs.setdefault(match[1], {})[match[2]] = tensor
+    return pairs
 
 
 def _names_wanted(
-    encoder: Encoder, settings: _Settings, heads: str, found: Collection[str], where: str
+    encoder: Encoder, settings: _Settings, heads: str, given: Collection[str], where: str
 ) -> list[str]:
     """The layers that the settings name, all of which must be there, and no others."""
     names = _linear_names(encoder)
-    if strange := sorted(set(found) - set(names)):
+    if strange := sorted(set(given) - set(names)):
         layers = encoder.config.num_hidden_layers
         raise RecipeError(
             f"{where}: {strange[0]} is no linear layer of this encoder, which has {layers} layers."
         )
-    wanted = [name for name in names if _is_target(heads + name, settings)]
+    targets = [name for name in names if _is_target(heads + name, settings)]
     # A BERT without a pooler, trained by PEFT, says nothing about ours.
-    wanted = [name for name in wanted if name != "pooler.dense" or name in found]
-    if not wanted:
+    targets = [name for name in targets if name != "pooler.dense" or name in given]
+    if not targets:
         raise RecipeError(
             f"{where}: target_modules {settings.targets!r} name no linear layer of a BERT, such as "
             "query, key, value or output.dense."
         )
-    if missing := [name for name in wanted if name not in found]:
+    if missing := [name for name in targets if name not in given]:
         raise RecipeError(f"{where}: {_tensor_name(heads, missing[0], 'A')} is missing.")
-    if extra := sorted(set(found) - set(wanted)):
+    if extra := sorted(set(given) - set(targets)):
         raise RecipeError(
             f"{where}: holds {extra[0]}, which is not among target_modules {settings.targets!r}."
         )
-    return wanted
+    return targets
 
 
 def _is_target(name: str, settings: _Settings) -> bool:

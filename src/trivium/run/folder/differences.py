@@ -34,9 +34,9 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[Difference]:
         yield from differences(a, b, f"{place}.{key}".strip("."))
 
 
-def in_words(found: Sequence[Difference]) -> str:
+def in_words(changes: Sequence[Difference]) -> str:
     """`a.b was 1 and is now 2; …`, the first few."""
-    shown = [f"{place} was {a!r} and is now {b!r}" for place, a, b in found]
+    shown = [f"{place} was {a!r} and is now {b!r}" for place, a, b in changes]
     more = len(shown) - SHOWN
     return "; ".join(shown[:SHOWN]) + (f"; … {more} more" if more > 0 else "")
 

@@ -71,7 +71,7 @@ def save_model(
     save_tensors(_head_state(model), fresh / HEADS)
     if adapters:
         save_tensors(adapter_state(model.encoder), fresh / ADAPTERS)
-    told = {
+    facts = {
         "format": FORMAT,
         "trivium": trivium.__version__,
         "torch": torch.__version__,
@@ -81,7 +81,7 @@ def save_model(
             name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
         },
     }
-    seal(fresh, MANIFEST, told)
+    seal(fresh, MANIFEST, facts)
     replace_folder(fresh, folder)
 
 
@@ -106,13 +106,13 @@ def find_model(run: Path) -> Path:
 
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
-    told = unseal(folder, MANIFEST)
-    if unsealed := [name for name in _WEIGHTS if name not in told["files"]]:
+    facts = unseal(folder, MANIFEST)
+    if unsealed := [name for name in _WEIGHTS if name not in facts["files"]]:
         raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
-    tasks, adapters = _parts(folder, told)
+    tasks, adapters = _parts(folder, facts)
     model = assemble(load_encoder(folder), tasks, adapters)
     _load_added(model, folder)
-    return LoadedModel(model, tasks, Tokenizer(folder), str(told["precision"]), adapters)
+    return LoadedModel(model, tasks, Tokenizer(folder), str(facts["precision"]), adapters)
 
 
 def saved_tasks(folder: Path) -> Mapping[str, Task]:
@@ -131,17 +131,17 @@ def copy_model(source: Path, target: Path) -> None:
 
 
 def _parts(
-    folder: Path, told: dict[str, Any]
+    folder: Path, facts: dict[str, Any]
 ) -> tuple[dict[str, AnyTask], tuple[AdapterPart, ...]]:
     """What a `trivium.json` says of tasks and adapters."""
-    if told.get("format") not in (1, FORMAT):
+    if facts.get("format") not in (1, FORMAT):
         raise RecipeError(
-            f"{folder}: its format is {told.get('format')!r}, this version reads 1 to {FORMAT}. "
-            f"It was written by trivium {told.get('trivium')}."
+            f"{folder}: its format is {facts.get('format')!r}, this version reads 1 to {FORMAT}. "
+            f"It was written by trivium {facts.get('trivium')}."
         )
     try:
-        tasks = _TASKS.validate_python(told["tasks"])
-        return tasks, _ADAPTERS.validate_python(told.get("adapters", []))
+        tasks = _TASKS.validate_python(facts["tasks"])
+        return tasks, _ADAPTERS.validate_python(facts.get("adapters", []))
     except (KeyError, ValidationError) as error:
         raise RecipeError(f"{folder}: {MANIFEST}: tasks cannot be read: {error}") from error
 
@@ -162,9 +162,9 @@ def _load_added(model: MultiTaskModel, folder: Path) -> None:
     trunks = {k.removeprefix(TRUNK): t for k, t in tensors.items() if k.startswith(TRUNK)}
     model.trunks.load_state_dict(trunks)
     model.heads.load_state_dict({k: t for k, t in tensors.items() if not k.startswith(TRUNK)})
-    if wanted := adapter_state(model.encoder):
+    if adapters := adapter_state(model.encoder):
         tensors = read_tensors(folder / ADAPTERS)
-        check_tensors(tensors, wanted, f"{folder}/{ADAPTERS}")
+        check_tensors(tensors, adapters, f"{folder}/{ADAPTERS}")
         load_adapter_state(model.encoder, tensors)
 
 

@@ -69,14 +69,14 @@ def costs_of(scores: Scores) -> dict[str, float | None]:
 
 def objectives_of(recipe: Recipe, search: Search) -> list[Objective]:
     """Those to maximize, then those to minimize."""
-    found = []
+    objectives = []
     for name in search.maximize:
         task, _, metric = name.partition(".")
         if name == OVERALL:
-            found.append(Objective(name))
+            objectives.append(Objective(name))
         else:
-            found.append(Objective(name, task, metric or recipe.tasks[task].metric))
-    return [*found, *(Objective(name) for name in search.minimize)]
+            objectives.append(Objective(name, task, metric or recipe.tasks[task].metric))
+    return [*objectives, *(Objective(name) for name in search.minimize)]
 
 
 def check_metrics(objectives: Sequence[Objective], recipe: Recipe, data: Data, path: Path) -> None:

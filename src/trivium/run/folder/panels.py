@@ -55,13 +55,13 @@ class Contents(Part):
 
 def read_contents(folder: Path) -> Contents:
     """What an ensemble's folder holds. Raises RecipeError where a part is missing or altered."""
-    told = unseal(folder, ENSEMBLE)
-    if told.get("format") != FORMAT:
+    facts = unseal(folder, ENSEMBLE)
+    if facts.get("format") != FORMAT:
         raise RecipeError(
-            f"{folder}: its format is {told.get('format')!r}, this version reads {FORMAT}. "
-            f"It was written by trivium {told.get('trivium')}."
+            f"{folder}: its format is {facts.get('format')!r}, this version reads {FORMAT}. "
+            f"It was written by trivium {facts.get('trivium')}."
         )
     try:
-        return Contents.model_validate({key: told.get(key) for key in ("members", "tasks")})
+        return Contents.model_validate({key: facts.get(key) for key in ("members", "tasks")})
     except ValidationError as error:
         raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error

@@ -96,7 +96,7 @@ def read_answers(path: Path, task: Task) -> Answers:
     )
 
 
-def _records(path: Path, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
+def _records(path: Path, head: Sequence[str]) -> list[tuple[int, list[str]]]:
     """The header and the rows, each with the line it ends on; all with the same columns."""
     limit = csv.field_size_limit(sys.maxsize)  # of the whole process, so put back
     try:
@@ -107,10 +107,10 @@ def _records(path: Path, wanted: Sequence[str]) -> list[tuple[int, list[str]]]:
         raise RecipeError(f"{path}: cannot be read: {error}.") from error
     finally:
         csv.field_size_limit(limit)
-    if not records or records[0][1][: len(wanted)] != list(wanted):
+    if not records or records[0][1][: len(head)] != list(head):
         found = ", ".join(records[0][1]) if records else "an empty file"
         raise RecipeError(
-            f"{path}:1: wanted the columns {', '.join(wanted)}; found {found}. It is not this "
+            f"{path}:1: wanted the columns {', '.join(head)}; found {found}. It is not this "
             "run's file of predictions, or was altered."
         )
     for line, cells in records[1:]:

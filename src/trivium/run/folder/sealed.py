@@ -14,8 +14,8 @@ def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> N
 
     files: a pattern, as `Path.glob` reads it.
     """
-    found = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
-    text = json.dumps(values | {"files": found}, indent=2, ensure_ascii=False)
+    digests = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
+    text = json.dumps(values | {"files": digests}, indent=2, ensure_ascii=False)
     (folder / name).write_text(text + "\n", encoding="utf-8")
 
 
@@ -46,5 +46,5 @@ def read_sealed(path: Path) -> dict[str, Any]:
     for name in files:  # a folder from elsewhere shall not lead out of itself
         if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", name):
             raise RecipeError(f"{path}: names {name!r}, which is no file of this folder.")
-    found: dict[str, Any] = values
-    return found
+    facts: dict[str, Any] = values
+    return facts

@@ -60,17 +60,17 @@ def refuse_taken(
     recover(out)
     if out.exists() and not out.is_dir():
         raise RecipeError(f"{out}: is a file; name a folder for the {what}.")
-    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
-    if found and replaces is None:
+    held = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    if held and replaces is None:
         raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
-    if found and not replaces:
+    if held and not replaces:
         raise RecipeError(
             f"{out}: there is an earlier {what}. Replace it (--overwrite), or name another folder."
         )
     for run in runs:
         if run.resolve().is_relative_to(out.resolve()):
             raise RecipeError(f"{out}: holds {run}, which would be lost; name another folder.")
-    if foreign := [name for name in found if name not in names]:
+    if foreign := [name for name in held if name not in names]:
         raise RecipeError(
             f"{out}: holds {foreign[0]!r}, which is no part of the {what} and would be lost. "
             "Move it away, or name another folder."
@@ -112,12 +112,12 @@ def _try_writing(run_dir: Path) -> None:
 def _difference(old: Any, new: Any, place: str = "") -> str:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in {**old, **new}:
-            if found := _difference(old.get(key), new.get(key), f"{place}.{key}".strip(".")):
-                return found
+            if difference := _difference(old.get(key), new.get(key), f"{place}.{key}".strip(".")):
+                return difference
         return ""
     if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (a, b) in enumerate(zip(old, new, strict=True)):
-            if found := _difference(a, b, f"{place}.{index}"):
-                return found
+            if difference := _difference(a, b, f"{place}.{index}"):
+                return difference
         return ""
     return "" if old == new else f"{place} was {old!r} and is now {new!r}"

@@ -75,11 +75,11 @@ class Job:
             return
         old = run_recipe(self.folder).model_dump(mode="json")
         new = self.recipe.model_dump(mode="json")
-        found = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
-        if found:
+        changes = [one for one in differences(old, new) if not _is_left_to_the_data(one)]
+        if changes:
             raise RecipeError(
                 f"{self.folder}: holds a run of other settings than {self.path} asks for now: "
-                f"{in_words(found)}. Nothing was changed. Name another folder with --out, or put "
+                f"{in_words(changes)}. Nothing was changed. Name another folder with --out, or put "
                 "the settings and the budget back."
             )
         if self.is_finished and (teachers := retrained(self.folder)):
@@ -121,11 +121,11 @@ def stop_on_signal() -> Iterator[Stop]:
     def count(_number: int, _frame: Any) -> None:
         stop.asked += 1
 
-    wanted = [signal.SIGINT, signal.SIGTERM]
+    numbers = [signal.SIGINT, signal.SIGTERM]
     closed = getattr(signal, "SIGHUP", None)  # Windows has none
     if closed and signal.getsignal(closed) is not signal.SIG_IGN:  # as under nohup
-        wanted.append(closed)
-    before = {number: signal.signal(number, count) for number in wanted}
+        numbers.append(closed)
+    before = {number: signal.signal(number, count) for number in numbers}
     try:
         yield stop
     finally:
@@ -221,16 +221,16 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
         env=environment | {PARENT: str(os.getpid())},
         process_group=0,  # a terminal's Ctrl-C is for us; the child would take ours for a second
     )
-    told = 0
+    passed_on = 0
     try:  # noqa: PLR1702
         while True:
             try:
                 return child.wait(LOOK_EVERY_S)
             except subprocess.TimeoutExpired:
                 pass
-            if stop.asked > told:
-                told = stop.asked
-                if told == 1:
+            if stop.asked > passed_on:
+                passed_on = stop.asked
+                if passed_on == 1:
                     child.send_signal(signal.SIGINT)
                 else:
                     child.kill()

@@ -49,7 +49,9 @@ def hear(
                 raise RecipeError(f"{member.name}: {error}") from error
             heard.parameters.append(sum(p.numel() for p in predictor.model.parameters()))
             heard.precisions.add(predictor.precision)
-            told = partial(bar.advance, counter)
-            for asked, readout_BK in readouts_of(predictor, own[place], JUDGED, told).items():
+            on_progress = partial(bar.advance, counter)
+            for asked, readout_BK in readouts_of(
+                predictor, own[place], JUDGED, on_progress
+            ).items():
                 heard.readouts.setdefault(asked, []).append(readout_BK)
     return heard

@@ -16,18 +16,18 @@ def judged_recipe(members: Sequence[Member], panels: Mapping[str, Panel]) -> Rec
 
     Settings that only matter for training are left out. None where no member has a recipe.
     """
-    known = [member for member in members if member.recipe is not None]
+    runs = [member for member in members if member.recipe is not None]
     tasks = {}
     for name in panels:
-        recipes = [m.recipe for m in known if m.recipe and name in m.recipe.tasks]
+        recipes = [m.recipe for m in runs if m.recipe and name in m.recipe.tasks]
         recipes.sort(key=lambda recipe: recipe.tasks[name].dev is None)  # stable
         if recipes:
             tasks[name] = _judged_task(recipes[0], name)
     if not tasks:
         return None
-    assert known[0].recipe is not None
-    data = Path(known[0].recipe.data).absolute()
-    return Recipe(encoder=known[0].recipe.encoder, data=str(data), tasks=tasks)
+    assert runs[0].recipe is not None
+    data = Path(runs[0].recipe.data).absolute()
+    return Recipe(encoder=runs[0].recipe.encoder, data=str(data), tasks=tasks)
 
 
 def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
@@ -36,17 +36,17 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
         for member in members:
             if member.recipe is None or name not in member.recipe.tasks:
                 continue
-            judged_on, found = task.dev, _judged_task(member.recipe, name)
-            own, trained = found.dev, [source.file for source in found.sources("train")]
+            judged_on, theirs = task.dev, _judged_task(member.recipe, name)
+            dev, trained = theirs.dev, [source.file for source in theirs.sources("train")]
             if judged_on is not None and judged_on.file in trained:
                 yield (
                     f"{name}: {member.name} was trained on {judged_on.file}, which all are judged "
                     "on here: its scores, and the ensemble's, say nothing"
                 )
-            elif own is not None and (judged_on is None or own.file != judged_on.file):
+            elif dev is not None and (judged_on is None or dev.file != judged_on.file):
                 yield (
                     f"{name}: judged on {judged_on.file if judged_on else None}; {member.name} had "
-                    f"{own.file}, so the former may hold rows that it was trained on"
+                    f"{dev.file}, so the former may hold rows that it was trained on"
                 )
 
 
@@ -56,9 +56,9 @@ def _judged_task(recipe: Recipe, name: str) -> Task:
     if "class_weights" in type(task).model_fields:
         changes["class_weights"] = None
     home = Path(recipe.data).absolute()
-    found = {split: [_at(home, source) for source in task.sources(split)] for split in ALL}
-    changes["train"] = tuple(found["train"]) or None
-    changes |= {split: found[split][0] if found[split] else None for split in ("dev", "test")}
+    files = {split: [_at(home, source) for source in task.sources(split)] for split in ALL}
+    changes["train"] = tuple(files["train"]) or None
+    changes |= {split: files[split][0] if files[split] else None for split in ("dev", "test")}
     return task.model_copy(update=changes)
 
 

@@ -12,7 +12,7 @@ from trivium.run.members.heard import Heard
 from trivium.run.members.plan import EnsemblePlan
 from trivium.run.predictor.ensemble import equal, weighted_mean
 from trivium.run.predictor.scoring import score
-from trivium.run.screen.progress import rows_bar
+from trivium.run.screen.progress import OnProgress, rows_bar
 
 ROUNDS = 30
 """Members that selection adds to one of each."""
@@ -41,15 +41,15 @@ def choose_weights(score: Callable[[Tensor], float], members: int) -> tuple[Tens
 def weighed(plan: EnsemblePlan, heard: Heard, console: Console) -> dict[str, Panel]:
     """The panels, those by weights with weights chosen on dev."""
     chosen = dict(plan.panels)
-    wanted = [name for name, panel in plan.panels.items() if panel.how == "weights"]
-    if not wanted:
+    tasks = [name for name, panel in plan.panels.items() if panel.how == "weights"]
+    if not tasks:
         return chosen
     with rows_bar(console, "mixtures") as bar:
-        total = sum(2 + ROUNDS * len(chosen[name].members) for name in wanted if plan.dev(name))
-        told = partial(bar.advance, bar.add_task("choosing weights", total=total))
-        for name in wanted:
+        total = sum(2 + ROUNDS * len(chosen[name].members) for name in tasks if plan.dev(name))
+        on_progress = partial(bar.advance, bar.add_task("choosing weights", total=total))
+        for name in tasks:
             if plan.dev(name):
-                chosen[name] = _best(plan, name, heard, told, console)
+                chosen[name] = _best(plan, name, heard, on_progress, console)
                 continue
             chosen[name] = chosen[name].model_copy(update={"how": "mean", "weights": ()})
             console.print(f"{name}: no dev rows to choose weights by: answered by the plain mean")
@@ -57,7 +57,7 @@ def weighed(plan: EnsemblePlan, heard: Heard, console: Console) -> dict[str, Pan
 
 
 def _best(
-    plan: EnsemblePlan, name: str, heard: Heard, told: Callable[[], None], console: Console
+    plan: EnsemblePlan, name: str, heard: Heard, on_progress: OnProgress, console: Console
 ) -> Panel:
     """A task's panel with the weights that are best on dev, said on the screen."""
     panel, task, split = plan.panels[name], plan.tasks[name], plan.dev(name)
@@ -65,7 +65,7 @@ def _best(
     readout_EBK = heard.together(name, "dev").double()
 
     def value(weight_E: Tensor) -> float:
-        told()
+        on_progress(1)
         return score(task, weighted_mean(readout_EBK, weight_E), split)[task.metric]
 
     plain = value(equal(len(readout_EBK)))

@@ -27,16 +27,16 @@ def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> Scores:
     """The scores of the whole and of each member; writes the predictions."""
     tasks = plan.tasks
     scores: TaskScores = {name: {} for name in tasks}
-    each: list[TaskScores] = [{name: {} for name in tasks} for _ in plan.members]
-    for (name, split), said in heard.readouts.items():
+    by_member: list[TaskScores] = [{name: {} for name in tasks} for _ in plan.members]
+    for (name, split), readouts in heard.readouts.items():
         panel, rows = plan.panels[name], plan.data[name][split]
         readout_BK = combine(tasks[name], panel, heard.together(name, split))
         scores[name][split] = score(tasks[name], readout_BK, rows)
         path = folder / predictions_file(name, split)
         write_predictions(path, tasks[name], readout_BK, rows)
         if split == "dev":
-            for place, own_BK in zip(panel.members, said, strict=True):
-                each[place][name][split] = score(tasks[name], own_BK, rows)
+            for place, theirs_BK in zip(panel.members, readouts, strict=True):
+                by_member[place][name][split] = score(tasks[name], theirs_BK, rows)
     return Scores(
         tasks=scores,
         overall=overall(tasks, scores),
@@ -45,10 +45,10 @@ def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> Scores:
         members=[
             MemberScores(
                 name=member.name,
-                tasks={name: found for name, found in own.items() if found},
+                tasks={name: splits for name, splits in own.items() if splits},
                 overall=overall(tasks, own),
             )
-            for member, own in zip(plan.members, each, strict=True)
+            for member, own in zip(plan.members, by_member, strict=True)
         ],
     )
 

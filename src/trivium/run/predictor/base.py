@@ -70,7 +70,7 @@ class Predictor(ABC):
         """A task that has answers. Raises RecipeError for one that is only there to be trained."""
         task = self.task(name)
         if not task.answers_questions:
-            others = [repr(other) for other, each in self.tasks.items() if each.answers_questions]
+            others = [repr(n) for n, t in self.tasks.items() if t.answers_questions]
             hint = f"ask {' or '.join(others)}" if others else "no other task of this model has any"
             raise RecipeError(
                 f"task {name!r} practises reading and has no answers to give; {hint}."

@@ -1,6 +1,6 @@
 """Scores: of one task's rows, of a run's splits, and the two overall means."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,20 +13,14 @@ from trivium.run.folder.predictions import write_predictions
 from trivium.run.folder.scores import Metrics, TaskScores
 from trivium.run.predictor.base import Predictor
 from trivium.run.rows.splits import JUDGED, Data, Split
+from trivium.run.screen.progress import OnProgress, silent
 
 ROWS_AT_ONCE = 4096
 """Rows that a predictor is asked about in one call: bounds memory, and tells how far it is."""
 
-Told = Callable[[int], object]
-"""Called with the number of rows that were answered since the last call."""
-
-
-def silent(_rows: int) -> None:
-    pass
-
 
 def readouts_of(
-    predictor: Predictor, data: Data, splits: Sequence[str], told: Told = silent
+    predictor: Predictor, data: Data, splits: Sequence[str], on_progress: OnProgress = silent
 ) -> dict[tuple[str, str], Tensor]:
     """What the predictor says of the labelled rows of these splits: task and split -> readout_BK.
 
@@ -40,13 +34,13 @@ def readouts_of(
             for name, of_task in data.items()
             if split in of_task
         }
-        for name, readout_BK in _in_parts(predictor, rows, told).items():
+        for name, readout_BK in _in_parts(predictor, rows, on_progress).items():
             readouts[name, split] = readout_BK
     return readouts
 
 
 def _in_parts(
-    predictor: Predictor, rows: Mapping[str, Sequence[tuple[str, ...]]], told: Told
+    predictor: Predictor, rows: Mapping[str, Sequence[tuple[str, ...]]], on_progress: OnProgress
 ) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {name: [] for name in rows}
     most = max(map(len, rows.values()), default=0)
@@ -59,7 +53,7 @@ def _in_parts(
         }
         for name, readout_BK in predictor.readouts(some).items():
             parts[name].append(readout_BK)
-        told(sum(map(len, some.values())))
+        on_progress(sum(map(len, some.values())))
     return {name: torch.cat(each) for name, each in parts.items()}
 
 
@@ -69,10 +63,13 @@ def score(task: Task, readout_BK: Tensor, split: Split) -> Metrics:
 
 
 def evaluate_splits(
-    predictor: Predictor, data: Data, splits: Sequence[str] = ("dev",), told: Told = silent
+    predictor: Predictor,
+    data: Data,
+    splits: Sequence[str] = ("dev",),
+    on_progress: OnProgress = silent,
 ) -> TaskScores:
     """Scores of every task on each of its splits."""
-    readouts = readouts_of(predictor, data, splits, told)
+    readouts = readouts_of(predictor, data, splits, on_progress)
     return {
         name: {
             split: score(predictor.tasks[name], readouts[name, split], of_task[split])
@@ -84,14 +81,14 @@ def evaluate_splits(
 
 
 def evaluate_into(
-    folder: Path, predictor: Predictor, data: Data, told: Told = silent
+    folder: Path, predictor: Predictor, data: Data, on_progress: OnProgress = silent
 ) -> TaskScores:
     """Scores of every task on its dev and test rows, with a file of predictions for each.
 
     folder: of the run.
     """
     scores: TaskScores = {name: {} for name in data}
-    for (name, split), readout_BK in readouts_of(predictor, data, JUDGED, told).items():
+    for (name, split), readout_BK in readouts_of(predictor, data, JUDGED, on_progress).items():
         task, rows = predictor.tasks[name], data[name][split]
         scores[name][split] = score(task, readout_BK, rows)
         if task.answers_questions:

@@ -59,18 +59,18 @@ def _name(task: Task) -> str:
 
 def _numbers(task: Classification | Ordinal, *, binary: bool) -> dict[Answer, int]:
     """Name of a label -> the number that stands in the project's files for it."""
-    found: dict[Answer, int] = {}
+    numbers: dict[Answer, int] = {}
     for cell, name in (task.labels or {}).items():
         try:
             number = float(cell)
         except ValueError:
             number = 0.5
         if not number.is_integer() or (binary and number not in (0, 1)):
-            wanted = "0 and 1" if binary else "whole numbers"
+            form = "0 and 1" if binary else "whole numbers"
             raise RecipeError(
                 f"--format {CS224N}: task {task.name!r}: the label column holds {cell!r}, but "
-                f"{task.name!r} would be handed in as {wanted}. Train it on a table with those, "
+                f"{task.name!r} would be handed in as {form}. Train it on a table with those, "
                 f"which may have names: `labels: {{0: {name}, …}}`."
             )
-        found[name] = int(number)
-    return found
+        numbers[name] = int(number)
+    return numbers

@@ -48,17 +48,17 @@ class Encoded:
         most, total = self.packer.max_length, np.zeros(len(rows), dtype=np.int64)
         apart = self.task.sequences == len(self.texts)
         for texts in self.texts:
-            each = np.asarray([len(self.table[texts[row]]) for row in rows], dtype=np.int64)
-            total += np.minimum(each + 2, most) if apart else each + 1
+            pieces = np.asarray([len(self.table[texts[row]]) for row in rows], dtype=np.int64)
+            total += np.minimum(pieces + 2, most) if apart else pieces + 1
         return total if apart else np.minimum(total + 1, most)
 
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every sequence before cutting."""
-        each = [np.asarray([len(self.table[i]) for i in texts]) for texts in self.texts]
+        pieces = [np.asarray([len(self.table[i]) for i in texts]) for texts in self.texts]
         if self.task.sequences == len(self.texts):
-            return np.concatenate([length + 2 for length in each])
-        total: NDArray[np.int64] = np.sum(each, axis=0)
-        return total + 1 + len(each)
+            return np.concatenate([length + 2 for length in pieces])
+        total: NDArray[np.int64] = np.sum(pieces, axis=0)
+        return total + 1 + len(pieces)
 
 
 def encode(task: Task, examples: Sequence[Example], table: TokenTable, packer: Packer) -> Encoded:
@@ -92,9 +92,9 @@ def pack_rows(task: Task, packer: Packer, columns: Sequence[Sequence[Ids]]) -> T
 
 def packer_for(task: Task, tokenizer: Tokenizer, limit: int) -> Packer:
     """limit: the encoder's longest sequence. Raises RecipeError where the task asks for more."""
-    wanted = task.max_length or limit
-    if wanted > limit:
+    length = task.max_length or limit
+    if length > limit:
         raise RecipeError(
-            f"tasks.{task.name}.max_length: {wanted} is more than the encoder's {limit} positions."
+            f"tasks.{task.name}.max_length: {length} is more than the encoder's {limit} positions."
         )
-    return Packer(tokenizer, wanted, task.cut)
+    return Packer(tokenizer, length, task.cut)

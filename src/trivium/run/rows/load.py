@@ -30,9 +30,9 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
             for split in splits
             if task.sources(split) and (split != "test" or _has_label(recipe, task))
         }
-        for split, found in data[name].items():
-            if not found.examples:
-                raise RecipeError(f"task {name!r}: {split}: {found.where} has no {task.rows_are}.")
+        for split, rows in data[name].items():
+            if not rows.examples:
+                raise RecipeError(f"task {name!r}: {split}: {rows.where} has no {task.rows_are}.")
         tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
     for task in tasks.values():
         if task.gathers:
@@ -62,8 +62,8 @@ def read_split(
         except MissingLabelError:
             unlabelled += 1
         except RowError as error:
-            said = f"{error}; this is after its `relabel`" if relabel else str(error)
-            bad.append(BadRow(row.line, said))
+            problem = f"{error}; this is after its `relabel`" if relabel else str(error)
+            bad.append(BadRow(row.line, problem))
     refuse_bad_rows(task, split, table, bad)
     used = sample(examples, rows)
     drawn = len(used) if len(used) < len(examples) else None
@@ -83,25 +83,25 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
 
 def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
     """All files of a split, as one."""
-    each = [
+    parts = [
         read_split(task, split, Path(recipe.data) / source.file, source.relabel, source.rows)
         for source in task.sources(split)
     ]
-    files = tuple(file for one in each for file in one.files)
-    return Split(split, files, [example for one in each for example in one.examples])
+    files = tuple(file for one in parts for file in one.files)
+    return Split(split, files, [example for one in parts for example in one.examples])
 
 
 def _gathered(task: Task, data: Data) -> dict[str, Split]:
     """A task's splits as it makes them of the rows of its own files and of its lenders'."""
-    own, found = data[task.name], {}
-    sources = [own, *(data[name] for name in task.lenders)]
+    splits, gathered = data[task.name], {}
+    sources = [splits, *(data[name] for name in task.lenders)]
     rows = {
-        split: [row for each in sources if split in each for row in each[split].examples]
-        for split in {name for each in sources for name in each} - {"test"}
+        split: [row for lent in sources if split in lent for row in lent[split].examples]
+        for split in {name for lent in sources for name in lent} - {"test"}
     }
     for split, (texts, note) in task.gather(rows).items():
-        found[split] = Split(split, own[split].files if split in own else (), texts, note)
-    return found
+        gathered[split] = Split(split, splits[split].files if split in splits else (), texts, note)
+    return gathered
 
 
 def _with_labels(recipe: Recipe, task: Task) -> Task:

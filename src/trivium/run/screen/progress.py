@@ -1,7 +1,7 @@
 """What a person sees while training runs: live bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +12,13 @@ from trivium.run.screen.live import Screen, clock
 PLAIN_EVERY_S = 10.0
 SMOOTHING = 0.98
 """Weight of the past in the shown loss."""
+
+OnProgress = Callable[[int], object]
+"""Called with how many rows, resamples or mixtures were done since the last call."""
+
+
+def silent(_done: int) -> None:
+    """Progress that nobody watches."""
 
 
 class Monitor(Screen):
@@ -86,14 +93,14 @@ class Monitor(Screen):
 
     def _facts(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
-        each = " · ".join(self._task_facts(task) for task in self.tasks if task in self._losses)
+        losses = " · ".join(self._task_facts(task) for task in self.tasks if task in self._losses)
         skipped = "".join(
             f" · {count:,} {kind} penalties not finite, skipped"
             for kind, count in self._skipped.items()
             if count
         )
         return (
-            f"{each} · {self._rows / seconds:,.0f} rows/s · "
+            f"{losses} · {self._rows / seconds:,.0f} rows/s · "
             f"{self._tokens / seconds:,.0f} tokens/s{skipped}"
         )
 
@@ -102,8 +109,8 @@ class Monitor(Screen):
         return f"{task} loss {self._losses[task]:.3f}{score}"
 
     def _eta(self, now: float) -> str:
-        each = (now - self._start) / max(1, self._done - self._first)
-        return clock(each * (self.total - self._done))
+        step_s = (now - self._start) / max(1, self._done - self._first)
+        return clock(step_s * (self.total - self._done))
 
 
 def rows_bar(console: Console | None, unit: str = "rows") -> Progress:

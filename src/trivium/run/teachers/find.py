@@ -46,8 +46,8 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
                 for name in recipe.stage_tasks(stage)
                 if placed.applies(name) and recipe.tasks[name].answers_questions
             ]
-            if found := finder.lessons(teaching, names, where):
-                by_stage[stage.name] = found
+            if lessons := finder.lessons(teaching, names, where):
+                by_stage[stage.name] = lessons
     return Lessons(by_stage)
 
 
@@ -73,16 +73,16 @@ class _Finder:
 
     def lessons(self, asked: Teaching, names: Sequence[str], where: str) -> dict[str, Lesson]:
         """The lessons of one stage. where: the path of the part that asks, in the recipe."""
-        found = {}
+        lessons = {}
         for name, (place, teachers) in self._named(asked, names, where).items():
             fitting = tuple(self._fitting(name, one, f"{where}.{place}") for one in teachers)
             file = asked.unlabelled.get(name)
-            known = next((one for key, one in self.made if key == (name, fitting, file)), None)
-            if known is None:
-                known = self._lesson(name, fitting, file, where)
-                self.made.append(((name, fitting, file), known))
-            found[name] = known
-        return found
+            lesson = next((one for key, one in self.made if key == (name, fitting, file)), None)
+            if lesson is None:
+                lesson = self._lesson(name, fitting, file, where)
+                self.made.append(((name, fitting, file), lesson))
+            lessons[name] = lesson
+        return lessons
 
     def _named(
         self, asked: Teaching, names: Sequence[str], where: str
@@ -109,19 +109,19 @@ class _Finder:
 
     def _fitting(self, name: str, teacher: Teacher, where: str) -> Found:
         """A teacher of the student's task of this name."""
-        known, wanted = self._look(teacher.run, where), teacher.task or name
-        if wanted not in known.tasks:
+        model, task = self._look(teacher.run, where), teacher.task or name
+        if task not in model.tasks:
             raise RecipeError(
-                f"{where}: {teacher.run} has no task {wanted!r}"
-                f"{did_you_mean(wanted, known.tasks)}. Say what it calls it, "
+                f"{where}: {teacher.run} has no task {task!r}"
+                f"{did_you_mean(task, model.tasks)}. Say what it calls it, "
                 f"{{run: {teacher.run}, task: NAME}}, or name another run."
             )
-        if why := _misfit(self.recipe.tasks[name], known.tasks[wanted]):
+        if why := _misfit(self.recipe.tasks[name], model.tasks[task]):
             raise RecipeError(
                 f"{where}: {teacher.run} cannot teach it: {why}. Name another teacher, or train "
                 "one on a task that answers as this one does."
             )
-        return Found(known.folder, wanted, known.digest)
+        return Found(model.folder, task, model.digest)
 
     def _lesson(
         self, name: str, teachers: tuple[Found, ...], file: str | None, where: str
@@ -132,8 +132,8 @@ class _Finder:
         if file is None:
             return Lesson(title, task, teachers, splits["train"])
         split = read_unlabelled(task, Path(self.recipe.data) / file)
-        own = own_rows(task, Path(self.recipe.data), splits["train"])
-        fresh = [example for example in split.examples if bare(example) not in own]
+        in_files = own_rows(task, Path(self.recipe.data), splits["train"])
+        fresh = [example for example in split.examples if bare(example) not in in_files]
         if not fresh:
             why = "stand in the task's own files" if split.examples else "cannot be used"
             raise RecipeError(
@@ -165,9 +165,9 @@ def _known(folder: Path) -> _Known:
 
 def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:
     """Of each task, what the first of the members that answer it says."""
-    told = read_sealed(folder / ENSEMBLE)
+    facts = read_sealed(folder / ENSEMBLE)
     try:
-        contents = Contents.model_validate({key: told.get(key) for key in Contents.model_fields})
+        contents = Contents.model_validate({key: facts.get(key) for key in Contents.model_fields})
     except ValidationError as error:
         raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
     first = {name: panel.members[0] for name, panel in contents.tasks.items()}

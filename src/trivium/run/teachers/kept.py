@@ -23,8 +23,8 @@ def refuse_changed(lessons: Lessons, run_dir: Path) -> None:
     """RecipeError where answers are kept that are not those to these lessons."""
     for lesson in lessons:
         path = _file(run_dir, lesson)
-        kept, wanted = _identity_of(path), lesson.identity()
-        if kept is None or kept == wanted:
+        kept, asked = _identity_of(path), lesson.identity()
+        if kept is None or kept == asked:
             continue
         old = {one["run"]: one["sha256"] for one in kept.get("teachers", ())}
         for teacher in lesson.teachers:
@@ -47,8 +47,8 @@ def _file(run_dir: Path, lesson: Lesson) -> Path:
 
 
 def keep_answers(run_dir: Path, lesson: Lesson, readout_BK: Tensor) -> None:
-    told = lesson.identity() | {"answers": _digest(readout_BK)}
-    header = {"trivium": json.dumps(told, ensure_ascii=False)}
+    facts = lesson.identity() | {"answers": _digest(readout_BK)}
+    header = {"trivium": json.dumps(facts, ensure_ascii=False)}
     write_bytes(_file(run_dir, lesson), save({"readout": readout_BK.contiguous()}, header))
 
 
@@ -56,12 +56,12 @@ def read_answers_to(run_dir: Path, lesson: Lesson) -> Tensor | None:
     """The answers to a lesson; None where there are none, or not as they were written."""
     try:
         with safe_open(_file(run_dir, lesson), "pt") as file:
-            told = json.loads(file.metadata()["trivium"])
+            facts = json.loads(file.metadata()["trivium"])
             readout_BK: Tensor = file.get_tensor("readout")
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    whole = lesson.identity() | {"answers": _digest(readout_BK)}
-    return readout_BK if told == whole else None
+    expected = lesson.identity() | {"answers": _digest(readout_BK)}
+    return readout_BK if facts == expected else None
 
 
 def answers_to(run_dir: Path, lesson: Lesson) -> Tensor:
@@ -78,11 +78,11 @@ def _identity_of(path: Path) -> dict[str, Any] | None:
     """Whose answers to what a file holds; None where that cannot be read."""
     try:
         with safe_open(path, "pt") as file:
-            told: dict[str, Any] = json.loads(file.metadata()["trivium"])
+            facts: dict[str, Any] = json.loads(file.metadata()["trivium"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError):
         return None
-    told.pop("answers", None)
-    return told
+    facts.pop("answers", None)
+    return facts
 
 
 def _digest(readout_BK: Tensor) -> str:

@@ -74,16 +74,16 @@ class Lessons:
         """sha256 of what a run learns from: data, and what teachers say of it."""
         if not self.by_stage:
             return data
-        told = json.dumps([data, *(one.identity() for one in self)])
-        return hashlib.sha256(told.encode()).hexdigest()
+        text = json.dumps([data, *(one.identity() for one in self)])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def refuse_itself(lessons: Lessons, run_dir: Path) -> None:
     """RecipeError where a teacher is in the folder that the run is about to write."""
-    own = run_dir.resolve()
+    home = run_dir.resolve()
     for lesson in lessons:
         for teacher in lesson.teachers:
-            if own in (teacher.folder.resolve(), *teacher.folder.resolve().parents):
+            if home in (teacher.folder.resolve(), *teacher.folder.resolve().parents):
                 raise RecipeError(
                     f"{run_dir}: {lesson.task.name} has its teacher in this very folder, which the "
                     "run would replace. Name another folder with --out."

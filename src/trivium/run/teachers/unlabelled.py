@@ -12,14 +12,14 @@ from trivium.types import Example
 def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
     """What stands in a task's files: rows of training files that have a label, whether a sample
     of them is used or all; and every row of the others."""
-    found = {bare(example) for example in train.examples}
+    rows = {bare(example) for example in train.examples}
     for source in task.sources("train") if train.is_sample else ():
         whole = read_split(task, "train", home / source.file, source.relabel)
-        found |= {bare(example) for example in whole.examples}
+        rows |= {bare(example) for example in whole.examples}
     for source in (*task.sources("dev"), *task.sources("test")):
         held_out = read_unlabelled(task, home / source.file)
-        found |= {bare(example) for example in held_out.examples}
-    return found
+        rows |= {bare(example) for example in held_out.examples}
+    return rows
 
 
 def bare(example: Example) -> tuple[str, ...]:

@@ -54,19 +54,19 @@ def taught(
 
     encoded: without teachers. Rows without labels are put at the end; the answer is their target.
     """
-    found = dict(encoded)
+    rows = dict(encoded)
     for name, lesson in lessons.items():
         plain, teacher_BK = encoded[name], answers[lesson.name]
         assert len(teacher_BK) == len(plain) + len(lesson.extra), "an answer for every row"
         more = encode(lesson.task, lesson.extra, plain.table, plain.packer)
         settled_B = lesson.task.settled(teacher_BK[len(plain) :]).to(plain.target_B.dtype)
-        found[name] = replace(
+        rows[name] = replace(
             plain,
             texts=[[*old, *new] for old, new in zip(plain.texts, more.texts, strict=True)],
             target_B=torch.cat([plain.target_B, settled_B]),
             teacher_BK=teacher_BK,
         )
-    return found
+    return rows
 
 
 # --- asking --------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def _ask(
 
     The teacher is in memory no longer than that.
     """
-    bars, own = bar
+    bars, task = bar
     predictor = load(teacher.folder, device=str(work.setup.device))
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -118,7 +118,7 @@ def _ask(
             return None
         part = rows[start : start + ROWS_AT_ONCE]
         parts.append(predictor.readout(teacher.task, part))
-        bars.advance(own, len(part))
+        bars.advance(task, len(part))
     del predictor
     if work.setup.device.type == "cuda":
         torch.cuda.empty_cache()

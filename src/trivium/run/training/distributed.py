@@ -62,9 +62,9 @@ class Processes:
         """Every process's CPU tensor, by rank."""
         if self.world == 1:
             return [value]
-        each: list[Any] = [None] * self.world
-        dist.all_gather_object(each, value)
-        return each
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
 
     def wait(self) -> None:
         """Until every process has come here."""

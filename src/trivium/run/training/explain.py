@@ -57,9 +57,9 @@ def print_preview(preview: Preview, console: Console) -> None:
 def _rows(splits: Mapping[str, Split], split: str) -> str:
     if split not in splits:
         return f"no {split}"
-    found = splits[split]
-    whole = f" of {found.labelled:,}" if found.is_sample else ""
-    return f"{split} {len(found.examples):,}{whole}"
+    rows = splits[split]
+    whole = f" of {rows.labelled:,}" if rows.is_sample else ""
+    return f"{split} {len(rows.examples):,}{whole}"
 
 
 def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
@@ -160,8 +160,8 @@ def _choices(task: Task) -> list[str]:
 
 def _shown(part: Part, *left_out: str) -> str:
     """A part's kind, with the settings that differ from its defaults."""
-    told = part.model_dump(exclude_defaults=True, exclude={"kind", *left_out})
-    settings = ", ".join(f"{name} {value}" for name, value in told.items())
+    values = part.model_dump(exclude_defaults=True, exclude={"kind", *left_out})
+    settings = ", ".join(f"{name} {value}" for name, value in values.items())
     return f"{getattr(part, 'kind', '')} ({settings})" if settings else getattr(part, "kind", "")
 
 

@@ -87,21 +87,21 @@ def gram_by_group(gram_PTT: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:
 
     groups: the group of each parameter, in parameter order.
     """
-    found: dict[str, Tensor] = {}
+    grams: dict[str, Tensor] = {}
     for group, gram_TT in zip(groups, gram_PTT, strict=True):
-        found[group] = found[group] + gram_TT if group in found else gram_TT
-    return found
+        grams[group] = grams[group] + gram_TT if group in grams else gram_TT
+    return grams
 
 
 def cosines(gram_TT: Tensor, tasks: Sequence[str]) -> dict[str, float]:
     """Cosine between each two tasks' gradients; 0 where one of them vanishes."""
     norm_T = gram_TT.diagonal().clamp_min(0).sqrt()
-    found = {}
+    values = {}
     for i, first in enumerate(tasks):
         for j in range(i + 1, len(tasks)):
             size = float(norm_T[i] * norm_T[j])
-            found[f"{first}|{tasks[j]}"] = float(gram_TT[i, j]) / size if size else 0.0
-    return found
+            values[f"{first}|{tasks[j]}"] = float(gram_TT[i, j]) / size if size else 0.0
+    return values
 
 
 def set_weighted_sum(

@@ -59,7 +59,7 @@ def _run_stage(
     work: Work, stage: Stage, plan: Plan, state: TrainState, stopping: threading.Event
 ) -> None:
     counters = state.counters
-    told = saved = time.monotonic()
+    last = saved = time.monotonic()
     setup = work.setup_of(stage)
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
@@ -67,7 +67,7 @@ def _run_stage(
             done = train_step(setup, stage, plan, state)
             counters.step += 1
             now = time.monotonic()
-            counters.seconds += now - told
+            counters.seconds += now - last
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
@@ -82,7 +82,7 @@ def _run_stage(
                 saved = time.monotonic()
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
-            told = time.monotonic()
+            last = time.monotonic()
 
 
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:

@@ -77,26 +77,26 @@ class Preview:
 
     @cached_property
     def warnings(self) -> list[str]:
-        found = []
+        lines = []
         for name, splits in self.data.items():
             if "dev" not in splits:
-                found.append(f"{name}: no dev file, so it is neither judged nor used to choose")
+                lines.append(f"{name}: no dev file, so it is neither judged nor used to choose")
             for split in splits.values():
-                found += [f"{name} {split.name}: {split.note}"] if split.note else []
-                found += _skipped(name, split)
+                lines += [f"{name} {split.name}: {split.note}"] if split.note else []
+                lines += _skipped(name, split)
             if cut := self.truncated(name):
                 length = self.encoded[name].packer.max_length
                 kept = KEPT[self.encoded[name].packer.keeps]
-                found.append(
+                lines.append(
                     f"{name}: {cut:,} training texts are cut to {length} word pieces (kept: {kept})"
                 )
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):
-                    found.append(f"{name}: {common:,} rows of {other} also stand in train")
+                    lines.append(f"{name}: {common:,} rows of {other} also stand in train")
         for stage in self.recipe.stages:
-            found += self._coverage_warnings(stage)
-            found += [f"stage {stage.name}: {note}" for note in self._part_notes(stage)]
-        return found
+            lines += self._coverage_warnings(stage)
+            lines += [f"stage {stage.name}: {note}" for note in self._part_notes(stage)]
+        return lines
 
     def _part_notes(self, stage: Stage) -> Iterator[str]:
         """Choices that are allowed and yet may not do what was meant."""
@@ -130,23 +130,23 @@ class Preview:
 
     def _coverage_warnings(self, stage: Stage) -> list[str]:
         plan = self.plan(stage)
-        found = []
+        lines = []
         for name, passes in coverage(stage, plan).items():
-            each = passes * plan.steps_per_epoch / plan.steps
-            if each < LITTLE_SEEN or each > MUCH_SEEN:
-                found.append(
-                    f"stage {stage.name}: an epoch shows {name} {each:.1f} times; see `sampler`, "
+            times = passes * plan.steps_per_epoch / plan.steps
+            if times < LITTLE_SEEN or times > MUCH_SEEN:
+                lines.append(
+                    f"stage {stage.name}: an epoch shows {name} {times:.1f} times; see `sampler`, "
                     "`batch_size` and `rows_per_epoch`"
                 )
-        return found
+        return lines
 
 
 def _skipped(task: str, split: Split) -> list[str]:
-    found = [
+    lines = [
         f"{task} {split.name}: row left out: {file.table.name}:{bad.line}: {bad.problem}"
         for file in split.files
         for bad in file.skipped
     ]
-    more = len(found) - SHOWN_PROBLEMS
+    more = len(lines) - SHOWN_PROBLEMS
     rest = [f"{task} {split.name}: {more:,} more rows left out"] if more > 0 else []
-    return found[:SHOWN_PROBLEMS] + rest
+    return lines[:SHOWN_PROBLEMS] + rest

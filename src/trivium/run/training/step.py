@@ -45,7 +45,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
                 torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 apart.take(name)
-    told = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
+    facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
     norm = _clip(setup, stage, state, apart)
     losses, penalties = tally.means(setup.processes)
     _refuse_what_is_not_finite(stage, step, losses, norm)
@@ -56,8 +56,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         part.after_step(state.model, step)
     state.counters.rows += tally.rows
     state.counters.tokens += tally.tokens
-    told |= _seldom_told(step, tally, penalties)
-    return told | {
+    facts |= _seldom_told(step, tally, penalties)
+    return facts | {
         "losses": losses, "lr": state.lr_factor, "norm": norm,
         "rows": tally.rows, "tokens": tally.tokens,
     }  # fmt: skip
@@ -108,12 +108,12 @@ def _combine(
         parties = replace(step, tasks=tuple(names[t] for t in present))
         weight_T[present] = stage.combiner.weigh(gram_TT[present][:, present], parties)
     set_weighted_sum(apart.parameters, apart.gradients, weight_T)
-    told: dict[str, Any] = {"cosines": cosines(gram_TT, names)}
+    facts: dict[str, Any] = {"cosines": cosines(gram_TT, names)}
     if by_layer:
         layers = setup.model.encoder.config.num_hidden_layers
         groups = gram_by_group(gram_PTT, [place_of(shared, layers) for shared in apart.shared])
-        told["layer_cosines"] = {place: cosines(gram, names) for place, gram in groups.items()}
-    return told
+        facts["layer_cosines"] = {place: cosines(gram, names) for place, gram in groups.items()}
+    return facts
 
 
 def _clip(setup: Setup, stage: Stage, state: TrainState, apart: Apart | None) -> float:
@@ -139,16 +139,16 @@ def _seldom_told(
     step: Step, tally: Tally, penalties: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     """What the journal says of a step only where there is anything to say."""
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if any(factor != 1.0 for factor in tally.factors.values()):
-        told["factors"] = tally.factors
+        facts["factors"] = tally.factors
     if penalties:
-        told["penalties"] = penalties
+        facts["penalties"] = penalties
     # Regularizers count the batches that went without their penalty under `<kind>.skipped`.
     skipped = {k.split(".")[0]: int(n) for k, n in step.memory.items() if k.endswith(".skipped")}
     if skipped:
-        told["skipped"] = skipped
-    return told
+        facts["skipped"] = skipped
+    return facts
 
 
 def _mean_over_processes(

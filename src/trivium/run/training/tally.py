@@ -35,23 +35,23 @@ class Tally:
 
     def add_penalty(self, task: str, kind: str, penalty: Tensor) -> None:
         """One more part of a penalty of the batch."""
-        each = self.penalties.setdefault(task, {}).setdefault(kind, [])
+        batches = self.penalties.setdefault(task, {}).setdefault(kind, [])
         if kind in self._penalised:
-            each[-1] = each[-1] + penalty.detach()
+            batches[-1] = batches[-1] + penalty.detach()
         else:
-            each.append(penalty.detach())
+            batches.append(penalty.detach())
             self._penalised.add(kind)
 
     def means(self, processes: Processes) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Mean loss of each task over its batches; of the penalties, this process's own."""
-        mean_T = torch.stack([torch.stack(each).mean() for each in self.losses.values()])
+        mean_T = torch.stack([torch.stack(batches).mean() for batches in self.losses.values()])
         tokens = torch.tensor([self.tokens], device=mean_T.device).double()
         processes.mean_([mean_T])
         processes.mean_([tokens])
         self.tokens = round(float(tokens) * processes.world)
         losses = dict(zip(self.losses, mean_T.tolist(), strict=True))
         penalties = {
-            name: {kind: float(torch.stack(each).mean()) for kind, each in kinds.items()}
+            name: {kind: float(torch.stack(batches).mean()) for kind, batches in kinds.items()}
             for name, kinds in self.penalties.items()
         }
         return losses, penalties

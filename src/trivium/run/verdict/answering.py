@@ -40,13 +40,13 @@ class Timing:
         """Of systems that answer one after another; the median round."""
         if not all(name in self.rounds for name in systems):
             return None
-        each = zip(*(self.rounds[name] for name in systems), strict=True)
-        return statistics.median([float(sum(values)) for values in each])
+        rounds = zip(*(self.rounds[name] for name in systems), strict=True)
+        return statistics.median([float(sum(values)) for values in rounds])
 
     def held(self, systems: Sequence[str]) -> int | None:
         """By all of them, which are kept at hand."""
-        known = [self.bytes.get(name) for name in systems]
-        return sum(value for value in known if value) if all(known) else None
+        sizes = [self.bytes.get(name) for name in systems]
+        return sum(value for value in sizes if value) if all(sizes) else None
 
 
 def time_answers(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trivium.parts.metrics import f1
 from trivium.parts.tasks import Task
 from trivium.run.folder.predictions import Answers
+from trivium.run.screen.progress import OnProgress
 
 Array = NDArray[np.float64]
 
@@ -27,9 +28,6 @@ CELLS_AT_ONCE = 4_000_000
 """Counts held at once, 32 MB: resamples go through in parts."""
 _SEED = 20_040_725
 """Fixed, so that the same runs have the same verdict every time."""
-
-Told = Callable[[int], object]
-"""Called with the number of resamples that were done since the last call."""
 
 
 def generator(*words: str) -> np.random.Generator:
@@ -43,7 +41,7 @@ def scores_of(answers: Sequence[Answers]) -> Array:
     return resampled(answers, np.ones((1, rows)))[:, 0]
 
 
-def row_scores(answers: Sequence[Answers], resamples: int, told: Told) -> Array:
+def row_scores(answers: Sequence[Answers], resamples: int, on_progress: OnProgress) -> Array:
     """The task's main metric of every run on resampled rows: score_SM.
 
     Equal draws for every system, and for tasks that are asked of the same texts: what one task's
@@ -54,7 +52,7 @@ def row_scores(answers: Sequence[Answers], resamples: int, told: Told) -> Array:
     parts = []
     for count_MR in _draws(rows, how_many(task, resamples), random):
         parts.append(resampled(answers, count_MR))
-        told(len(count_MR))
+        on_progress(len(count_MR))
     return np.concatenate(parts, axis=1)
 
 
@@ -77,7 +75,7 @@ def interval(difference_M: Array) -> tuple[float, float]:
 def resampled(answers: Sequence[Answers], count_MR: Array) -> Array:
     """The main metric of every run where row r stands count_MR[m, r] times: score_SM."""
     task = answers[0].task
-    return np.stack([FAST.get(task.metric, _slow)(each, count_MR) for each in answers])
+    return np.stack([FAST.get(task.metric, _slow)(run, count_MR) for run in answers])
 
 
 def _draws(rows: int, resamples: int, random: np.random.Generator) -> Iterator[Array]:
@@ -86,7 +84,7 @@ def _draws(rows: int, resamples: int, random: np.random.Generator) -> Iterator[A
     for start in range(0, resamples, at_once):
         many = min(at_once, resamples - start)
         drawn = (random.integers(rows, size=rows) for _ in range(many))
-        yield np.stack([np.bincount(each, minlength=rows) for each in drawn]).astype(np.float64)
+        yield np.stack([np.bincount(rows_R, minlength=rows) for rows_R in drawn]).astype(np.float64)
 
 
 # --- metrics of weighted rows: score_M ---------------------------------------------------------
@@ -121,12 +119,12 @@ def _micro_f1(answers: Answers, count_MR: Array) -> Array:
 
 def _slow(answers: Answers, count_MR: Array) -> Array:
     """Any metric: the task's own scores of the rows that were drawn."""
-    task, found = answers.task, []
+    task, values = answers.task, []
     for count_R in count_MR.astype(np.int64):
         place_B = torch.from_numpy(np.repeat(np.arange(len(count_R)), count_R))
         scores = task.scores(answers.readout_BK[place_B], answers.target_B[place_B])
-        found.append(scores[task.metric])
-    return np.asarray(found)
+        values.append(scores[task.metric])
+    return np.asarray(values)
 
 
 FAST: dict[str, Callable[[Answers, Array], Array]] = {

@@ -49,19 +49,19 @@ def baselines_of(systems: Sequence[System]) -> tuple[dict[str, System], list[str
     scores, since the better of several on these rows would look better than it is.
     """
     names = dict.fromkeys(name for system in systems for name in system.answers)
-    found, notes = {}, []
+    baselines, notes = {}, []
     for name in names:
         having = [system for system in systems if name in system.answers]
         having.sort(key=lambda system: system.is_ensemble)  # stable
         singles = [system for system in having if system.single == name]
-        found[name] = (singles or having)[0]
+        baselines[name] = (singles or having)[0]
         if len(singles) > 1:
             others = ", ".join(system.name for system in singles[1:])
             notes.append(
                 f"{name}: of several single-task models the first that was given, "
-                f"{found[name].name}, is the baseline; {others} stands against it, too."
+                f"{baselines[name].name}, is the baseline; {others} stands against it, too."
             )
-    return found, notes
+    return baselines, notes
 
 
 def compare_all(
@@ -75,12 +75,12 @@ def compare_all(
     groups = [_group(system, sampled) for system in systems]
     comparisons = []
     for system in systems:
-        own = [sampled[system.name, name] for name in system.answers]
-        against = [sampled[baselines[one.task.name].name, one.task.name] for one in own]
-        pairs = [(a, b) for a, b in zip(own, against, strict=True) if a.system is not b.system]
+        side = [sampled[system.name, name] for name in system.answers]
+        against = [sampled[baselines[one.task.name].name, one.task.name] for one in side]
+        pairs = [(a, b) for a, b in zip(side, against, strict=True) if a.system is not b.system]
         comparisons += [_compared([a], [b]) for a, b in pairs]
         if len(pairs) == len(system.tasks) > 1 and _is_whole(against):
-            comparisons.append(_compared(own, against))
+            comparisons.append(_compared(side, against))
     return groups, comparisons
 
 
@@ -103,83 +103,83 @@ def _sampled(
 ) -> dict[tuple[str, str], Sampled]:
     """By system and task. Rows are drawn once for all systems that have a task."""
     having = {name: [s for s in systems if name in s.answers] for name in baselines}
-    for name, each in having.items():
-        refuse_other_rows([baselines[name], *each], name)
-    found = {}
+    for name, sharers in having.items():
+        refuse_other_rows([baselines[name], *sharers], name)
+    sampled = {}
     with rows_bar(console, "resamples") as bar:
-        tasks = {name: each[0].answers[name][0].task for name, each in having.items()}
+        tasks = {name: sharers[0].answers[name][0].task for name, sharers in having.items()}
         total = sum(
             bootstrap.how_many(tasks[name], resamples) for name in having if len(having[name]) > 1
         )
-        told = partial(bar.advance, bar.add_task("comparing", total=total))
-        for name, each in having.items():
-            answers = [answers for system in each for answers in system.answers[name]]
+        on_progress = partial(bar.advance, bar.add_task("comparing", total=total))
+        for name, sharers in having.items():
+            answers = [answers for system in sharers for answers in system.answers[name]]
             score_S = bootstrap.scores_of(answers)
             score_SM = np.empty((len(answers), 0))
-            if len(each) > 1:
-                score_SM = bootstrap.row_scores(answers, resamples, told)
+            if len(sharers) > 1:
+                score_SM = bootstrap.row_scores(answers, resamples, on_progress)
             start = 0
-            for system in each:
+            for system in sharers:
                 end = start + len(system.answers[name])
-                found[system.name, name] = Sampled(
+                sampled[system.name, name] = Sampled(
                     system, tasks[name], score_S[start:end], score_SM[start:end]
                 )
                 start = end
-    return found
+    return sampled
 
 
 # --- one comparison ----------------------------------------------------------------------------
 
 
-def _compared(own: Side, against: Side) -> Comparison:
+def _compared(side: Side, against: Side) -> Comparison:
     """One task, or the leaderboard means of all."""
-    system, others = own[0].system, list({id(b.system): b.system for b in against}.values())
-    before, after = _mean(against), _mean(own)
-    resamples = min(one.score_SM.shape[1] for one in [*own, *against])
-    low, high = bootstrap.interval(_resampled(own, resamples) - _resampled(against, resamples))
+    system, others = side[0].system, list({id(b.system): b.system for b in against}.values())
+    before, after = _mean(against), _mean(side)
+    resamples = min(one.score_SM.shape[1] for one in [*side, *against])
+    low, high = bootstrap.interval(_resampled(side, resamples) - _resampled(against, resamples))
     baseline = others[0].name if len(others) == 1 else SINGLES
     task, metric = (
-        (own[0].task.name, own[0].task.metric) if len(own) == 1 else (OVERALL, LEADERBOARD)
+        (side[0].task.name, side[0].task.metric) if len(side) == 1 else (OVERALL, LEADERBOARD)
     )
-    found = Comparison(
+    comparison = Comparison(
         system=system.name,
         baseline=baseline,
         task=task,
         metric=metric,
         is_sharing=is_sharing(system, others),
-        rows=sum(one.rows for one in own),
+        rows=sum(one.rows for one in side),
         before=before,
         after=after,
         difference=after - before,
         low=low,
         high=high,
-        by_seed=_by_seed(own, against),
+        by_seed=_by_seed(side, against),
         seeds=(len(system.runs), min(len(other.runs) for other in others)),
         resamples=resamples,
         outcome=outcome_of(after - before, low, high),
         sentence="",
     )
-    return replace(found, sentence=sentence(found))
+    return replace(comparison, sentence=sentence(comparison))
 
 
 def _resampled(side: Side, resamples: int) -> Array:
     """The side's score in every resample of rows and seeds: score_M."""
-    found = []
+    scores = []
     for one in side:
         # Equal for all tasks of a system: a seed is a run, which answers all of them.
         weight_MS = bootstrap.seed_weights(len(one.score_S), resamples, one.system.name)
         score_M = np.einsum("MS,SM->M", weight_MS, one.score_SM[:, :resamples])
-        found.append(_counted(one.task, score_M, len(side)))
-    return np.asarray(np.mean(found, axis=0))
+        scores.append(_counted(one.task, score_M, len(side)))
+    return np.asarray(np.mean(scores, axis=0))
 
 
 def _mean(side: Side) -> float:
     return float(np.mean([_counted(one.task, one.score_S, len(side)).mean() for one in side]))
 
 
-def _by_seed(own: Side, against: Side) -> dict[int, float]:
+def _by_seed(side: Side, against: Side) -> dict[int, float]:
     """The difference of each seed that every system here has once."""
-    common = set(own[0].system.seeds)
+    common = set(side[0].system.seeds)
     for one in against:
         common &= set(one.system.seeds)
 
@@ -188,7 +188,7 @@ def _by_seed(own: Side, against: Side) -> dict[int, float]:
         return float(np.mean([_counted(task, np.asarray(v), len(side)) for task, v in values]))
 
     return {
-        seed: of(own, seed) - of(against, seed)
+        seed: of(side, seed) - of(against, seed)
         for seed in sorted(seed for seed in common if seed is not None)
     }
 
@@ -203,19 +203,19 @@ def _counted(task: Task, score: Array, tasks: int) -> Array:
 
 
 def _group(system: System, sampled: dict[tuple[str, str], Sampled]) -> Group:
-    own = [sampled[system.name, name] for name in system.answers]
-    each = [_counted(one.task, one.score_S, len(own)) for one in own]
+    side = [sampled[system.name, name] for name in system.answers]
+    scores = [_counted(one.task, one.score_S, len(side)) for one in side]
     overall = None
-    if own and len(own) == len(system.tasks):
-        metric = LEADERBOARD if len(own) > 1 else own[0].task.metric
-        overall = _told(metric, np.mean(each, axis=0))
+    if side and len(side) == len(system.tasks):
+        metric = LEADERBOARD if len(side) > 1 else side[0].task.metric
+        overall = _told(metric, np.mean(scores, axis=0))
     return Group(
         name=system.name,
         folders=[str(run.folder) for run in system.runs],
         seeds=system.seeds,
         encoder=system.encoder,
         single=system.single,
-        scores={one.task.name: _told(one.task.metric, one.score_S) for one in own},
+        scores={one.task.name: _told(one.task.metric, one.score_S) for one in side},
         overall=overall,
     )
 

@@ -31,9 +31,9 @@ def costs_of(
 
 def replaced_by(system: System, baselines: dict[str, System]) -> list[System]:
     """The systems that stand against all its tasks; none where it is a baseline itself."""
-    found = {id(baselines[name]): baselines[name] for name in system.tasks if name in baselines}
-    is_whole = all(name in baselines for name in system.tasks) and id(system) not in found
-    return list(found.values()) if is_whole else []
+    replaced = {id(baselines[name]): baselines[name] for name in system.tasks if name in baselines}
+    is_whole = all(name in baselines for name in system.tasks) and id(system) not in replaced
+    return list(replaced.values()) if is_whole else []
 
 
 def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
@@ -45,13 +45,13 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     seconds = timing.seconds([system.name for system in systems]) if timing else None
     held = timing.held([system.name for system in systems]) if timing else None
     rows = timing.rows if timing and seconds is not None else None
-    known = [peak for peak in peaks if peak is not None]
+    told = [peak for peak in peaks if peak is not None]
     return Cost(
         name=systems[0].name if len(systems) == 1 else f"{TOGETHER}: {', '.join(tasks)}",
         tasks=tasks,
         models=len(systems),
         train_seconds=_sum(trained) if is_alike else None,
-        peak_bytes=round(max(known)) if is_alike and len(known) == len(peaks) else None,
+        peak_bytes=round(max(told)) if is_alike and len(told) == len(peaks) else None,
         parameters=_whole(
             _sum([_mean(system, _told(lambda cost: cost.parameters)) for system in systems])
         ),
@@ -75,7 +75,7 @@ def summary_of(
         return [comparison.task for comparison in compared if comparison.outcome == outcome]
 
     ratios = _ratios(system, replaced, timing)
-    found = Summary(
+    summary = Summary(
         system=system.name,
         baselines=list(dict.fromkeys(comparison.baseline for comparison in compared)),
         is_sharing=all(comparison.is_sharing for comparison in compared),
@@ -90,7 +90,7 @@ def summary_of(
         answer_seconds=ratios.answer_seconds,
         sentence="",
     )
-    return replace(found, sentence=summed_up(found))
+    return replace(summary, sentence=summed_up(summary))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,12 @@ def _ratios(system: System, replaced: Sequence[System], timing: Timing | None) -
     is_same = len(replaced) == 1 and set(replaced[0].tasks) == set(system.tasks)
     if not replaced or not (is_same or all(one.single for one in replaced)):
         return _Ratios()
-    own, theirs = cost_of([system], timing), cost_of(replaced, timing)
+    ours, theirs = cost_of([system], timing), cost_of(replaced, timing)
     is_alike = is_one_machine([system, *replaced])
     return _Ratios(
-        _ratio(own.parameters, theirs.parameters),
-        _ratio(own.train_seconds, theirs.train_seconds) if is_alike else None,
-        _ratio(own.answer_seconds, theirs.answer_seconds),
+        _ratio(ours.parameters, theirs.parameters),
+        _ratio(ours.train_seconds, theirs.train_seconds) if is_alike else None,
+        _ratio(ours.answer_seconds, theirs.answer_seconds),
     )
 
 
@@ -131,18 +131,18 @@ def _on_disk(run: FinishedRun) -> float | None:
 def _mean(system: System, read: Callable[[FinishedRun], float | None]) -> float | None:
     """Over seeds; None where a run does not tell."""
     values = [read(run) for run in system.runs]
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
+    told = [value for value in values if value is not None]
+    return statistics.fmean(told) if len(told) == len(values) else None
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    told = [value for value in values if value is not None]
+    return sum(told) if len(told) == len(values) else None
 
 
 def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _ratio(own: float | None, other: float | None) -> float | None:
-    return own / other if own is not None and other else None
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours is not None and theirs else None

@@ -30,25 +30,25 @@ def is_one_machine(systems: Sequence[System]) -> bool:
 
 def note_of(systems: Sequence[System]) -> list[str]:
     """What people should know where machines differ."""
-    found = _trained_on(systems)
-    if len(found) <= 1:
+    machines = _trained_on(systems)
+    if len(machines) <= 1:
         return []
-    each = "; ".join(f"{', '.join(names)} ({machine})" for machine, names in found.items())
+    lines = "; ".join(f"{', '.join(names)} ({machine})" for machine, names in machines.items())
     return [
-        f"Machine, threads or precision of training differ: {each}. Across them seconds of "
+        f"Machine, threads or precision of training differ: {lines}. Across them seconds of "
         "training and peak memory do not compare, and no share or sum of them is told."
     ]
 
 
 def _trained_on(systems: Sequence[System]) -> dict[Machine, list[str]]:
     """Machines, each with the names of the systems that were trained there."""
-    found: dict[Machine, dict[str, None]] = {}
+    machines: dict[Machine, dict[str, None]] = {}
     for system in systems:
         for run in system.runs:
             # An ensemble is not trained: its environment is that of its making.
             if run.scores.cost.seconds:
-                found.setdefault(_machine_of(run), {})[system.name] = None
-    return {machine: list(names) for machine, names in found.items()}
+                machines.setdefault(_machine_of(run), {})[system.name] = None
+    return {machine: list(names) for machine, names in machines.items()}
 
 
 def _machine_of(run: FinishedRun) -> Machine:

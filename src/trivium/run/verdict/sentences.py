@@ -30,25 +30,25 @@ def conclusion(outcome: Outcome, seeds: int) -> str:
     return ONE_SEED if seeds == 1 and outcome in ("better", "worse") else CONCLUSIONS[outcome]
 
 
-def sentence(found: Comparison) -> str:
-    between = f"{LEVEL * 100:.0f} % interval {signed(found.low)} to {signed(found.high)}"
-    shown = f"{found.metric} {100 * found.before:.1f} -> {100 * found.after:.1f}"
-    said = conclusion(found.outcome, min(found.seeds))
-    return f"{_said(found)} ({shown}, {between}: {said})"
+def sentence(comparison: Comparison) -> str:
+    between = f"{LEVEL * 100:.0f} % interval {signed(comparison.low)} to {signed(comparison.high)}"
+    shown = f"{comparison.metric} {100 * comparison.before:.1f} -> {100 * comparison.after:.1f}"
+    words = conclusion(comparison.outcome, min(comparison.seeds))
+    return f"{_said(comparison)} ({shown}, {between}: {words})"
 
 
-def _said(found: Comparison) -> str:
-    system, baseline, gain = found.system, found.baseline, found.difference
-    on = found.task if found.task == OVERALL else f"on {found.task}"
-    if found.outcome == "same":
+def _said(comparison: Comparison) -> str:
+    system, baseline, gain = comparison.system, comparison.baseline, comparison.difference
+    on = comparison.task if comparison.task == OVERALL else f"on {comparison.task}"
+    if comparison.outcome == "same":
         equal = f"{system} equals {baseline}"
-        return f"{f'{system}: sharing changed nothing' if found.is_sharing else equal} {on}"
+        return f"{f'{system}: sharing changed nothing' if comparison.is_sharing else equal} {on}"
     if points(abs(gain)) == points(0):
         least = "less than 0.1 points"
-        if found.is_sharing:
+        if comparison.is_sharing:
             return f"{system}: sharing changed {least} {on}"
         return f"{system} and {baseline} differ by {least} {on}"
-    if found.is_sharing:
+    if comparison.is_sharing:
         return f"{system}: sharing {'gained' if gain > 0 else 'cost'} {points(abs(gain))} {on}"
     verb = "gained" if gain > 0 else "lost"
     return f"{system} {verb} {points(abs(gain))} {on} over {baseline}"
@@ -67,30 +67,31 @@ def signed(value: float) -> str:
     return "0.0"
 
 
-def summed_up(found: Summary) -> str:
+def summed_up(summary: Summary) -> str:
     """What comes of the comparisons with all baselines, and at what share of their costs."""
-    whom = " and ".join(found.baselines)
-    if found.is_sharing and len(found.baselines) > 1:
-        whom = f"{len(found.baselines)} single-task models"
-    role = "one model in place of" if found.is_sharing else "against"
-    fine = found.tasks - len(found.worse)
-    noise = "the noise of these rows (one seed only)" if found.seeds == 1 else "noise"
-    told = [
-        f"{found.system}, {role} {whom}, is not measurably worse on {fine} of {found.tasks} tasks",
-        f"beyond {noise} it is better on {_joined(found.better)} and worse on "
-        f"{_joined(found.worse)}",
+    whom = " and ".join(summary.baselines)
+    if summary.is_sharing and len(summary.baselines) > 1:
+        whom = f"{len(summary.baselines)} single-task models"
+    role = "one model in place of" if summary.is_sharing else "against"
+    fine = summary.tasks - len(summary.worse)
+    noise = "the noise of these rows (one seed only)" if summary.seeds == 1 else "noise"
+    parts = [
+        f"{summary.system}, {role} {whom}, is not measurably worse on {fine} of {summary.tasks} "
+        "tasks",
+        f"beyond {noise} it is better on {_joined(summary.better)} and worse on "
+        f"{_joined(summary.worse)}",
     ]
-    if found.undecided:
-        told.append(f"undecided on {_joined(found.undecided)}")
-    if found.same:
-        told.append(f"no different on {_joined(found.same)}")
+    if summary.undecided:
+        parts.append(f"undecided on {_joined(summary.undecided)}")
+    if summary.same:
+        parts.append(f"no different on {_joined(summary.same)}")
     ratios = {
-        "parameters": found.parameters,
-        "training time": found.train_seconds,
-        "time to answer": found.answer_seconds,
+        "parameters": summary.parameters,
+        "training time": summary.train_seconds,
+        "time to answer": summary.answer_seconds,
     }
     shares = [f"{100 * r:.0f} % of the {kind}" for kind, r in ratios.items() if r is not None]
-    return "; ".join([*told, f"at {_joined(shares)}"] if shares else told) + "."
+    return "; ".join([*parts, f"at {_joined(shares)}"] if shares else parts) + "."
 
 
 def _joined(words: Sequence[str]) -> str:

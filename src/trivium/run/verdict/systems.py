@@ -57,19 +57,19 @@ class System:
 
         Raises RecipeError where a run was judged on a task but its answers are gone.
         """
-        found = {}
+        by_task = {}
         for task in self.tasks:
-            each = [_answers(run, task) for run in self.runs]
-            known = [answers for answers in each if answers is not None]
-            if known and len(known) < len(each):
-                run = self.runs[each.index(None)]
+            by_run = [_answers(run, task) for run in self.runs]
+            kept = [answers for answers in by_run if answers is not None]
+            if kept and len(kept) < len(by_run):
+                run = self.runs[by_run.index(None)]
                 raise RecipeError(
                     f"{run.folder}: has no answers for task {task!r}, which other runs of "
                     f"{self.name} have. Leave it out, or make it again."
                 )
-            if known:
-                found[task] = known
-        return found
+            if kept:
+                by_task[task] = kept
+        return by_task
 
 
 def systems_of(given: Sequence[str | Path | FinishedRun]) -> tuple[list[System], list[str]]:
@@ -93,8 +93,8 @@ def seed_of(run: FinishedRun) -> int | None:
     """An ensemble has none of its own, but may stand in a study's folder of one."""
     if not is_made(run):
         return run.recipe.seed
-    found = SEED_FOLDER.fullmatch(run.folder.resolve().name)
-    return int(found[1]) if found else None
+    match = SEED_FOLDER.fullmatch(run.folder.resolve().name)
+    return int(match[1]) if match else None
 
 
 def is_made(run: FinishedRun) -> bool:
@@ -115,9 +115,9 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
             runs.setdefault(one.folder.resolve(), one)
             continue
         try:
-            for found in folders_of(Path(one), notes):
-                if found.resolve() not in runs:
-                    runs[found.resolve()] = read_run(found)
+            for folder in folders_of(Path(one), notes):
+                if folder.resolve() not in runs:
+                    runs[folder.resolve()] = read_run(folder)
         except RecipeError as error:
             wrong.append(str(error))
     if wrong:
@@ -129,13 +129,13 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
 def _answers(run: FinishedRun, task: str) -> Answers | None:
     if task not in run.recipe.tasks:
         return None
-    found = run.answers(task, SPLIT)
-    if found is None and run.scores.of(task, SPLIT):
+    answers = run.answers(task, SPLIT)
+    if answers is None and run.scores.of(task, SPLIT):
         raise RecipeError(
             f"{run.folder}: task {task!r}: its answers ({predictions_file(task, SPLIT)}) are gone. "
             "Copy the whole folder, or train the run again."
         )
-    return found
+    return answers
 
 
 # --- which of them belong together -------------------------------------------------------------
@@ -180,15 +180,15 @@ def _row_name(run: FinishedRun) -> str | None:
 
 
 def _refuse_seed_twice(runs: Sequence[FinishedRun]) -> None:
-    known: dict[int | None, FinishedRun] = {}
+    seeds: dict[int | None, FinishedRun] = {}
     for run in runs:
         seed = seed_of(run)
-        if seed is not None and seed in known:
+        if seed is not None and seed in seeds:
             raise RecipeError(
-                f"{known[seed].folder} and {run.folder}: have the same recipe and the same seed "
+                f"{seeds[seed].folder} and {run.folder}: have the same recipe and the same seed "
                 f"({seed}), so they are one run made twice. Name only one of them."
             )
-        known[seed] = run
+        seeds[seed] = run
 
 
 def _names(groups: Sequence[Sequence[FinishedRun]]) -> list[str]:

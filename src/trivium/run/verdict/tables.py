@@ -15,38 +15,38 @@ NOTHING = "–"
 MARKS = {"better": "green", "worse": "red"}
 
 
-def print_verdict(found: Verdict, console: Console) -> None:
-    for table in tables_of(found):
+def print_verdict(verdict: Verdict, console: Console) -> None:
+    for table in tables_of(verdict):
         grid = Grid(title=table.title, title_justify="left")
         for place, name in enumerate(table.head):
             grid.add_column(name, justify="left" if place < table.words else "right")
         for cells, style in zip(table.cells, table.styles, strict=True):
             grid.add_row(*map(escape, cells), style=style)
         print_grid(grid, console)
-    for line in lines_of(found):
+    for line in lines_of(verdict):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for note in found.notes:
+    for note in verdict.notes:
         console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
 
 
-def as_markdown(found: Verdict) -> str:
-    parts = ["# Verdict", "\n".join(f"- {line}" for line in lines_of(found))]
-    for table in tables_of(found):
+def as_markdown(verdict: Verdict) -> str:
+    parts = ["# Verdict", "\n".join(f"- {line}" for line in lines_of(verdict))]
+    for table in tables_of(verdict):
         lines = markdown_table(table.head, table.cells, range(table.words))
         parts += [f"## {table.title}", lines]
-    each = [f"- **{group.name}**: {_runs(group)}" for group in found.groups]
-    parts += ["## Runs", "\n".join(each)]
-    parts += ["## Notes", "\n".join(f"- {note}" for note in found.notes)] if found.notes else []
+    runs = [f"- **{group.name}**: {_runs(group)}" for group in verdict.groups]
+    parts += ["## Runs", "\n".join(runs)]
+    parts += ["## Notes", "\n".join(f"- {note}" for note in verdict.notes)] if verdict.notes else []
     return "\n\n".join(parts) + "\n"
 
 
-def as_json(found: Verdict) -> str:
-    return json.dumps(found.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(verdict: Verdict) -> str:
+    return json.dumps(verdict.as_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def lines_of(found: Verdict) -> list[str]:
+def lines_of(verdict: Verdict) -> list[str]:
     """Every comparison in a sentence, and what comes of them."""
-    return [c.sentence for c in found.comparisons] + [s.sentence for s in found.summaries]
+    return [c.sentence for c in verdict.comparisons] + [s.sentence for s in verdict.summaries]
 
 
 # --- tables ------------------------------------------------------------------------------------
@@ -63,13 +63,13 @@ class _Table:
     """Of each row, on a screen."""
 
 
-def tables_of(found: Verdict) -> list[_Table]:
-    return [_scores(found), _differences(found), _costs(found)]
+def tables_of(verdict: Verdict) -> list[_Table]:
+    return [_scores(verdict), _differences(verdict), _costs(verdict)]
 
 
-def _scores(found: Verdict) -> _Table:
+def _scores(verdict: Verdict) -> _Table:
     tasks = list(
-        dict.fromkeys((n, s.metric) for group in found.groups for n, s in group.scores.items())
+        dict.fromkeys((n, s.metric) for group in verdict.groups for n, s in group.scores.items())
     )
     head = ["system", "seeds", *(f"{name} {metric}" for name, metric in tasks), "overall"]
     cells = [
@@ -79,13 +79,13 @@ def _scores(found: Verdict) -> _Table:
             *(_score(group.scores.get(name)) for name, _ in tasks),
             _score(group.overall if len(group.scores) > 1 else None),
         ]
-        for group in found.groups
+        for group in verdict.groups
     ]
-    return _Table(f"Scores on {found.split}, in points", head, cells, 1, [""] * len(cells))
+    return _Table(f"Scores on {verdict.split}, in points", head, cells, 1, [""] * len(cells))
 
 
-def _differences(found: Verdict) -> _Table:
-    bounds = f"{found.level * 100:.0f} % interval"
+def _differences(verdict: Verdict) -> _Table:
+    bounds = f"{verdict.level * 100:.0f} % interval"
     head = ["system", "baseline", "task", "difference", bounds, "by seed", "rows"]
     cells = [
         [
@@ -97,23 +97,23 @@ def _differences(found: Verdict) -> _Table:
             _by_seed(c),
             f"{c.rows:,}",
         ]
-        for c in found.comparisons
+        for c in verdict.comparisons
     ]
-    styles = [MARKS.get(c.outcome, "") for c in found.comparisons]
+    styles = [MARKS.get(c.outcome, "") for c in verdict.comparisons]
     return _Table("Differences, in points", head, cells, 3, styles)
 
 
 def _by_seed(comparison: Comparison) -> str:
-    told = [f"{seed}: {signed(value)}" for seed, value in comparison.by_seed.items()]
-    return ", ".join(told) or NOTHING
+    parts = [f"{seed}: {signed(value)}" for seed, value in comparison.by_seed.items()]
+    return ", ".join(parts) or NOTHING
 
 
-def _costs(found: Verdict) -> _Table:
-    timed = next((cost.timed_rows for cost in found.costs if cost.timed_rows), None)
+def _costs(verdict: Verdict) -> _Table:
+    timed = next((cost.timed_rows for cost in verdict.costs if cost.timed_rows), None)
     head = ["system", "training s", "peak GiB", "parameters", "on disk MiB"]
     if timed:
         head += ["answers rows/s", f"s for {timed} rows of each task", "held MiB"]
-    cells = [_cost(cost)[: len(head)] for cost in found.costs]
+    cells = [_cost(cost)[: len(head)] for cost in verdict.costs]
     return _Table("Costs", head, cells, 1, [""] * len(cells))
 
 
@@ -134,10 +134,10 @@ def _number(value: float | None, unit: int = 1, digits: int = 0) -> str:
     return NOTHING if value is None else f"{value / unit:,.{digits}f}"
 
 
-def _score(found: TaskScore | None) -> str:
-    if found is None:
+def _score(score: TaskScore | None) -> str:
+    if score is None:
         return NOTHING
-    return f"{100 * found.mean:.1f}" + (f" ± {100 * found.sd:.1f}" if found.sd is not None else "")
+    return f"{100 * score.mean:.1f}" + (f" ± {100 * score.sd:.1f}" if score.sd is not None else "")
 
 
 def _runs(group: Group) -> str:

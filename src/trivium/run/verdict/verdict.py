@@ -75,14 +75,14 @@ def _refuse_too_few(systems: Sequence[System]) -> None:
             f"{', '.join(str(run.folder) for run in systems[0].runs)}: is a single system{same}; "
             "name runs of another recipe, too."
         )
-    known: set[str] = set()
+    seen: set[str] = set()
     for system in systems:
-        if known & set(system.answers):
+        if seen & set(system.answers):
             return
-        known |= set(system.answers)
-    told = "; ".join(f"{system.name}: {', '.join(system.tasks) or 'none'}" for system in systems)
+        seen |= set(system.answers)
+    listed = "; ".join(f"{system.name}: {', '.join(system.tasks) or 'none'}" for system in systems)
     raise RecipeError(
-        f"no task is answered on {SPLIT} by two of these systems ({told}), so nothing can be "
+        f"no task is answered on {SPLIT} by two of these systems ({listed}), so nothing can be "
         "compared. Name runs that have a task in common."
     )
 
@@ -93,35 +93,35 @@ def _notes(
     comparisons: Sequence[Comparison],
     resamples: int,
 ) -> list[str]:
-    found = []
+    notes = []
     alone = [system.name for system in systems if len(system.runs) == 1]
     if alone:
-        found.append(
+        notes.append(
             f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
-    found += note_of(systems)
+    notes += note_of(systems)
     for system in systems:
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
-            found.append(
+            notes.append(
                 f"{system.name}: its runs read their data in {' and in '.join(folders)}; their dev "
                 "rows are the same, and their training rows are taken to be."
             )
         others = {baselines[name].encoder for name in system.answers} - {system.encoder}
         if others:
-            found.append(
+            notes.append(
                 f"{system.name} has the encoder {system.encoder}, its baseline "
                 f"{' and '.join(sorted(others))}: the difference is theirs, too."
             )
         if without := [name for name in system.tasks if name not in system.answers]:
-            found.append(f"{system.name}: has no {SPLIT} rows for {', '.join(without)}.")
+            notes.append(f"{system.name}: has no {SPLIT} rows for {', '.join(without)}.")
     slow = {c.task for c in comparisons if c.resamples < resamples and c.task != OVERALL}
     if slow:
-        found.append(
+        notes.append(
             f"{', '.join(sorted(slow))}: its metric is slow, so the interval is of "
             f"{SLOW_RESAMPLES} resamples."
         )
     if any(system.encoder == "minilm" for system in systems):
-        found.append(MINILM)
-    return found
+        notes.append(MINILM)
+    return notes
