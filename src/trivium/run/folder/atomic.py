@@ -39,6 +39,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file, all or nothing."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(content)
+    # Before the rename: else a power cut may leave the new name on an empty file.
     _sync(fresh)
     fresh.replace(path)
 
@@ -51,7 +52,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     try:
         yield fresh
         replace_folder(fresh, folder)
-    except BaseException:
+    except BaseException:  # Ctrl-C as well: half a folder is of no use to anybody
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 
@@ -72,6 +73,8 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     _sync(fresh)
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
+    # Python cannot put a folder in the place of one that holds something in a single call: so there
+    # is a moment between the two renames with neither, which `recover` mends.
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)

@@ -25,6 +25,7 @@ class Journal:
     def flush(self) -> int:
         """Hand all lines to the system; the journal's length in bytes."""
         self._file.flush()
+        # Not `tell`: of a text file that is a cookie, no number of bytes.
         return self.path.stat().st_size
 
     def cut(self, length: int) -> None:
@@ -41,5 +42,5 @@ def read_journal(run_dir: Path) -> Iterator[dict[str, Any]]:
     """The journal's events, oldest first; a last line cut short by a crash is left out."""
     with (run_dir / JOURNAL).open(encoding="utf-8") as file:
         for line in file:
-            if line.endswith("\n"):
+            if line.endswith("\n"):  # else a writer was killed, or is in the middle of it
                 yield json.loads(line)

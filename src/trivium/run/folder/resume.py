@@ -35,6 +35,7 @@ def save_resume(
     save_tensors(tensors, fresh / STATE_TENSORS)
     seal(fresh, STATE, dict(values))
     replace_folder(fresh, folder)
+    # Only now: until the new one is whole and on disk, the old ones are all there is.
     for number in numbers[: len(numbers) + 1 - keep]:
         shutil.rmtree(home / f"{number:06d}")
 
@@ -53,6 +54,7 @@ def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | Non
 
 
 def remove_resume(run_dir: Path) -> None:
+    # What cannot be removed does no harm: a run with scores is never resumed.
     shutil.rmtree(run_dir / RESUME, ignore_errors=True)
 
 

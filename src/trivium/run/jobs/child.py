@@ -143,6 +143,7 @@ def train_run(job: Job, stop: Stop, watch: Callable[[int, str], None]) -> Outcom
         while not lock(log):
             if stop.asked:
                 return Outcome("stopped", "resumed")
+            # Nobody tells us when a lock is dropped, so it is asked for again and again.
             watch(log.tell(), "another process trains this run; waiting for its end")
             time.sleep(LOOK_EVERY_S)
         return train_locked(job, log, stop, watch)

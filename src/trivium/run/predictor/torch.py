@@ -45,7 +45,7 @@ class TorchPredictor(Predictor):
     @torch.inference_mode()
     def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
         self._refuse_wrong(asks)
-        was_training = self.model.training
+        was_training = self.model.training  # a run that trains is judged by this very model
         self.model.eval()
         readouts = {
             name: torch.zeros(0, max(1, self.tasks[name].outputs))
@@ -120,6 +120,7 @@ class TorchPredictor(Predictor):
             place_R = torch.tensor(chosen)
             for name, vector_RC, own_R in self._read(tokens, place_R, represent, asked):
                 if name not in found:
+                    # How wide a head's vectors are is known when it has made one.
                     found[name] = vector_RC.new_empty(len(rows), vector_RC.shape[1])
                 found[name][own_R.to(vector_RC.device)] = vector_RC
         return found

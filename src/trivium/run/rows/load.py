@@ -105,6 +105,7 @@ def _gathered(task: Task, data: Data) -> dict[str, Split]:
 
 
 def _with_labels(recipe: Recipe, task: Task) -> Task:
+    # The files are read once more for their rows: labels must be known before any row is one.
     cells, names = [], []
     for source in task.sources("train"):
         table = task.open_table(Path(recipe.data) / source.file, (task.label,))

@@ -50,8 +50,9 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
     values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]
     better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
     kept = not broken and _is_wanted(stage, better)
-    if not broken:
+    if not broken:  # a refused model must not raise what later ones are measured by
         counters.best |= {name: values[name] for name in better}
+    # With `last` every model is kept, so that keeping says nothing of getting better.
     improved = kept and (stage.selects_by != "last" or "overall" in better)
     counters.waited = 0 if improved else counters.waited + 1
     if kept:

@@ -25,6 +25,7 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
     saved = load_resume(work.run_dir) if resume else None
     if saved:
         counters = counters_of(saved[1], work.digest, work.processes)
+        # What came after the checkpoint will be written again, alike to the bit.
         work.journal.cut(saved[1]["journal"])
     else:
         counters = Counters()
@@ -46,9 +47,10 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
             if index:  # the kept model, from which this stage starts, is about to be replaced
                 _save(work, state, only=True)
         _run_stage(work, stage, plan, state, stopping)
+        # The next stage starts from the kept model, not from the last step's.
         if not work.judged(stage):  # nothing to choose by: the last weights are kept
             keep(work, stage, counters, "last")
-        work.processes.wait()
+        work.processes.wait()  # the first one has just written what all are about to read
         load_weights_into(state.model, work.run_dir / MODEL)
         counters.stage, counters.step = index + 1, 0
         counters.best, counters.waited, counters.floors = {}, 0, {}
@@ -76,18 +78,20 @@ def _run_stage(
                 break
             every = stage.checkpoint_every or math.inf
             due = counters.step % every == 0 or now - saved > CHECKPOINT_EVERY_S
+            # Clocks and signals differ between processes, but all must save and stop at one step.
             due, stop = work.processes.agree(due, stopping.is_set())
             if due or stop:
                 _save(work, state)
                 saved = time.monotonic()
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
-            last = time.monotonic()
+            last = time.monotonic()  # judging and saving are no seconds of training
 
 
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
     """One more checkpoint. only: earlier ones, of a stage that is over, are of no use now."""
     tensors, values = pack_state(state, work.digest, work.processes)
     if work.processes.first:
+        # Flushed first, so that the journal is never behind a checkpoint that tells its length.
         values = values | {"journal": work.journal.flush()}
         save_resume(work.run_dir, tensors, values, keep=1 if only else KEPT_GENERATIONS)

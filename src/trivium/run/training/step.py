@@ -79,6 +79,7 @@ def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     if stage.trains.changes:
         layers = model.encoder.config.num_hidden_layers
         encoder, _ = stage_parameters(setup.recipe, model, stage)
+        # `gradual` thaws by epochs: the optimizer has held all that will ever learn from the start.
         for name, parameter in encoder:
             done = plan.epochs_done(index)
             learns = is_adapter_parameter(name) or stage.trains.trains(name, layers, done)

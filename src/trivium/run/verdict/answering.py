@@ -70,6 +70,7 @@ def time_answers(
     except RecipeError as error:
         return None, [f"Answers were not timed: {error}"]
     asked = {system.name: _rows(system) for system in systems}
+    # Twice: the first call also makes oneDNN's kernels, which no later one pays for.
     warm = {n: _seconds(p, asked[n], WARM_ROWS) for n, p in predictors.items()}
     warm = {n: _seconds(p, asked[n], WARM_ROWS) for n, p in predictors.items()}
     have = min(len(rows) for each in asked.values() for rows in each.values())
@@ -94,7 +95,7 @@ def _seconds(predictor: Predictor, rows: Rows, count: int) -> float:
     start = time.perf_counter()
     for task, texts in rows.items():
         predictor.readout(task, texts[:count])
-    if torch.cuda.is_available():
+    if torch.cuda.is_available():  # a GPU answers later than the call returns
         torch.cuda.synchronize()
     return time.perf_counter() - start
 
