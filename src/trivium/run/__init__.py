@@ -1,1 +1,1 @@
-"""The verbs: check, train, evaluate, predict."""
+"""The verbs, a file for each public function, and the rooms that they are built from."""

@@ -1,4 +1,9 @@
-"""One stage's machinery: what it starts from, and its step from batches to new weights."""
+"""A drawn batch as the pieces that go through the model one after another.
+
+A batch is split between processes, and where it holds more tokens than fit, into pieces of texts
+of like length, so that memory is bounded however long texts are. Each piece knows what it counts,
+so that the gradients add up to those of the whole batch.
+"""
 
 from typing import NamedTuple
 
