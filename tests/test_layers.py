@@ -14,8 +14,9 @@ LAYERS = {
     layer: height
     for height, layers in enumerate(
         [
-            ("types", "errors", "part"),
+            ("types", "errors", "part", "digest"),
             ("text", "model"),
+            ("answering",),
             ("parts",),
             ("recipe",),
             ("run",),
@@ -215,7 +216,12 @@ def test_a_wanted_end_is_known_without_torch() -> None:
     assert loaded_after("from trivium.errors import Interrupted, RecipeError") == []
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "compare"])
+def test_predicting_loads_what_computes_only_when_it_is_chosen() -> None:
+    """So that a model in another form answers where torch is not installed."""
+    assert {*loaded_after("import trivium.run.predict")} == {"numpy", "pydantic", "tokenizers"}
+
+
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "compare"])
 def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
     """Each of the others would add a second or more to every start."""
     needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}

@@ -8,11 +8,15 @@ Shape letters, used everywhere as suffixes of tensor names:
   M tokens of a batch that a head is asked about (masked words)      E members of an ensemble
 """
 
+from __future__ import annotations  # rows are read where torch is not installed
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Answer = str | float
 """What a task says about one row: a label, or a score in the task's range."""
@@ -54,7 +58,7 @@ class Tokens:
     asked_M: Tensor | None = None
     """Places in the stream of the tokens that a head is asked about; None: whole texts."""
 
-    def to(self, device: torch.device) -> "Tokens":
+    def to(self, device: torch.device) -> Tokens:
         if device == self.ids_N.device:
             return self
         return replace(
@@ -78,7 +82,7 @@ class Batch:
     teacher_BK: Tensor | None = None
     """What teachers say of the rows, on the answer's own scale."""
 
-    def to(self, device: torch.device) -> "Batch":
+    def to(self, device: torch.device) -> Batch:
         return Batch(
             self.task,
             self.tokens.to(device),

@@ -33,8 +33,8 @@ from trivium.apps.study.runs import plan_study
 from trivium.apps.study.shown import as_markdown, print_table
 from trivium.apps.study.table import summarise
 from trivium.cli import app
+from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.model.pretrained import sha256
 from trivium.run.folder.differences import ABSENT, differences
 from trivium.run.folder.panels import read_contents
 from trivium.run.folder.studies import folders_of

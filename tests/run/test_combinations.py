@@ -18,13 +18,14 @@ from rich.console import Console
 
 import trivium
 from tests.support.tables import make_recipe
+from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import Distill
 from trivium.recipe import Recipe, parse_recipe
 from trivium.run.folder import model as model_folder
 from trivium.run.folder.journal import read_journal
 from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.predictor.trained import load_trained
 from trivium.run.training import judge, loop, step
 
 Values = dict[str, Any]
@@ -220,7 +221,7 @@ def test_a_combination_trains_resumes_and_survives_saving(  # noqa: PLR0915
         values = [*told["losses"].values(), told["norm"]]
         values += [v for kinds in told.get("penalties", {}).values() for v in kinds.values()]
         assert all(math.isfinite(value) for value in values)
-    after = trivium.load(tmp_path / "whole", precision=case["precision"])
+    after = load_trained(tmp_path / "whole", precision=case["precision"])
     for task, readout_BK in before.items():
         assert torch.equal(after.readout(task, rows[task]), readout_BK), task
 

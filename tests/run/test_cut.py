@@ -15,6 +15,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.model import save_model
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.encoded import encode_all, packer_for
 from trivium.run.rows.load import load_data
 
@@ -39,7 +40,7 @@ def saved(values: dict[str, Any], folder: Path, **task: Any) -> Path:
 def test_a_saved_model_reads_the_part_that_its_recipe_keeps(
     recipe_values: dict[str, Any], tmp_path: Path, cut: str
 ) -> None:
-    predictor = trivium.load(saved(recipe_values, tmp_path / "model", cut=cut, max_length=10))
+    predictor = load_trained(saved(recipe_values, tmp_path / "model", cut=cut, max_length=10))
     whole, part = predictor.readout("mood", [LONG, PARTS[cut]])
     assert torch.equal(whole, part)
     others = [text for name, text in PARTS.items() if name != cut]
@@ -65,7 +66,7 @@ def test_a_model_saved_before_there_was_a_choice_keeps_the_head(
     for task in told["tasks"].values():
         del task["cut"]
     path.write_text(json.dumps(told))
-    whole, part = trivium.load(folder).readout("mood", [LONG, PARTS["head"]])
+    whole, part = load_trained(folder).readout("mood", [LONG, PARTS["head"]])
     assert torch.equal(whole, part)
 
 

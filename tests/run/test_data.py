@@ -1,7 +1,7 @@
 """What loading data puts into a recipe, and what scoring makes of labels of every kind."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from trivium.answering.reading import Reading, Texts
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Ordinal
 from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.dumping import dump_recipe
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.predictions import write_predictions
-from trivium.run.predictor.base import Predictor, Texts
+from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import evaluate_splits
 from trivium.run.rows.load import load_data
 
@@ -120,7 +121,7 @@ def test_a_column_that_does_not_fit_is_refused_by_task_and_file(
     assert str(caught.value).replace(f"{tmp_path}/", "") == said
 
 
-class Knowing(Predictor):
+class Knowing(ModelPredictor):
     """Answers every row of the table with what stands in it."""
 
     def __init__(self, found: Recipe) -> None:
@@ -131,8 +132,13 @@ class Knowing(Predictor):
             "tags": torch.tensor([[1.0, 1, 0], [0, 0, 0], [0, 1, 0], [0, 0, 1]]),
         }
 
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        return self.right[task][: len(rows)]
+    readers = ()
+
+    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
+        return {task: self.right[task][: len(rows)] for task, rows in asks.items()}
+
+    def said(self, readings: Sequence[Reading]) -> dict[str, Tensor]:
+        raise AssertionError(f"knows without reading {readings}")
 
     @property
     def precision(self) -> str:

@@ -31,7 +31,7 @@ from trivium.run.members.opened import open_members, panels_of
 from trivium.run.members.weights import choose_weights
 from trivium.run.predictor.base import Texts
 from trivium.run.predictor.ensemble import EnsemblePredictor, combine
-from trivium.run.predictor.load import load_single
+from trivium.run.predictor.trained import load_single, load_trained
 
 VALUES = {"text": "t", "label": "l"}
 
@@ -216,9 +216,9 @@ def test_an_ensemble_answers_with_what_its_members_say(
     home: Path, tmp_path: Path, how: str
 ) -> None:
     told = unite(home, "012", tmp_path / "all", how)
-    predictor = trivium.load(tmp_path / "all")
+    predictor = load_trained(tmp_path / "all")
     assert isinstance(predictor, EnsemblePredictor)
-    members = [trivium.load(home / name) for name in "012"]
+    members = [load_trained(home / name) for name in "012"]
     for task, rows in ROWS.items():
         each = torch.stack([member.readout(task, rows) for member in members])
         wanted_BK = combine(predictor.task(task), predictor.panels[task], each)
@@ -257,11 +257,11 @@ def test_weights_never_lower_the_dev_score(home: Path, tmp_path: Path) -> None:
 
 def test_runs_of_single_tasks_answer_all_of_them_together(home: Path, tmp_path: Path) -> None:
     told = unite(home, ["mood", "same", "near"], tmp_path / "all", "vote")
-    predictor = trivium.load(tmp_path / "all")
+    predictor = load_trained(tmp_path / "all")
     assert list(predictor.tasks) == ["mood", "same", "near"]
     for task, rows in ROWS.items():
         assert torch.equal(
-            predictor.readout(task, rows), trivium.load(home / task).readout(task, rows)
+            predictor.readout(task, rows), load_trained(home / task).readout(task, rows)
         )
         own = json.loads((home / task / "scores.json").read_text())
         assert told["tasks"][task] == own["tasks"][task]
@@ -283,8 +283,8 @@ def test_members_may_differ_in_encoder_and_recipe(
     del values["tasks"]["mood"]["dev"]
     run = train(values | {"encoder": str(other), "data": str(tmp_path)}, tmp_path / "narrow-run")
     trivium.ensemble([run, home / "0"], tmp_path / "all", "weights", console=quiet())
-    predictor = trivium.load(tmp_path / "all")
-    each = [trivium.load(folder).readout("mood", ROWS["mood"]) for folder in (run, home / "0")]
+    predictor = load_trained(tmp_path / "all")
+    each = [load_trained(folder).readout("mood", ROWS["mood"]) for folder in (run, home / "0")]
     wanted_BK = combine(
         predictor.task("mood"), Panel(how="mean", members=(0, 1)), torch.stack(each)
     )
@@ -306,7 +306,7 @@ def test_masked_words_are_no_question_to_an_ensemble(
     values["stages"] = [{"steps": 2, "batch_size": 4}]
     runs = [train(values | {"seed": seed}, tmp_path / str(seed)) for seed in range(2)]
     told = trivium.ensemble(runs, tmp_path / "all", console=quiet())
-    assert list(told["tasks"]) == list(trivium.load(tmp_path / "all").tasks) == ["mood"]
+    assert list(told["tasks"]) == list(load_trained(tmp_path / "all").tasks) == ["mood"]
     assert all(member["overall"] for member in told["members"])
     assert trivium.evaluate(tmp_path / "all")["tasks"] == told["tasks"]
     # To the mean of the weights they belong like any other task.
@@ -319,11 +319,11 @@ def test_an_ensemble_needs_nothing_of_its_members_folders(home: Path, tmp_path: 
     for name in "01":
         shutil.copytree(home / name, tmp_path / name)
     unite(tmp_path, "01", tmp_path / "made")
-    wanted = trivium.load(tmp_path / "made").readout("mood", ROWS["mood"])
+    wanted = load_trained(tmp_path / "made").readout("mood", ROWS["mood"])
     shutil.rmtree(tmp_path / "0")
     shutil.rmtree(tmp_path / "1")
     (tmp_path / "made").rename(tmp_path / "moved")
-    assert torch.equal(trivium.load(tmp_path / "moved").readout("mood", ROWS["mood"]), wanted)
+    assert torch.equal(load_trained(tmp_path / "moved").readout("mood", ROWS["mood"]), wanted)
     assert trivium.evaluate(tmp_path / "moved")["tasks"]["mood"]["dev"]["rows"] == 32
 
 
@@ -489,7 +489,7 @@ def test_a_member_that_is_not_whole_is_named_and_nothing_is_written(
         trivium.ensemble([home / "0", tmp_path / "bad"], tmp_path / "fresh", console=quiet())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all", "bad"]
     assert (tmp_path / "all" / "ensemble.json").read_text() == before
-    trivium.load(tmp_path / "all")
+    load_trained(tmp_path / "all")
 
 
 @pytest.mark.parametrize(
@@ -508,7 +508,7 @@ def test_an_altered_ensemble_is_refused(home: Path, tmp_path: Path, file: str, s
     else:
         spoil(path)
     with pytest.raises(RecipeError, match=said):
-        trivium.load(tmp_path / "all")
+        load_trained(tmp_path / "all")
 
 
 def test_members_that_changed_places_are_noticed(home: Path, tmp_path: Path) -> None:
@@ -518,14 +518,14 @@ def test_members_that_changed_places_are_noticed(home: Path, tmp_path: Path) -> 
     (members / "1").rename(members / "0")
     (members / "x").rename(members / "1")
     with pytest.raises(RecipeError, match="was altered"):
-        trivium.load(tmp_path / "all")
+        load_trained(tmp_path / "all")
 
 
 def test_a_missing_member_is_named(home: Path, tmp_path: Path) -> None:
     unite(home, "01", tmp_path / "all")
     shutil.rmtree(tmp_path / "all" / "members" / "1")
     with pytest.raises(RecipeError, match=r"members/1/trivium.json: is missing"):
-        trivium.load(tmp_path / "all")
+        load_trained(tmp_path / "all")
 
 
 def test_nonsense_in_its_description_is_refused(home: Path, tmp_path: Path) -> None:
@@ -534,11 +534,11 @@ def test_nonsense_in_its_description_is_refused(home: Path, tmp_path: Path) -> N
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"format": 99}))
     with pytest.raises(RecipeError, match="its format is 99"):
-        trivium.load(tmp_path / "all")
+        load_trained(tmp_path / "all")
     told["tasks"]["mood"]["members"] = [0, 7]
     path.write_text(json.dumps(told))
     with pytest.raises(RecipeError, match="a member is not one of 0…1"):
-        trivium.load(tmp_path / "all")
+        load_trained(tmp_path / "all")
 
 
 # --- at a shell --------------------------------------------------------------------------------
@@ -601,7 +601,7 @@ def test_training_leaves_an_ensembles_folder_alone(
     with pytest.raises(RecipeError, match="is an ensemble, not a run to be trained"):
         trivium.train(run_recipe(home / "0"), tmp_path / "all", console=quiet(), **how)
     assert sorted(path.as_posix() for path in (tmp_path / "all").rglob("*")) == before
-    assert trivium.load(tmp_path / "all").predict("mood", ["cat"])
+    assert load_trained(tmp_path / "all").predict("mood", ["cat"])
 
 
 @pytest.mark.parametrize(
@@ -622,7 +622,7 @@ def test_a_folder_from_elsewhere_cannot_name_files_outside_itself(
     path = run / "model" / "trivium.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"files": files}))
     for use in (
-        lambda: trivium.load(run),
+        lambda: load_trained(run),
         lambda: trivium.ensemble([home / "1", run], tmp_path / "all", console=quiet()),
     ):
         with pytest.raises(RecipeError, match=re.escape(said)):

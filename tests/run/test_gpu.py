@@ -10,6 +10,7 @@ from rich.console import Console
 
 import trivium
 from trivium.recipe import parse_recipe
+from trivium.run.predictor.trained import load_trained
 
 pytestmark = [
     pytest.mark.gpu,
@@ -27,7 +28,7 @@ def test_a_run_trains_on_the_gpu_and_answers_alike_on_the_cpu(
     assert scores["cost"]["peak_memory_bytes"] > 0
     texts = ["good cat runs", "bad", "red blue green day night"]
     readouts = [
-        trivium.load(tmp_path / "run", precision=precision, device=device).readout("mood", texts)
+        load_trained(tmp_path / "run", precision=precision, device=device).readout("mood", texts)
         for device in ("cuda", "cpu")
     ]
     limit = 1e-4 if precision == "fp32" else 2e-2

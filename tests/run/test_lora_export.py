@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
-from trivium.run.predictor.load import load_single
+from trivium.run.predictor.trained import load_single
 
 
 @pytest.fixture

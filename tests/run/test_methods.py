@@ -19,6 +19,7 @@ from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.journal import read_journal
 from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data
 
 Values = dict[str, Any]
@@ -114,7 +115,7 @@ def test_a_task_that_does_not_train_keeps_its_answers_where_only_sides_learn(
     rows: dict[str, list[Any]] = {"mood": ["good cat"], "near": [("red dog", "blue dog")]}
     first = {task: before.readout(task, rows[task]) for task in rows}
     run(values, tmp_path / "run", tasks=["mood"], trains="frozen", lr=0.02)
-    after = trivium.load(tmp_path / "run")
+    after = load_trained(tmp_path / "run")
     assert torch.equal(after.readout("near", rows["near"]), first["near"])
     assert not torch.equal(after.readout("mood", rows["mood"]), first["mood"])
 

@@ -14,8 +14,8 @@ import trivium
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.run.predictor.base import Texts
-from trivium.run.predictor.load import load_single
 from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.predictor.trained import load_single, load_trained
 
 TEXTS = ["good cat runs", "bad dog", "not very blue day", "night", "fish eats red fish"]
 PAIRS = [(a, b) for a in TEXTS for b in TEXTS[:3]]
@@ -78,11 +78,11 @@ def test_tasks_asked_together_answer_as_each_by_itself(
     values: dict[str, Any], tmp_path: Path, changes: tuple[str, ...]
 ) -> None:
     folder = train(values, tmp_path / "run", *changes)
-    assert_alike(trivium.load(folder, precision="fp32"), ASKS)
+    assert_alike(load_trained(folder, precision="fp32"), ASKS)
 
 
 def test_a_task_may_ask_for_some_of_what_another_asks(run: Path) -> None:
-    predictor = trivium.load(run, precision="fp32")
+    predictor = load_trained(run, precision="fp32")
     assert_alike(predictor, {"mood": ["night", "a new text", "night"], "near": PAIRS})
     assert_alike(predictor, {"near": PAIRS[:2], "mood": TEXTS})
 
@@ -116,7 +116,7 @@ def test_tasks_with_sides_or_another_length_go_through_by_themselves(
 def test_masked_words_are_asked_beside_others(values: dict[str, Any], tmp_path: Path) -> None:
     words = {"kind": "mlm", "of": ["mood"], "mask": {"share": 0.5}}
     folder = train(values | {"tasks": values["tasks"] | {"words": words}}, tmp_path / "run")
-    assert_alike(trivium.load(folder, precision="fp32"), {**ASKS, "words": TEXTS})
+    assert_alike(load_trained(folder, precision="fp32"), {**ASKS, "words": TEXTS})
 
 
 def test_an_ensemble_asks_each_member_once_for_all_its_tasks(
@@ -125,12 +125,12 @@ def test_an_ensemble_asks_each_member_once_for_all_its_tasks(
     tasks = {name: values["tasks"][name] for name in ("mood", "near")}
     other = train(values | {"tasks": tasks, "seed": 1}, tmp_path / "other")
     trivium.ensemble([run, other], tmp_path / "both", "vote", console=Console(file=StringIO()))
-    predictor = trivium.load(tmp_path / "both", precision="fp32")
+    predictor = load_trained(tmp_path / "both", precision="fp32")
     assert_alike(predictor, ASKS)
 
 
 def test_no_rows_are_no_answers_and_a_wrong_row_is_named(run: Path) -> None:
-    predictor = trivium.load(run)
+    predictor = load_trained(run)
     readouts = predictor.readouts({"mood": [], "near": PAIRS})
     assert readouts["mood"].shape == (0, 2)
     assert len(readouts["near"]) == len(PAIRS)

@@ -21,7 +21,7 @@ from tests.support.tables import sentence
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor import torch as torch_predictor
-from trivium.run.predictor.load import load_single
+from trivium.run.predictor.trained import load_single, load_trained
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def texts_of(count: int) -> list[str]:
 def test_answers_do_not_depend_on_order_company_or_pack_size(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = trivium.load(trained, precision="fp32")
+    predictor = load_trained(trained, precision="fp32")
     texts = texts_of(60)
     wanted = predictor.readout("mood", texts)
     order = random.Random(1).sample(range(60), 60)
@@ -56,7 +56,7 @@ def test_answers_do_not_depend_on_order_company_or_pack_size(
 
 @pytest.mark.parametrize("task", ["same", "near"])
 def test_pairs_are_answered_as_pairs_together_or_apart(trained: Path, task: str) -> None:
-    predictor = trivium.load(trained)
+    predictor = load_trained(trained)
     firsts, seconds = texts_of(20), list(reversed(texts_of(20)))
     pairs = list(zip(firsts, seconds, strict=True))
     together = predictor.readout(task, pairs)
@@ -92,7 +92,7 @@ def test_a_file_is_answered_row_by_row_with_its_columns_kept(
     rows = _read(target)
     assert [row["id"] for row in rows] == [f"r{i}" for i in range(len(texts))]
     assert [row["text"] for row in rows] == texts
-    predictor = trivium.load(trained)
+    predictor = load_trained(trained)
     assert [row["prediction"] for row in rows] == predictor.predict("mood", texts)
     for row in rows:
         chances = [float(row["probability_up"]), float(row["probability_down"])]
@@ -109,7 +109,7 @@ def test_chunks_of_a_long_file_give_what_one_call_gives(
     monkeypatch.setattr("trivium.run.predict.ROWS_AT_ONCE", 7)
     trivium.predict_file(trained, "mood", source, target)
     rows = _read(target)
-    assert [r["prediction"] for r in rows] == trivium.load(trained).predict("mood", texts)
+    assert [r["prediction"] for r in rows] == load_trained(trained).predict("mood", texts)
 
 
 def test_standard_input_to_standard_output(trained: Path) -> None:
@@ -162,7 +162,7 @@ def test_scores_stay_in_their_range(trained: Path) -> None:
 )
 def test_wrong_questions_are_refused(trained: Path, task: str, rows: Any, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        trivium.load(trained).predict(task, rows)
+        load_trained(trained).predict(task, rows)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "vocab.txt"])
@@ -172,10 +172,10 @@ def test_an_altered_or_missing_file_of_a_model_is_refused(trained: Path, name: s
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(RecipeError, match=f"{name}: was altered"):
-        trivium.load(trained)
+        load_trained(trained)
     path.unlink()
     with pytest.raises(RecipeError, match=f"{name}: is missing"):
-        trivium.load(trained)
+        load_trained(trained)
 
 
 def test_a_head_tensor_is_never_silently_random(trained: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_head_tensor_is_never_silently_random(trained: Path) -> None:
     values["tasks"]["extra"] = values["tasks"]["mood"] | {"name": "extra"}
     told.write_text(json.dumps(values))
     with pytest.raises(RecipeError, match=r"tensor extra\.linear\.bias is missing"):
-        trivium.load(trained)
+        load_trained(trained)
 
 
 def test_embeddings_are_the_mean_of_the_texts_tokens(trained: Path) -> None:

@@ -15,13 +15,15 @@ from rich.console import Console
 import trivium
 from tests.support import distributed
 from tests.support.tables import make_recipe, write_table
+from trivium.digest import sha256
 from trivium.errors import Interrupted, RecipeError
-from trivium.model.pretrained import read_tensors, sha256
+from trivium.model.pretrained import read_tensors
 from trivium.recipe import Recipe, Stage, parse_recipe
 from trivium.run import train as training
 from trivium.run.check import check
 from trivium.run.ensemble import ensemble
 from trivium.run.folder.journal import read_journal
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.encoded import Encoded
 from trivium.run.rows.load import load_data
 from trivium.run.teachers.find import find_lessons
@@ -300,7 +302,7 @@ def test_answers_are_the_mean_of_what_the_teachers_say_of_each_row(
     _, data = load_data(recipe)
     for task, folders in (("mood", runs), ("near", runs[:1])):
         rows = [example.texts for example in data[task]["train"].examples]
-        each = [trivium.load(run).readout(task, rows) for run in folders]
+        each = [load_trained(run).readout(task, rows) for run in folders]
         found = answers(tmp_path / "run", task)
         torch.testing.assert_close(found, torch.stack(each).mean(0), rtol=1e-5, atol=1e-6)
         assert found.dtype == torch.float32
@@ -316,7 +318,7 @@ def test_an_ensemble_teaches_as_one(student: Student, school: Path, tmp_path: Pa
     trivium.train(recipe, tmp_path / "run", console=quiet())
     _, data = load_data(recipe)
     rows = [example.texts for example in data["mood"]["train"].examples]
-    each = [trivium.load(run).readout("mood", rows) for run in runs]
+    each = [load_trained(run).readout("mood", rows) for run in runs]
     torch.testing.assert_close(
         answers(tmp_path / "run", "mood"), torch.stack(each).mean(0), rtol=1e-5, atol=1e-6
     )
@@ -550,7 +552,7 @@ def test_rows_without_labels_take_their_teachers_answer(  # noqa: PLR0915
     encoded = seen[name]
     labelled = len(load_data(recipe)[1][name]["train"].examples)
     assert len(encoded) == labelled + 3
-    teacher = trivium.load(folder)
+    teacher = load_trained(folder)
     rows = [("cat", "dog"), ("very blue", "night"), ("red day", "not red")]
     texts = [row[: len(encoded.task.text_columns)] for row in rows]
     readout_BK = teacher.readout(name, texts)

@@ -20,7 +20,7 @@ from trivium.model.pretrained import read_weights
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.device import choose_device
 from trivium.run.folder.journal import read_journal
-from trivium.run.predictor.load import load_single
+from trivium.run.predictor.trained import load_single
 from trivium.run.training import judge, loop, step
 from trivium.text.packing import Packer
 

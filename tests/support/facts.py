@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from trivium.model.pretrained import sha256
+from trivium.digest import sha256
 from trivium.run.folder.names import JOURNAL
 
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from trivium.text.packing import Cut, Ids, Packer, TokenTable, cut
+from trivium.text.cutting import Cut, Ids, cut
+from trivium.text.packing import Packer, TokenTable
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
 

@@ -36,10 +36,21 @@ BudgetName = Annotated[
         help="One of the recipe's budgets, a shorter version of it; [bold]full[/]: as it stands.",
     ),
 ]
+TaskNames = Annotated[
+    str | None,
+    typer.Option(
+        help="The question to answer; or several, as in [bold]topic,urgency[/], which share "
+        "one pass over the texts and put their name before their columns."
+    ),
+]
 Precision = Annotated[
     str, typer.Option(help="fp32, bf16, or auto: as trained, where the device has it.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+Backend = Annotated[
+    str, typer.Option(help="torch, onnx, openvino, or auto: what the folder was written for.")
+]
 
 
 @contextmanager

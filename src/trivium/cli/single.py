@@ -10,12 +10,14 @@ import typer
 
 from trivium.cli.options import (
     STOPPED,
+    Backend,
     BudgetName,
     Changes,
     Device,
     Precision,
     RecipePath,
     RunPath,
+    TaskNames,
     messages,
 )
 
@@ -108,8 +110,11 @@ def evaluate(
 
 def predict(
     run: RunPath,
-    task: Annotated[str, typer.Option(help="The question to answer.")],
     file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
+    task: TaskNames = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every task whose columns the table has.")
+    ] = False,
     out: Annotated[str, typer.Option(help="Table of answers, by its ending, or - for TSV.")] = "-",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="One more column per label.")
@@ -124,26 +129,39 @@ def predict(
     ] = "table",
     precision: Precision = "auto",
     device: Device = "auto",
+    backend: Backend = "auto",
 ) -> None:
     """Answer every row of a table, in its order, keeping its columns; any size of file.
 
-    Example: trivium predict runs/three --task sentiment --file in.csv --out out.csv
+    Examples: trivium predict runs/three --task sentiment --file in.csv --out out.csv;
+    trivium predict runs/three --all --file in.csv --out out.csv
     """
     with messages() as console:
         from trivium.run.predict import predict_file
 
         rows = predict_file(
             run,
-            task,
+            _asked(task, every=every),
             file,
             out,
             probabilities=probabilities,
             form=form,
             precision=precision,
             device=device,
+            backend=backend,
             console=console,
         )
         console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+
+
+def _asked(task: str | None, *, every: bool) -> str | list[str] | None:
+    """What `predict_file` calls the tasks. Raises RecipeError."""
+    from trivium.errors import RecipeError
+
+    if (task is None) != every:
+        raise RecipeError("say which question to answer: --task NAME (or NAME,NAME), or --all.")
+    names = [name.strip() for name in (task or "").split(",")]
+    return None if every else names if len(names) > 1 else names[0]
 
 
 def lora(

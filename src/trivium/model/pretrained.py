@@ -4,7 +4,6 @@ Every BERT checkpoint is accepted: a folder, a hub name or the packaged `minilm`
 `pytorch_model.bin` (weights only); with or without the `bert.` prefix; old `gamma`/`beta` names.
 """
 
-import hashlib
 import importlib.util
 import json
 import os
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.ownership import is_adapter_parameter
@@ -232,11 +232,6 @@ def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], where: st
             raise RecipeError(
                 f"{where}: tensor {name} has shape {shape}, but config.json asks for {right}."
             )
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _ALLOWED: dict[str, list[object]] = {

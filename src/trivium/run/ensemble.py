@@ -20,7 +20,7 @@ from trivium.run.members.judged import other_dev_files
 from trivium.run.members.plan import EnsemblePlan, plan_ensemble
 from trivium.run.members.weights import weighed
 from trivium.run.members.written import judge_ensemble, write_ensemble
-from trivium.run.predictor.load import load_single, refuse_unknown
+from trivium.run.predictor.trained import load_single, refuse_unknown
 from trivium.run.screen.grid import MINILM
 
 

@@ -10,9 +10,9 @@ from trivium.errors import RecipeError
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.scores import Scores
 from trivium.run.folder.start import run_recipe
-from trivium.run.predictor.base import Predictor
-from trivium.run.predictor.load import load
+from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import evaluate_splits, overall, rows_in
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data, read_split
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.progress import rows_bar
@@ -35,7 +35,7 @@ def evaluate(
         scores = trivium.evaluate("runs/first")
         scores["overall"]["dev"]["leaderboard"]
     """
-    predictor = load(run, precision=precision, device=device)
+    predictor = load_trained(run, precision=precision, device=device)
     if file is not None and task is None:
         raise RecipeError("evaluate: say which task the file is for (--task).")
     splits: tuple[str, ...] = JUDGED
@@ -54,7 +54,7 @@ def evaluate(
     return result.as_dict()
 
 
-def _own_data(run: Path, predictor: Predictor, task: str | None) -> Data:
+def _own_data(run: Path, predictor: ModelPredictor, task: str | None) -> Data:
     """The dev and labelled test rows that a run's recipe names, of all its tasks or of one."""
     if not (run / RECIPE).is_file():
         raise RecipeError(

@@ -1,22 +1,23 @@
 """`trivium predict`: every row of a table answered, in constant memory."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import torch
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trivium.answering.form import Form, form_named, refuse_missing
+from trivium.answering.rows import answered_by, answering, none_fits
+from trivium.answering.says import Floats
 from trivium.errors import RecipeError
-from trivium.parts.tasks import Task
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
-from trivium.text.tables import BadRow, Table, write_table
+from trivium.text.tables import BadRow, Table, open_table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
 
@@ -25,7 +26,7 @@ ROWS_AT_ONCE = 4096
 
 def predict_file(
     run: str | Path | Predictor,
-    task: str,
+    task: str | Sequence[str] | None,
     source: str | Path,
     target: str | Path,
     *,
@@ -33,39 +34,37 @@ def predict_file(
     form: str = "table",
     precision: str = "auto",
     device: str = "auto",
+    backend: str = "auto",
     console: Console | None = None,
 ) -> int:
     """Answer every row of a table into another table; the number of rows.
 
     All columns of the source are kept, in order, and `prediction` (and `confidence`; with
-    `probabilities`, one column per label) is added. "-" is standard input or output. form: `table`,
-    in the format of the target's ending, or `cs224n`: see `predictor.submission`. Memory does not
-    grow with the file. A bad row ends it with RecipeError naming the line, before the target is
-    touched.
+    `probabilities`, one column per label) is added. task: one; or several, which then share the
+    pass over the texts and put their name before their columns (`topic_prediction`); None: all
+    whose columns the table has. "-" is standard input or output. form: `table`, in the format of
+    the target's ending, or `cs224n`: see `predictor.submission`. Memory does not grow with the
+    file. A bad row ends it with RecipeError naming the line, before the target is touched.
 
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
+        trivium.predict_file("runs/first", None, messages, "answers.csv")
     """
-    if form not in FORMS:
-        raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
-    if form == CS224N and probabilities:
-        raise RecipeError(
-            f"--probabilities: the format {form} has no place for them; leave it out."
-        )
-    predictor = run if isinstance(run, Predictor) else load(run, precision=precision, device=device)
-    chosen = predictor.question(task)
-    submission = Submission(chosen) if form == CS224N else None
-    needed = (*chosen.text_columns, ID) if submission else chosen.text_columns
-    table = chosen.open_table(source, needed)
-    added = list(chosen.columns(predictor.readout(task, [_probe(chosen)]), detailed=probabilities))
-    cache = _Cache(predictor, task)
+    _refuse_forms(form, task, probabilities=probabilities)
+    predictor = run
+    if not isinstance(predictor, Predictor):
+        predictor = load(predictor, precision=precision, device=device, backend=backend)
+    table, chosen = _opened(predictor, task, source, form)
+    submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
+    cache = _Cache(predictor, chosen, prefixed=not isinstance(task, str), detailed=probabilities)
+    added = list(cache.columns({name: [("",) * len(f.text)] for name, f in chosen.items()}))
+    read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
     rows = empty = 0
     with _writing(target, table, added, submission) as put, _progress(console) as bar:
-        counter = bar.add_task(f"{task}", total=None)
+        counter = bar.add_task(", ".join(chosen), total=None)
         for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
-            texts = [tuple(row.cells[c] for c in chosen.text_columns) for row in part]
-            empty += sum(not text.strip() for row in texts for text in row)
-            columns = cache.columns(texts, detailed=probabilities)
+            empty += sum(not row.cells[column].strip() for row in part for column in read)
+            columns = cache.columns(_texts(part, chosen))
             for index, row in enumerate(part):
                 put(row, [column[index] for column in columns.values()])
             rows += len(part)
@@ -75,6 +74,54 @@ def predict_file(
             f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
         )
     return rows
+
+
+def _refuse_forms(form: str, task: str | Sequence[str] | None, *, probabilities: bool) -> None:
+    if form not in FORMS:
+        raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
+    if form == CS224N and probabilities:
+        raise RecipeError(
+            f"--probabilities: the format {form} has no place for them; leave it out."
+        )
+    if form == CS224N and not isinstance(task, str):
+        raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
+
+
+def _opened(
+    predictor: Predictor, task: str | Sequence[str] | None, source: str | Path, form: str
+) -> tuple[Table, dict[str, Form]]:
+    """The table, and the tasks that answer its rows. Raises RecipeError."""
+    names = [task] if isinstance(task, str) else task
+    if names is not None:
+        chosen = {name: form_named(name, predictor.forms) for name in names}
+        if not chosen:
+            raise RecipeError("--task: names no task.")
+    else:
+        chosen = answering(predictor.forms)
+    first, *others = chosen.values()
+    if any((f.delimiter, f.quoting) != (first.delimiter, first.quoting) for f in others):
+        raise RecipeError(
+            "the tasks read their tables in different ways (`delimiter`, `quoting`); ask them one "
+            f"by one: --task {first.name}"
+        )
+    table = open_table(source, delimiter=first.delimiter, quoting=first.quoting)
+    if names is None:
+        columns = dict.fromkeys(table.columns)
+        chosen, every = answered_by(chosen, columns), chosen
+        if not chosen:
+            raise RecipeError(f"{table.name}: {none_fits(every, columns)}")
+    for name, each in chosen.items():
+        needed = (*each.text, ID) if form == CS224N else each.text
+        refuse_missing(table, needed, f"task {name!r}")
+    return table, chosen
+
+
+def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tuple[str, ...]]]:
+    """By task what each row asks it."""
+    return {
+        name: [tuple(row.cells[column] for column in form.text) for row in rows]
+        for name, form in forms.items()
+    }
 
 
 @contextmanager
@@ -98,21 +145,43 @@ class _Cache:
 
     MOST = 100_000
 
-    def __init__(self, predictor: Predictor, task: str) -> None:
-        self.predictor, self.task = predictor, task
-        self._readouts: OrderedDict[tuple[str, ...], Any] = OrderedDict()
+    def __init__(
+        self,
+        predictor: Predictor,
+        forms: Mapping[str, Form],
+        *,
+        prefixed: bool,
+        detailed: bool,
+    ) -> None:
+        self.predictor, self.forms = predictor, forms
+        self.prefixed, self.detailed = prefixed, detailed
+        self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
+            name: OrderedDict() for name in forms
+        }
 
-    def columns(
-        self, rows: Sequence[tuple[str, ...]], *, detailed: bool
-    ) -> dict[str, list[Answer]]:
-        new = list(dict.fromkeys(row for row in rows if row not in self._readouts))
-        if new:
-            for row, readout_K in zip(new, self.predictor.readout(self.task, new), strict=True):
-                self._readouts[row] = readout_K
-        readout_BK = torch.stack([self._readouts[row] for row in rows])
-        while len(self._readouts) > self.MOST:
-            self._readouts.popitem(last=False)
-        return self.predictor.task(self.task).columns(readout_BK, detailed=detailed)
+    def columns(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, list[Answer]]:
+        """The added columns; asks: by task, each row's texts."""
+        self._learn(asks)
+        found: dict[str, list[Answer]] = {}
+        for name, rows in asks.items():
+            known, says = self._readouts[name], self.forms[name].says
+            readout_BK = np.stack([known[row] for row in rows])
+            assert says is not None
+            for column, values in says.columns(readout_BK, detailed=self.detailed).items():
+                found[f"{name}_{column}" if self.prefixed else column] = values
+            while len(known) > self.MOST:
+                known.popitem(last=False)
+        return found
+
+    def _learn(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> None:
+        """Ask about the rows that are not known yet, all tasks together."""
+        new = {
+            name: list(dict.fromkeys(row for row in rows if row not in self._readouts[name]))
+            for name, rows in asks.items()
+        }
+        new = {name: rows for name, rows in new.items() if rows}
+        for name, readout_BK in self.predictor.arrays(new).items() if new else ():
+            self._readouts[name].update(zip(new[name], readout_BK, strict=True))
 
 
 def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
@@ -125,10 +194,6 @@ def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
 def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
     while part := list(islice(rows, size)):
         yield part
-
-
-def _probe(task: Task) -> tuple[str, ...]:
-    return ("",) * len(task.text_columns)
 
 
 def _progress(console: Console | None) -> Progress:

@@ -27,9 +27,9 @@ from trivium.run.folder.scores import (
     write_scores,
 )
 from trivium.run.folder.start import refuse_taken, run_recipe, start_run
-from trivium.run.predictor.load import load_single, refuse_unknown
 from trivium.run.predictor.scoring import evaluate_into, evaluate_splits, overall, rows_in
 from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.predictor.trained import load_single, refuse_unknown
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.grid import MINILM, short_names

@@ -56,7 +56,7 @@ def _rows(name: str, runs: Sequence[ReportedRun]) -> RowSet:
     ranked = sorted(words)
     return RowSet(
         task=name,
-        kind=task.kind,  # type: ignore[attr-defined]
+        kind=task.kind,
         columns=list(task.text_columns),
         labels=task.names if isinstance(task, Labelled) else None,
         ordered=is_ordered(task),

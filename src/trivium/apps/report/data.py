@@ -8,7 +8,7 @@ from trivium.apps.report.figure import Panel, Section, Table
 from trivium.apps.report.runs import ReportedRun
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
-from trivium.run.predictor.load import load_single
+from trivium.run.predictor.trained import load_single
 from trivium.run.rows.encoded import Encoded, encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data, Split

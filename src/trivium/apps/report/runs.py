@@ -105,4 +105,4 @@ def same_rows(runs: Sequence[ReportedRun], task: str) -> list[list[ReportedRun]]
 def _form(answers: Answers) -> tuple[object, ...]:
     """What must be alike for answers to stand side by side."""
     labels = getattr(answers.task, "names", None)
-    return answers.task.kind, labels, answers.lines, answers.labels  # type: ignore[attr-defined]
+    return answers.task.kind, labels, answers.lines, answers.labels

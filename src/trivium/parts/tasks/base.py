@@ -2,11 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import model_validator
 from torch import Tensor
 
+from trivium.answering.form import Form
+from trivium.answering.says import AnySays
+from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head
 from trivium.parts.heads import AnyHead, HeadPart
@@ -28,6 +31,9 @@ class Task(RowsPart):
         assert isinstance(task, trivium.Task)
         task.name, task.metric, task.text_columns
     """
+
+    if TYPE_CHECKING:  # every kind says its own
+        kind: str
 
     head: AnyHead | None = None
     """By default chosen by the kind of task: `resolved_head` says which."""
@@ -137,19 +143,12 @@ class Task(RowsPart):
         """The output on the answer's own scale, so that averaging models makes sense."""
 
     @abstractmethod
-    def answers(self, readout_BK: Tensor) -> list[Answer]: ...
-
-    @abstractmethod
     def answer_of(self, target: Target) -> Answer:
         """The answer that is right for a row with this target."""
 
     @abstractmethod
     def summary(self, targets: Sequence[Target]) -> list[str]:
         """How targets are spread, in a few short lines for people."""
-
-    @abstractmethod
-    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
-        """Columns of a prediction file."""
 
     @abstractmethod
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
@@ -160,6 +159,48 @@ class Task(RowsPart):
         return scores[self.metric]
 
     # --- what all kinds share -----------------------------------------------------------------
+
+    @property
+    def says(self) -> AnySays | None:
+        """How answers are read off a readout; None of a task that has none."""
+        return None
+
+    def answers(self, readout_BK: Tensor) -> list[Answer]:
+        return self._says.answers(readout_BK.numpy())
+
+    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
+        """Columns of a prediction file."""
+        return self._says.columns(readout_BK.numpy(), detailed=detailed)
+
+    @property
+    def _says(self) -> AnySays:
+        assert self.says is not None, "callers look at `answers_questions` first"
+        return self.says
+
+    def form(self, limit: int, *, own: bool = False) -> Form:
+        """The task as data that needs no torch.
+
+        limit: the encoder's longest sequence; own: whether the task has sides. Raises RecipeError
+        where the task asks for longer sequences.
+        """
+        length = self.max_length or limit
+        if length > limit:
+            raise RecipeError(
+                f"tasks.{self.name}.max_length: {length} is more than the encoder's {limit} "
+                "positions."
+            )
+        return Form(
+            name=self.name,
+            kind=self.kind,
+            text=self.text_columns,
+            apart=self.sequences == len(self.text_columns) == 2,
+            max_length=length,
+            cut=self.cut,
+            own=own or self.draws_targets,
+            says=self.says,
+            delimiter=self.delimiter,
+            quoting=self.quoting,
+        )
 
     @property
     def resolved_head(self) -> HeadPart:

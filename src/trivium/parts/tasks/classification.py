@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trivium.answering.says import AnySays, OneLabel
 from trivium.parts import metrics
 from trivium.parts.tasks.labels import Labelled, symmetrised_kl
 from trivium.types import Answer, Target
@@ -48,18 +49,13 @@ class Classification(Labelled):
         weight_K = self.weights(target_B.float())
         return super().mass(target_B) if weight_K is None else float(weight_K[target_B].sum())
 
-    def answers(self, readout_BK: Tensor) -> list[Answer]:
-        names = self.names
-        return [names[index] for index in readout_BK.argmax(dim=-1).tolist()]
+    @property
+    def says(self) -> AnySays:
+        return OneLabel(labels=self.labels or {})
 
     def answer_of(self, target: Target) -> Answer:
         assert not isinstance(target, tuple)
         return self.names[int(target)]
-
-    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
-        confidence: list[Answer] = [round(p, 6) for p in readout_BK.max(dim=-1).values.tolist()]
-        columns = {"prediction": self.answers(readout_BK), "confidence": confidence}
-        return columns | (self.probabilities(readout_BK) if detailed else {})
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         return metrics.classification(readout_BK, target_B)

@@ -15,7 +15,7 @@ from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.base import Task
 from trivium.parts.tasks.cells import as_text, canonical
 from trivium.parts.tasks.rows import RowError
-from trivium.types import Answer, Target
+from trivium.types import Target
 
 MOST_FOUND_LABELS = 5000
 MOST_SHOWN = 8
@@ -184,13 +184,6 @@ class Labelled(Task):
         """Rows by label, as the index of its output."""
         each = (target if isinstance(target, tuple) else (int(target),) for target in targets)
         return Counter(index for indices in each for index in indices)
-
-    def probabilities(self, readout_BK: Tensor) -> dict[str, list[Answer]]:
-        """A column per label."""
-        return {
-            f"probability_{name}": [round(p, 6) for p in column_B.tolist()]
-            for name, column_B in zip(self.names, readout_BK.unbind(1), strict=True)
-        }
 
     def summary(self, targets: Sequence[Target]) -> list[str]:
         counts = self.count(targets)

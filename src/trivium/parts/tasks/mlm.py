@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -233,14 +233,5 @@ class MaskedWords(Task):
 
     # --- what it has not ----------------------------------------------------------------------
 
-    def answers(self, readout_BK: Tensor) -> list[Answer]:
-        self._asks_nothing()
-
     def answer_of(self, target: Target) -> Answer:
-        self._asks_nothing()
-
-    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
-        self._asks_nothing()
-
-    def _asks_nothing(self) -> NoReturn:
         raise AssertionError("callers look at `answers_questions` first")

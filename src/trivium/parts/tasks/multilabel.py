@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from trivium.answering.says import AnySays, SeveralLabels
 from trivium.parts import metrics
 from trivium.parts.tasks.cells import canonical
 from trivium.parts.tasks.labels import Labelled
@@ -99,24 +100,19 @@ class Multilabel(Labelled):
     def readout(self, output_BK: Tensor) -> Tensor:
         return output_BK.sigmoid()
 
-    def answers(self, readout_BK: Tensor) -> list[Answer]:
-        return [self._joined(row) for row in (readout_BK >= self.threshold).tolist()]
+    @property
+    def says(self) -> AnySays:
+        return SeveralLabels(
+            labels=self.labels or {}, threshold=self.threshold, separator=self.separator
+        )
 
     def answer_of(self, target: Target) -> Answer:
         assert isinstance(target, tuple)
-        return self._joined([index in target for index in range(self.outputs)])
-
-    def _joined(self, applies: Sequence[bool]) -> str:
-        chosen = (name for name, is_true in zip(self.names, applies, strict=True) if is_true)
-        return self.separator.join(chosen)
+        return self.separator.join(self.names[index] for index in sorted(target))
 
     def summary(self, targets: Sequence[Target]) -> list[str]:
         none = sum(target == () for target in targets)
         return super().summary(targets) + ([f"(no label applies) {none:,}"] if none else [])
-
-    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
-        columns = {"prediction": self.answers(readout_BK)}
-        return columns | (self.probabilities(readout_BK) if detailed else {})
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         return metrics.multilabel(readout_BK >= self.threshold, target_B > 0)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, field_validator
 from torch import Tensor
 
+from trivium.answering.says import AnySays, Score
 from trivium.parts import metrics
 from trivium.parts.heads import AnyHead, CosineHead, LinearHead
 from trivium.parts.losses import AnyLoss, LossPart, MeanSquaredError, ScoreLoss
@@ -85,8 +86,9 @@ class Regression(Task):
         low, high = self.range
         return (low + (high - low) * output_BK).clamp(low, high)
 
-    def answers(self, readout_BK: Tensor) -> list[Answer]:
-        return [float(f"{score:.6g}") for score in readout_BK.squeeze(1).tolist()]
+    @property
+    def says(self) -> AnySays:
+        return Score(range=self.range)
 
     def answer_of(self, target: Target) -> Answer:
         assert not isinstance(target, tuple)
@@ -96,9 +98,6 @@ class Regression(Task):
         values = [target for target in targets if not isinstance(target, tuple)]
         mean = sum(values) / len(values)
         return [f"mean {mean:.2f}", f"from {min(values):g} to {max(values):g}"]
-
-    def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
-        return {"prediction": self.answers(readout_BK)}
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         return metrics.regression(readout_BK.squeeze(1), target_B)

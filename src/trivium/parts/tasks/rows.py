@@ -7,11 +7,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from trivium.errors import RecipeError, did_you_mean
+from trivium.answering.form import refuse_missing
 from trivium.part import Part
 from trivium.parts.tasks.cells import canonical
 from trivium.parts.tasks.sources import OneSource, Source, Sources
-from trivium.text.packing import Cut
+from trivium.text.cutting import Cut
 from trivium.text.tables import Table, open_table
 from trivium.types import Example, Row, Target
 
@@ -102,12 +102,7 @@ class RowsPart(Part):
     def open_table(self, path: str | Path, needed: Sequence[str]) -> Table:
         """A file of its rows, which must have these columns. Raises RecipeError."""
         table = open_table(path, delimiter=self.delimiter, quoting=self.quoting)
-        for column in needed:
-            if column not in table.columns:
-                raise RecipeError(
-                    f"task {self.name!r}: {table.name}: no column {column!r}"
-                    f"{did_you_mean(column, table.columns)}. It was read as {table.dialect}."
-                )
+        refuse_missing(table, needed, f"task {self.name!r}")
         return table
 
     @property

@@ -6,8 +6,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.model.pretrained import sha256
 from trivium.run.folder.model import find_model
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, TEACHERS, TENSORS
 

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.model.pretrained import sha256
 
 
 def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:

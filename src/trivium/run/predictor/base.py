@@ -1,22 +1,25 @@
-"""Texts in, answers out: what every predictor can do."""
+"""Texts in, answers out: what every predictor can do, with torch or without."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
+import numpy as np
 
-from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.tasks import Task
+from trivium.answering.described import Described, ReaderFacts
+from trivium.answering.form import Form, form_named
+from trivium.answering.reading import PLAIN, Reader, Reading, Texts
+from trivium.answering.rows import asks_of_rows
+from trivium.answering.says import Floats, probabilities
+from trivium.errors import RecipeError
 from trivium.types import Answer
 
-Texts = str | tuple[str, ...]
-"""One row's text, or its pair of texts."""
+__all__ = ["Predictor", "Texts"]
 
 
 class Predictor(ABC):
     """Tasks, and what is said of their rows; answers follow from that.
 
-    What `trivium.load` gives, be it one model or an ensemble:
+    What `trivium.load` gives, be it one model or an ensemble, in PyTorch or as an ONNX file:
 
         def is_urgent(model: trivium.Predictor, message: str) -> bool:
             return model.predict("urgency", [message]) == ["high"]
@@ -24,24 +27,45 @@ class Predictor(ABC):
         is_urgent(trivium.load("runs/first"), "The machine leaks on the counter!")
     """
 
-    tasks: Mapping[str, Task]
+    forms: Mapping[str, Form]
+    """Its tasks, as data."""
+    readers: Sequence[Reader]
+    """How each of its models reads texts; one of most predictors."""
 
     @abstractmethod
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        """What the model says of B rows, on the answer's own scale: readout_BK, fp32, CPU."""
+    def read(self, readings: Sequence[Reading]) -> dict[str, Floats]:
+        """What is said of every row of the readings, on the answer's own scale: readout_BK by task,
+        fp32; of PLAIN vector_BD, the encoder's mean vector of each text.
 
-    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
-        """The same of several tasks' rows at once: readout_BK by task.
-
-        A text that several tasks ask about goes through the encoder once, if they read it alike:
-        cut in the same way, and without sides (PALs, Houlsby) of their own.
+        readings: those that `readers` make of one set of rows.
         """
-        return {task: self.readout(task, rows) for task, rows in asks.items()}
 
     @property
     @abstractmethod
     def precision(self) -> str:
-        """What it computes in: fp32, bf16, or both where its parts differ."""
+        """What it computes in: fp32, bf16, int8, or several where its parts differ."""
+
+    def arrays(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Floats]:
+        """What is said of several tasks' rows at once: readout_BK by task.
+
+        A text that several tasks ask about goes through the encoder once, if they read it alike:
+        cut in the same way, and without sides (PALs, Houlsby) of their own. Raises RecipeError for
+        an unknown task or a row with the wrong number of texts.
+        """
+        readings = []
+        for reader in self.readers:
+            own = {name: rows for name, rows in asks.items() if name in reader.forms}
+            readings += reader.read(own)
+        for name in asks:
+            if name != PLAIN:
+                form_named(name, self.forms)
+        found = self.read(readings)
+        return {name: found[name] if name in found else self._none(name) for name in asks}
+
+    def _none(self, task: str) -> Floats:
+        """The readout of no rows."""
+        says = self.forms[task].says if task in self.forms else None
+        return np.zeros((0, says.outputs if says else 1), dtype=np.float32)
 
     def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
         """A label's name or a score per row, in order.
@@ -49,30 +73,69 @@ class Predictor(ABC):
         rows: texts, or pairs of texts for a task about pairs. Raises RecipeError for an unknown
         task or a row with the wrong number of texts.
         """
-        return self.question(task).answers(self.readout(task, rows))
+        says = form_named(task, self.forms).says
+        assert says is not None
+        return says.answers(self.arrays({task: rows})[task])
 
     def probabilities(self, task: str, rows: Sequence[Texts]) -> list[dict[str, float]]:
         """Per row, each label's probability (a score task: its score)."""
-        columns = self.question(task).columns(self.readout(task, rows), detailed=True)
-        prefix = "probability_"
-        chosen = {k.removeprefix(prefix): v for k, v in columns.items() if k.startswith(prefix)}
-        chosen = chosen or {"prediction": columns["prediction"]}
-        return [
-            {key: float(value[row]) for key, value in chosen.items()} for row in range(len(rows))
-        ]
+        says = form_named(task, self.forms).says
+        assert says is not None
+        return probabilities(says, self.arrays({task: rows})[task])
 
-    def task(self, name: str) -> Task:
-        if name not in self.tasks:
-            raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.tasks)}.")
-        return self.tasks[name]
+    def answer(
+        self, rows: Sequence[Mapping[str, str]], tasks: Sequence[str] | None = None
+    ) -> list[dict[str, Answer]]:
+        """Every answer that each row allows, from one pass over the texts: by task, in order.
 
-    def question(self, name: str) -> Task:
-        """A task that has answers. Raises RecipeError for one that is only there to be trained."""
-        task = self.task(name)
-        if not task.answers_questions:
-            others = [repr(n) for n, t in self.tasks.items() if t.answers_questions]
-            hint = f"ask {' or '.join(others)}" if others else "no other task of this model has any"
-            raise RecipeError(
-                f"task {name!r} practises reading and has no answers to give; {hint}."
+        rows: texts by column, named as in the training tables; a row answers every task whose
+        columns it has, and columns that no task reads do no harm. tasks: only these, which every
+        row must then have the columns of. Raises RecipeError, which names the row.
+
+            model = trivium.load("runs/first")
+            model.answer([
+                {"message": "Where is my parcel?"},
+                {"first": "Where is my parcel?", "second": "Has my order been sent?"},
+            ])
+        """
+        wanted = asks_of_rows(self.forms, rows, tasks)
+        readouts = self.arrays({name: wanted.texts[name] for name in wanted.texts})
+        found: list[dict[str, Answer]] = [{} for _ in rows]
+        for name, places in wanted.places.items():
+            says = self.forms[name].says
+            assert says is not None
+            for place, said in zip(places, says.answers(readouts[name]), strict=True):
+                found[place][name] = said
+        return found
+
+    def form(self, name: str) -> Form:
+        """A task as data. Raises RecipeError for one that it has not, or that has no answers."""
+        return form_named(name, self.forms)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it has one encoder, whose vectors can be asked for."""
+        return len(self.readers) == 1
+
+    def described(self, backend: str) -> Described:
+        """What another process needs to know to read for it and to say its answers."""
+        readers = tuple(
+            ReaderFacts(
+                forms={name: form for name, form in reader.forms.items() if name != PLAIN},
+                tokenizer=str(reader.tokenizer.folder.resolve()),
+                limit=reader.limit,
             )
-        return task
+            for reader in self.readers
+        )
+        return Described(
+            forms=dict(self.forms), readers=readers, precision=self.precision, backend=backend
+        )
+
+    def vectors(self, texts: Sequence[str]) -> Floats:
+        """The shared encoder's vector of each text: vector_BD, the mean over its tokens.
+
+        Raises RecipeError where there are several encoders.
+        """
+        if not self.embeds:
+            raise RecipeError("an ensemble has several encoders, and so no vector of a text.")
+        return self.arrays({PLAIN: texts})[PLAIN]

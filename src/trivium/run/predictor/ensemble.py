@@ -6,35 +6,41 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trivium.answering.reading import Reader, Reading
 from trivium.parts.tasks import Classification, Multilabel, Task
 from trivium.run.folder.panels import Panel
-from trivium.run.predictor.base import Predictor, Texts
+from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.torch import TorchPredictor
 
 TIE_BREAK = 0.5
 """What the mean probability counts beside whole votes: below 1, so that it decides ties only."""
 
 
-class EnsemblePredictor(Predictor):
+class EnsemblePredictor(ModelPredictor):
     """Several models, ready to answer as one. Each task is answered by the members that have it."""
 
     def __init__(self, members: Sequence[TorchPredictor], panels: Mapping[str, Panel]) -> None:
         self.members, self.panels = members, panels
-        self.tasks = {name: members[panel.members[0]].task(name) for name, panel in panels.items()}
+        first = {name: members[panel.members[0]] for name, panel in panels.items()}
+        self.tasks = {name: member.task(name) for name, member in first.items()}
+        self.forms = {name: member.forms[name] for name, member in first.items()}
+        self.readers = tuple(
+            Reader(
+                {n: member.forms[n] for n, panel in panels.items() if place in panel.members},
+                member.tokenizer, member.limit, place,
+            )
+            for place, member in enumerate(members)
+        )  # fmt: skip
 
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        return self.readouts({task: rows})[task]
-
-    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
-        tasks = {name: self.task(name) for name in asks}
-        said: dict[str, dict[int, Tensor]] = {name: {} for name in asks}
+    def said(self, readings: Sequence[Reading]) -> dict[str, Tensor]:
+        by_task: dict[str, dict[int, Tensor]] = {}
         for place, member in enumerate(self.members):
-            own = {name: rows for name, rows in asks.items() if place in self.panels[name].members}
-            for name, readout_BK in member.readouts(own).items():
-                said[name][place] = readout_BK
+            own = [reading for reading in readings if reading.way.member == place]
+            for name, readout_BK in member.said(own).items():
+                by_task.setdefault(name, {})[place] = readout_BK
         return {
-            name: combine(tasks[name], panel, torch.stack([by[place] for place in panel.members]))
-            for name, by in said.items()
+            name: combine(self.tasks[name], panel, torch.stack([of[p] for p in panel.members]))
+            for name, of in by_task.items()
             for panel in (self.panels[name],)
         }
 

@@ -1,62 +1,74 @@
-"""Trained runs and ensembles put to use."""
+"""Trained models put to use, in whatever they are to compute with."""
 
+from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from trivium.errors import RecipeError
-from trivium.run.assembly.device import choose_device, choose_precision
-from trivium.run.assembly.machine import keep_memory
-from trivium.run.folder.model import find_model, load_model
-from trivium.run.folder.names import ENSEMBLE, MEMBERS
-from trivium.run.folder.panels import read_contents
-from trivium.run.predictor.ensemble import EnsemblePredictor
-from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MODEL
+from trivium.run.folder.sealed import read_sealed
+from trivium.run.predictor.base import Predictor
+
+BACKENDS = {
+    "torch": ("trivium.run.predictor.trained", "load_trained", "torch"),
+    "onnx": ("trivium.run.predictor.onnx", "load_onnx", "onnxruntime"),
+    "openvino": ("trivium.run.predictor.openvino", "load_openvino", "openvino"),
+}
+"""What computes: where its loader is, and the package that it needs; loaded when it is chosen."""
+EXTRAS = {"torch": "train", "onnxruntime": "onnx", "openvino": "openvino"}
+"""What to install for a package that is missing."""
 
 
 def load(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
-) -> TorchPredictor | EnsemblePredictor:
-    """A run's model (or a model folder, or an ensemble), verified and ready to answer.
+    run: str | Path,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    backend: str = "auto",
+) -> Predictor:
+    """A run's model (or a model folder, an ensemble, an exported folder), verified and ready.
 
     precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
-    compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    compute in bf16. backend: torch, onnx, openvino, or auto: what the folder was written for.
+    Raises RecipeError where a file or tensor is missing, unexpected or altered.
 
         model = trivium.load("runs/first")
         model.predict("topic", ["Where is my parcel?"])
         model.probabilities("same_question", [("Where is my parcel?", "Has my order been sent?")])
     """
     folder = Path(run)
-    if not (folder / ENSEMBLE).is_file():
-        return load_single(folder, precision=precision, device=device)
-    refuse_unknown(precision, device)  # which is not the first member's fault
-    contents = read_contents(folder)
-    members = []
-    for place, origin in enumerate(contents.members):
-        try:
-            member = load_single(folder / MEMBERS / str(place), precision=precision, device=device)
-        except RecipeError as error:
-            raise RecipeError(f"{folder}: member {place} ({origin.name}): {error}") from error
-        members.append(member)
-    return EnsemblePredictor(members, contents.tasks)
+    chosen = _backend(folder, backend)
+    module, name, package = BACKENDS[chosen]
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise RecipeError(
+            f"{run}: to answer with {chosen}, {package} is needed, which is not installed "
+            f'({error}). Do: pip install "trivium[{EXTRAS[package]}]"'
+        ) from error
+    loader = getattr(import_module(module), name)
+    predictor: Predictor = loader(folder, precision=precision, device=device)
+    return predictor
 
 
-def load_single(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
-) -> TorchPredictor:
-    """As `load`, for what needs a single model: an ensemble is refused."""
-    chosen = refuse_unknown(precision, device)
-    keep_memory()
-    loaded = load_model(find_model(Path(run)))
-    if precision == "auto" and loaded.precision == "fp32":
-        precision = "fp32"
-    loaded.model.encoder.precision = choose_precision(precision, chosen)
-    return TorchPredictor(loaded.model.to(chosen).eval(), loaded.tasks, loaded.tokenizer)
-
-
-def refuse_unknown(precision: str, device: str) -> torch.device:
-    """The device that is meant. Raises RecipeError for one that is not here, or a precision that
-    is none."""
-    if precision not in ("auto", "fp32", "bf16"):
-        raise RecipeError(f"precision: {precision!r} is none of auto, fp32, bf16.")
-    return choose_device(device)
+def _backend(folder: Path, asked: str) -> str:
+    """What the folder was written for; it must be what is asked for, unless that is `auto`."""
+    if asked not in ("auto", *BACKENDS):
+        raise RecipeError(f"backend: {asked!r} is none of auto, {', '.join(BACKENDS)}.")
+    # A folder with neither is no model's; the loader of PyTorch's knows all that it can say.
+    home = next((home for home in (folder / MODEL, folder) if (home / MANIFEST).is_file()), None)
+    written = "torch"
+    if home is not None and not (folder / ENSEMBLE).is_file():
+        written = str(read_sealed(home / MANIFEST).get("backend", "torch"))
+    if written not in BACKENDS:
+        raise RecipeError(
+            f"{folder}: is written for {written!r}, which this version does not know "
+            f"({', '.join(BACKENDS)})."
+        )
+    if asked in ("auto", written):
+        return written
+    if written == "torch":
+        raise RecipeError(
+            f"{folder}: is a model for torch. Write it for {asked} first: "
+            f"trivium export {folder} --to {asked} --out FOLDER"
+        )
+    raise RecipeError(f"{folder}: is written for {written}, not for {asked}; leave --backend out.")

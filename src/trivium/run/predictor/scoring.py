@@ -11,7 +11,7 @@ from trivium.parts.tasks import Task
 from trivium.run.folder.names import predictions_file
 from trivium.run.folder.predictions import write_predictions
 from trivium.run.folder.scores import Metrics, TaskScores
-from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.model import ModelPredictor
 from trivium.run.rows.splits import JUDGED, Data, Split
 from trivium.run.screen.progress import OnProgress, silent
 
@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 4096
 
 
 def readouts_of(
-    predictor: Predictor, data: Data, splits: Sequence[str], on_progress: OnProgress = silent
+    predictor: ModelPredictor, data: Data, splits: Sequence[str], on_progress: OnProgress = silent
 ) -> dict[tuple[str, str], Tensor]:
     """What the predictor says of the labelled rows of these splits: task and split -> readout_BK.
 
@@ -40,7 +40,9 @@ def readouts_of(
 
 
 def _in_parts(
-    predictor: Predictor, rows: Mapping[str, Sequence[tuple[str, ...]]], on_progress: OnProgress
+    predictor: ModelPredictor,
+    rows: Mapping[str, Sequence[tuple[str, ...]]],
+    on_progress: OnProgress,
 ) -> dict[str, Tensor]:
     parts: dict[str, list[Tensor]] = {name: [] for name in rows}
     most = max(map(len, rows.values()), default=0)
@@ -63,7 +65,7 @@ def score(task: Task, readout_BK: Tensor, split: Split) -> Metrics:
 
 
 def evaluate_splits(
-    predictor: Predictor,
+    predictor: ModelPredictor,
     data: Data,
     splits: Sequence[str] = ("dev",),
     on_progress: OnProgress = silent,
@@ -81,7 +83,7 @@ def evaluate_splits(
 
 
 def evaluate_into(
-    folder: Path, predictor: Predictor, data: Data, on_progress: OnProgress = silent
+    folder: Path, predictor: ModelPredictor, data: Data, on_progress: OnProgress = silent
 ) -> TaskScores:
     """Scores of every task on its dev and test rows, with a file of predictions for each.
 

@@ -4,8 +4,9 @@ A first line of `id` and the answer's name between tab and spaces, then `ID , AN
 `evaluation.py` and `classifier.py` write them.
 """
 
+from trivium.answering.form import Form
+from trivium.answering.says import OneLabel, Score
 from trivium.errors import RecipeError
-from trivium.parts.tasks import Classification, Ordinal, Regression, Task
 from trivium.types import Answer, Row
 
 CS224N = "cs224n"
@@ -18,12 +19,12 @@ SIMILARITY = "Predicted_Similiary"  # as it is spelt there
 class Submission:
     """How one task's answers are written."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, form: Form) -> None:
         """Raises RecipeError where the task is none of the project's three."""
-        self.name = _name(task)
+        self.name = _name(form)
         self._numbers: dict[Answer, int] = {}
-        if isinstance(task, Classification | Ordinal):
-            self._numbers = _numbers(task, binary=self.name == PARAPHRASE)
+        if isinstance(form.says, OneLabel):
+            self._numbers = _numbers(form.name, form.says, binary=self.name == PARAPHRASE)
 
     @property
     def header(self) -> str:
@@ -41,26 +42,26 @@ class Submission:
         return f"{key} , {float(value) if self.name == PARAPHRASE else value} "
 
 
-def _name(task: Task) -> str:
+def _name(form: Form) -> str:
     """What the project calls the answers."""
-    if isinstance(task, Classification | Ordinal) and not task.is_pair:
+    if isinstance(form.says, OneLabel) and not form.is_pair:
         return SENTIMENT
-    if isinstance(task, Classification) and task.is_pair and task.outputs == 2:
+    if isinstance(form.says, OneLabel) and form.is_pair and form.says.outputs == 2:
         return PARAPHRASE
-    if isinstance(task, Regression) and task.is_pair:
+    if isinstance(form.says, Score) and form.is_pair:
         return SIMILARITY
-    kind, texts = getattr(task, "kind", ""), "two texts" if task.is_pair else "a text"
+    texts = "two texts" if form.is_pair else "a text"
     raise RecipeError(
-        f"--format {CS224N}: task {task.name!r} ({kind}, {texts} a row) is none of the "
+        f"--format {CS224N}: task {form.name!r} ({form.kind}, {texts} a row) is none of the "
         "project's: a class for a text, yes or no for a pair, or a score for a pair. Leave "
         "--format out."
     )
 
 
-def _numbers(task: Classification | Ordinal, *, binary: bool) -> dict[Answer, int]:
+def _numbers(task: str, says: OneLabel, *, binary: bool) -> dict[Answer, int]:
     """Name of a label -> the number that stands in the project's files for it."""
     numbers: dict[Answer, int] = {}
-    for cell, name in (task.labels or {}).items():
+    for cell, name in says.labels.items():
         try:
             number = float(cell)
         except ValueError:
@@ -68,8 +69,8 @@ def _numbers(task: Classification | Ordinal, *, binary: bool) -> dict[Answer, in
         if not number.is_integer() or (binary and number not in (0, 1)):
             form = "0 and 1" if binary else "whole numbers"
             raise RecipeError(
-                f"--format {CS224N}: task {task.name!r}: the label column holds {cell!r}, but "
-                f"{task.name!r} would be handed in as {form}. Train it on a table with those, "
+                f"--format {CS224N}: task {task!r}: the label column holds {cell!r}, but "
+                f"{task!r} would be handed in as {form}. Train it on a table with those, "
                 f"which may have names: `labels: {{0: {name}, …}}`."
             )
         numbers[name] = int(number)

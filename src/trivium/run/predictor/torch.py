@@ -1,21 +1,19 @@
 """One model that answers: the path under evaluation, prediction files and servers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.errors import RecipeError
+from trivium.answering.reading import PLAIN, Reader, Reading
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import MultiTaskModel, Pooling, pool
 from trivium.parts.tasks import Task
 from trivium.run.assembly.device import precision_name
-from trivium.run.predictor.base import Predictor, Texts
-from trivium.run.rows.encoded import packer_for
-from trivium.text.packing import Cut, Ids, Packer
+from trivium.run.predictor.model import ModelPredictor
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
 
@@ -26,7 +24,7 @@ TOKENS_PER_PACK = 2048
 """Tokens that go through the encoder at once: enough to keep two cores busy, little memory."""
 
 
-class TorchPredictor(Predictor):
+class TorchPredictor(ModelPredictor):
     """A model with its tasks, ready to answer. Every distinct text of a call is encoded once,
     however many rows and tasks ask about it."""
 
@@ -34,28 +32,30 @@ class TorchPredictor(Predictor):
         self, model: MultiTaskModel, tasks: Mapping[str, Task], tokenizer: Tokenizer
     ) -> None:
         self.model, self.tasks, self.tokenizer = model, tasks, tokenizer
+        sides = model.encoder.sides
+        self.forms = {
+            name: task.form(self.limit, own=bool(sides.of(name))) for name, task in tasks.items()
+        }
+        self.readers = (Reader(self.forms, tokenizer, self.limit),)
 
     @property
     def precision(self) -> str:
         return precision_name(self.model.encoder.precision)
 
-    def readout(self, task: str, rows: Sequence[Texts]) -> Tensor:
-        return self.readouts({task: rows})[task]
+    @property
+    def limit(self) -> int:
+        """The encoder's longest sequence, in tokens."""
+        return self.model.encoder.config.max_position_embeddings
 
     @torch.inference_mode()
-    def readouts(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Tensor]:
-        self._refuse_wrong(asks)
+    def said(self, readings: Sequence[Reading]) -> dict[str, Tensor]:
         was_training = self.model.training  # a run that trains is judged by this very model
         self.model.eval()
-        readouts = {
-            name: torch.zeros(0, max(1, self.tasks[name].outputs))
-            for name, rows in asks.items()
-            if not rows
-        }
-        for question in self._passes({name: rows for name, rows in asks.items() if rows}):
-            readouts |= self._answered(question)
+        readouts: dict[str, Tensor] = {}
+        for reading in readings:
+            readouts |= self._answered(reading)
         self.model.train(was_training)
-        return {name: readouts[name] for name in asks}
+        return readouts
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
@@ -63,65 +63,43 @@ class TorchPredictor(Predictor):
         if not texts:
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
-        index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
-        place_B = torch.tensor([index[text] for text in texts])
-        one = _Pass([(text,) for text in index], {"": place_B}, Packer(self.tokenizer, self.limit))
-        return self._vectors(one, {"": partial(pool, how=pooling)})[""].float().cpu()[place_B]
-
-    @property
-    def limit(self) -> int:
-        """The encoder's longest sequence, in tokens."""
-        return self.model.encoder.config.max_position_embeddings
+        (reading,) = self.readers[0].read({PLAIN: texts})
+        vector_UD = self._vectors(reading, {PLAIN: partial(pool, how=pooling)})[PLAIN]
+        return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
 
     # --- one pass for several tasks -------------------------------------------------------------
 
-    def _passes(self, asks: Mapping[str, Sequence[Texts]]) -> Iterator["_Pass"]:
-        """The passes through the encoder: one for all tasks that read a text alike."""
-        alike: dict[tuple[int, Cut, str], dict[str, list[tuple[str, ...]]]] = {}
-        packers: dict[tuple[int, Cut, str], Packer] = {}
-        for name, rows in asks.items():
-            task = self.tasks[name]
-            packer = packer_for(task, self.tokenizer, self.limit)
-            # A task with sides changes what the layers compute; masked words are masked first.
-            own = name if self.model.encoder.sides.of(name) or task.draws_targets else ""
-            key = (packer.max_length, packer.keeps, own)
-            packers[key] = packer
-            alike.setdefault(key, {})[name] = _sequences(task, rows)
-        for key, wanted in alike.items():
-            index: dict[tuple[str, ...], int] = {}
-            places = {
-                name: torch.tensor([index.setdefault(one, len(index)) for one in sequences])
-                for name, sequences in wanted.items()
-            }
-            yield _Pass(list(index), places, packers[key])
-
-    def _answered(self, one: "_Pass") -> dict[str, Tensor]:
+    def _answered(self, reading: Reading) -> dict[str, Tensor]:
         """What each task of a pass makes of its vectors: readout_BK by task."""
-        heads = {name: self.model.head(name).represent for name in one.places}
+        heads = {name: self._represent(name) for name in reading.places}
         readouts = {}
-        for name, vector_UC in self._vectors(one, heads).items():
-            task = self.tasks[name]
-            vector_SC = vector_UC[one.places[name].to(vector_UC.device)]
-            vector_BSC = vector_SC.view(-1, task.sequences, vector_UC.shape[1])
-            readouts[name] = task.readout(self.model.decide(name, vector_BSC)).float().cpu()
+        for name, vector_UC in self._vectors(reading, heads).items():
+            place_BS = torch.from_numpy(reading.places[name]).to(vector_UC.device)
+            vector_BSC = vector_UC[place_BS]
+            if name == PLAIN:
+                readouts[name] = vector_BSC.squeeze(1).float().cpu()
+            else:
+                output_BK = self.model.decide(name, vector_BSC)
+                readouts[name] = self.tasks[name].readout(output_BK).float().cpu()
         return readouts
 
-    def _vectors(self, one: "_Pass", represent: Mapping[str, Represent]) -> dict[str, Tensor]:
+    def _represent(self, task: str) -> Represent:
+        return self.model.head(task).represent if task != PLAIN else partial(pool, how="mean")
+
+    def _vectors(self, reading: Reading, represent: Mapping[str, Represent]) -> dict[str, Tensor]:
         """Of each task one vector per sequence of the pass: vector_UC by task.
 
         The rows of sequences that a task does not ask for are left as they came. represent: by
         task, what its head makes of a pack.
         """
-        rows = self._pieces(one.sequences)
-        asked = {name: one.asked_by(name) for name in represent}
+        asked = {name: _asked_by(reading, name) for name in represent}
         found: dict[str, Tensor] = {}
-        for chosen in _packs([min(one.packer.length(r), one.packer.max_length) for r in rows]):
-            tokens = one.packer.pack([rows[i] for i in chosen])
-            place_R = torch.tensor(chosen)
+        for chosen_R in _packs(reading.length_U):
+            tokens, place_R = pack(reading, chosen_R), torch.from_numpy(chosen_R)
             for name, vector_RC, own_R in self._read(tokens, place_R, represent, asked):
                 if name not in found:
                     # How wide a head's vectors are is known when it has made one.
-                    found[name] = vector_RC.new_empty(len(rows), vector_RC.shape[1])
+                    found[name] = vector_RC.new_empty(len(reading.length_U), vector_RC.shape[1])
                 found[name][own_R.to(vector_RC.device)] = vector_RC
         return found
 
@@ -150,32 +128,6 @@ class TorchPredictor(Predictor):
                 own_ND, own = only(hidden_ND, tokens, wanted_R)
                 yield name, read(own_ND, own, encoder), place_R[wanted_R]
 
-    def _pieces(self, sequences: Sequence[tuple[str, ...]]) -> list[list[Ids]]:
-        """The word pieces of each text of the sequences."""
-        ids = self.tokenizer([text for sequence in sequences for text in sequence])
-        texts = (np.asarray(pieces, dtype=np.int32) for pieces in ids)
-        return [[next(texts) for _ in sequence] for sequence in sequences]
-
-    def _refuse_wrong(self, asks: Mapping[str, Sequence[Texts]]) -> None:
-        for name, rows in asks.items():
-            _check_rows(self.task(name), rows)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """Distinct sequences that go through the encoder together, and who asks for which."""
-
-    sequences: list[tuple[str, ...]]
-    places: Mapping[str, Tensor]
-    """By task, the index among `sequences` of every sequence of its rows, row after row."""
-    packer: Packer
-
-    def asked_by(self, task: str) -> Tensor:
-        """Whether a task asks for each of the sequences: asked_U (bool)."""
-        asked_U = torch.zeros(len(self.sequences), dtype=torch.bool)
-        asked_U[self.places[task]] = True
-        return asked_U
-
 
 def only(hidden_ND: Tensor, tokens: Tokens, wanted_R: Tensor) -> tuple[Tensor, Tokens]:
     """Some texts of a pack, in their order, with their contextual vectors. wanted_R: bool."""
@@ -189,31 +141,37 @@ def only(hidden_ND: Tensor, tokens: Tokens, wanted_R: Tensor) -> tuple[Tensor, T
     return hidden_ND[wanted_N], some
 
 
-def _sequences(task: Task, rows: Sequence[Texts]) -> list[tuple[str, ...]]:
-    """What the encoder reads for the rows, row after row: a text, a pair, or both texts apart."""
-    texts = [(row,) if isinstance(row, str) else tuple(row) for row in rows]
-    apart = task.sequences == len(task.text_columns)
-    return [(text,) for row in texts for text in row] if apart else texts
+def pack(reading: Reading, chosen_R: NDArray[np.int64]) -> Tokens:
+    """Some sequences of a reading as one packed stream."""
+    length_R = reading.length_U[chosen_R].astype(np.int64)
+    start_R = reading.starts()[chosen_R]
+    position_N = np.arange(length_R.sum()) - np.repeat(length_R.cumsum() - length_R, length_R)
+    ids_N = reading.ids_N[np.repeat(start_R, length_R) + position_N].astype(np.int64)
+    segments_N = position_N >= np.repeat(reading.first_U[chosen_R], length_R)
+    return Tokens(
+        torch.from_numpy(ids_N),
+        torch.from_numpy(position_N),
+        torch.from_numpy(segments_N.astype(np.int64)),
+        torch.from_numpy(length_R),
+        int(length_R.max()),
+    )
 
 
-def _packs(lengths: Sequence[int]) -> Iterator[list[int]]:
+def _asked_by(reading: Reading, task: str) -> Tensor:
+    """Whether a task asks for each of the sequences: asked_U (bool)."""
+    asked_U = torch.zeros(len(reading.length_U), dtype=torch.bool)
+    asked_U[torch.from_numpy(reading.places[task]).flatten()] = True
+    return asked_U
+
+
+def _packs(length_U: NDArray[np.int32]) -> Iterator[NDArray[np.int64]]:
     """Indices in packs of about TOKENS_PER_PACK tokens, texts of like length together."""
-    pack: list[int] = []
-    tokens = 0
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if pack and tokens + lengths[index] > TOKENS_PER_PACK:
-            yield pack
-            pack, tokens = [], 0
-        pack.append(index)
-        tokens += lengths[index]
-    if pack:
-        yield pack
-
-
-def _check_rows(task: Task, rows: Sequence[Texts]) -> None:
-    wanted = len(task.text_columns)
-    for number, row in enumerate(rows):
-        texts = (row,) if isinstance(row, str) else tuple(row)
-        if len(texts) != wanted or not all(isinstance(text, str) for text in texts):
-            form = "a text" if wanted == 1 else "a pair of texts"
-            raise RecipeError(f"task {task.name!r}: row {number} must be {form}, found {texts!r}.")
+    order_U = np.argsort(length_U, kind="stable")
+    begin = tokens = 0
+    for place, length in enumerate(length_U[order_U].tolist()):
+        if place > begin and tokens + length > TOKENS_PER_PACK:
+            yield order_U[begin:place]
+            begin, tokens = place, 0
+        tokens += length
+    if len(order_U):
+        yield order_U[begin:]

@@ -8,11 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
 from trivium.run.rows.splits import Data
-from trivium.text.packing import Ids, Packer, TokenTable
+from trivium.text.cutting import Ids
+from trivium.text.packing import Packer, TokenTable
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Batch, Example, Tokens
 
@@ -92,9 +92,4 @@ def pack_rows(task: Task, packer: Packer, columns: Sequence[Sequence[Ids]]) -> T
 
 def packer_for(task: Task, tokenizer: Tokenizer, limit: int) -> Packer:
     """limit: the encoder's longest sequence. Raises RecipeError where the task asks for more."""
-    length = task.max_length or limit
-    if length > limit:
-        raise RecipeError(
-            f"tasks.{task.name}.max_length: {length} is more than the encoder's {limit} positions."
-        )
-    return Packer(tokenizer, length, task.cut)
+    return Packer(tokenizer, task.form(limit).max_length, task.cut)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from trivium.digest import sha256
 from trivium.errors import RecipeError, did_you_mean
-from trivium.model.pretrained import sha256
 from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trivium.run.folder.names import TEACHERS
 from trivium.run.predictor.base import Texts
-from trivium.run.predictor.load import load
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.encoded import Encoded, encode
 from trivium.run.screen.progress import rows_bar
 from trivium.run.teachers.kept import answers_to, keep_answers, read_answers_to
@@ -111,7 +111,7 @@ def _ask(
     The teacher is in memory no longer than that.
     """
     bars, task = bar
-    predictor = load(teacher.folder, device=str(work.setup.device))
+    predictor = load_trained(teacher.folder, device=str(work.setup.device))
     parts = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         if stopping.is_set():

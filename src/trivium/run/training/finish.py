@@ -6,8 +6,8 @@ from trivium.run.assembly.device import precision_name
 from trivium.run.assembly.machine import peak_memory
 from trivium.run.folder.resume import remove_resume
 from trivium.run.folder.scores import Cost, Scores, Selected, write_scores
-from trivium.run.predictor.load import load_single
 from trivium.run.predictor.scoring import evaluate_into, overall
+from trivium.run.predictor.trained import load_single
 from trivium.run.training.state import Counters
 from trivium.run.training.work import Work
 

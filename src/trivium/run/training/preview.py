@@ -16,7 +16,7 @@ from trivium.run.rows.splits import Data, Split
 from trivium.run.teachers.lessons import Lessons
 from trivium.run.training.memory import StageMemory
 from trivium.run.training.plan import Plan, coverage, plan_stage
-from trivium.text.packing import Cut
+from trivium.text.cutting import Cut
 
 KEPT: dict[Cut, str] = {"head": "start", "tail": "end", "head_tail": "start and end"}
 LITTLE_SEEN, MUCH_SEEN = 0.5, 3.0

@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 
 from trivium.errors import RecipeError
-from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.ensemble import EnsemblePredictor
-from trivium.run.predictor.load import load, refuse_unknown
+from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.torch import TorchPredictor
+from trivium.run.predictor.trained import load_trained, refuse_unknown
 from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict.systems import System
 
@@ -66,7 +66,9 @@ def time_answers(
             f"{MOST_BYTES / 2**30:.0f}. Name fewer runs."
         ]
     try:
-        predictors = {system.name: load(system.runs[0].folder, device=device) for system in systems}
+        predictors = {
+            system.name: load_trained(system.runs[0].folder, device=device) for system in systems
+        }
     except RecipeError as error:
         return None, [f"Answers were not timed: {error}"]
     asked = {system.name: _rows(system) for system in systems}
@@ -91,7 +93,7 @@ def _rows(system: System) -> Rows:
     return {name: each[0].texts for name, each in system.answers.items()}
 
 
-def _seconds(predictor: Predictor, rows: Rows, count: int) -> float:
+def _seconds(predictor: ModelPredictor, rows: Rows, count: int) -> float:
     start = time.perf_counter()
     for task, texts in rows.items():
         predictor.readout(task, texts[:count])

@@ -1,0 +1,168 @@
+"""From rows to what an encoder reads: every distinct text once, for all tasks that read it alike.
+
+Shape letters: see `trivium.types`; arrays are NumPy's. U distinct sequences.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivium.answering.form import Form
+from trivium.errors import RecipeError, did_you_mean
+from trivium.text.cutting import Cut, Ids, cut
+from trivium.text.tokenizer import Tokenizer
+
+Texts = str | tuple[str, ...]
+"""One row's text, or its pair of texts."""
+
+PLAIN = ""
+"""Stands for a task where the encoder's vector of a text is wanted: the mean over its tokens."""
+
+Places = NDArray[np.int32]
+
+
+class Way(NamedTuple):
+    """How a sequence is read. What two tasks read in the same way goes through the encoder once."""
+
+    member: int
+    """Place of the model in its ensemble; 0 of a model that answers alone."""
+    max_length: int
+    keeps: Cut
+    own: str
+    """The task for whose eyes alone it is read; "" where it is the shared encoder's."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Line:
+    """One sequence as the encoder reads it: `[CLS] a [SEP]`, or `[CLS] a [SEP] b [SEP]`, cut."""
+
+    ids: Ids
+    first: int
+    """Tokens of the first segment."""
+    uncut: int
+    """Tokens that it would have had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One row's question: what is to be read for it."""
+
+    way: Way
+    task: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """U distinct sequences that are read in one way, and which of them each row is about."""
+
+    way: Way
+    ids_N: Ids
+    """The tokens of all sequences, one after another."""
+    length_U: Places
+    first_U: Places
+    """Tokens of each sequence's first segment."""
+    places: Mapping[str, NDArray[np.int32]]
+    """By task the sequences of each row: place_BS."""
+
+    def starts(self) -> NDArray[np.int64]:
+        """Where each sequence begins among the tokens."""
+        length_U = self.length_U.astype(np.int64)
+        return length_U.cumsum() - length_U
+
+
+class Reader:
+    """Texts to what a model reads.
+
+    forms: its tasks; limit: the encoder's longest sequence, in tokens; member: the model's place in
+    its ensemble. Beside its tasks it reads texts for PLAIN.
+    """
+
+    def __init__(
+        self, forms: Mapping[str, Form], tokenizer: Tokenizer, limit: int, member: int = 0
+    ) -> None:
+        plain = Form(name=PLAIN, kind="embedding", text=("text",), apart=False, max_length=limit)
+        self.forms, self.tokenizer = {**forms, PLAIN: plain}, tokenizer
+        self.limit, self.member = limit, member
+        self.ways = {
+            name: Way(member, form.max_length, form.cut, name if form.own else "")
+            for name, form in self.forms.items()
+        }
+
+    def read(self, asks: Mapping[str, Sequence[Texts]]) -> list[Reading]:
+        """The passes through the encoder, for all rows of all tasks.
+
+        Raises RecipeError for an unknown task or a row with the wrong number of texts.
+        """
+        return gather(self.asked(asks))
+
+    def asked(self, asks: Mapping[str, Sequence[Texts]]) -> list[Asked]:
+        """Every row of every task, in order; rows about the same text share its `Line`."""
+        rows = {name: self._sequences(name, asks[name]) for name in asks}
+        pieces = self._pieces(text for of in rows.values() for row in of for s in row for text in s)
+        known: dict[tuple[Way, tuple[str, ...]], Line] = {}
+
+        def line(way: Way, texts: tuple[str, ...]) -> Line:
+            if (way, texts) not in known:
+                known[way, texts] = self._line(way, [pieces[text] for text in texts])
+            return known[way, texts]
+
+        return [
+            Asked(self.ways[name], name, tuple(line(self.ways[name], texts) for texts in row))
+            for name, of_task in rows.items()
+            for row in of_task
+        ]
+
+    def _sequences(self, name: str, rows: Sequence[Texts]) -> list[list[tuple[str, ...]]]:
+        """Of each row the texts of its sequences."""
+        if name not in self.forms:
+            raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.forms)}.")
+        form = self.forms[name]
+        found: list[list[tuple[str, ...]]] = []
+        for number, row in enumerate(rows):
+            texts = (row,) if isinstance(row, str) else tuple(row)
+            if len(texts) != len(form.text) or not all(isinstance(text, str) for text in texts):
+                wanted = "a pair of texts" if form.is_pair else "a text"
+                raise RecipeError(f"task {name!r}: row {number} must be {wanted}, found {texts!r}.")
+            found.append([texts[place : place + 1] for place in (0, 1)] if form.apart else [texts])
+        return found
+
+    def _pieces(self, texts: Iterable[str]) -> dict[str, Ids]:
+        distinct = list(dict.fromkeys(texts))
+        ids = self.tokenizer(distinct)
+        return {t: np.asarray(i, dtype=np.int32) for t, i in zip(distinct, ids, strict=True)}
+
+    def _line(self, way: Way, pieces: Sequence[Ids]) -> Line:
+        kept = cut(pieces, way.max_length, way.keeps)
+        uncut = 1 + sum(len(ids) + 1 for ids in pieces)
+        ids = np.empty(1 + sum(len(part) + 1 for part in kept), dtype=np.int32)
+        ids[0], end, first = self.tokenizer.cls, 1, 0
+        for part in kept:
+            ids[end : end + len(part)] = part
+            end += len(part) + 1
+            ids[end - 1] = self.tokenizer.sep
+            first = first or end
+        return Line(ids, first, uncut)
+
+
+def gather(asked: Iterable[Asked]) -> list[Reading]:
+    """The questions of many rows as few passes; a line that is shared is read once."""
+    lines: dict[Way, dict[Line, int]] = {}
+    places: dict[Way, dict[str, list[list[int]]]] = {}
+    for one in asked:
+        index = lines.setdefault(one.way, {})
+        row = [index.setdefault(line, len(index)) for line in one.lines]
+        places.setdefault(one.way, {}).setdefault(one.task, []).append(row)
+    return [
+        Reading(
+            way,
+            np.concatenate([line.ids for line in index]),
+            np.fromiter((len(line.ids) for line in index), np.int32, len(index)),
+            np.fromiter((line.first for line in index), np.int32, len(index)),
+            {task: np.asarray(rows, dtype=np.int32) for task, rows in places[way].items()},
+        )
+        for way, index in lines.items()
+    ]

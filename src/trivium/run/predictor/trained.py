@@ -1,0 +1,58 @@
+"""Trained runs and ensembles put to use in PyTorch, as `trivium train` leaves them."""
+
+from pathlib import Path
+
+import torch
+
+from trivium.errors import RecipeError
+from trivium.run.assembly.device import choose_device, choose_precision
+from trivium.run.assembly.machine import keep_memory
+from trivium.run.folder.model import find_model, load_model
+from trivium.run.folder.names import ENSEMBLE, MEMBERS
+from trivium.run.folder.panels import read_contents
+from trivium.run.predictor.ensemble import EnsemblePredictor
+from trivium.run.predictor.torch import TorchPredictor
+
+
+def load_trained(
+    run: str | Path, *, precision: str = "auto", device: str = "auto"
+) -> TorchPredictor | EnsemblePredictor:
+    """A run's model (or a model folder, or an ensemble), verified and ready to answer.
+
+    precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
+    compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    """
+    folder = Path(run)
+    if not (folder / ENSEMBLE).is_file():
+        return load_single(folder, precision=precision, device=device)
+    refuse_unknown(precision, device)  # which is not the first member's fault
+    contents = read_contents(folder)
+    members = []
+    for place, origin in enumerate(contents.members):
+        try:
+            member = load_single(folder / MEMBERS / str(place), precision=precision, device=device)
+        except RecipeError as error:
+            raise RecipeError(f"{folder}: member {place} ({origin.name}): {error}") from error
+        members.append(member)
+    return EnsemblePredictor(members, contents.tasks)
+
+
+def load_single(
+    run: str | Path, *, precision: str = "auto", device: str = "auto"
+) -> TorchPredictor:
+    """As `load_trained`, for what needs a single model: an ensemble is refused."""
+    chosen = refuse_unknown(precision, device)
+    keep_memory()
+    loaded = load_model(find_model(Path(run)))
+    if precision == "auto" and loaded.precision == "fp32":
+        precision = "fp32"
+    loaded.model.encoder.precision = choose_precision(precision, chosen)
+    return TorchPredictor(loaded.model.to(chosen).eval(), loaded.tasks, loaded.tokenizer)
+
+
+def refuse_unknown(precision: str, device: str) -> torch.device:
+    """The device that is meant. Raises RecipeError for one that is not here, or a precision that
+    is none."""
+    if precision not in ("auto", "fp32", "bf16"):
+        raise RecipeError(f"precision: {precision!r} is none of auto, fp32, bf16.")
+    return choose_device(device)
