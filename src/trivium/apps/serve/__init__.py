@@ -1,0 +1,1 @@
+"""`trivium serve`: a model behind HTTP."""
