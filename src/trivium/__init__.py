@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+NEEDS_TORCH = 'pip install "trivium[train]"'
+"""What to do where torch is missing."""
+
 __all__ = [
     "Interrupted",
     "Predictor",
@@ -81,7 +84,12 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ImportError(f"trivium.{name} needs PyTorch: {NEEDS_TORCH}") from error
 
 
 def __dir__() -> list[str]:

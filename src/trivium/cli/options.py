@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from trivium import NEEDS_TORCH
 from trivium.errors import RecipeError
 
 FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
@@ -62,6 +63,12 @@ def messages() -> Iterator[Console]:
     except RecipeError as error:
         console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG_INPUT) from None
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        text = f"[bold red]error[/] this command needs PyTorch: {_escaped(NEEDS_TORCH)}"
+        console.print(text, soft_wrap=True, highlight=False)
+        raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
         console.print("stopped")
         raise typer.Exit(STOPPED) from None
@@ -70,7 +77,7 @@ def messages() -> Iterator[Console]:
         raise typer.Exit(1) from None
 
 
-def _escaped(error: Exception) -> str:
+def _escaped(error: object) -> str:
     from rich.markup import escape
 
     return escape(str(error))

@@ -23,6 +23,10 @@ HEADS = "heads.safetensors"
 """Of a model; with its trunks."""
 ADAPTERS = "adapters.safetensors"
 
+ONNX = "model.onnx"
+OPENVINO = "openvino.xml"
+"""Of an exported folder, beside its MANIFEST and tokenizer; OpenVINO's weights stand beside it."""
+
 STATE = "state.json"
 STATE_TENSORS = "state.safetensors"
 """The two files of a checkpoint in RESUME."""
