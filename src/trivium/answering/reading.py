@@ -43,7 +43,7 @@ class Line:
     first: int
     """Tokens of the first segment."""
     uncut: int
-    """Tokens that it would have had."""
+    """Tokens that it would have had; of a text that is not read to its end, at least so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Reader:
     def asked(self, asks: Mapping[str, Sequence[Texts]]) -> list[Asked]:
         """Every row of every task, in order; rows about the same text share its `Line`."""
         rows = {name: self._sequences(name, asks[name]) for name in asks}
-        pieces = self._pieces(text for of in rows.values() for row in of for s in row for text in s)
+        pieces = self._pieces(rows)
         known: dict[tuple[Way, tuple[str, ...]], Line] = {}
 
         def line(way: Way, texts: tuple[str, ...]) -> Line:
@@ -123,14 +123,31 @@ class Reader:
         form = self.forms[name]
         found: list[list[tuple[str, ...]]] = []
         for number, row in enumerate(rows):
-            texts = (row,) if isinstance(row, str) else tuple(row)
+            texts = tuple(row) if isinstance(row, (tuple, list)) else (row,)
             if len(texts) != len(form.text) or not all(isinstance(text, str) for text in texts):
                 wanted = "a pair of texts" if form.is_pair else "a text"
                 raise RecipeError(f"task {name!r}: row {number} must be {wanted}, found {texts!r}.")
             found.append([texts[place : place + 1] for place in (0, 1)] if form.apart else [texts])
         return found
 
-    def _pieces(self, texts: Iterable[str]) -> dict[str, Ids]:
+    def _pieces(self, rows: Mapping[str, Sequence[Sequence[tuple[str, ...]]]]) -> dict[str, Ids]:
+        """The word pieces of every text: all of them, or of a long one as many as are read."""
+        most: dict[str, int] = {}
+        for name, of_task in rows.items():
+            way = self.ways[name]
+            for texts in (texts for row in of_task for texts in row):
+                # Of two texts that share a sequence, how much is kept depends on both.
+                some = way.keeps == "head" and len(texts) == 1
+                for text in texts:
+                    most[text] = max(most.get(text, 0), way.max_length if some else len(text) + 1)
+        begins = {text: _beginning(text, count) for text, count in most.items()}
+        pieces = self._tokenised(begins.values())
+        # Long words, or long stretches of blanks: the beginning was too short after all.
+        more = {t for t, begin in begins.items() if begin != t and len(pieces[begin]) < most[t]}
+        pieces |= self._tokenised(more)
+        return {text: pieces[text if text in more else begins[text]] for text in most}
+
+    def _tokenised(self, texts: Iterable[str]) -> dict[str, Ids]:
         distinct = list(dict.fromkeys(texts))
         ids = self.tokenizer(distinct)
         return {t: np.asarray(i, dtype=np.int32) for t, i in zip(distinct, ids, strict=True)}
@@ -146,6 +163,19 @@ class Reader:
             ids[end - 1] = self.tokenizer.sep
             first = first or end
         return Line(ids, first, uncut)
+
+
+CHARACTERS_PER_PIECE = 12
+"""Of a text's beginning, for each piece that is wanted: three times what words have."""
+
+
+def _beginning(text: str, pieces: int) -> str:
+    """Enough of a long text for so many pieces, as a rule; it ends where a word does."""
+    end = pieces * CHARACTERS_PER_PIECE
+    if len(text) <= end:
+        return text
+    blank = text.rfind(" ", 0, end)
+    return text[:blank] if blank > 0 else text
 
 
 def gather(asked: Iterable[Asked]) -> list[Reading]:
