@@ -367,7 +367,7 @@ def test_asking_leaves_no_trace_in_what_is_random(
             trivium.train(student(), tmp_path / "halves", console=quiet())
     assert not (tmp_path / "halves" / "resume").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(ask_teachers, "load", die)  # nobody is asked again
+        patch.setattr(ask_teachers, "load_trained", die)  # nobody is asked again
         trivium.train(student(), tmp_path / "halves", resume=True, console=quiet())
     assert facts(tmp_path / "halves") == facts(tmp_path / "whole")
 
