@@ -35,9 +35,10 @@ ROOMS = {
         [
             ("assembly", "rows", "screen"),
             ("folder",),
+            ("hub",),
             ("jobs", "predictor"),
             ("teachers", "members", "verdict"),
-            ("training",),
+            ("training", "card"),
         ]
     )
     for room in rooms

@@ -15,6 +15,7 @@ from trivium.cli.options import (
     Device,
     Precision,
     RecipePath,
+    RunOrName,
     RunPath,
     messages,
 )
@@ -82,7 +83,7 @@ def train(
 
 
 def evaluate(
-    run: RunPath,
+    run: RunOrName,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     file: Annotated[Path | None, typer.Option(help="Another table with labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as in scores.json.")] = False,
@@ -107,7 +108,7 @@ def evaluate(
 
 
 def predict(
-    run: RunPath,
+    run: RunOrName,
     task: Annotated[str, typer.Option(help="The question to answer.")],
     file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
     out: Annotated[str, typer.Option(help="Table of answers, by its ending, or - for TSV.")] = "-",

@@ -10,23 +10,26 @@ from trivium.run.assembly.machine import keep_memory
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import ENSEMBLE, MEMBERS
 from trivium.run.folder.panels import read_contents
+from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.ensemble import EnsemblePredictor
 from trivium.run.predictor.torch import TorchPredictor
 
 
 def load(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
+    run: str | Path, *, revision: str | None = None, precision: str = "auto", device: str = "auto"
 ) -> TorchPredictor | EnsemblePredictor:
     """A run's model (or a model folder, or an ensemble), verified and ready to answer.
 
-    precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
-    compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    run: a folder; or user/name, a model on the hub, where no such folder is here. revision: a
+    branch, tag or commit of the hub's model. precision: fp32, bf16, or auto: the one it was trained
+    in, but fp32 where the device does not compute in bf16. Raises RecipeError where a file or
+    tensor is missing, unexpected or altered, and where the hub does not give the model.
 
         model = trivium.load("runs/first")
         model.predict("topic", ["Where is my parcel?"])
         model.probabilities("same_question", [("Where is my parcel?", "Has my order been sent?")])
     """
-    folder = Path(run)
+    folder = local_folder(run, revision)
     if not (folder / ENSEMBLE).is_file():
         return load_single(folder, precision=precision, device=device)
     refuse_unknown(precision, device)  # which is not the first member's fault
