@@ -8,7 +8,7 @@ from trivium.errors import RecipeError
 from trivium.run.card.written import is_changed, write_card
 from trivium.run.folder.finished import read_run
 from trivium.run.folder.model import find_model
-from trivium.run.folder.names import CARD, MANIFEST, MODEL, RECIPE, SCORES
+from trivium.run.folder.names import CARD, MANIFEST, MODEL, RECIPE
 from trivium.run.folder.sealed import unseal
 from trivium.run.hub.download import MAIN
 from trivium.run.hub.fetch import is_hub_name
@@ -60,9 +60,7 @@ def folder_name(folder: Path) -> str:
 def _renew_card(run: Path, folder: Path, name: str, console: Console) -> None:
     whole = folder.parent if folder.name == MODEL else run
     if (whole / RECIPE).is_file() and (whole / MODEL).is_dir():
-        if not (whole / SCORES).is_file():
-            read_run(whole)  # says how it is finished
-        if not write_card(whole, name):
+        if not write_card(read_run(whole), name):
             _note(console, f"{folder / CARD} was changed by hand: it goes as it is.")
     elif not (folder / CARD).is_file():
         _note(console, "there is no card: only a whole run's folder tells what it would say.")

@@ -20,6 +20,8 @@ from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover
+from trivium.run.folder.environment import Environment, read_environment
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.names import MODEL, SCORES
 from trivium.run.folder.provenance import write_provenance
@@ -105,7 +107,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         work.journal.close()
     if processes.first:
         finish(work, counters)
-        write_card(run_dir)
+        made = read_environment(run_dir) or Environment()
+        write_card(FinishedRun(run_dir, recipe, read_scores(run_dir), made))
     processes.wait()
     return read_scores(run_dir)
 

@@ -139,7 +139,7 @@ def _data(facts: Facts) -> list[str]:
     counts = ", ".join(f"{code(n)} {NOT_TOLD if r is None else f'{r:,}'}" for n, r in trained)
     titles = ("file", "used for", "licence", "sha256")
     return ["## Data", "", markdown_table(titles, rows, left=range(4)), "",
-            f"Rows trained on: {counts}. None of them is in this folder.", ""]  # fmt: skip
+            f"Rows trained on: {counts}. None of these rows is in this folder.", ""]  # fmt: skip
 
 
 def _origin(facts: Facts) -> list[str]:
@@ -164,7 +164,7 @@ def _origin(facts: Facts) -> list[str]:
 def _cost(facts: Facts) -> list[str]:
     cost, made = facts.run.scores.cost, facts.run.environment
     is_gpu = made.gpu is not None and facts.run.recipe.device != "cpu"
-    threads = f", {made.threads} threads" if made.threads and not is_gpu else ""
+    threads = f", threads: {made.threads}" if made.threads and not is_gpu else ""
     device = made.gpu if is_gpu else made.cpu
     versions = [f"{name} {made.packages[name]}" for name in ("trivium", "torch") if made.packages]
     told = {

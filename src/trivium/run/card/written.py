@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-from pathlib import Path
 
 from huggingface_hub import ModelCard
 
@@ -11,21 +10,21 @@ from trivium.run.card.body import body
 from trivium.run.card.facts import Facts, gather
 from trivium.run.card.head import head
 from trivium.run.folder.atomic import write_text
-from trivium.run.folder.finished import read_run
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import CARD, MODEL
 
-_MARK = re.compile(r"<!-- Written by trivium [^\n]*sha256 ([0-9a-f]{64}) -->\s*\Z")
+_MARK = re.compile(r"\n<!-- Written by trivium [^\n]*sha256 ([0-9a-f]{64}) -->\s*\Z")
 
 
-def write_card(run_dir: Path, name: str | None = None) -> bool:
-    """Write the card of a finished run's model; False where a person's changes were left alone.
+def write_card(run: FinishedRun, name: str | None = None) -> bool:
+    """Write the card of a run's model; False where a person's changes were left alone.
 
-    name: of the model on the hub. Raises RecipeError where the run is none, or not finished.
+    name: of the model on the hub. Raises RecipeError where a file of the run is damaged.
     """
-    path = run_dir / MODEL / CARD
+    path = run.folder / MODEL / CARD
     if path.is_file() and is_changed(path.read_bytes().decode(errors="replace")):
         return False
-    write_text(path, card(gather(read_run(run_dir), name)))
+    write_text(path, card(gather(run, name)))
     return True
 
 
@@ -33,7 +32,7 @@ def card(facts: Facts) -> str:
     """All of a card: its head for the hub, its text, and the mark that tells if it is changed."""
     text = str(ModelCard(f"---\n{head(facts).to_yaml()}\n---\n\n{body(facts)}"))
     return (
-        f"{text}<!-- Written by trivium {trivium.__version__}, which leaves this file alone once "
+        f"{text}\n<!-- Written by trivium {trivium.__version__}, which leaves this file alone once "
         f"anything above is changed. sha256 {_digest(text)} -->\n"
     )
 

@@ -37,12 +37,14 @@ def download(name: str, revision: str | None = None, instead: str = "") -> Fetch
     api = HfApi()
     with as_told(name, wanted, instead):
         try:
-            commit = str(api.model_info(name, revision=wanted).sha)
+            api.model_info(name, revision=wanted)
         except HUB_ERRORS as error:
             if is_away(error) and (kept := _kept(name, wanted)):
                 return kept
             raise
-        manifest = Path(api.hf_hub_download(name, MANIFEST, revision=commit))
+        # By the revision, not by its commit: so that the cache knows the one by the other.
+        manifest = Path(api.hf_hub_download(name, MANIFEST, revision=wanted))
+    commit = manifest.parent.name
     # What a repository holds beside them may be anything, of any size.
     files = [*read_sealed(manifest)["files"], MANIFEST, CARD]
     with as_told(name, wanted, instead):

@@ -74,7 +74,8 @@ def _in_words(error: BaseException, revision: str | None) -> str:
     first = _first_line(error)
     if isinstance(error, HUB_ERRORS):
         return f"the hub could not be reached at {hub} ({first}). Try again when it can."
-    if (cause := error.__cause__) is not None and isinstance(cause, HUB_ERRORS):
+    cause = error.__cause__
+    if isinstance(error, RuntimeError) and cause is not None and isinstance(cause, HUB_ERRORS):
         return _in_words(cause, revision)  # of one file among several
     return f"the hub did not take it: {first}"
 
