@@ -23,6 +23,7 @@ from trivium.run.card.usage import FOLDER
 from trivium.run.card.written import card, is_changed, write_card
 from trivium.run.folder.finished import FinishedRun, read_run
 from trivium.run.folder.model import load_model, save_model
+from trivium.run.folder.sealed import seal, unseal
 from trivium.run.screen.grid import MINILM
 
 Change = Callable[[dict[str, Any]], None]
@@ -209,6 +210,11 @@ def test_any_words_are_one_cell_of_a_table_with_these_words_in_it(words: str) ->
     assert read == (one_line(words) or "(empty)")
 
 
+def test_words_are_one_line_that_is_read_from_its_start_to_its_end() -> None:
+    assert one_line(" a\n\tb\x00c\u2028d\udcff\u202e e ") == "a b c d e"
+    assert code("\n") == "(empty)"
+
+
 # --- whose it is -------------------------------------------------------------------------------
 
 
@@ -242,6 +248,13 @@ def test_a_model_answers_whatever_becomes_of_its_card(run: Path) -> None:
     assert trivium.load(run).probabilities("mood", ["good day"]) == said
     path.unlink()
     assert trivium.load(run).probabilities("mood", ["good day"]) == said
+
+
+def test_no_folder_is_sealed_with_a_card(tmp_path: Path) -> None:
+    for name in ("README.md", "a.txt"):
+        (tmp_path / name).write_text(name)
+    seal(tmp_path, "seal.json", {})
+    assert set(unseal(tmp_path, "seal.json")["files"]) == {"a.txt"}
 
 
 def test_a_model_that_is_saved_anew_keeps_the_card_of_its_folder(run: Path) -> None:
