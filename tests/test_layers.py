@@ -216,7 +216,10 @@ def test_a_wanted_end_is_known_without_torch() -> None:
     assert loaded_after("from trivium.errors import Interrupted, RecipeError") == []
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "compare"])
+VERBS_TRIED = ["check", "train", "evaluate", "predict", "compare", "push", "pull"]
+
+
+@pytest.mark.parametrize("verb", VERBS_TRIED)
 def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
     """Each of the others would add a second or more to every start."""
     needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}

@@ -12,7 +12,16 @@ import pytest
 from huggingface_hub import constants
 
 import trivium
-from tests.support.hub import OWNER, READER, TOKEN, Hub, environment_of, running, turn_to
+from tests.support.hub import (
+    OWNER,
+    READER,
+    TOKEN,
+    Hub,
+    environment_of,
+    go_offline,
+    running,
+    turn_to,
+)
 from tests.support.processes import loaded_after
 from tests.support.shell import call, spoken
 from tests.support.tables import make_recipe
@@ -139,7 +148,7 @@ def test_what_was_fetched_answers_while_the_hub_is_away(
     pulled = trivium.pull(NAME)
     assert (pulled.is_from_cache, pulled.commit) == (True, commit)
     hub.broken = 0
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch)
     assert trivium.pull(NAME).is_from_cache
     trivium.load(NAME)
     (pulled.folder / "vocab.txt").unlink()
@@ -236,7 +245,7 @@ def test_a_hub_that_is_gone_or_out_of_order_is_told(
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # where nobody listens
     assert "could not be reached at http://127.0.0.1:9 (" in refused(run)
     assert "no such folder here, and the hub could not be reached" in not_loaded(NAME)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    go_offline(monkeypatch)
     assert "HF_HUB_OFFLINE is set" in refused(run)
     assert "HF_HUB_OFFLINE is set" in not_loaded(NAME)
 

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from huggingface_hub import constants
+from huggingface_hub import HfApi, utils
 
 OWNER, TOKEN, READER = "desk", "hf_of-desk", "hf_only-reads"
 """Whose models the first token may write; the second one may write nowhere."""
@@ -291,6 +292,13 @@ def running() -> Iterator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+        _forget_sessions()
+
+
+def _forget_sessions() -> None:
+    """Older versions of the library decide when a session begins whether it is offline."""
+    if reset := getattr(utils, "reset_sessions", None):
+        reset()
 
 
 def turn_to(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,9 +311,25 @@ def turn_to(hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "HF_TOKEN_PATH": str(cache / "no-token"),
         "HF_HUB_DISABLE_XET": True,
     }
-    for name, value in told.items():
-        monkeypatch.setattr(constants, name, value)
+    _set(told, monkeypatch)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+
+
+def go_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As HF_HUB_OFFLINE does."""
+    _set({"HF_HUB_OFFLINE": True}, monkeypatch)
+
+
+def _set(told: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library read of its environment when it was loaded."""
+    HfApi()  # so that all that it needs is loaded
+    ours = [module for name, module in sys.modules.items() if name.startswith("huggingface_hub")]
+    for name, value in told.items():
+        # Older versions have their own names of them here and there, and know no Xet.
+        for module in ours:
+            if name in vars(module):
+                monkeypatch.setattr(module, name, value)
+    _forget_sessions()
 
 
 def environment_of(hub: Hub, cache: Path) -> dict[str, str]:
