@@ -8,7 +8,7 @@ import doctest
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 import typer.main
 
 import trivium
+from tests.support.hub import Hub, running, turn_to
 from tests.support.markdown import (
     PAGES,
     ROOT,
@@ -49,6 +50,8 @@ SAID_ONLY = {"docs/study.md": "trains six runs, each in a process of its own"}
 """Pages whose Python is not run, though its names and arguments are checked."""
 ONLY_SHOWN = dict.fromkeys(("study", "tune"), "trains many runs, each in a process of its own")
 """Public names whose examples are not run either."""
+ON_THE_HUB = ("docs/hub.md", "push", "pull")
+"""What asks the hub: a stand-in for it is there."""
 FUNCTIONS = [name for name in trivium.__all__ if name != "__version__"]
 PUBLISHED = [page for page in PAGES if page != "docs/log.md"]  # the log tells what once was
 COMMANDS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -204,6 +207,19 @@ def trained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs"
 
 
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    with running() as hub:
+        turn_to(hub, tmp_path / "cache", monkeypatch)
+        yield hub
+
+
+def for_the_hub(folder: Path) -> None:
+    """A run to push, and texts to ask about."""
+    trivium.train(folder / QUICKSTART, "runs/first")
+    shutil.copyfile(folder / MESSAGES, folder / "in.csv")
+
+
 def sentiment_and_similarity(folder: Path) -> None:
     """Three recipes as docs/compare.md names them: each of two tasks alone, and both."""
     values = read_yaml(folder / QUICKSTART)
@@ -234,6 +250,7 @@ STAND_INS: dict[str, Callable[[Path], object]] = {
         shown("docs/distillation.md", "extends:")
     ),
     "docs/ensembles.md": lambda folder: shutil.copyfile(folder / MESSAGES, folder / "in.csv"),
+    "docs/hub.md": for_the_hub,
     "docs/methods.md": with_budget,
     "docs/pretraining.md": lambda folder: (folder / "my-text.txt").write_text("Where is it?\n"),
     "docs/report.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),
@@ -243,8 +260,11 @@ STAND_INS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.whole_run
+@pytest.mark.filterwarnings("ignore:Use .content:DeprecationWarning")  # the hub's own library's
 @pytest.mark.parametrize("page", FOLLOWED)
-def test_a_page_can_be_followed(page: str, workshop: Path) -> None:
+def test_a_page_can_be_followed(page: str, workshop: Path, request: pytest.FixtureRequest) -> None:
+    if page in ON_THE_HUB:
+        request.getfixturevalue("hub")
     if page in STAND_INS:
         STAND_INS[page](workshop)
     for command in commands(page):
@@ -278,6 +298,7 @@ def test_the_packages_own_example_runs(workshop: Path) -> None:
 
 
 @pytest.mark.whole_run
+@pytest.mark.filterwarnings("ignore:Use .content:DeprecationWarning")  # the hub's own library's
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_public_name_shows_an_example_that_runs(
     name: str, workshop: Path, request: pytest.FixtureRequest
@@ -289,6 +310,10 @@ def test_a_public_name_shows_an_example_that_runs(
     if name in ONLY_SHOWN:
         return
     shutil.copytree(request.getfixturevalue("trained"), workshop / "runs")
+    if name in ON_THE_HUB:
+        request.getfixturevalue("hub")
+    if name == "pull":
+        trivium.push("runs/first", "desk/support")
     if ">>>" not in text:
         exec(compile(code, name, "exec"), {"trivium": trivium})
         return

@@ -36,9 +36,10 @@ ROOMS = {
         [
             ("assembly", "rows", "screen"),
             ("folder",),
+            ("hub",),
             ("jobs", "predictor"),
             ("teachers", "members", "verdict"),
-            ("training",),
+            ("training", "card"),
         ]
     )
     for room in rooms
@@ -221,7 +222,10 @@ def test_predicting_loads_what_computes_only_when_it_is_chosen() -> None:
     assert {*loaded_after("import trivium.run.predict")} == {"numpy", "pydantic", "tokenizers"}
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "compare"])
+VERBS_TRIED = ["check", "train", "evaluate", "compare", "push", "pull"]
+
+
+@pytest.mark.parametrize("verb", VERBS_TRIED)
 def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
     """Each of the others would add a second or more to every start."""
     needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}

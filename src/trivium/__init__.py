@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from trivium.run.predict import predict_file
     from trivium.run.predictor.base import Predictor
     from trivium.run.predictor.load import load
+    from trivium.run.pull import pull
+    from trivium.run.push import push
     from trivium.run.soup import soup
     from trivium.run.train import train
 
@@ -51,6 +53,8 @@ __all__ = [
     "load",
     "load_recipe",
     "predict_file",
+    "pull",
+    "push",
     "report",
     "soup",
     "study",
@@ -73,6 +77,8 @@ _HOMES = {
     "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.predict",
+    "pull": "trivium.run.pull",
+    "push": "trivium.run.push",
     "report": "trivium.apps.report",
     "soup": "trivium.run.soup",
     "study": "trivium.apps.study",

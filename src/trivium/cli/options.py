@@ -19,6 +19,13 @@ RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe's Y
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run's folder, or its model folder.")
 ]
+RunOrName = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN",
+        help="A run's folder, or its model folder; or user/name, a model on the hub.",
+    ),
+]
 RunPaths = Annotated[list[Path], typer.Argument(metavar="RUN", help="Two or more folders of runs.")]
 Changes = Annotated[
     list[str] | None,

@@ -16,6 +16,7 @@ from trivium.cli.options import (
     Device,
     Precision,
     RecipePath,
+    RunOrName,
     RunPath,
     TaskNames,
     messages,
@@ -84,7 +85,7 @@ def train(
 
 
 def evaluate(
-    run: RunPath,
+    run: RunOrName,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     file: Annotated[Path | None, typer.Option(help="Another table with labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as in scores.json.")] = False,
@@ -109,7 +110,7 @@ def evaluate(
 
 
 def predict(
-    run: RunPath,
+    run: RunOrName,
     file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
     task: TaskNames = None,
     every: Annotated[

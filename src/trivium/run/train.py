@@ -18,9 +18,13 @@ from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
+from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover
+from trivium.run.folder.environment import Environment, read_environment
+from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.names import MODEL, SCORES
+from trivium.run.folder.provenance import write_provenance
 from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.folder.start import check_same_recipe, refuse_unusable, start_run
 from trivium.run.predictor.torch import TorchPredictor
@@ -103,6 +107,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         work.journal.close()
     if processes.first:
         finish(work, counters)
+        made = read_environment(run_dir) or Environment()
+        write_card(FinishedRun(run_dir, recipe, read_scores(run_dir), made))
     processes.wait()
     return read_scores(run_dir)
 
@@ -141,6 +147,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     if processes.first and not order.resume:
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
+        write_provenance(order.run_dir, recipe, data)
     processes.wait()
     if processes.rank:
         # Dropout of its own: the same masks on other rows would make less noise than one process.

@@ -18,6 +18,8 @@ class Source(Part):
     rows: int | None = Field(default=None, gt=0)
     """At most so many labelled rows, in the file's order: a sample that is the same in every run,
     whatever its seed, and part of every larger one."""
+    license: str | None = Field(default=None, min_length=1)
+    """For people: under what licence the rows are, such as `CC-BY-4.0`. A model's card tells it."""
 
     @field_validator("relabel", mode="before")
     @classmethod
@@ -31,7 +33,7 @@ class Source(Part):
 
     def plain(self) -> Any:
         """As a recipe would say it: the name alone, if there is nothing else."""
-        more = {"relabel": self.relabel, "rows": self.rows}
+        more = {"relabel": self.relabel, "rows": self.rows, "license": self.license}
         told = {name: value for name, value in more.items() if value}
         return {"file": self.file} | told if told else self.file
 
@@ -44,7 +46,8 @@ def _source(value: Any) -> Any:
     """A recipe's word for a file, as values of a Source. Raises ValueError."""
     if not isinstance(value, str | dict | Source):
         raise ValueError(
-            f"is a file's name, or a table of `file`, `relabel` and `rows`; found {value!r}"
+            "is a file's name, or a table of `file`, `relabel`, `rows` and `license`; found "
+            f"{value!r}"
         )
     return {"file": value} if isinstance(value, str) else value
 

@@ -25,7 +25,16 @@ from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
 from trivium.run.assembly.model import assemble
 from trivium.run.folder.atomic import fresh_folder, replace_folder
-from trivium.run.folder.names import ADAPTERS, ENSEMBLE, HEADS, MANIFEST, MEMBERS, MODEL, RECIPE
+from trivium.run.folder.names import (
+    ADAPTERS,
+    CARD,
+    ENSEMBLE,
+    HEADS,
+    MANIFEST,
+    MEMBERS,
+    MODEL,
+    RECIPE,
+)
 from trivium.run.folder.sealed import read_sealed, seal, unseal
 from trivium.text.tokenizer import Tokenizer
 
@@ -64,7 +73,7 @@ def save_model(
     precision: str,
     adapters: Sequence[AdapterPart] = (),
 ) -> None:
-    """Replace the model folder, all or nothing."""
+    """Replace the model folder, all or nothing; a card that is there stays."""
     fresh = fresh_folder(folder)
     save_encoder(model.encoder, fresh)
     tokenizer.save(fresh)
@@ -82,6 +91,8 @@ def save_model(
         },
     }
     seal(fresh, MANIFEST, facts)
+    if (folder / CARD).is_file():
+        shutil.copyfile(folder / CARD, fresh / CARD)
     replace_folder(fresh, folder)
 
 

@@ -9,7 +9,8 @@ MODEL = "model"
 RESUME = "resume"
 PREDICTIONS = "predictions"
 TEACHERS = "teachers"
-OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS]
+DATA = "data.json"
+OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA]
 """All that the folder of a run holds."""
 ENSEMBLE = "ensemble.json"
 """What makes a folder an ensemble's."""
@@ -21,6 +22,8 @@ MANIFEST = "trivium.json"
 there have the names that Hugging Face gives them (`model.pretrained`)."""
 HEADS = "heads.safetensors"
 """Of a model; with its trunks."""
+CARD = "README.md"
+"""Of a model: for people, who may change it, so that no folder is sealed with it."""
 ADAPTERS = "adapters.safetensors"
 
 ONNX = "model.onnx"

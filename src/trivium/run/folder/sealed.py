@@ -7,14 +7,20 @@ from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.run.folder.names import CARD
 
 
 def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:
-    """Write `name` with the values and the sha256 of every other file, or of those `files` names.
+    """Write `name` with the values and the sha256 of every other file, or of those `files` names;
+    but never of a card, which people may change.
 
     files: a pattern, as `Path.glob` reads it.
     """
-    digests = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
+    digests = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.glob(files))
+        if path.name != CARD
+    }
     text = json.dumps(values | {"files": digests}, indent=2, ensure_ascii=False)
     (folder / name).write_text(text + "\n", encoding="utf-8")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from trivium.errors import RecipeError
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MODEL
 from trivium.run.folder.sealed import read_sealed
+from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.base import Predictor
 
 BACKENDS = {
@@ -21,22 +22,25 @@ EXTRAS = {"torch": "train", "onnxruntime": "onnx", "openvino": "openvino"}
 def load(
     run: str | Path,
     *,
+    revision: str | None = None,
     precision: str = "auto",
     device: str = "auto",
     backend: str = "auto",
 ) -> Predictor:
     """A run's model (or a model folder, an ensemble, an exported folder), verified and ready.
 
-    precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
-    compute in bf16. backend: torch, onnx, openvino, or auto: what the folder was written for.
-    Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    run: a folder; or user/name, a model on the hub, where no such folder is here. revision: a
+    branch, tag or commit of the hub's model. precision: fp32, bf16, or auto: the one it was trained
+    in, but fp32 where the device does not compute in bf16. backend: torch, onnx, openvino, or auto:
+    what the folder was written for. Raises RecipeError where a file or tensor is missing,
+    unexpected or altered, and where the hub does not give the model.
 
         model = trivium.load("runs/first")
         model.predict("topic", ["Where is my parcel?"])
         model.probabilities("same_question", [("Where is my parcel?", "Has my order been sent?")])
     """
-    folder = Path(run)
-    chosen = _backend(folder, backend)
+    folder = local_folder(run, revision)
+    chosen = backend_of(folder, backend)
     module, name, package = BACKENDS[chosen]
     try:
         import_module(package)
@@ -50,7 +54,7 @@ def load(
     return predictor
 
 
-def _backend(folder: Path, asked: str) -> str:
+def backend_of(folder: Path, asked: str) -> str:
     """What the folder was written for; it must be what is asked for, unless that is `auto`."""
     if asked not in ("auto", *BACKENDS):
         raise RecipeError(f"backend: {asked!r} is none of auto, {', '.join(BACKENDS)}.")

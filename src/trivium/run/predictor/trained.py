@@ -10,6 +10,7 @@ from trivium.run.assembly.machine import keep_memory
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import ENSEMBLE, MEMBERS
 from trivium.run.folder.panels import read_contents
+from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.ensemble import EnsemblePredictor
 from trivium.run.predictor.torch import TorchPredictor
 
@@ -22,7 +23,7 @@ def load_trained(
     precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
     compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
     """
-    folder = Path(run)
+    folder = local_folder(run)
     if not (folder / ENSEMBLE).is_file():
         return load_single(folder, precision=precision, device=device)
     refuse_unknown(precision, device)  # which is not the first member's fault

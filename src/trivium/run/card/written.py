@@ -1,0 +1,48 @@
+"""A card written, unless a person has changed the one that is there."""
+
+import hashlib
+import re
+
+from huggingface_hub import ModelCard
+
+import trivium
+from trivium.run.card.body import body
+from trivium.run.card.facts import Facts, gather
+from trivium.run.card.head import head
+from trivium.run.folder.atomic import write_text
+from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.names import CARD, MODEL
+
+_MARK = re.compile(r"\n<!-- Written by trivium [^\n]*sha256 ([0-9a-f]{64}) -->\s*\Z")
+
+
+def write_card(run: FinishedRun, name: str | None = None) -> bool:
+    """Write the card of a run's model; False where a person's changes were left alone.
+
+    name: of the model on the hub. Raises RecipeError where a file of the run is damaged.
+    """
+    path = run.folder / MODEL / CARD
+    if path.is_file() and is_changed(path.read_bytes().decode(errors="replace")):
+        return False
+    write_text(path, card(gather(run, name)))
+    return True
+
+
+def card(facts: Facts) -> str:
+    """All of a card: its head for the hub, its text, and the mark that tells if it is changed."""
+    text = str(ModelCard(f"---\n{head(facts).to_yaml()}\n---\n\n{body(facts)}"))
+    return (
+        f"{text}\n<!-- Written by trivium {trivium.__version__}, which leaves this file alone once "
+        f"anything above is changed. sha256 {_digest(text)} -->\n"
+    )
+
+
+def is_changed(text: str) -> bool:
+    """Whether a card is not, or no longer, as it was written here."""
+    text = text.replace("\r\n", "\n")  # as Git may have made of it
+    mark = _MARK.search(text)
+    return mark is None or mark[1] != _digest(text[: mark.start()])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

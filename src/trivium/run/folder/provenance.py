@@ -1,0 +1,61 @@
+"""data.json: which files a run was trained and judged on, as they were when it began."""
+
+from pathlib import Path
+
+from trivium.digest import sha256
+from trivium.recipe import Recipe
+from trivium.run.folder.names import DATA
+from trivium.run.folder.records import Record, read_record, write_record
+from trivium.run.rows.splits import Data
+
+
+class DataFile(Record):
+    """Its licence, if it has one, is told by the recipe."""
+
+    sha256: str
+    bytes: int
+
+
+class SplitRows(Record):
+    files: list[str]
+    """As the recipe calls them."""
+    rows: int
+    """Labelled rows that are used."""
+
+
+class Provenance(Record):
+    """The content of data.json."""
+
+    files: dict[str, DataFile]
+    tasks: dict[str, dict[str, SplitRows]]
+    """Task -> split."""
+
+
+def write_provenance(run_dir: Path, recipe: Recipe, data: Data) -> None:
+    """Of the files that the rows were just read from."""
+    tasks = {
+        name: {
+            split: SplitRows(
+                files=[source.file for source in recipe.tasks[name].sources(split)],
+                rows=len(rows.examples),
+            )
+            for split, rows in splits.items()
+        }
+        for name, splits in data.items()
+    }
+    files: dict[str, DataFile] = {}
+    read = [(name, split) for name, splits in data.items() for split in splits]
+    for source in (each for name, split in read for each in recipe.tasks[name].sources(split)):
+        if source.file not in files:
+            path = Path(recipe.data) / source.file
+            files[source.file] = DataFile(sha256=sha256(path), bytes=path.stat().st_size)
+    write_record(run_dir / DATA, Provenance(files=files, tasks=tasks))
+
+
+def read_provenance(run_dir: Path) -> Provenance | None:
+    """None where the folder tells nothing, as that of a soup, or of a run of an older version.
+
+    Raises RecipeError where the file is damaged.
+    """
+    path = run_dir / DATA
+    return read_record(path, Provenance) if path.is_file() else None
