@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivium.answering.form import Form
-from trivium.answering.reading import PLAIN
+from trivium.answering.reading import PLAIN, Texts
 from trivium.answering.says import Floats, Score
 from trivium.run.predictor import graph
 from trivium.run.predictor.graph import IDS, MASK, PAIRS, TYPES, Feeds, GraphFacts, GraphPredictor
@@ -70,7 +70,7 @@ def test_rows_get_what_the_graph_says_of_them_however_they_are_batched(
     predictor = Adding(tiny)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(graph, "PLACES_PER_BATCH", budget)
-        asks = {
+        asks: dict[str, Sequence[Texts]] = {
             "one": singles, "short": singles, PLAIN: singles,
             "joint": joint, "apart": apart, "other": apart[::-1],
         }  # fmt: skip
