@@ -36,7 +36,7 @@ def load(
         model.probabilities("same_question", [("Where is my parcel?", "Has my order been sent?")])
     """
     folder = Path(run)
-    chosen = _backend(folder, backend)
+    chosen = backend_of(folder, backend)
     module, name, package = BACKENDS[chosen]
     try:
         import_module(package)
@@ -50,7 +50,7 @@ def load(
     return predictor
 
 
-def _backend(folder: Path, asked: str) -> str:
+def backend_of(folder: Path, asked: str) -> str:
     """What the folder was written for; it must be what is asked for, unless that is `auto`."""
     if asked not in ("auto", *BACKENDS):
         raise RecipeError(f"backend: {asked!r} is none of auto, {', '.join(BACKENDS)}.")
