@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import several, single
+from trivium.cli import serving, several, single
 
 app = typer.Typer(
     name="trivium",
@@ -36,6 +36,7 @@ for command in (
     several.tune,
     several.report,
     several.compare,
+    serving.serve,
 ):
     app.command()(command)
 
