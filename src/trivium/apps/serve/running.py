@@ -157,10 +157,11 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
     """A socket that has the address; nobody is let in yet. Raises RecipeError."""
     host, port = settings.host, settings.port
     try:
-        family, _, _, _, address = socket.getaddrinfo(
+        # With its protocol, by which asyncio knows that small answers are not to be held back.
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        heard = socket.socket(family, socket.SOCK_STREAM)
+        heard = socket.socket(family, kind, protocol)
         if os.name == "posix":  # elsewhere it would share the port with whoever has it
             heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         heard.bind(address)
