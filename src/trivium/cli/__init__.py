@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import hub, several, single
+from trivium.cli import hub, serving, several, single
 
 app = typer.Typer(
     name="trivium",
@@ -38,6 +38,7 @@ for command in (
     several.compare,
     hub.push,
     hub.pull,
+    serving.serve,
 ):
     app.command()(command)
 

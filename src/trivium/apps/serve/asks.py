@@ -60,7 +60,7 @@ class TooLate(Exception):  # noqa: N818 an outcome, not an error
 
 
 class Draining(Exception):  # noqa: N818 an outcome, not an error
-    """No new work is taken in: the server is about to stop."""
+    """No new work is taken in, or none is done any more: the server is about to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,8 @@ class Service(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False where a batch is past its deadline: only a restart helps."""
+        """False where a batch is past its deadline and killing its worker did not help: only a
+        restart of everything does."""
 
     def ask(self, rows: Sequence[RowAsk], deadline: float) -> Ticket:
         """Queue a request, whole or not at all. deadline: of `loop.time()`. Raises Full or
@@ -120,4 +121,5 @@ class Service(Protocol):
         """Take no more; what is queued is still answered."""
 
     async def stop(self, grace_s: float) -> None:
-        """Drain, wait for what is queued (at most so long), end the workers."""
+        """Drain, wait for what is queued (at most so long), end the workers. What is not answered
+        by then raises Draining."""

@@ -1,0 +1,148 @@
+"""The server as an ASGI application; nothing in it knows what serves it.
+
+app = create_app(WorkerService(...), Settings(name="triage"))
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from html import escape
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from trivium import __version__
+from trivium.apps.serve import health, oip, openai, routes
+from trivium.apps.serve.asks import Service
+from trivium.apps.serve.documents import document
+from trivium.apps.serve.errors import Problem
+from trivium.apps.serve.frame import Frame
+from trivium.apps.serve.front import Front
+from trivium.apps.serve.logs import Log
+from trivium.apps.serve.metrics import Metrics
+from trivium.apps.serve.settings import Settings
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+ROUTES: tuple[tuple[str, str, str, Endpoint], ...] = (
+    ("POST", "/v1/predict", "answers", routes.predict),
+    ("POST", "/v1/tasks/{task}/predict", "answers", routes.predict_task),
+    ("POST", "/v1/embeddings", "answers", openai.embeddings),
+    ("GET", "/v1/info", "server", health.info),
+    ("GET", "/health/live", "server", health.live),
+    ("GET", "/health/ready", "server", health.ready),
+    ("GET", "/metrics", "server", health.metrics),
+    ("GET", "/v2", "open inference protocol", oip.server),
+    ("GET", "/v2/health/live", "open inference protocol", oip.live),
+    ("GET", "/v2/health/ready", "open inference protocol", oip.ready),
+    ("GET", "/v2/models/{name}", "open inference protocol", oip.model),
+    ("GET", "/v2/models/{name}/ready", "open inference protocol", oip.model_ready),
+    ("POST", "/v2/models/{name}/infer", "open inference protocol", oip.infer),
+)
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+
+
+def create_app(service: Service, settings: Settings, log: Log | None = None) -> FastAPI:
+    """The application. Its lifespan starts and stops the service; `app.state.front` is its state.
+
+    Raises RecipeError, when it starts, where the service cannot. log: standard output by default.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.grace_s = settings.grace_s
+        try:
+            await service.start()
+            app.state.front = Front(service, settings)
+            metrics.watch(app.state.front)
+            yield
+        finally:
+            await service.stop(app.state.grace_s)
+            if hasattr(app.state, "front"):
+                app.state.front.close()
+
+    app = FastAPI(
+        title="Trivium",
+        version=__version__,
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.metrics = metrics
+    for method, path, tag, endpoint in ROUTES:
+        app.router.add_api_route(
+            path, endpoint, methods=[method], tags=[tag], route_class_override=_Plain
+        )
+    for path, endpoint in (("/openapi.json", openapi), ("/", playground)):
+        app.router.add_api_route(
+            path, endpoint, include_in_schema=False, route_class_override=_Plain
+        )
+    app.add_exception_handler(HTTPException, _refused)
+    lines = Log(only_problems=settings.log_level == "warning") if log is None else log
+    app.add_middleware(Frame, settings=settings, metrics=metrics, log=lines)
+    if settings.allow_origin:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allow_origin,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-request-id", "x-request-timeout"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    return app
+
+
+async def openapi(request: Request) -> Response:
+    """The document that describes all routes, with examples from the model's own tasks."""
+    app = request.app
+    if app.openapi_schema is None:
+        app.openapi_schema = document(app.routes, app.state.front)
+    return routes.answered(app.openapi_schema)
+
+
+async def playground(request: Request) -> Response:
+    """A page to try the model on."""
+    headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
+    return HTMLResponse(page(request.app.state.front), headers=headers)
+
+
+def page(front: Front) -> str:
+    """What the model is asked, and where; it holds no texts."""
+    rows = "".join(
+        f"<tr><td>{escape(name)}<td>{escape(' and '.join(form.text))}<td>{escape(form.kind)}"
+        for name, form in front.forms.items()
+    )
+    name = escape(front.settings.name)
+    links = "".join(
+        f'<li><a href="{path}">{path}</a>' for path in ("/openapi.json", "/v1/info", "/metrics")
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
+        "<style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui;margin:2rem auto;"
+        "max-width:40rem;padding:0 1rem}td,th{padding:.2rem 1rem .2rem 0;text-align:left}</style>"
+        f"<h1>{name}</h1><table><tr><th>task<th>reads<th>kind{rows}</table><ul>{links}</ul></html>"
+    )
+
+
+async def _refused(request: Request, error: Any) -> Response:
+    """What the router refuses, in the form of all problems."""
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    message = {
+        404: "there is no such route; /openapi.json tells which there are.",
+        405: f"this route is not for {request.method}.",
+    }.get(error.status_code, str(error.detail))
+    request.scope["trivium.note"].code = code
+    return Problem(error.status_code, code, message, headers=error.headers).response()
+
+
+class _Plain(APIRoute):
+    """A route whose function reads the request and writes the answer itself."""
+
+    def get_route_handler(self) -> Any:
+        return self.endpoint

@@ -1,0 +1,76 @@
+"""One worker process, as the front sees it."""
+
+import asyncio
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from trivium.apps.serve.wire import PREFIX, Message, decode, encode, sizes
+
+COMMAND = (sys.executable, "-m", "trivium.apps.serve.worker")
+BUFFER = 2**22
+"""Bytes of what a worker says that are kept for the front."""
+
+
+class Child:
+    """A process that reads and writes frames. What it says for people goes where ours does."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._in, self._out = process, process.stdin, process.stdout
+
+    @classmethod
+    async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> "Child":
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=PIPE, stdout=PIPE, env=dict(environment), limit=BUFFER
+        )
+        return cls(process)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def send(self, message: Message) -> None:
+        """Hand it a message, without waiting until it has read that. It may be gone already."""
+        self._in.write(encode(message))
+
+    async def receive(self) -> Message | None:
+        """What it says next; None where it is gone. Raises Malformed."""
+        try:
+            header, body = sizes(await self._out.readexactly(PREFIX.size))
+            frame = await self._out.readexactly(header + body)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        return decode(frame[:header], frame[header:])
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def end(self, grace_s: float) -> str:
+        """Close its stdin, by which it ends; kill it if it does not. How it ended, in words."""
+        self._in.close()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            self.kill()
+            await self._process.wait()
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._out.read()  # to its end, at which the event loop lets it go
+                await self._in.wait_closed()
+        return ending(self._process.returncode)
+
+
+def ending(code: int | None) -> str:
+    """An exit status in words."""
+    if code is None or code >= 0:
+        return f"exit status {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,137 @@
+"""`/openapi.json`: every route with its bodies, answers and errors, and this model's own tasks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+from starlette.routing import BaseRoute
+
+from trivium import __version__
+from trivium.apps.serve import schemas
+from trivium.apps.serve.bodies_described import bodies
+from trivium.apps.serve.front import Front
+from trivium.apps.serve.keys import OPEN
+
+Json = dict[str, Any]
+
+ERRORS = {
+    400: "Not JSON, or a header that cannot be read",
+    401: "The key is missing or wrong",
+    404: "No such task or model here",
+    408: "The body was not there in time",
+    413: "More bytes, rows or tokens than the limits of /v1/info",
+    415: "A content type other than JSON",
+    422: "What the body says is wrong: `details` lists every place",
+    429: "The queue is full",
+    500: "No row could be computed",
+    503: "Not ready, or about to stop",
+    504: "The deadline passed",
+}
+OF_POST = (400, 408, 413, 415, 422, 429, 500, 503, 504)
+ANSWERS = {
+    "/v1/predict": "Predicted",
+    "/v1/tasks/{task}/predict": "TaskPredicted",
+    "/v1/embeddings": "Embeddings",
+    "/v1/info": "Info",
+    "/health/live": "Live",
+    "/health/ready": "Ready",
+    "/v2": "ServerMetadata",
+    "/v2/health/live": "ServerLive",
+    "/v2/health/ready": "ServerReady",
+    "/v2/models/{name}": "ModelMetadata",
+    "/v2/models/{name}/ready": "ModelReady",
+    "/v2/models/{name}/infer": "InferAnswer",
+}
+BODIES = {
+    "/v1/predict": "PredictBody",
+    "/v1/tasks/{task}/predict": "TaskBody",
+    "/v1/embeddings": "EmbeddingsBody",
+    "/v2/models/{name}/infer": "InferBody",
+}
+HEADERS: dict[int, str] = {401: "WWW-Authenticate", 429: "Retry-After"}
+
+
+def document(routes: Sequence[BaseRoute], front: Front) -> Json:
+    """The whole document. routes: of the application."""
+    found = get_openapi(title="Trivium", version=__version__, routes=routes)
+    _, static = models_json_schema(
+        [(model, "validation") for model in schemas.STATIC],
+        ref_template="#/components/schemas/{model}",
+    )
+    own, examples = bodies(front)
+    components: Json = {"schemas": static["$defs"] | own}
+    has_keys = bool(front.settings.api_keys)
+    if has_keys:
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    for path, operations in found["paths"].items():
+        for method, operation in operations.items():
+            is_open = path in OPEN or (path == "/metrics" and not front.settings.metrics_key)
+            _describe(operation, path, front, is_post=method == "post")
+            if has_keys and not is_open:
+                operation["security"] = [{"key": []}]
+                operation["responses"]["401"] = _error(401)
+            if path in BODIES:
+                operation["requestBody"] = _body(BODIES[path], examples.get(path))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": f"Trivium: {front.settings.name}", "version": __version__},
+        "paths": found["paths"],
+        "components": components,
+    }
+
+
+def _describe(operation: Json, path: str, front: Front, *, is_post: bool) -> None:
+    """Summary, parameters and answers of an operation."""
+    first, _, rest = operation.get("description", "").partition(". ")
+    operation["summary"] = first.replace("\n", " ").rstrip(".")
+    operation["description"] = (rest or first).replace("\n", " ")
+    operation["operationId"] = path.strip("/").translate(str.maketrans("/", "_", "{}"))
+    operation["parameters"] = _parameters(path, front, is_post=is_post)
+    statuses = [*OF_POST] if is_post else []
+    if "{" in path or path == "/v1/embeddings":
+        statuses.append(404)
+    if path.endswith(("/ready", "/live")):
+        statuses.append(503)
+    kind = "text/plain" if path == "/metrics" else "application/json"
+    schema = _ref(ANSWERS[path]) if path in ANSWERS else {"type": "string"}
+    found: Json = {"200": {"description": "Answered", "content": {kind: {"schema": schema}}}}
+    for status in sorted(statuses):
+        found[str(status)] = _error(status)
+    operation["responses"] = found
+
+
+def _parameters(path: str, front: Front, *, is_post: bool) -> list[Json]:
+    found = []
+    for name, values in (("task", list(front.forms)), ("name", [front.settings.name])):
+        if f"{{{name}}}" in path:
+            schema: Json = {"type": "string", "enum": values}
+            found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    if is_post:
+        said = "Seconds from the request's arrival; the server's own limit holds if it is less."
+        schema = {"type": "number", "exclusiveMinimum": 0, "example": 2.5}
+        found.append(
+            {"name": "X-Request-Timeout", "in": "header", "description": said, "schema": schema}
+        )
+    return found
+
+
+def _body(name: str, examples: Json | None) -> Json:
+    content: Json = {"schema": _ref(name)}
+    if examples:
+        content["examples"] = {key: {"value": value} for key, value in examples.items()}
+    return {"required": True, "content": {"application/json": content}}
+
+
+def _error(status: int) -> Json:
+    found: Json = {
+        "description": ERRORS[status],
+        "content": {"application/json": {"schema": _ref("Error")}},
+    }
+    if status in HEADERS:
+        found["headers"] = {HEADERS[status]: {"schema": {"type": "string"}, "required": True}}
+    return found
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}

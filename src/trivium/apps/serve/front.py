@@ -1,0 +1,226 @@
+"""The way of every question: body, checks, tokens, queue, answers; and who waits for them."""
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+
+from trivium.answering.form import Form
+from trivium.answering.reading import Asked
+from trivium.answering.rows import Wanted, answering
+from trivium.apps.serve.asks import Draining, Failed, Full, RowAsk, Said, Service, Ticket, TooLate
+from trivium.apps.serve.bodies import parse, read_body
+from trivium.apps.serve.errors import Detail, Problem
+from trivium.apps.serve.notes import Note
+from trivium.apps.serve.settings import MAX_DETAILS, OFF_LOOP_BYTES, Settings
+
+WATCHED_AFTER_S = 0.2
+"""How long an answer may take before it is watched whether the client is still there."""
+
+COMPUTES = "a row that can be computed"
+
+T = TypeVar("T")
+
+
+class Front:
+    """One model's readers and queue, as routes use them. Lives in one event loop."""
+
+    def __init__(self, service: Service, settings: Settings) -> None:
+        self.service, self.settings = service, settings
+        self.described = service.described
+        self.forms: dict[str, Form] = answering(self.described.forms)
+        self.readers = self.described.open()
+        self.is_draining = False
+        # One thread is enough: it only keeps what is large from holding up what is small.
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="trivium-large-bodies")
+
+    @property
+    def is_ready(self) -> bool:
+        return self.service.ready and not self.is_draining
+
+    def refuse_if_not_ready(self) -> None:
+        """Raises Problem: 503 where requests should go elsewhere."""
+        if self.is_draining:
+            raise self.draining()
+        if not self.service.ready:
+            message = "not every process answers yet, or again."
+            raise Problem(503, "not_ready", message, headers={"retry-after": "1"})
+
+    def refuse_if_dead(self) -> None:
+        """Raises Problem: 503 where only a restart helps."""
+        if not self.service.alive:
+            raise Problem(503, "stuck", "a batch is past its deadline; only a restart helps.")
+
+    def close(self) -> None:
+        self._aside.shutdown(wait=False, cancel_futures=True)
+
+    async def checked(self, request: Request, check: Callable[[Any], T]) -> T:
+        """What `check` makes of the body's value. Raises Problem."""
+        note: Note = request.scope["trivium.note"]
+        deadline = deadline_of(request, self.settings)
+        self.refuse_if_closed()
+        body = await read_body(request, self.settings.max_body_bytes, deadline)
+        note.is_large = len(body) > OFF_LOOP_BYTES
+        return await self._worked_out(note, lambda: check(parse(body)))
+
+    async def answers(self, request: Request, wanted: Wanted, count: int) -> "Answers":
+        """What is said of `count` rows. Raises Problem; 500 where every row failed."""
+        note: Note = request.scope["trivium.note"]
+        note.rows = count
+        if self.settings.log_texts:
+            note.texts = wanted.texts
+        self._refuse_if_full(count)
+        rows = await self._worked_out(note, lambda: self._split(wanted, count))
+        note.tokens = sum(row.tokens for row in rows)
+        self._refuse_if_larger_than_queue(count, note.tokens)
+        ticket = self._queued(rows, deadline_of(request, self.settings))
+        try:
+            said = await _waited_for(ticket, request)
+        except TooLate:
+            message = "the deadline passed before the answer was there; it is computed no further."
+            raise Problem(504, "too_late", message) from None
+        note.queued_s, note.computed_s = ticket.queued_s, ticket.computed_s
+        failed = [(n, one.why) for n, one in enumerate(said) if isinstance(one, Failed)]
+        note.failed = len(failed)
+        if len(failed) == len(said):
+            raise failure([Detail(f"rows[{n}]", why, COMPUTES) for n, why in failed[:MAX_DETAILS]])
+        return Answers(rows, said, ticket.queued_s, ticket.computed_s, note.tokens)
+
+    async def _worked_out(self, note: Note, work: Callable[[], T]) -> T:
+        """Here, or in the thread for what would hold others up."""
+        if not note.is_large:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+
+    def _split(self, wanted: Wanted, count: int) -> list[RowAsk]:
+        """Rows as tokens."""
+        found: list[list[Asked]] = [[] for _ in range(count)]
+        for reader in self.readers:
+            own = {name: rows for name, rows in wanted.texts.items() if name in reader.forms}
+            asked = iter(reader.asked(own))
+            for name in own:
+                for place in wanted.places[name]:
+                    found[place].append(next(asked))
+        return [RowAsk(tuple(asked)) for asked in found]
+
+    def _queued(self, rows: Sequence[RowAsk], deadline: float) -> Ticket:
+        """Raises Problem: 429 or 503."""
+        try:
+            return self.service.ask(rows, deadline)
+        except Full as full:
+            raise _full(full.retry_after_s) from None
+        except Draining:
+            raise self.draining() from None
+
+    def refuse_if_closed(self) -> None:
+        """Raises Problem: 503 where nobody computes."""
+        if self.service.load().workers == 0:
+            message = "no process is ready to compute."
+            raise Problem(503, "not_ready", message, headers={"retry-after": "1"})
+
+    def _refuse_if_full(self, rows: int) -> None:
+        """Before tokens are counted, so that what cannot be taken costs little. Raises Problem."""
+        load = self.service.load()
+        if rows > load.most_rows:
+            self._refuse_if_larger_than_queue(rows, 0)
+        if load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens:
+            speed = load.tokens_per_s
+            raise _full(load.queued_tokens / speed if speed else 1.0)
+
+    def _refuse_if_larger_than_queue(self, rows: int, tokens: int) -> None:
+        """Raises Problem: 413 for what could never be taken."""
+        load = self.service.load()
+        if rows <= load.most_rows and tokens <= load.most_tokens:
+            return
+        found = f"{rows:,} rows with {tokens:,} tokens" if tokens else f"{rows:,} rows"
+        allowed = f"up to {load.most_rows:,} rows and {load.most_tokens:,} tokens, the whole queue"
+        detail = Detail("body", found, allowed, "send several requests")
+        message = f"body: found {found}; allowed are {allowed}."
+        raise Problem(413, "too_large", message, [detail])
+
+    def draining(self) -> Problem:
+        return Problem(
+            503,
+            "draining",
+            "the server is about to stop; ask another one.",
+            headers={"retry-after": str(math.ceil(self.settings.drain_delay_s) or 1)},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was said of a request's rows, in their order."""
+
+    rows: Sequence[RowAsk]
+    said: Sequence[Said]
+    queued_s: float
+    computed_s: float
+    tokens: int
+
+
+def failure(details: Sequence[Detail]) -> Problem:
+    """Rows that bring the computation down, each by itself."""
+    message = f"{details[0].where}: could not be computed: {details[0].found}"
+    return Problem(500, "row_failed", message, details)
+
+
+def deadline_of(request: Request, settings: Settings) -> float:
+    """Of `loop.time()`: the setting, or the header X-Request-Timeout (seconds) where it is less.
+
+    Raises Problem for a header that is no number above 0.
+    """
+    note: Note = request.scope["trivium.note"]
+    seconds = settings.timeout_s
+    said = request.headers.get("x-request-timeout")
+    if said is not None:
+        try:
+            wanted = float(said)
+        except ValueError:
+            wanted = math.nan
+        if not 0 < wanted < math.inf:
+            allowed = "seconds, a number above 0"
+            detail = Detail("header x-request-timeout", repr(said[:80]), allowed)
+            message = f"header x-request-timeout: found {said[:80]!r}; allowed are {allowed}."
+            raise Problem(400, "bad_header", message, [detail])
+        seconds = min(seconds, wanted)
+    return note.arrived + seconds
+
+
+async def _waited_for(ticket: Ticket, request: Request) -> Sequence[Said]:
+    """The answers; the ticket is cancelled if the client goes away. Raises ClientDisconnect."""
+    watch: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        watch.append(asyncio.ensure_future(_cancelled_when_gone(ticket, request)))
+
+    # Most answers are there before; a task for each of them would cost more than it saves.
+    timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, begin)
+    try:
+        return await ticket.answers
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ClientDisconnect from None
+    finally:
+        timer.cancel()
+        for task in watch:
+            task.cancel()
+        if not ticket.answers.done():
+            ticket.answers.cancel()
+
+
+async def _cancelled_when_gone(ticket: Ticket, request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    ticket.answers.cancel()
+
+
+def _full(retry_after_s: float) -> Problem:
+    seconds = max(1, math.ceil(min(retry_after_s, 3600.0)))
+    message = f"the queue is full; try again in {seconds} s."
+    return Problem(429, "queue_full", message, headers={"retry-after": str(seconds)})

@@ -1,0 +1,57 @@
+"""What a server says of itself at `/v1/info`."""
+
+import os
+from typing import Any
+
+from trivium import __version__
+from trivium.answering.form import Form
+from trivium.answering.says import OneLabel, Says, Score, SeveralLabels
+from trivium.apps.serve.front import Front
+from trivium.apps.serve.sayings import says_of
+from trivium.apps.serve.settings import MAX_CHARACTERS
+
+
+def information(front: Front) -> dict[str, Any]:
+    """All that a client needs to know to ask well."""
+    settings, load = front.settings, front.service.load()
+    return {
+        "model": {"name": settings.name, "sha256": settings.sha256},
+        "tasks": {name: of_task(form) for name, form in front.forms.items()},
+        "embeds": front.described.embeds,
+        "limits": {
+            "rows": min(settings.max_rows, load.most_rows),
+            "body_bytes": settings.max_body_bytes,
+            "characters": MAX_CHARACTERS,
+            "queue_rows": load.most_rows,
+            "queue_tokens": load.most_tokens,
+            "timeout_s": settings.timeout_s,
+        },
+        "precision": front.described.precision,
+        "backend": front.described.backend,
+        "workers": load.workers,
+        "wanted_workers": load.wanted_workers,
+        "cores": cores(),
+        "trivium": __version__,
+    }
+
+
+def of_task(form: Form) -> dict[str, Any]:
+    """A task: what it reads, and what it says."""
+    told = {"kind": form.kind, "columns": list(form.text), "max_tokens": form.max_length}
+    return told | {"keeps": form.cut, **_answers(says_of(form))}
+
+
+def _answers(says: Says) -> dict[str, Any]:
+    if isinstance(says, Score):
+        return {"answers": "score", "range": list(says.range)}
+    if isinstance(says, SeveralLabels):
+        told = {"answers": "several labels", "labels": list(says.names)}
+        return told | {"threshold": says.threshold}
+    assert isinstance(says, OneLabel)
+    return {"answers": "one label", "labels": list(says.names)}
+
+
+def cores() -> int:
+    """That this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

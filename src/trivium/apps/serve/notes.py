@@ -1,0 +1,28 @@
+"""What is noted of a request while it is answered, for metrics and the log."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Note:
+    """One request."""
+
+    id: str
+    arrived: float
+    """Of `loop.time()`."""
+    route: str = "none"
+    """As in /openapi.json, whatever the path was."""
+    status: int = 0
+    """0: the client went away first."""
+    code: str = ""
+    """Of the problem that it ended with."""
+    rows: int = 0
+    tokens: int = 0
+    failed: int = 0
+    queued_s: float = 0.0
+    computed_s: float = 0.0
+    is_large: bool = False
+    """Whether its body is worked on in a thread."""
+    texts: Mapping[str, object] | None = None
+    """Only where they are to be logged."""

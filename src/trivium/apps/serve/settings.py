@@ -1,0 +1,58 @@
+"""What a server may be told, each a flag and `TRIVIUM_…` in the environment; and fixed limits."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from trivium.part import Part
+
+MAX_CHARACTERS = 100_000
+"""Of one text; looked at before a text is split into tokens."""
+MAX_DETAILS = 100
+"""Mistakes that an answer lists; it says how many there are in all."""
+OFF_LOOP_BYTES = 32_768
+"""A larger body is parsed and split into tokens in a thread, so that others are not kept waiting.
+"""
+HEADERS_S = 10.0
+"""How long a client may take to send a request's headers."""
+KEEP_ALIVE_S = 75.0
+"""How long an idle connection is kept: longer than balancers do, so that they are the first."""
+
+
+class Settings(Part):
+    """How a model is served. Texts are never kept, whatever is set."""
+
+    name: str = Field(default="model", min_length=1)
+    """What clients call the model."""
+    sha256: str = ""
+    """Of the file that seals the model's folder: it holds the sha256 of every other file."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65_535)
+    """0: any that is free."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that compute; 0: as many as there are cores or GPUs for."""
+    precision: str = "auto"
+    device: str = "auto"
+    backend: str = "auto"
+    api_keys: tuple[str, ...] = ()
+    """Any of them opens every route; without one, everybody may ask."""
+    metrics_key: bool = False
+    """Whether /metrics asks for a key, too."""
+    max_rows: int = Field(default=1024, ge=1)
+    """Of one request."""
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    max_queue_rows: int = Field(default=4096, ge=1)
+    max_queue_tokens: int = Field(default=2**17, ge=1)
+    batch_tokens: int = Field(default=4096, ge=1)
+    """That a process computes at once, if so many are waiting."""
+    timeout_s: float = Field(default=30.0, gt=0)
+    """From a request's arrival; what is not computed by then never will be."""
+    drain_delay_s: float = Field(default=5.0, ge=0)
+    """After SIGTERM, how long requests are still taken while `ready` already says no."""
+    grace_s: float = Field(default=30.0, ge=0)
+    """After that, how long what is being answered may take."""
+    log_texts: bool = False
+    log_level: Literal["info", "warning"] = "info"
+    """`warning`: no line for requests that were answered."""
+    allow_origin: tuple[str, ...] = ()
+    """Web pages from there may ask; `*`: any page."""
