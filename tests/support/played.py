@@ -117,27 +117,34 @@ class Served:
             if isinstance(says, OneLabel):
                 answers[task]["confidence"] = round(float(readout_BK.max()), 6)
             if isinstance(says, SeveralLabels):
-                answers[task]["prediction"] = says.chosen(readout_BK)[0]
+                answers[task]["labels"] = says.chosen(readout_BK)[0]
             if says.names != ["score"]:
                 answers[task]["probabilities"] = probabilities(says, readout_BK)[0]
+        cut, tokens = _cut(self.predictor.readers[0], wanted.texts)
+        for task, told in cut.items():
+            answers[task]["cut"] = told
         compute = 1000 * (time.perf_counter() - start)
         return {
             "model": self.name,
             "answers": [answers],
+            "tokens": tokens,
             "timing": {"queue_ms": 0.25, "compute_ms": round(compute, 3)},
-            "cut": [_cut(self.predictor.readers[0], wanted.texts)],
         }
 
 
-def _cut(reader: Reader, texts: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, Any]:
-    """Of each task that did not read all: its tokens, and how many were kept."""
-    found = {}
+def _cut(
+    reader: Reader, texts: Mapping[str, Sequence[tuple[str, ...]]]
+) -> tuple[dict[str, dict[str, int]], int]:
+    """Of each task that did not read all: its tokens, and how many were kept. And the tokens that
+    were computed."""
+    found, lines = {}, set()
     for one in reader.asked(texts):
         tokens = sum(line.uncut for line in one.lines)
         kept = sum(len(line.ids) for line in one.lines)
+        lines.update(one.lines)
         if kept < tokens:
             found[one.task] = {"tokens": tokens, "kept": kept}
-    return found
+    return found, sum(len(line.ids) for line in lines)
 
 
 def _handler(served: Served) -> type[BaseHTTPRequestHandler]:

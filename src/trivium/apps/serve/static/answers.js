@@ -2,22 +2,25 @@
 
 const cards = new Map(); // task -> its card's parts
 const MOST = 10; // bars, until all are asked for
+const MANY = 20; // labels of a task whose card is as wide as two
+const LONG = 20; // letters of a label that is shown smaller
 
 const KIND = {
   one_label: (task) => `one of ${counted(task.labels.length, "label")}`,
-  several_labels: (task) => `any of ${counted(task.labels.length, "label")}, from ${percent(task.threshold)}`,
+  several_labels: (task) => `any of ${counted(task.labels.length, "label")}, from ${brief(task.threshold)}`,
   score: (task) => `a score from ${task.range[0]} to ${task.range[1]}`,
 };
 const KEPT = { head: "its start", tail: "its end", head_tail: "its start and its end" };
 
 function buildCards() {
   facts.tasks.forEach((task, place) => {
-    const title = quoted("h3", "", task.name);
+    const title = named("h3", "", task.name);
     title.id = `task-${place}`;
     const body = make("div", "body"), note = make("p", "cut"), more = make("button", "more");
     more.type = "button";
     note.hidden = more.hidden = true;
-    const card = holding("article", "card",
+    const size = task.labels.length > MANY ? " wide" : "";
+    const card = holding("article", `card${size}`,
       holding("header", "", title, make("p", "note", KIND[task.says](task))), body, more, note);
     card.setAttribute("aria-labelledby", title.id);
     const parts = { task, card, body, more, note, whole: false, redraw: () => {} };
@@ -35,7 +38,7 @@ function rest(parts, row) {
   const lacks = missing(parts.task, row);
   const some = lacks.length < parts.task.columns.length;
   const names = (some ? lacks : parts.task.columns).map((column) => quoted("b", "", column));
-  const told = make("p", "waiting", some ? "Also needs " : "Reads ");
+  const told = make("p", "waiting", !lacks.length ? "Not answered" : some ? "Also needs " : "Reads ");
   names.forEach((name, place) => told.append(place ? " and " : "", name));
   told.append(".");
   parts.body.replaceChildren(told);
@@ -54,16 +57,16 @@ function bar(label, p, { isSaid = false, threshold = null }) {
     track.append(line);
   }
   track.ariaHidden = "true";
-  const name = quoted("span", "label", label);
+  const name = named("span", "label", label);
   name.title = label;
   const item = holding("li", isSaid ? "is-said" : "", name, track, make("span", "number", percent(p)));
   if (isSaid) item.append(make("span", "unseen", " (its answer)"));
   return item;
 }
 
-/** The labels that a task with several says, as list: the server's, or those over the threshold. */
+/** The labels that a task with several says: a list of the server's, or those over the threshold. */
 function chosen(task, answer, shares) {
-  const said = own(answer, "prediction");
+  const said = own(answer, "labels") ?? own(answer, "prediction");
   if (Array.isArray(said)) return said;
   if (shares.length) return shares.filter(([, p]) => p >= task.threshold).map(([label]) => label);
   return said ? String(said).split(task.separator) : [];
@@ -80,7 +83,12 @@ function drawLabels(parts, answer) {
   const sure = own(answer, "confidence") ?? (several ? undefined : shares[0]?.[1]);
   const value = holding("p", "said");
   if (said.length === 0) value.append(make("span", "value none", "no label"));
-  for (const label of said) value.append(quoted("span", said.length > 1 ? "value several" : "value", label));
+  for (const label of said) {
+    const size = several ? " several" : label.length > LONG ? " long" : "";
+    const shown = named("span", `value${size}`, label);
+    shown.title = label;
+    value.append(shown);
+  }
   if (isNumber(sure)) value.append(make("span", "sure", percent(sure)));
 
   const list = make("ul", "bars");
@@ -93,7 +101,7 @@ function drawLabels(parts, answer) {
   parts.more.ariaExpanded = String(parts.whole);
   parts.body.replaceChildren(value, list);
   if (several && shares.length) {
-    parts.body.append(make("p", "legend", `The line is at ${percent(task.threshold)}: what reaches it is said.`));
+    parts.body.append(make("p", "legend", `The line is at ${brief(task.threshold)}: what reaches it is said.`));
   }
 }
 
@@ -131,7 +139,7 @@ function showAnswers(row, answers, cuts) {
     }
     parts.redraw = () => (parts.task.says === "score" ? drawScore : drawLabels)(parts, answer);
     parts.redraw();
-    drawCut(parts, own(cuts, parts.task.name));
+    drawCut(parts, own(answer, "cut") ?? own(cuts, parts.task.name));
     parts.card.classList.add("answered");
   }
 }
@@ -139,7 +147,7 @@ function showAnswers(row, answers, cuts) {
 /** The answers in a sentence, for those who do not see bars. */
 function sentence(answers) {
   const told = facts.tasks.filter((task) => own(answers, task.name) !== undefined).map((task) => {
-    const said = own(answers[task.name], "prediction");
+    const answer = answers[task.name], said = own(answer, "labels") ?? own(answer, "prediction");
     return `${task.name}: ${Array.isArray(said) ? inWords(said) || "no label" : said === "" ? "no label" : said}`;
   });
   return told.join("; ");

@@ -14,8 +14,10 @@ const EMPTY = { error: { message: "Its answer holds none of the model's tasks." 
 
 let waiting = 0, current = null, notBefore = 0;
 
-function status(text) {
+/** isSeen: whether it tells those who see the page anything that they do not see already. */
+function status(text, isSeen = true) {
   find("#status").textContent = text;
+  find("#status").classList.toggle("unseen", !isSeen);
 }
 
 function busy(isBusy) {
@@ -44,11 +46,9 @@ function showTiming(timing, roundTrip, tokens) {
   find("#timing").hidden = false;
 }
 
-/** Tokens that were computed, wherever the answer tells them. */
-const tokensOf = (answer) => [
-  own(answer, "tokens"), own(own(answer, "tokens"), "0"), own(own(answer, "usage"), "tokens"),
-  own(own(answer, "usage"), "total_tokens"),
-].find(isNumber);
+/** Tokens that were computed, where the answer tells them. */
+const tokensOf = (answer) =>
+  [own(answer, "tokens"), own(own(answer, "usage"), "total_tokens")].find(isNumber);
 
 function showNothing(row) {
   for (const parts of cards.values()) rest(parts, row);
@@ -105,7 +105,7 @@ function show(response, body, row, roundTrip) {
   hideTrouble();
   showAnswers(row, answers, own(body, "cut")?.[0]);
   showTiming(own(body, "timing"), roundTrip, tokensOf(body));
-  status(`Answered. ${sentence(answers)}`);
+  status(`Answered. ${sentence(answers)}`, false);
 }
 
 /** Whatever is asked, or about to be, is of no interest any more. */
@@ -138,6 +138,13 @@ async function ask() {
   }
 }
 
+/** Where the page is a single column, whoever asked by a button is led to the answers. */
+async function askAndShow() {
+  await ask();
+  const place = find("#answered").getBoundingClientRect();
+  if (current && place.top > innerHeight * 0.7) find("#answered").scrollIntoView({ block: "start" });
+}
+
 /** Once a typist pauses, and not before the server wants to be asked again. */
 function askSoon() {
   clearTimeout(waiting);
@@ -147,7 +154,7 @@ function askSoon() {
 }
 
 function begin() {
-  buildForm(() => { showCall(); ask(); });
+  buildForm(() => { showCall(); askAndShow(); });
   buildCards();
   buildCalls();
   answersNothing({});
@@ -155,7 +162,7 @@ function begin() {
   const form = find("#form");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    ask();
+    askAndShow();
   });
   form.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;

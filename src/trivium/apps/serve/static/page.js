@@ -21,6 +21,16 @@ const quoted = (tag, name, text) => {
   return element;
 };
 
+/** A name that may be broken after signs that stand for blanks. */
+const named = (tag, name, text) => {
+  const element = quoted(tag, name, "");
+  text.split(/(?<=[_/.:-])(?=.)/u).forEach((part, place) => {
+    if (place) element.append(document.createElement("wbr"));
+    element.append(part);
+  });
+  return element;
+};
+
 const facts = JSON.parse(find("#facts").textContent);
 
 /** A property, if it is the object's own: a task may be called `constructor`. */
@@ -29,6 +39,7 @@ const own = (object, name) =>
     ? object[name] : undefined;
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
 const percent = (p) => (p > 0 && p < 0.0005 ? "< 0.1 %" : `${(100 * p).toFixed(1)} %`);
+const brief = (p) => percent(p).replace(".0 ", " ");
 const whole = (value) => value.toLocaleString("en");
 const counted = (count, one, several = `${one}s`) => `${whole(count)} ${count === 1 ? one : several}`;
 const inWords = (names) =>

@@ -1,7 +1,7 @@
 // The form: a box per column, examples that fill boxes, and what is filled in.
 
 const boxes = new Map(); // column -> its text box
-const SHOWN = 5; // examples at once
+const SHOWN = [5, 3]; // examples at once: of a single group, of each of several
 
 /** Tasks that share columns stand together, in the order of the model. */
 function groupsOf(tasks) {
@@ -24,7 +24,7 @@ function readers(column, tasks) {
   const told = make("p", "readers", "read by ");
   tasks.filter((task) => task.columns.includes(column)).forEach((task, place) => {
     if (place) told.append(", ");
-    told.append(quoted("b", "", task.name));
+    told.append(named("b", "", task.name));
     const others = task.columns.filter((other) => other !== column);
     if (others.length) told.append(" with ", quoted("span", "", inWords(others)));
   });
@@ -33,7 +33,7 @@ function readers(column, tasks) {
 
 function box(column, tasks) {
   const place = boxes.size;
-  const label = quoted("label", "column", column);
+  const label = named("label", "column", column);
   const field = make("textarea");
   field.id = `text-${place}`;
   label.htmlFor = field.id;
@@ -69,7 +69,7 @@ function chip(row, group, chosen) {
   return button;
 }
 
-function examples(group, chosen) {
+function examples(group, chosen, most) {
   const rows = facts.examples.filter((row) => {
     const columns = Object.keys(row);
     return columns.length && columns.every((column) => group.columns.includes(column));
@@ -81,12 +81,12 @@ function examples(group, chosen) {
   let deck = rows, next = 0; // at first as they come, the short ones in front
   function deal() {
     if (next >= deck.length) [deck, next] = [shuffled(rows), 0];
-    list.replaceChildren(...deck.slice(next, next + SHOWN).map((row) => chip(row, group, chosen)));
-    next += SHOWN;
+    list.replaceChildren(...deck.slice(next, next + most).map((row) => chip(row, group, chosen)));
+    next += most;
   }
   deal();
   const head = holding("div", "chip-head", make("span", "", "Examples from dev"));
-  if (rows.length > SHOWN) {
+  if (rows.length > most) {
     const button = make("button", "shuffle", "Shuffle");
     button.type = "button";
     button.addEventListener("click", deal);
@@ -97,9 +97,10 @@ function examples(group, chosen) {
 
 /** chosen: what to do when an example was put into the boxes. */
 function buildForm(chosen) {
-  for (const group of groupsOf(facts.tasks)) {
+  const groups = groupsOf(facts.tasks), most = SHOWN[groups.length > 1 ? 1 : 0];
+  for (const group of groups) {
     const panel = holding("div", "panel", ...group.columns.map((column) => box(column, group.tasks)));
-    panel.append(...examples(group, chosen));
+    panel.append(...examples(group, chosen, most));
     find("#groups").append(panel);
   }
 }
