@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 
-from trivium.answering.reading import Reader
+from trivium.answering.reading import Line, Reader
 from trivium.answering.rows import asks_of_rows
 from trivium.answering.says import OneLabel, SeveralLabels, probabilities
 from trivium.apps.serve.playground import page
@@ -51,7 +52,7 @@ def untrained(tiny: Path, tasks: Mapping[str, Any], seed: int = 0) -> TorchPredi
     model, tokenizer = build(recipe)
     with torch.no_grad():
         for parameter in model.heads.parameters():
-            parameter.mul_(60)
+            parameter.mul_(20)
     return TorchPredictor(model.eval(), recipe.tasks, tokenizer)
 
 
@@ -88,9 +89,10 @@ class Served:
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         asked = json.loads(body)
         self.asked.append(asked)
+        reply = self.next.pop(0) if self.next else None
         time.sleep(self.delay_s)
-        if self.next:
-            return self.next.pop(0)
+        if reply:
+            return reply
         if self.key and headers.get("Authorization") != f"Bearer {self.key}":
             message = "this server wants a key, as Authorization: Bearer KEY"
             return 401, {}, json.dumps({"error": {"code": "unauthorized", "message": message}})
@@ -137,7 +139,8 @@ def _cut(
 ) -> tuple[dict[str, dict[str, int]], int]:
     """Of each task that did not read all: its tokens, and how many were kept. And the tokens that
     were computed."""
-    found, lines = {}, set()
+    found = {}
+    lines: set[Line] = set()
     for one in reader.asked(texts):
         tokens = sum(line.uncut for line in one.lines)
         kept = sum(len(line.ids) for line in one.lines)
@@ -165,7 +168,8 @@ def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
             for name, value in (given | dict(headers)).items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # whoever asked may be gone
+                self.wfile.write(body)
 
         def log_message(self, *told: object) -> None:
             """Nothing."""
