@@ -49,6 +49,11 @@ class Opened:
         for column, text in texts.items():
             self.page.get_by_label(column, exact=True).fill(text)
 
+    def ask(self, **texts: str) -> None:
+        """Type, and do not wait for the page to ask by itself."""
+        self.type(**texts)
+        self.page.locator("textarea").first.press("Control+Enter")
+
     def card(self, task: str) -> Locator:
         return self.page.get_by_role("article", name=task, exact=True)
 
@@ -95,14 +100,22 @@ class Opener:
 
     def __init__(self, servers: dict[str, Served], browser: Browser) -> None:
         self.servers, self.browser = servers, browser
-        self.every: list[Opened] = []
+        self.kept: dict[str, Opened] = {}
 
     def open(self, name: str = "plain", **settings: Any) -> Opened:
+        """A page as it is at first; with the same settings in the same window."""
         served = self.servers[name]
         served.next, served.key, served.delay_s, served.asked = [], "", 0.0, []
+        key = f"{name} {settings}"
+        if key not in self.kept:
+            self.kept[key] = self._window(served, settings)
+        seen = self.kept[key]
+        seen.page.goto(served.address)
+        return seen
+
+    def _window(self, served: Served, settings: dict[str, Any]) -> Opened:
         given = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"} | settings
         seen = Opened(self.browser.new_context(**given).new_page(), served)
-        self.every.append(seen)
 
         def ask(request: Request) -> None:
             if not request.url.startswith((served.address, "data:")):
@@ -116,17 +129,19 @@ class Opener:
         seen.page.on("console", lambda message: told(message.text))
         seen.page.on("pageerror", lambda error: told(str(error)))
         seen.page.on("dialog", lambda dialog: told(dialog.message))
-        seen.page.goto(served.address)
         return seen
 
 
+@pytest.fixture(scope="module")
+def windows(servers: dict[str, Served], chromium: Browser) -> Opener:
+    return Opener(servers, chromium)
+
+
 @pytest.fixture
-def opener(servers: dict[str, Served], chromium: Browser) -> Iterator[Opener]:
+def opener(windows: Opener) -> Iterator[Opener]:
     """Afterwards, that nothing went wrong in any page, and nobody else was asked."""
-    found = Opener(servers, chromium)
-    yield found
-    for seen in found.every:
-        seen.page.context.close()
+    yield windows
+    for seen in windows.kept.values():
         assert seen.problems == []
 
 
@@ -156,7 +171,7 @@ def test_of_several_labels_those_that_reach_the_line_are_marked(opener: Opener) 
     predictor = seen.served.predictor
     counts = {word: len(str(predictor.predict("tags", [word])[0]).split(",")) for word in WORDS}
     text = next(word for word, count in counts.items() if 1 < count < 6)
-    seen.type(text=text)
+    seen.ask(text=text)
     seen.bars("tags")
     card = seen.card("tags")
     several = predictor.probabilities("tags", [text])[0]
@@ -176,7 +191,7 @@ def test_of_several_labels_those_that_reach_the_line_are_marked(opener: Opener) 
 
 def test_a_score_stands_on_its_range(opener: Opener) -> None:
     seen = opener.open()
-    seen.type(first="good cat", second="red day")
+    seen.ask(first="good cat", second="red day")
     value = seen.card("near").locator(".value")
     expect(value).to_be_visible()
     (score,) = seen.served.predictor.predict("near", [("good cat", "red day")])
@@ -206,18 +221,18 @@ def test_half_a_pair_is_not_asked_about(opener: Opener) -> None:
 
 def test_what_was_not_read_is_told(opener: Opener) -> None:
     seen = opener.open()
-    seen.type(text="cat " * 100)
+    seen.ask(text="cat " * 100)
     expect(seen.card("mood").locator(".is-cut")).to_have_text(
         "Cut: 64 of 102 word pieces were read, its start."
     )
-    seen.type(text="cat")
+    seen.ask(text="cat")
     expect(seen.card("mood").locator(".is-cut")).to_be_hidden()
 
 
 def test_the_time_of_a_call_is_told(opener: Opener) -> None:
     seen = opener.open()
     seen.served.delay_s = 0.15
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     seen.bars("mood")
     told = seen.page.locator("#timing").inner_text()
     numbers = dict(re.findall(r"(queue|compute|round trip|tokens)\s+([\d.,]+)", told))
@@ -268,7 +283,7 @@ def test_an_example_fills_its_boxes_and_is_answered(opener: Opener) -> None:
         seen.page.get_by_role("button", name="Shuffle").click()
         shown |= set(chips.all_text_contents())
     assert shown == {f"good day {letter}" for letter in "abcdefgh"}
-    seen.type(text="something else")
+    seen.ask(text="something else")
     seen.page.get_by_role("button", name="a red cat").click()
     expect(seen.card("near").locator(".value")).to_be_visible()
     assert seen.page.get_by_label("first", exact=True).input_value() == "a red cat"
@@ -314,7 +329,7 @@ def test_markup_made_of_strings_is_refused_by_the_browser(opener: Opener) -> Non
 
 def test_of_many_labels_ten_are_shown_until_all_are_wanted(opener: Opener) -> None:
     seen = opener.open("many")
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     said = seen.served.predictor.probabilities("intent", ["good cat"])[0]
     best = [label for label, _ in sorted(said.items(), key=lambda item: -item[1])]
     assert [label for label, _ in seen.bars("intent")] == best[:10]
@@ -334,7 +349,7 @@ def test_a_refusal_is_told_with_its_place(opener: Opener) -> None:
         "hint": "send its parts",
     }  # fmt: skip
     seen.served.next = [refusal(422, code="invalid", message="a row is wrong", details=[detail])]
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     told = seen.trouble()
     for part in ("The server cannot answer this", "a row is wrong", *detail.values(), "invalid"):
         assert part.lower() in told.lower()
@@ -371,7 +386,7 @@ def test_a_full_server_is_asked_again_when_it_wants_to_be(opener: Opener) -> Non
 def test_whatever_comes_instead_of_an_answer_is_told(opener: Opener, reply: Any, said: str) -> None:
     seen = opener.open()
     seen.served.next = [reply]
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     assert said.lower() in seen.trouble().lower()
 
 
@@ -379,14 +394,14 @@ def test_a_server_that_is_gone_is_told(opener: Opener, tiny: Path) -> None:
     opener.servers["gone"] = Served(untrained(tiny, TASKS))
     seen = opener.open("gone")
     seen.served.stop()
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     assert "The server does not answer" in seen.trouble()
 
 
 def test_a_key_opens_the_server_and_is_told_to_nobody_else(opener: Opener) -> None:
     seen = opener.open()
     seen.served.key = "secret-1"
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     assert "wants an API key" in seen.trouble()
     field = seen.page.get_by_label("Sent as Authorization: Bearer")
     field.fill("schlüssel")
@@ -415,7 +430,7 @@ def test_the_call_that_is_shown_gives_the_answer_that_is_shown(
     seen.page.locator("summary").click()
     seen.page.get_by_label("Sent as Authorization: Bearer").fill("secret-1")
     text = 'it\'s "good" \\ $(touch made) `touch made`\n🙂 {cat} \t מה'
-    seen.type(text=text)
+    seen.ask(text=text)
     seen.bars("mood")
     seen.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     seen.page.get_by_role("tab").nth(place).click()
@@ -444,7 +459,7 @@ def test_texts_stand_out_from_what_lies_behind_them(opener: Opener, scheme: Any)
     seen = opener.open(color_scheme=scheme)
     ground = seen.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 400) == (scheme == "light")
-    seen.type(text="cat " * 100, first="good", second="bad")
+    seen.ask(text="cat " * 100, first="good", second="bad")
     seen.bars("tags")
     parts = (
         "h1, .made, .column, .readers, .readers b, .chip span, .chip-head span, .shuffle, .main, "
@@ -492,7 +507,7 @@ def test_on_a_phone_whoever_asks_is_led_to_the_answers(opener: Opener) -> None:
 
 def test_a_text_runs_in_its_own_direction(opener: Opener) -> None:
     seen = opener.open()
-    seen.type(text="مرحبا، أين طردي؟")
+    seen.ask(text="مرحبا، أين طردي؟")
     seen.bars("mood")
     field = seen.page.get_by_label("text", exact=True)
     assert field.evaluate("field => field.matches(':dir(rtl)')")
@@ -507,7 +522,7 @@ def test_everything_has_a_name_and_is_reached_by_keyboard(opener: Opener) -> Non
           .map(one => one.id)"""
     )
     assert unnamed == []
-    seen.type(text="good cat")
+    seen.ask(text="good cat")
     status = seen.page.get_by_role("status")
     best = seen.served.predictor.predict("mood", ["good cat"])[0]
     expect(status).to_contain_text(f"Answered. mood: {best}; tags: ")
