@@ -105,7 +105,8 @@ class Opener:
     def open(self, name: str = "plain", **settings: Any) -> Opened:
         """A page as it is at first; with the same settings in the same window."""
         served = self.servers[name]
-        served.next, served.key, served.delay_s, served.asked = [], "", 0.0, []
+        served.next, served.key, served.delay_s = [], "", 0.0
+        served.asked, served.times = [], []
         key = f"{name} {settings}"
         if key not in self.kept:
             self.kept[key] = self._window(served, settings)
@@ -265,9 +266,12 @@ def test_the_last_text_is_the_one_that_is_answered(opener: Opener) -> None:
     field.press("Control+Enter")
     while not seen.served.asked:
         seen.page.wait_for_timeout(10)
-    seen.served.delay_s = 0.0
+    seen.served.delay_s = 0.2
     field.fill("bad dog")
-    field.press("Control+Enter")
+    with seen.page.expect_event("requestfailed"):  # the server need not go on with it
+        field.press("Control+Enter")
+    seen.page.wait_for_timeout(50)
+    expect(seen.page.locator("#trouble")).to_be_hidden(timeout=1)
     best = seen.served.predictor.predict("mood", ["bad dog"])
     expect(seen.card("mood").locator(".value")).to_have_text(str(best[0]))
     seen.page.wait_for_timeout(500)
@@ -370,6 +374,8 @@ def test_a_full_server_is_asked_again_when_it_wants_to_be(opener: Opener) -> Non
     seen.type(text="good dog")  # asks by itself, but not before
     seen.bars("mood")
     assert [body["rows"][0]["text"] for body in seen.served.asked] == ["good cat", "good dog"]
+    before, after = seen.served.times
+    assert after - before >= 1
 
 
 @pytest.mark.parametrize(
@@ -388,6 +394,17 @@ def test_whatever_comes_instead_of_an_answer_is_told(opener: Opener, reply: Any,
     seen.served.next = [reply]
     seen.ask(text="good cat")
     assert said.lower() in seen.trouble().lower()
+
+
+def test_a_task_without_an_answer_says_so_whatever_it_is_called(opener: Opener) -> None:
+    """Every object of a browser has a `constructor`, but not of its own."""
+    seen = opener.open("hostile")
+    answer = {"several": {"prediction": "10\t2", "labels": ["10", "2"]}}
+    seen.served.next = [(200, {}, json.dumps({"answers": [answer]}))]
+    seen.ask(**{ODD: "good cat"})
+    expect(seen.card("several").locator(".value")).to_have_text(["10", "2"])
+    expect(seen.card("constructor")).to_contain_text("Not answered.")
+    expect(seen.page.locator("#timing")).to_contain_text("round trip")
 
 
 def test_a_server_that_is_gone_is_told(opener: Opener, tiny: Path) -> None:

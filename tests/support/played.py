@@ -69,6 +69,8 @@ class Served:
     delay_s: float = 0.0
     asked: list[Any] = field(default_factory=list)
     """Bodies of questions, parsed."""
+    times: list[float] = field(default_factory=list)
+    """When they came, in seconds."""
     address: str = ""
 
     def __post_init__(self) -> None:
@@ -89,6 +91,7 @@ class Served:
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         asked = json.loads(body)
         self.asked.append(asked)
+        self.times.append(time.monotonic())
         reply = self.next.pop(0) if self.next else None
         time.sleep(self.delay_s)
         if reply:
