@@ -14,7 +14,7 @@ LAYERS = {
     layer: height
     for height, layers in enumerate(
         [
-            ("types", "errors", "part", "digest"),
+            ("types", "errors", "part", "digest", "pages"),
             ("text", "model"),
             ("answering",),
             ("parts",),

@@ -28,7 +28,6 @@ from trivium.apps.report import answers, browser, report, write
 from trivium.apps.report import runs as runs_module
 from trivium.apps.report.answers import hover_text
 from trivium.apps.report.figure import smoothed, thinned
-from trivium.apps.report.page import as_data
 from trivium.apps.report.quality import (
     Calibration,
     calibrated,
@@ -40,6 +39,7 @@ from trivium.apps.report.quality import (
 from trivium.apps.report.story import tell
 from trivium.cli import app
 from trivium.errors import RecipeError
+from trivium.pages.safe import as_data
 from trivium.parts.tasks import Classification, Multilabel, Ordinal, Regression, Task
 from trivium.run.ensemble import ensemble
 from trivium.run.folder.predictions import Answers

@@ -1,7 +1,6 @@
 """A report in a real browser: it asks for nothing, lists what it should, and fits a phone."""
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from io import StringIO
@@ -10,15 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route
 from rich.console import Console
 
+from tests.support.browsing import CHROMIUM, CONTRAST, PHONE, browser
 from tests.support.reported import HOSTILE, STARS, answers_in, write_run
 from trivium.apps.report import report
-
-CHROMIUM = shutil.which("chromium")
-
-PHONE = {"width": 390, "height": 844}
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium to open pages with"),
@@ -75,10 +71,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    with browser() as found:
+        yield found
 
 
 class Reader:
@@ -337,30 +331,6 @@ def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     assert page.locator("#theme").inner_text() == "Dark"
     page.locator("#theme").click()
     assert ground(page) < 150
-
-
-CONTRAST = """
-selectors => {
-  const numbers = colour => {
-    const found = colour.match(/[\\d.]+/g).map(Number);
-    return colour.startsWith("color") ? found.slice(0, 3) : found.slice(0, 3).map(v => v / 255);
-  };
-  const light = colour => {
-    const [r, g, b] = numbers(colour).map(
-      v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
-  };
-  const ground = element => {
-    const colour = getComputedStyle(element).backgroundColor;
-    return colour === "rgba(0, 0, 0, 0)" ? ground(element.parentElement) : colour;
-  };
-  return [...document.querySelectorAll(selectors)].map(element => {
-    const pair = [light(getComputedStyle(element).color), light(ground(element))];
-    return Math.max(...pair) / Math.min(...pair);
-  });
-}
-"""
-"""Contrast of each element's text with what lies behind it (WCAG 2.1, relative luminance)."""
 
 
 def test_texts_stand_out_from_what_lies_behind_them(one: Opened) -> None:

@@ -5,14 +5,10 @@ in blocks that are no scripts, and a policy in the page's head allows its own sc
 sha256, and no network at all.
 """
 
-import base64
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,6 +18,7 @@ import trivium
 from trivium.apps.report.figure import Section
 from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun
+from trivium.pages.safe import as_data, colours, digests
 
 
 def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Sequence[RowSet]) -> str:
@@ -48,11 +45,13 @@ def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Seque
         made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         policy=_policy(scripts),
         scripts=[Markup(script) for script in scripts],
-        style=Markup(_file("page.css")),
-        dark=Markup(_file("dark.css")),
-        figures=as_data(figures),
-        rows=as_data(
-            {"sets": [row_set.as_dict() for row_set in rows], "runs": [r.name for r in runs]}
+        style=Markup(colours("light") + _file("page.css")),
+        dark=Markup(colours("dark")),
+        figures=Markup(as_data(figures)),
+        rows=Markup(
+            as_data(
+                {"sets": [row_set.as_dict() for row_set in rows], "runs": [r.name for r in runs]}
+            )
         ),
     )
 
@@ -62,25 +61,12 @@ def worded(text: str) -> Markup:
     return Markup(re.sub("`([^`\n]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def as_data(value: Any) -> Markup:
-    """JSON that can stand in a <script> block: no character of it can end the block."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 def _policy(scripts: Sequence[str]) -> str:
     """What the page may do, for browsers to enforce."""
-    digests = " ".join(f"'sha256-{_digest(script)}'" for script in scripts)
     return (
-        f"default-src 'none'; script-src {digests}; style-src 'unsafe-inline'; "
+        f"default-src 'none'; script-src {digests(scripts)}; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-
-
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _file(name: str) -> str:
