@@ -5,7 +5,6 @@ app = create_app(WorkerService(...), Settings(name="triage"))
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from html import escape
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,8 +21,10 @@ from trivium.apps.serve.documents import document
 from trivium.apps.serve.errors import Problem
 from trivium.apps.serve.frame import Frame
 from trivium.apps.serve.front import Front
+from trivium.apps.serve.hello import limits
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
+from trivium.apps.serve.playground import examples_of, page
 from trivium.apps.serve.settings import Settings
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -43,7 +44,8 @@ ROUTES: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("GET", "/v2/models/{name}/ready", "open inference protocol", oip.model_ready),
     ("POST", "/v2/models/{name}/infer", "open inference protocol", oip.infer),
 )
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+NO_FRAMES = "frame-ancestors 'none'"
+"""What only a header can forbid; all else is in the page's own policy."""
 
 
 def create_app(service: Service, settings: Settings, log: Log | None = None) -> FastAPI:
@@ -75,7 +77,7 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.metrics = metrics
+    app.state.metrics, app.state.page = metrics, None
     for method, path, tag, endpoint in ROUTES:
         app.router.add_api_route(
             path, endpoint, methods=[method], tags=[tag], route_class_override=_Plain
@@ -107,27 +109,18 @@ async def openapi(request: Request) -> Response:
 
 
 async def playground(request: Request) -> Response:
-    """A page to try the model on."""
-    headers = {"content-security-policy": POLICY, "x-content-type-options": "nosniff"}
-    return HTMLResponse(page(request.app.state.front), headers=headers)
-
-
-def page(front: Front) -> str:
-    """What the model is asked, and where; it holds no texts."""
-    rows = "".join(
-        f"<tr><td>{escape(name)}<td>{escape(' and '.join(form.text))}<td>{escape(form.kind)}"
-        for name, form in front.forms.items()
-    )
-    name = escape(front.settings.name)
-    links = "".join(
-        f'<li><a href="{path}">{path}</a>' for path in ("/openapi.json", "/v1/info", "/metrics")
-    )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
-        "<style>:root{color-scheme:light dark}body{font:1rem/1.5 system-ui;margin:2rem auto;"
-        "max-width:40rem;padding:0 1rem}td,th{padding:.2rem 1rem .2rem 0;text-align:left}</style>"
-        f"<h1>{name}</h1><table><tr><th>task<th>reads<th>kind{rows}</table><ul>{links}</ul></html>"
-    )
+    """A page to try the model on. It is open to all; dev rows are only in it where all else is."""
+    state, settings = request.app.state, request.app.state.front.settings
+    if state.page is None:
+        shown = settings.run is not None and not settings.api_keys
+        state.page = page(
+            state.front.described,
+            model_name=settings.name,
+            limits=limits(state.front),
+            examples=examples_of(settings.run, state.front.forms) if shown else (),
+        )
+    headers = {"content-security-policy": NO_FRAMES, "x-content-type-options": "nosniff"}
+    return HTMLResponse(state.page, headers=headers)
 
 
 async def _refused(request: Request, error: Any) -> Response:

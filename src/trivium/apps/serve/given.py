@@ -22,7 +22,7 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
     known = {name: v for name, v in given.items() if name in Settings.model_fields}
     found = {name: value for name, value in known.items() if value is not None}
     keys = read_keys(found.pop("api_keys", ()))
-    named = {"name": name_of(run), "sha256": sha256_of(run), "api_keys": keys}
+    named = {"run": run, "name": name_of(run), "sha256": sha256_of(run), "api_keys": keys}
     try:
         return Settings.model_validate(named | found)
     except ValidationError as error:

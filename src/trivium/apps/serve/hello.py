@@ -18,20 +18,26 @@ def information(front: Front) -> dict[str, Any]:
         "model": {"name": settings.name, "sha256": settings.sha256},
         "tasks": {name: of_task(form) for name, form in front.forms.items()},
         "embeds": front.described.embeds,
-        "limits": {
-            "rows": min(settings.max_rows, load.most_rows),
-            "body_bytes": settings.max_body_bytes,
-            "characters": MAX_CHARACTERS,
-            "queue_rows": load.most_rows,
-            "queue_tokens": load.most_tokens,
-            "timeout_s": settings.timeout_s,
-        },
+        "limits": limits(front),
         "precision": front.described.precision,
         "backend": front.described.backend,
         "workers": load.workers,
         "wanted_workers": load.wanted_workers,
         "cores": cores(),
         "trivium": __version__,
+    }
+
+
+def limits(front: Front) -> dict[str, float]:
+    """What a request may hold, and how long it may take."""
+    settings, load = front.settings, front.service.load()
+    return {
+        "rows": min(settings.max_rows, load.most_rows),
+        "body_bytes": settings.max_body_bytes,
+        "characters": MAX_CHARACTERS,
+        "queue_rows": load.most_rows,
+        "queue_tokens": load.most_tokens,
+        "timeout_s": settings.timeout_s,
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 try:
     import orjson
 except ImportError:
-    orjson = None
+    orjson = None  # type: ignore[assignment]
 
 
 class NotJson(Exception):  # noqa: N818 an outcome, not an error

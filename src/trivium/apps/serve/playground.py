@@ -29,7 +29,7 @@ def page(
     described: Described,
     *,
     model_name: str,
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     examples: Sequence[Mapping[str, str]],
 ) -> str:
     """The page, as HTML.

@@ -1,5 +1,6 @@
 """What a server may be told, each a flag and `TRIVIUM_…` in the environment; and fixed limits."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +27,8 @@ class Settings(Part):
     """What clients call the model."""
     sha256: str = ""
     """Of the file that seals the model's folder: it holds the sha256 of every other file."""
+    run: Path | None = None
+    """Its folder, where the page at `/` finds dev rows to try."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65_535)
     """0: any that is free."""
