@@ -224,7 +224,7 @@ def test_what_was_not_read_is_told(opener: Opener) -> None:
     seen = opener.open()
     seen.ask(text="cat " * 100)
     expect(seen.card("mood").locator(".is-cut")).to_have_text(
-        "Cut: 64 of 102 word pieces were read, its start."
+        "Cut: 64 of 102 word pieces were read, from the start."
     )
     seen.ask(text="cat")
     expect(seen.card("mood").locator(".is-cut")).to_be_hidden()

@@ -10,7 +10,7 @@ const KIND = {
   several_labels: (task) => `any of ${counted(task.labels.length, "label")}, from ${brief(task.threshold)}`,
   score: (task) => `a score from ${task.range[0]} to ${task.range[1]}`,
 };
-const KEPT = { head: "its start", tail: "its end", head_tail: "its start and its end" };
+const KEPT = { head: "from the start", tail: "from the end", head_tail: "from the start and the end" };
 
 function buildCards() {
   facts.tasks.forEach((task, place) => {
