@@ -20,6 +20,9 @@ from trivium.run.assembly.machine import cpu_name
 
 HALF = 0.5
 """Of what a server can do comes in an open loop."""
+OVERLOAD_S = 20.0
+"""Long enough for the queue to fill: only then is anything refused."""
+POISON_S = 6.0
 LEAST_ALIKE = 0.9
 """Share of labels: bf16 may turn those that are nearly even."""
 
@@ -41,7 +44,7 @@ QUICK = Plan(seconds=0.6, rounds=1, overload_s=2.0, poison_s=2.0)
 def main() -> None:
     given = _given()
     say = measure.teller(given)
-    plan = QUICK if given.quick else Plan(given.seconds, given.rounds, 10.0, 6.0)
+    plan = QUICK if given.quick else Plan(given.seconds, given.rounds, OVERLOAD_S, POISON_S)
     texts = models.sentences(given.data)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,7 +73,7 @@ def _given() -> argparse.Namespace:
     help_python = "interpreter of the peers, with litserve, transformers and fastapi"
     parser.add_argument("--litserve-python", default=sys.executable, help=help_python)
     parser.add_argument("--servers", nargs="+", choices=programs.NAMES, help="only these")
-    parser.add_argument("--quick", action="store_true", help="only to see whether it works")
+    parser.add_argument("--quick", action="store_true", help="short: only to see whether it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
     return parser.parse_args()
 

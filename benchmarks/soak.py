@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         found = _soak(given, cases, Path(name), say)
     bad = failures(found.outcomes, cases)
-    slopes = memory.slopes(found.samples, min(SETTLED_S, 30 * given.minutes))
+    slopes = memory.slopes(found.samples, SETTLED_S)
     latency_ms = [1000 * each.latency_s for each in found.outcomes if each.status != NO_ANSWER]
     shares = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99}
     times = {name: round(percentile(latency_ms, share), 1) for name, share in shares.items()}

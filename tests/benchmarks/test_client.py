@@ -11,7 +11,7 @@ import psutil
 import pytest
 from benchmarks.serving.client import Job, Run
 from benchmarks.serving.figures import NO_ANSWER, Outcome
-from benchmarks.serving.processes import Client, Failed, Program, Server, free_port
+from benchmarks.serving.processes import STOP_S, Client, Failed, Program, Server, free_port
 from benchmarks.serving.wire import Ask, Connection, read_asks, write_asks
 
 from tests.support.processes import wait_until
@@ -203,7 +203,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_
 def is_over(process: psutil.Process) -> bool:
     """Whoever adopts a child whose parent has ended may take its time to bury it."""
     try:
-        return process.status() == psutil.STATUS_ZOMBIE
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 
@@ -233,6 +233,8 @@ def test_a_paused_server_is_still_ended(tmp_path: Path) -> None:
         processes = server.processes()
         server.pause()
         wait_until(lambda: {each.status() for each in processes} == {psutil.STATUS_STOPPED})
+        began = time.monotonic()
+    assert time.monotonic() - began < STOP_S, "it heard that it was to end"
     wait_until(lambda: all(map(is_over, processes)))
 
 
