@@ -81,6 +81,8 @@ bench: install ## speed against peers; an hour of an idle machine
 	$(BIN)/python -m benchmarks.prediction
 	$(BIN)/python -m benchmarks.surgery
 	$(BIN)/python -m benchmarks.regularizers
+	$(BIN)/python -m benchmarks.heads
+	$(BIN)/python -m benchmarks.serve
 
 clean: ## remove the environment and caches, not the runs
 	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

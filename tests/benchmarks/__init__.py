@@ -1,0 +1,1 @@
+"""What the benchmarks calculate, and how they ask; not how fast anything is."""
