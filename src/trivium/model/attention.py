@@ -33,11 +33,22 @@ class Group:
     """0 for a token, -inf for padding; None where there is none."""
 
 
-Layout = Sequence[Group]
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A stream that is a padded [R, L] grid itself: padding has tokens of its own, as in exported
+    graphs, which nobody reads."""
+
+    texts: int
+    longest: int
+    mask_R1L: Tensor
+    """0 for a token; for padding a number so low that its weight is 0."""
+
+
+Layout = Sequence[Group] | Grid
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
-def layout(lengths_R: Tensor, longest: int) -> Layout:
+def layout(lengths_R: Tensor, longest: int) -> Sequence[Group]:
     """Groups of texts by length. On a GPU one group: there, launches cost more than padding."""
     texts = len(lengths_R)
     starts_R = lengths_R.cumsum(0) - lengths_R
@@ -67,6 +78,8 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
 
     p: probability of dropping an attention weight.
     """
+    if isinstance(groups, Grid):
+        return _on_grid(qkv_N3D, groups, heads)
     learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
     # With dropout always by one way, so that a pass without gradient can repeat another's masks.
     if qkv_N3D.device.type == "cpu" and (learns or p > 0):
@@ -80,6 +93,16 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
         mixed_SD = mixed_GHLd.transpose(1, 2).reshape(len(group.grid_S), -1)
         mixed_ND = mixed_ND.index_copy(0, group.tokens_n, mixed_SD[group.slots_n])
     return mixed_ND
+
+
+def _on_grid(qkv_N3D: Tensor, grid: Grid, heads: int) -> Tensor:
+    """The same where nothing has to be moved to be on a grid: qkv_N3D -> mixed_ND."""
+    q, k, v = (
+        part_ND.view(grid.texts, grid.longest, heads, -1).transpose(1, 2)
+        for part_ND in qkv_N3D.chunk(3, dim=1)
+    )
+    mixed_RHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=grid.mask_R1L[:, None])
+    return mixed_RHLd.transpose(1, 2).reshape(qkv_N3D.shape[0], -1)
 
 
 def _grid(x_NC: Tensor, group: Group, heads: int) -> Tensor:

@@ -30,6 +30,13 @@ class Head(nn.Module, ABC):
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         """One fp32 vector per text: hidden_ND -> vector_RC."""
 
+    def represent_padded(self, hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder) -> Tensor:
+        """The same of texts on a padded grid, in operations that an exported graph can have.
+
+        mask_RL: bool, true for a text's own tokens, which come first.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no form for graphs")
+
     @abstractmethod
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         """The output of each row from its S texts' vectors: output_BK.
@@ -143,3 +150,18 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
     )
     index_ND = row_N[:, None].expand_as(hidden_ND)
     return lowest_RD.scatter_reduce(0, index_ND, hidden_ND.float(), "amax")
+
+
+def pool_padded(hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder, how: Pooling) -> Tensor:
+    """As `pool`, of texts on a padded grid: hidden_RLD -> pooled_RD."""
+    if how in ("cls", "pooler"):
+        cls_RD = hidden_RLD[:, 0]
+        if how == "cls":
+            return cls_RD
+        assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
+        pooled_RD: Tensor = encoder.pooler(cls_RD)
+        return pooled_RD
+    if how == "max":
+        return hidden_RLD.masked_fill(~mask_RL[:, :, None], -torch.inf).amax(1)
+    weight_RL1 = mask_RL[:, :, None].to(hidden_RLD.dtype)
+    return (hidden_RLD * weight_RL1).sum(1) / weight_RL1.sum(1)

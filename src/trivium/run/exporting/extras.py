@@ -1,0 +1,57 @@
+"""Packages of the extra `export`, loaded when an export needs them."""
+
+from typing import Any
+
+from trivium.errors import RecipeError
+
+
+def onnx() -> tuple[Any, Any]:
+    """What writes ONNX files: onnx_ir, and onnxscript's optimizer. Raises RecipeError."""
+    try:
+        import onnx_ir
+        import onnxscript.optimizer
+    except ImportError as error:
+        raise _missing(error) from error
+    return onnx_ir, onnxscript.optimizer
+
+
+def onnxruntime() -> Any:
+    """Raises RecipeError where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing(error) from error
+    return onnxruntime
+
+
+def quantization() -> Any:
+    """ONNX Runtime's own. Raises RecipeError where it is not installed."""
+    try:
+        import onnxruntime.quantization
+    except ImportError as error:
+        raise _missing(error) from error
+    return onnxruntime.quantization
+
+
+def openvino() -> Any:
+    """Raises RecipeError where it is not installed."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise _missing(error) from error
+    return openvino
+
+
+def nncf() -> Any:
+    """Raises RecipeError where it is not installed."""
+    try:
+        import nncf
+    except ImportError as error:
+        raise _missing(error) from error
+    return nncf
+
+
+def _missing(error: ImportError) -> RecipeError:
+    return RecipeError(
+        f"trivium export needs {error.name}, which is not installed: pip install 'trivium[export]'"
+    )
