@@ -36,7 +36,7 @@ ROOMS = {
             ("assembly", "rows", "screen"),
             ("folder",),
             ("jobs", "predictor"),
-            ("teachers", "members", "verdict"),
+            ("teachers", "members", "verdict", "exporting"),
             ("training",),
         ]
     )
@@ -46,7 +46,7 @@ ROOMS = {
 
 VERBS = len(ROOMS)
 
-LATE = {"pyarrow"}
+LATE = {"pyarrow", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
 """What may be imported where it is used: extras."""
 
 

@@ -115,7 +115,7 @@ class _Attention(torch.autograd.Function):
     """Attention with its backward written out: no autograd inside, three matrices kept a group."""
 
     @staticmethod
-    def forward(ctx: Any, qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
+    def forward(ctx: Any, qkv_N3D: Tensor, groups: Sequence[Group], heads: int, p: float) -> Tensor:
         ctx.groups, ctx.heads = groups, heads
         mixed_ND = qkv_N3D.new_empty(qkv_N3D.shape[0], qkv_N3D.shape[1] // 3)
         kept: list[Tensor | None] = []

@@ -71,7 +71,7 @@ class _BiLSTMModule(Head):
     def _one_way(self, x_RLC: Tensor, which: str) -> Tensor:
         """One direction of one layer, from the first place to the last: x_RLC -> state_RLC."""
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        weights = [self.lstm.get_parameter(f"{name}_{which}") for name in names]
+        weights: list[Tensor] = [self.lstm.get_parameter(f"{name}_{which}") for name in names]
         start_1RC = x_RLC.new_zeros(1, x_RLC.shape[0], self.lstm.hidden_size)
         state_RLC: Tensor
         state_RLC, _, _ = torch.lstm(

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from trivium.parts.tasks import Task
-from trivium.run.exporting.engines import Engine
+from trivium.run.exporting.engines import Engine, Inputs
 from trivium.run.exporting.graph import PAIRS, TEXTS, Names
 from trivium.run.predictor.base import Predictor, Texts
 from trivium.run.rows.encoded import packer_for
@@ -43,19 +42,27 @@ class GraphPredictor(Predictor):
         pieces = self._pieces([(row,) if isinstance(row, str) else tuple(row) for row in rows])
         readout_BK = torch.zeros(len(rows), max(1, one.outputs))
         for chosen in _batches(pieces, packer, one.sequences):
-            apart = one.sequences == 2
-            each = [[ids] for i in chosen for ids in pieces[i]] if apart else None
-            tokens = packer.pack(each or [pieces[i] for i in chosen])
-            found = self.run(inputs_of(tokens, self.tokenizer.pad, self.names))
-            readout_BK[chosen] = torch.from_numpy(found[self.names.outputs[task]])[: len(chosen)]
+            found = self.run(self._inputs(one, packer, [pieces[row] for row in chosen]))
+            readout_BK[chosen] = torch.from_numpy(found[self.names.outputs[task]])
         return readout_BK
+
+    def inputs(self, task: str, rows: Sequence[tuple[str, ...]]) -> Inputs:
+        """What the graph is given for a batch of a task's rows."""
+        one = self.question(task)
+        packer = packer_for(one, self.tokenizer, self.limit)
+        return self._inputs(one, packer, self._pieces(rows))
+
+    def _inputs(self, task: Task, packer: Packer, rows: Sequence[Sequence[Ids]]) -> Inputs:
+        if task.sequences == 2:
+            rows = [[ids] for row in rows for ids in row]
+        return inputs_of(packer.pack(rows), self.tokenizer.pad, self.names)
 
     def _pieces(self, rows: Sequence[tuple[str, ...]]) -> list[list[Ids]]:
         ids = iter(self.tokenizer([text for row in rows for text in row]))
         return [[np.asarray(next(ids), dtype=np.int32) for _ in row] for row in rows]
 
 
-def inputs_of(tokens: Tokens, pad: int, names: Names) -> dict[str, NDArray[np.int64]]:
+def inputs_of(tokens: Tokens, pad: int, names: Names) -> Inputs:
     """A pack on a padded grid, under the names of a graph's inputs; of its texts, each two in a
     row are a pair."""
     lengths_R = tokens.lengths_R.numpy()

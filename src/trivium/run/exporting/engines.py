@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from trivium.run.exporting import extras
 
-Engine = Callable[[Mapping[str, NDArray[np.int64]]], dict[str, NDArray[np.float32]]]
+Inputs = Mapping[str, NDArray[np.int64]]
+Engine = Callable[[Inputs], dict[str, NDArray[np.float32]]]
 """Inputs by name to outputs by name."""
 Hint = Literal["f32", "bf16"]
 """What OpenVINO computes in. It has to be told: left alone, it takes bf16 where a CPU has it."""
@@ -24,7 +25,7 @@ def onnx_engine(path: Path) -> Engine:
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
 
-    def run(inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float32]]:
+    def run(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
 
     return run
@@ -38,7 +39,7 @@ def openvino_engine(path: Path, hint: Hint) -> Engine:
     compiled: Any = openvino.compile_model(path, "CPU", settings)
     names = [output.get_any_name() for output in compiled.outputs]
 
-    def run(inputs: Mapping[str, NDArray[np.int64]]) -> dict[str, NDArray[np.float32]]:
+    def run(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         found = compiled(dict(inputs))
         return {name: np.array(found[name]) for name in names}
 

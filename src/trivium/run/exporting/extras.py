@@ -1,5 +1,7 @@
 """Packages of the extra `export`, loaded when an export needs them."""
 
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from trivium.errors import RecipeError
@@ -49,6 +51,15 @@ def nncf() -> Any:
     except ImportError as error:
         raise _missing(error) from error
     return nncf
+
+
+def versions() -> dict[str, str]:
+    """Of those that are installed, and of torch."""
+    found = {}
+    for name in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _missing(error: ImportError) -> RecipeError:

@@ -30,6 +30,9 @@ STATE_TENSORS = "state.safetensors"
 TENSORS = ".safetensors"
 """Ending of a file in TEACHERS, which is called after its lesson."""
 
+PARITY, EXAMPLE = "parity.json", "example.py"
+"""Of an exported graph: how far it is from the model, and how it is asked."""
+
 TABLE = "table.json"
 """What makes a folder a study's."""
 

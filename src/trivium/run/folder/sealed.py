@@ -14,7 +14,8 @@ def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> N
 
     files: a pattern, as `Path.glob` reads it.
     """
-    digests = {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.glob(files))}
+    found = [path for path in sorted(folder.glob(files)) if path.is_file()]
+    digests = {path.relative_to(folder).as_posix(): sha256(path) for path in found}
     text = json.dumps(values | {"files": digests}, indent=2, ensure_ascii=False)
     (folder / name).write_text(text + "\n", encoding="utf-8")
 
