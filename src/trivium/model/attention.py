@@ -35,11 +35,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A stream that is a padded [R, L] grid itself: padding has tokens of its own, as in exported
-    graphs, which nobody reads."""
+    """A stream that is a padded grid itself, as in exported graphs: in place of N stand R and L,
+    and padding has tokens of its own, which nobody reads."""
 
-    texts: int
-    longest: int
     mask_R1L: Tensor
     """0 for a token; for padding a number so low that its weight is 0."""
 
@@ -95,14 +93,15 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
     return mixed_ND
 
 
-def _on_grid(qkv_N3D: Tensor, grid: Grid, heads: int) -> Tensor:
-    """The same where nothing has to be moved to be on a grid: qkv_N3D -> mixed_ND."""
+def _on_grid(qkv_RLC: Tensor, grid: Grid, heads: int) -> Tensor:
+    """The same where nothing has to be moved to be on a grid: qkv_RLC -> mixed_RLD."""
+    texts, longest = qkv_RLC.shape[:2]
     q, k, v = (
-        part_ND.view(grid.texts, grid.longest, heads, -1).transpose(1, 2)
-        for part_ND in qkv_N3D.chunk(3, dim=1)
+        part_RLD.reshape(texts, longest, heads, -1).transpose(1, 2)
+        for part_RLD in qkv_RLC.chunk(3, dim=2)
     )
     mixed_RHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=grid.mask_R1L[:, None])
-    return mixed_RHLd.transpose(1, 2).reshape(qkv_N3D.shape[0], -1)
+    return mixed_RHLd.transpose(1, 2).flatten(2)
 
 
 def _grid(x_NC: Tensor, group: Group, heads: int) -> Tensor:

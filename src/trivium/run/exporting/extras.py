@@ -7,14 +7,18 @@ from typing import Any
 from trivium.errors import RecipeError
 
 
-def onnx() -> tuple[Any, Any]:
-    """What writes ONNX files: onnx_ir, and onnxscript's optimizer. Raises RecipeError."""
+def onnx() -> tuple[Any, Any, Any]:
+    """What writes ONNX files: onnx_ir, onnxscript's optimizer, and passes over a graph.
+
+    Raises RecipeError where one is not installed.
+    """
     try:
         import onnx_ir
+        import onnx_ir.passes.common
         import onnxscript.optimizer
     except ImportError as error:
         raise _missing(error) from error
-    return onnx_ir, onnxscript.optimizer
+    return onnx_ir, onnxscript.optimizer, onnx_ir.passes.common
 
 
 def onnxruntime() -> Any:

@@ -78,7 +78,6 @@ class Graph(nn.Module):
     ) -> tuple[Tensor, ...]:
         """readout_RK of each task (readout_PK of one on pairs apart), and embedding_RD."""
         encoder = self.model.encoder
-        texts, longest = input_ids.shape
         mask_RL = attention_mask > 0
         hidden: dict[str, Tensor] = {}
         for own in ["", *(name for name in self.tasks if encoder.sides.of(name))]:
@@ -99,13 +98,10 @@ class Graph(nn.Module):
         encoder = self.model.encoder
         texts, longest = ids_RL.shape
         position_RL = torch.arange(longest, device=ids_RL.device).expand(texts, longest)
-        tokens = Tokens(
-            ids_RL.flatten(), position_RL.flatten(), segments_RL.flatten(), mask_RL.sum(1), longest
-        )
+        tokens = Tokens(ids_RL, position_RL, segments_RL, mask_RL.sum(1), longest)
         lowest = torch.finfo(torch.float32).min  # infinity would make rows of padding alone NaN
         hidden_mask_RL = torch.zeros_like(mask_RL, dtype=torch.float32).masked_fill(
             ~mask_RL, lowest
         )
-        grid = Grid(texts, longest, hidden_mask_RL[:, None])
-        hidden_ND = encoder.encode(encoder.embed(tokens), tokens, own, grid)
-        return hidden_ND.view(texts, longest, -1)
+        grid = Grid(hidden_mask_RL[:, None])
+        return encoder.encode(encoder.embed(tokens), tokens, own, grid)

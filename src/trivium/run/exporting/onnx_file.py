@@ -22,17 +22,30 @@ _EVERYTHING = 2**62
 
 def write_onnx(graph: Graph, names: Names, limit: int, path: Path) -> None:
     """limit: the encoder's longest sequence. Raises RecipeError where a package is missing."""
-    ir, optimizer = extras.onnx()
+    ir = extras.onnx()[0]
     program = _exported(graph, names, limit)
     model = program.model
-    # Weights that one product reads together, joined once instead of in every call.
-    optimizer.fold_constants(
-        model, input_size_limit=_EVERYTHING, output_size_limit=_EVERYTHING
-    )
-    optimizer.remove_unused_nodes(model)
+    _simplify(model)
     _rename(model, names)
     weights = sum(value.const_value.nbytes for value in model.graph.initializers.values())
     ir.save(model, path, external_data=f"{path.name}.data" if weights > ONE_FILE else None)
+
+
+def _simplify(model: Any) -> None:
+    """Weights that one product reads together are joined once, not in every call; what is computed
+    twice, once; what nobody reads, not at all.
+
+    The exporter's own way has a hundred patterns to look for in every place, which takes as long as
+    all else, and finds nothing more.
+    """
+    _, optimizer, passes = extras.onnx()
+    for _ in range(2):
+        optimizer.fold_constants(model, input_size_limit=_EVERYTHING, output_size_limit=_EVERYTHING)
+        passes.IdentityEliminationPass()(model)
+        passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        passes.DeduplicateInitializersPass()(model)
+        passes.CommonSubexpressionEliminationPass()(model)
+        optimizer.remove_unused_nodes(model)
 
 
 def _exported(graph: Graph, names: Names, limit: int) -> Any:
@@ -55,6 +68,7 @@ def _exported(graph: Graph, names: Names, limit: int) -> Any:
             output_names=[f"output_{place}" for place in range(len(names.in_order))],
             dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
+            optimize=False,  # see _simplify
             verbose=False,
         )
 
