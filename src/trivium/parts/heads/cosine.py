@@ -50,7 +50,7 @@ class _CosineModule(Pooled):
     def of_cosine(self) -> Cosine | None:
         if self.squash:
             return Cosine(1.0, 0.0, sigmoid=True)
-        return Cosine(float(self.scale), float(self.offset), sigmoid=False)
+        return Cosine(self.scale.item(), self.offset.item(), sigmoid=False)
 
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         vector_BSC = dropout(vector_BSC, self.dropout, training=self.training)

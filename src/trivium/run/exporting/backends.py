@@ -127,8 +127,9 @@ class _Making:
         return "bf16" if self.wanted.precision == "bf16" else "f32"
 
     def graph(self, path: Path, hint: Hint = "f32") -> GraphPredictor:
-        onnx = self.wanted.backend == "onnx"
-        return self.predictor(onnx_engine(path) if onnx else openvino_engine(path, hint))
+        if self.wanted.backend == "onnx":
+            return self.predictor(onnx_engine(path))
+        return self.predictor(openvino_engine(path, hint, self.names.in_order))
 
     def predictor(self, engine: Engine) -> GraphPredictor:
         one = self.opened

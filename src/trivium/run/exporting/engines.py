@@ -1,6 +1,6 @@
 """Who computes an exported graph: ONNX Runtime or OpenVINO, asked in the same way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,13 +31,13 @@ def onnx_engine(path: Path) -> Engine:
     return run
 
 
-def openvino_engine(path: Path, hint: Hint) -> Engine:
-    """With as many threads as torch has. Raises RecipeError where OpenVINO is missing."""
+def openvino_engine(path: Path, hint: Hint, names: Sequence[str]) -> Engine:
+    """With as many threads as torch has. names: the outputs'; compiled, they may have others
+    beside. Raises RecipeError where OpenVINO is missing."""
     openvino = extras.openvino()
     threads = torch.get_num_threads()
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
     compiled: Any = openvino.compile_model(path, "CPU", settings)
-    names = [output.get_any_name() for output in compiled.outputs]
 
     def run(inputs: Inputs) -> dict[str, NDArray[np.float32]]:
         found = compiled(dict(inputs))
