@@ -215,7 +215,7 @@ def test_a_wanted_end_is_known_without_torch() -> None:
     assert loaded_after("from trivium.errors import Interrupted, RecipeError") == []
 
 
-@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "compare"])
+@pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "export", "compare"])
 def test_a_verb_loads_nothing_heavy_but_what_it_works_with(verb: str) -> None:
     """Each of the others would add a second or more to every start."""
     needed = {"torch", "numpy", "pydantic", "tokenizers", "huggingface_hub", "yaml"}

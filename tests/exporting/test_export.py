@@ -17,7 +17,7 @@ from tests.support.exports import untrained
 from tests.support.shell import call
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
-from trivium.run.exporting import backends, losses
+from trivium.run.exporting import backends, losses, opened
 from trivium.run.exporting.parity import Difference, refuse_different
 from trivium.run.folder.sealed import unseal
 
@@ -146,14 +146,15 @@ def test_int8_is_measured_on_dev_and_smaller(
     run: Path, exported: Path, again: Callable[..., None], tmp_path: Path
 ) -> None:
     again()
-    console = Console(file=StringIO(), width=200)
+    text = StringIO()
+    console = Console(file=text, width=200)
     facts = trivium.export(run, tmp_path / "out", precision="int8", max_loss=1, console=console)
     assert (facts["precision"], facts["how"]) == ("int8", "dynamic")
     told = json.loads((tmp_path / "out" / "parity.json").read_text())["losses"]
     assert [(one["task"], one["metric"], one["rows"]) for one in told] == [
         ("mood", "accuracy", 32), ("same", "accuracy", 48), ("near", "pearson", 32),
     ]  # fmt: skip
-    assert "On dev, in int8 (dynamic)" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "On dev, in int8 (dynamic)" in text.getvalue()
     model = onnx.load(tmp_path / "out" / "model.onnx")
     assert "MatMulInteger" in {node.op_type for node in model.graph.node}
     assert left(tmp_path / "out") == left(exported)
@@ -222,22 +223,23 @@ def test_openvino_in_8_bits_takes_weights_alone_where_activations_lose_too_much(
 ) -> None:
     pytest.importorskip("nncf")
     again()
-    facts = trivium.export(
-        run, tmp_path / "a", to="openvino", precision="int8", max_loss=1, console=QUIET
-    )
-    assert (facts["how"], facts["hint"]) == ("smoothquant", "f32")
+    monkeypatch.setattr(opened, "CALIBRATION", 6)
     enough = losses.too_much
 
-    def once(found: Any, most: float) -> Any:
+    def refuse_the_first(found: Any, most: float) -> Any:
         monkeypatch.setattr(losses, "too_much", enough)
         return found[0]
 
-    monkeypatch.setattr(losses, "too_much", once)
-    facts = trivium.export(
-        run, tmp_path / "b", to="openvino", precision="int8", max_loss=1, console=QUIET
-    )
-    assert facts["how"] == "weights"
-    assert left(tmp_path / "b") == left(tmp_path / "a")
+    monkeypatch.setattr(losses, "too_much", refuse_the_first)
+    said = StringIO()
+    console = Console(file=said, width=200)
+    out = tmp_path / "out"
+    facts = trivium.export(run, out, to="openvino", precision="int8", max_loss=1, console=console)
+    assert (facts["how"], facts["hint"]) == ("weights", "f32")
+    assert said.getvalue().index("(smoothquant)") < said.getvalue().index("(weights)")
+    assert {"model.xml", "model.bin"} <= set(left(out))
+    assert not (out / "int8").exists()
+    unseal(out, "trivium.json")
 
 
 # --- what is refused ---------------------------------------------------------------------------
