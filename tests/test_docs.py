@@ -41,6 +41,7 @@ MESSAGES = "recipes/data/support-desk/messages-dev.csv"
 NOT_RUN = {
     r"^(study|tune|compare runs/study|train runs/search/)": "trains many runs, each in a process "
     "of its own; tests/apps and tests/run/test_verdict.py run these commands",
+    r"^export runs/first (--out|--int8|--to openvino)": "takes long; tests/exporting makes graphs",
     r"recipes/(?!quickstart|search/quickstart|data)|runs/one-for-three|runs/three": "reads public "
     "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
@@ -251,6 +252,7 @@ STAND_INS: dict[str, Callable[[Path], object]] = {
     ),
     "docs/ensembles.md": lambda folder: shutil.copyfile(folder / MESSAGES, folder / "in.csv"),
     "docs/hub.md": for_the_hub,
+    "docs/export.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),
     "docs/methods.md": with_budget,
     "docs/pretraining.md": lambda folder: (folder / "my-text.txt").write_text("Where is it?\n"),
     "docs/report.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),

@@ -38,7 +38,7 @@ ROOMS = {
             ("folder",),
             ("hub",),
             ("jobs", "predictor"),
-            ("teachers", "members", "verdict"),
+            ("teachers", "members", "verdict", "exporting"),
             ("training", "card"),
         ]
     )
@@ -48,7 +48,7 @@ ROOMS = {
 
 VERBS = len(ROOMS)
 
-LATE = {"pyarrow"}
+LATE = {"pyarrow", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
 """What may be imported where it is used: extras."""
 
 

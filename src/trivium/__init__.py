@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from trivium.run.compare import compare
     from trivium.run.ensemble import ensemble
     from trivium.run.evaluate import evaluate
+    from trivium.run.export import export
     from trivium.run.export_lora import export_lora
     from trivium.run.predict import predict_file
     from trivium.run.predictor.base import Predictor
@@ -49,6 +50,7 @@ __all__ = [
     "compare",
     "ensemble",
     "evaluate",
+    "export",
     "export_lora",
     "load",
     "load_recipe",
@@ -73,6 +75,7 @@ _HOMES = {
     "compare": "trivium.run.compare",
     "ensemble": "trivium.run.ensemble",
     "evaluate": "trivium.run.evaluate",
+    "export": "trivium.run.export",
     "export_lora": "trivium.run.export_lora",
     "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",

@@ -39,7 +39,7 @@ class Adding(GraphPredictor):
 
     def __init__(self, tokenizer: Path) -> None:
         outputs = {name: name for name in FORMS} | {PLAIN: "embedding"}
-        super().__init__(GraphFacts(tokenizer, FORMS, 16, outputs, "fp32", {}))
+        super().__init__(GraphFacts(tokenizer, tokenizer, FORMS, 16, outputs, "fp32"))
         self.places: list[int] = []
 
     def run(self, feeds: Feeds, names: Sequence[str]) -> list[Floats]:

@@ -32,6 +32,7 @@ for command in (
     several.ensemble,
     several.soup,
     single.lora,
+    single.export,
     several.study,
     several.tune,
     several.report,

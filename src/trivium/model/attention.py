@@ -33,11 +33,20 @@ class Group:
     """0 for a token, -inf for padding; None where there is none."""
 
 
-Layout = Sequence[Group]
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A stream that is a padded grid itself, as in exported graphs: in place of N stand R and L,
+    and padding has tokens of its own, which nobody reads."""
+
+    mask_R1L: Tensor
+    """0 for a token; for padding a number so low that its weight is 0."""
+
+
+Layout = Sequence[Group] | Grid
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
-def layout(lengths_R: Tensor, longest: int) -> Layout:
+def layout(lengths_R: Tensor, longest: int) -> Sequence[Group]:
     """Groups of texts by length. On a GPU one group: there, launches cost more than padding."""
     texts = len(lengths_R)
     starts_R = lengths_R.cumsum(0) - lengths_R
@@ -67,6 +76,8 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
 
     p: probability of dropping an attention weight.
     """
+    if isinstance(groups, Grid):
+        return _on_grid(qkv_N3D, groups, heads)
     learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
     # With dropout always by one way, so that a pass without gradient can repeat another's masks.
     if qkv_N3D.device.type == "cpu" and (learns or p > 0):
@@ -82,6 +93,17 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
     return mixed_ND
 
 
+def _on_grid(qkv_RLC: Tensor, grid: Grid, heads: int) -> Tensor:
+    """The same where nothing has to be moved to be on a grid: qkv_RLC -> mixed_RLD."""
+    texts, longest = qkv_RLC.shape[:2]
+    q, k, v = (
+        part_RLD.reshape(texts, longest, heads, -1).transpose(1, 2)
+        for part_RLD in qkv_RLC.chunk(3, dim=2)
+    )
+    mixed_RHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=grid.mask_R1L[:, None])
+    return mixed_RHLd.transpose(1, 2).flatten(2)
+
+
 def _grid(x_NC: Tensor, group: Group, heads: int) -> Tensor:
     """The group's tokens on its grid: x_N3D -> x_GL3Hd."""
     grid_SC = x_NC.index_select(0, group.grid_S)
@@ -92,7 +114,7 @@ class _Attention(torch.autograd.Function):
     """Attention with its backward written out: no autograd inside, three matrices kept a group."""
 
     @staticmethod
-    def forward(ctx: Any, qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
+    def forward(ctx: Any, qkv_N3D: Tensor, groups: Sequence[Group], heads: int, p: float) -> Tensor:
         ctx.groups, ctx.heads = groups, heads
         mixed_ND = qkv_N3D.new_empty(qkv_N3D.shape[0], qkv_N3D.shape[1] // 3)
         kept: list[Tensor | None] = []

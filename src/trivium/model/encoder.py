@@ -182,12 +182,15 @@ class Encoder(nn.Module):
         x_ND: Tensor = self.embeddings(tokens)
         return x_ND
 
-    def encode(self, x_ND: Tensor, tokens: Tokens, task: str) -> Tensor:
+    def encode(
+        self, x_ND: Tensor, tokens: Tokens, task: str, groups: Layout | None = None
+    ) -> Tensor:
         """The layers: hidden_ND in `precision`.
 
-        task: whose sides stand beside them; none for a task without, and for "".
+        task: whose sides stand beside them; none for a task without, and for "". groups: how
+        attention sees the stream, where the tokens are not packed.
         """
-        groups = layout(tokens.lengths_R, tokens.longest)
+        groups = layout(tokens.lengths_R, tokens.longest) if groups is None else groups
         sides = self.sides.of(task)
         x_ND = x_ND.to(self.precision)
         for index, layer in enumerate(self.encoder.layers):

@@ -44,6 +44,7 @@ def linear(x: Tensor, parts: Sequence[Linear], *, gelu: bool = False) -> Tensor:
     gelu: apply the exact (erf) GELU to it, which prediction does within the product.
     """
     on_cpu = x.device.type == "cpu" and _ONEDNN and x.dim() == 2
+    on_cpu = on_cpu and not torch.compiler.is_compiling()  # a graph for others has no oneDNN in it
     pairs = _pairs(parts)
     if not torch.is_grad_enabled() and not any(_drops(pair) for _, pair in pairs):
         if on_cpu:

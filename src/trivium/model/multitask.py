@@ -16,6 +16,14 @@ from trivium.types import Batch, Tokens
 Pooling = Literal["cls", "pooler", "mean", "max"]
 
 
+class Cosine(NamedTuple):
+    """A score that is scale * cosine + offset, or the sigmoid of the cosine."""
+
+    scale: float
+    offset: float
+    sigmoid: bool
+
+
 class Head(nn.Module, ABC):
     """From contextual vectors to a task's outputs, in two halves.
 
@@ -25,10 +33,19 @@ class Head(nn.Module, ABC):
 
     trunk: str | None = None
     """Name of the hidden layers that this head shares with others; they belong to the model."""
+    pooling: Pooling | None = None
+    """How it makes a text's vector of the tokens'; None where it does so with layers of its own."""
 
     @abstractmethod
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         """One fp32 vector per text: hidden_ND -> vector_RC."""
+
+    def represent_padded(self, hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder) -> Tensor:
+        """The same of texts on a padded grid, in operations that an exported graph can have.
+
+        mask_RL: bool, true for a text's own tokens, which come first.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: has no form for graphs")
 
     @abstractmethod
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
@@ -36,6 +53,18 @@ class Head(nn.Module, ABC):
 
         trunk: the module whose name is `self.trunk`; `MultiTaskModel.decide` hands it over.
         """
+
+    def stack(
+        self,
+        trunk: nn.Module | None = None,  # noqa: ARG002 the seam
+    ) -> list[tuple[nn.Linear, bool]] | None:
+        """The linear layers, each with whether a GELU follows, that `decide` is for rows of one
+        text; None where it is something else. trunk: as for `decide`."""
+        return None
+
+    def of_cosine(self) -> Cosine | None:
+        """What `decide` makes of the cosine of a pair's vectors, if it sees nothing else."""
+        return None
 
     @property
     def origin(self) -> str | None:
@@ -103,8 +132,12 @@ class MultiTaskModel(nn.Module):
 
     def decide(self, task: str, vector_BSC: Tensor) -> Tensor:
         """A task's outputs from its texts' vectors, through its trunk if it has one: output_BK."""
-        head = self.head(task)
-        return head.decide(vector_BSC, self.trunks[head.trunk] if head.trunk else None)
+        return self.head(task).decide(vector_BSC, self.trunk_of(task))
+
+    def trunk_of(self, task: str) -> nn.Module | None:
+        """The hidden layers that the task's head shares with others."""
+        trunk = self.head(task).trunk
+        return self.trunks[trunk] if trunk else None
 
     def shared_parameters(self) -> Iterator[Shared]:
         """What several tasks can reach: the encoder without per-task sides, then the trunks.
@@ -143,3 +176,18 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
     )
     index_ND = row_N[:, None].expand_as(hidden_ND)
     return lowest_RD.scatter_reduce(0, index_ND, hidden_ND.float(), "amax")
+
+
+def pool_padded(hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder, how: Pooling) -> Tensor:
+    """As `pool`, of texts on a padded grid: hidden_RLD -> pooled_RD."""
+    if how in ("cls", "pooler"):
+        cls_RD = hidden_RLD[:, 0]
+        if how == "cls":
+            return cls_RD
+        assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
+        pooled_RD: Tensor = encoder.pooler(cls_RD)
+        return pooled_RD
+    if how == "max":
+        return hidden_RLD.masked_fill(~mask_RL[:, :, None], -torch.inf).amax(1)
+    weight_RL1 = mask_RL[:, :, None].to(hidden_RLD.dtype)
+    return (hidden_RLD * weight_RL1).sum(1) / weight_RL1.sum(1)

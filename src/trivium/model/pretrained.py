@@ -166,14 +166,19 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
 
     Sides and LoRA are left out, except LoRA that `merge_lora` has put into the weights.
     """
-    values = encoder.config.model_dump(exclude={"has_pooler"})
-    values |= {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu"}
-    values |= {"position_embedding_type": "absolute", "dtype": "float32"}
+    values = config_values(encoder.config)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in base_state(encoder).items()
     }
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def config_values(config: EncoderConfig) -> dict[str, Any]:
+    """What a `config.json` says of an encoder."""
+    values = config.model_dump(exclude={"has_pooler"})
+    values |= {"architectures": ["BertModel"], "model_type": "bert", "hidden_act": "gelu"}
+    return values | {"position_embedding_type": "absolute", "dtype": "float32"}
 
 
 def base_state(encoder: Encoder) -> dict[str, Tensor]:

@@ -62,6 +62,10 @@ class Tokenizer:
         encodings = self._pieces.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def text(self, ids: Sequence[int]) -> str:
+        """A text of these word pieces; read again, it need not have the same ones."""
+        return str(self._pieces.decode(list(ids)))
+
     @property
     def size(self) -> int:
         """Number of word pieces, V."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
-from trivium.model.multitask import Head, Pooling, pool
+from trivium.model.multitask import Head, Pooling, pool, pool_padded
 from trivium.part import Part
 from trivium.types import Tokens
 
@@ -68,6 +68,9 @@ class Pooled(Head):
 
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         return pool(hidden_ND, tokens, encoder, self.pooling)
+
+    def represent_padded(self, hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder) -> Tensor:
+        return pool_padded(hidden_RLD, mask_RL, encoder, self.pooling)
 
 
 def linear_layer(inputs: int, outputs: int) -> nn.Linear:

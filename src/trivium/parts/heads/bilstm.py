@@ -54,8 +54,38 @@ class _BiLSTMModule(Head):
         _, (state_ERC, _) = self.lstm(packed)
         return torch.cat([state_ERC[-2], state_ERC[-1]], dim=1)
 
+    def represent_padded(self, hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder) -> Tensor:
+        # A layer at a time, and each direction by itself: only so can the backward one begin at a
+        # text's own last token and not at the padding.
+        last_R1 = mask_RL.sum(1, keepdim=True) - 1
+        place_L = torch.arange(mask_RL.shape[1], device=mask_RL.device)
+        back_RL = torch.where(mask_RL, last_R1 - place_L, place_L)
+        x_RLC = hidden_RLD
+        for layer in range(self.lstm.num_layers):
+            there_RLC = self._one_way(x_RLC, f"l{layer}")
+            back_RLC = self._one_way(_at(x_RLC, back_RL), f"l{layer}_reverse")
+            x_RLC = torch.cat([there_RLC, _at(back_RLC, back_RL)], dim=2)
+        # Both directions end here: forward at the last token, backward (still turned) there too.
+        return torch.cat([_at(there_RLC, last_R1), _at(back_RLC, last_R1)], dim=2)[:, 0]
+
+    def _one_way(self, x_RLC: Tensor, which: str) -> Tensor:
+        """One direction of one layer, from the first place to the last: x_RLC -> state_RLC."""
+        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights: list[Tensor] = [self.lstm.get_parameter(f"{name}_{which}") for name in names]
+        start_1RC = x_RLC.new_zeros(1, x_RLC.shape[0], self.lstm.hidden_size)
+        state_RLC: Tensor
+        state_RLC, _, _ = torch.lstm(
+            x_RLC, (start_1RC, start_1RC), weights, True, 1, 0.0, False, False, True
+        )
+        return state_RLC
+
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         feature_BF = join(vector_BSC, self.features)
         feature_BF = dropout(feature_BF, self.dropout, training=self.training)
         output_BK: Tensor = self.linear(feature_BF)
         return output_BK
+
+
+def _at(x_RLC: Tensor, place_RM: Tensor) -> Tensor:
+    """The vectors at these places of each text: x_RMC."""
+    return x_RLC.gather(1, place_RM[:, :, None].expand(-1, -1, x_RLC.shape[2]))

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trivium.model.kernels import dropout
-from trivium.model.multitask import Head, Pooling
+from trivium.model.multitask import Cosine, Head, Pooling
 from trivium.parts.heads.base import Pooled, PooledPart
 
 
@@ -46,6 +46,11 @@ class _CosineModule(Pooled):
         if not squash:
             self.scale = nn.Parameter(torch.ones(()))
             self.offset = nn.Parameter(torch.zeros(()))
+
+    def of_cosine(self) -> Cosine | None:
+        if self.squash:
+            return Cosine(1.0, 0.0, sigmoid=True)
+        return Cosine(self.scale.item(), self.offset.item(), sigmoid=False)
 
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         vector_BSC = dropout(vector_BSC, self.dropout, training=self.training)

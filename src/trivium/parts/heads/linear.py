@@ -52,6 +52,9 @@ class _LinearModule(Pooled):
         self.dropout, self.features = drop, features
         self.linear = linear_layer(inputs, outputs)
 
+    def stack(self, trunk: nn.Module | None = None) -> list[tuple[nn.Linear, bool]] | None:
+        return [(self.linear, False)]
+
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         feature_BF = join(vector_BSC, self.features)
         feature_BF = dropout(feature_BF, self.dropout, training=self.training)

@@ -79,6 +79,12 @@ class _MLPModule(Pooled):
         self.dropout, self.features, self.trunk = part.dropout, part.features, part.trunk
         self.hidden, self.linear = hidden, linear
 
+    def stack(self, trunk: nn.Module | None = None) -> list[tuple[nn.Linear, bool]] | None:
+        hidden = trunk if self.trunk else self.hidden
+        assert isinstance(hidden, HiddenLayers), "the model hands over the trunk that a head names"
+        each = [layer for layer in hidden.layers if isinstance(layer, nn.Linear)]
+        return [*((layer, True) for layer in each), (self.linear, False)]
+
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         layers = trunk if self.trunk else self.hidden
         assert layers is not None, "the model hands over the trunk that a head names"

@@ -42,6 +42,8 @@ class Task(RowsPart):
 
     losses: ClassVar[type[LossPart]]
     """What fits the kind of task."""
+    problem_type: ClassVar[str] = ""
+    """What `transformers` calls such a task."""
     answers_questions: ClassVar[bool] = True
     """Whether it has answers that can be predicted, or is only there to be trained."""
     draws_targets: ClassVar[bool] = False
@@ -88,6 +90,11 @@ class Task(RowsPart):
     @abstractmethod
     def outputs(self) -> int:
         """Outputs of the model, K; 0 where labels are not known yet."""
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The lower and the upper end of what readouts can be: 0 and 1 of probabilities."""
+        return 0.0, 1.0
 
     @property
     @abstractmethod

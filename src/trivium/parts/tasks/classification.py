@@ -1,7 +1,7 @@
 """One label out of several, for a text or a pair."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ class Classification(Labelled):
     """Cross-entropy over `labels`; judged by accuracy, with macro-F1 (and F1 for two classes)."""
 
     kind: Literal["classification"] = "classification"
+    problem_type: ClassVar[str] = "single_label_classification"
 
     @property
     def metric(self) -> str:

@@ -32,6 +32,7 @@ class Multilabel(Labelled):
     """Probability from which a label is part of the answer."""
 
     fewest: ClassVar[int] = 1
+    problem_type: ClassVar[str] = "multi_label_classification"
     empty_hint: ClassVar[str] = ", or `empty_cell: none_apply` if it says that no label applies"
 
     @model_validator(mode="after")

@@ -78,6 +78,9 @@ class _CumulativeLink(Head):
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         return self.score.represent(hidden_ND, tokens, encoder)
 
+    def represent_padded(self, hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder) -> Tensor:
+        return self.score.represent_padded(hidden_RLD, mask_RL, encoder)
+
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         first, rises_J = self.thresholds[:1], F.softplus(self.thresholds[1:])
         threshold_J = first + F.pad(rises_J.cumsum(0), (1, 0))

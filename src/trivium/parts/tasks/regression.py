@@ -25,6 +25,7 @@ class Regression(Task):
     """Lowest and highest score. Answers are clipped to it."""
 
     losses: ClassVar[type[LossPart]] = ScoreLoss
+    problem_type: ClassVar[str] = "regression"
 
     @field_validator("range")
     @classmethod
@@ -36,6 +37,10 @@ class Regression(Task):
     @property
     def outputs(self) -> int:
         return 1
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        return self.range
 
     @property
     def metric(self) -> str:

@@ -86,14 +86,17 @@ def save_model(
         "torch": torch.__version__,
         "precision": precision,
         "adapters": [part.model_dump(mode="json", exclude={"start"}) for part in adapters],
-        "tasks": {
-            name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()
-        },
+        "tasks": settings_of(tasks),
     }
     seal(fresh, MANIFEST, facts)
     if (folder / CARD).is_file():
         shutil.copyfile(folder / CARD, fresh / CARD)
     replace_folder(fresh, folder)
+
+
+def settings_of(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """All that is set of each task, but for where its rows are."""
+    return {name: task.model_dump(mode="json", exclude=_PLACES) for name, task in tasks.items()}
 
 
 def find_model(run: Path) -> Path:
@@ -118,6 +121,11 @@ def find_model(run: Path) -> Path:
 def load_model(folder: Path) -> LoadedModel:
     """A trained model, refused if a tensor or file is missing, unexpected or altered."""
     facts = unseal(folder, MANIFEST)
+    if "backend" in facts:
+        raise RecipeError(
+            f"{folder}: was exported for {facts['backend']} and holds no model for torch. "
+            "Name the run that it was made of."
+        )
     if unsealed := [name for name in _WEIGHTS if name not in facts["files"]]:
         raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
     tasks, adapters = _parts(folder, facts)

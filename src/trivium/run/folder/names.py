@@ -27,7 +27,7 @@ CARD = "README.md"
 ADAPTERS = "adapters.safetensors"
 
 ONNX = "model.onnx"
-OPENVINO = "openvino.xml"
+OPENVINO = "model.xml"
 """Of an exported folder, beside its MANIFEST and tokenizer; OpenVINO's weights stand beside it."""
 
 STATE = "state.json"
@@ -36,6 +36,9 @@ STATE_TENSORS = "state.safetensors"
 
 TENSORS = ".safetensors"
 """Ending of a file in TEACHERS, which is called after its lesson."""
+
+PARITY, EXAMPLE = "parity.json", "example.py"
+"""Of an exported graph: how far it is from the model, and how it is asked."""
 
 TABLE = "table.json"
 """What makes a folder a study's."""

@@ -19,7 +19,7 @@ def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> N
     digests = {
         path.relative_to(folder).as_posix(): sha256(path)
         for path in sorted(folder.glob(files))
-        if path.name != CARD
+        if path.name != CARD and path.is_file()
     }
     text = json.dumps(values | {"files": digests}, indent=2, ensure_ascii=False)
     (folder / name).write_text(text + "\n", encoding="utf-8")

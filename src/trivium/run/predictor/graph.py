@@ -8,7 +8,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +29,10 @@ places of their two texts among the R."""
 PLACES_PER_BATCH = 2048
 """Of a batch's padded grid: enough to keep a few cores busy, little memory."""
 
+HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
+"""What OpenVINO computes layers in that are not quantised. Always said: left to itself, it takes
+bf16 where the processor has it, whatever the model was measured in."""
+
 Feeds = Mapping[str, NDArray[np.int64]]
 
 _FORMS: TypeAdapter[dict[str, Form]] = TypeAdapter(dict[str, Form])
@@ -39,15 +42,16 @@ _FORMS: TypeAdapter[dict[str, Form]] = TypeAdapter(dict[str, Form])
 class GraphFacts:
     """What an exported folder says of itself."""
 
-    folder: Path
+    path: Path
+    """Of the graph."""
+    tokenizer: Path
+    """Folder of the tokenizer's files."""
     forms: Mapping[str, Form]
     limit: int
     """The encoder's longest sequence, in tokens."""
     outputs: Mapping[str, str]
     """Names of the graph's outputs: by task, and of PLAIN that of the encoder's vectors."""
     precision: str
-    said: Mapping[str, Any]
-    """Everything else."""
 
     @property
     def has_pairs(self) -> bool:
@@ -59,12 +63,12 @@ def read_facts(folder: Path) -> GraphFacts:
     facts = unseal(folder, MANIFEST)
     try:
         return GraphFacts(
+            folder / str(facts["model"]),
             folder,
             _FORMS.validate_python(facts["forms"]),
             int(facts["limit"]),
             {**facts["outputs"], PLAIN: facts["embedding"]},
             str(facts["precision"]),
-            facts,
         )
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise RecipeError(
@@ -76,7 +80,7 @@ def refuse_other_precision(facts: GraphFacts, precision: str) -> None:
     """The precision was decided when the folder was written. Raises RecipeError."""
     if precision not in ("auto", facts.precision):
         raise RecipeError(
-            f"{facts.folder}: was exported in {facts.precision}, not in {precision}; leave "
+            f"{facts.path}: was exported in {facts.precision}, not in {precision}; leave "
             "--precision out, or export it again."
         )
 
@@ -94,7 +98,7 @@ class GraphPredictor(Predictor):
 
     def __init__(self, facts: GraphFacts) -> None:
         self.facts, self.forms = facts, facts.forms
-        self.readers = (Reader(facts.forms, Tokenizer(facts.folder), facts.limit),)
+        self.readers = (Reader(facts.forms, Tokenizer(facts.tokenizer), facts.limit),)
 
     @property
     def precision(self) -> str:

@@ -7,7 +7,6 @@ import onnxruntime
 
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
-from trivium.run.folder.names import ONNX
 from trivium.run.predictor.graph import (
     Feeds,
     GraphFacts,
@@ -23,7 +22,7 @@ PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 class OnnxPredictor(GraphPredictor):
     """A graph in ONNX Runtime."""
 
-    def __init__(self, facts: GraphFacts, provider: str) -> None:
+    def __init__(self, facts: GraphFacts, provider: str = PROVIDERS["cpu"]) -> None:
         super().__init__(facts)
         options = onnxruntime.SessionOptions()
         # As many threads as everybody else here: by default it takes all cores of the host, also
@@ -31,9 +30,7 @@ class OnnxPredictor(GraphPredictor):
         options.intra_op_num_threads = threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self._session = onnxruntime.InferenceSession(
-            str(facts.folder / ONNX), options, providers=[provider]
-        )
+        self._session = onnxruntime.InferenceSession(str(facts.path), options, providers=[provider])
 
     def run(self, feeds: Feeds, names: Sequence[str]) -> list[Floats]:
         said: list[Floats] = self._session.run(list(names), dict(feeds))

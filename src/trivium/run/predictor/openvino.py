@@ -8,8 +8,8 @@ import openvino
 
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
-from trivium.run.folder.names import OPENVINO
 from trivium.run.predictor.graph import (
+    HINTS,
     Feeds,
     GraphFacts,
     GraphPredictor,
@@ -17,10 +17,6 @@ from trivium.run.predictor.graph import (
     refuse_other_precision,
     threads,
 )
-
-HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
-"""What layers that are not quantised compute in. Always said: left to itself, OpenVINO takes bf16
-where the processor has it, whatever the model was measured in."""
 
 
 class OpenvinoPredictor(GraphPredictor):
@@ -33,7 +29,7 @@ class OpenvinoPredictor(GraphPredictor):
             "INFERENCE_NUM_THREADS": threads(),
             "PERFORMANCE_HINT": "LATENCY",
         }
-        compiled = openvino.Core().compile_model(str(facts.folder / OPENVINO), "CPU", settings)
+        compiled = openvino.Core().compile_model(str(facts.path), "CPU", settings)
         self._request = compiled.create_infer_request()
 
     def run(self, feeds: Feeds, names: Sequence[str]) -> list[Floats]:

@@ -1,0 +1,1 @@
+"""A model taken elsewhere: ONNX Runtime, OpenVINO, transformers, sentence-transformers."""

@@ -1,0 +1,39 @@
+"""Answers with onnxruntime, tokenizers and numpy: python example.py TASK TEXT [SECOND TEXT]"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = Path(__file__).parent
+facts = json.loads((folder / "trivium.json").read_text(encoding="utf-8"))
+name, texts = sys.argv[1], sys.argv[2:]
+task, cls, sep = facts["tasks"][name], facts["special"]["cls"], facts["special"]["sep"]
+tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+tokenizer.no_truncation()
+words = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+if task["encode"] == "separate":  # each text of a pair is a sequence of its own
+    sequences = [([cls, *one, sep], [0] * (len(one) + 2)) for one in words]
+else:  # [CLS] first [SEP] second [SEP]; the second one is segment 1
+    joined = [cls, *words[0], sep, *words[1], sep]
+    sequences = [(joined, [0] * (len(words[0]) + 2) + [1] * (len(words[1]) + 1))]
+longest = max(len(ids) for ids, _ in sequences)
+assert longest <= (task["max_length"] or facts["limit"]), "too long: trivium predict would cut it"
+inputs = {input_: np.zeros((len(sequences), longest), np.int64) for input_ in facts["inputs"][:3]}
+for row, (ids, segments) in enumerate(sequences):
+    for input_, values in zip(inputs, (ids, [1] * len(ids), segments), strict=True):
+        inputs[input_][row, : len(ids)] = values
+if "pairs" in facts["inputs"]:
+    inputs["pairs"] = np.array([[0, len(sequences) - 1]])
+session = onnxruntime.InferenceSession(str(folder / facts["model"]))
+said = session.run([facts["outputs"][name]], inputs)[0][0]
+labels = list((task.get("labels") or {}).values())
+answer = labels[said.argmax()] if labels else f"{said[0]:.6g}"
+if "threshold" in task:
+    answer = task["separator"].join(
+        label for label, p in zip(labels, said, strict=True) if p >= task["threshold"]
+    )
+print(answer)
