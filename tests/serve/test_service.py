@@ -19,7 +19,7 @@ from rich.console import Console
 import trivium
 from tests.support import moody_worker
 from tests.support.moody_worker import BREAKS, DIES, HANGS, PRINTS, RAISES, WAITS
-from tests.support.processes import PATIENCE_S, wait_until
+from tests.support.processes import PATIENCE_S, loaded_after, wait_until
 from tests.support.tables import make_recipe
 from trivium.answering.described import Described
 from trivium.answering.reading import PLAIN, Reading
@@ -100,6 +100,13 @@ def test_it_is_what_http_asks_for(service: WorkerService) -> None:
     assert as_asked.alive
     assert list(as_asked.described.forms) == ["mood", "same", "near"]
     assert as_asked.described.backend == "torch"
+    (worker,) = workers()
+    assert worker.environ()["OMP_NUM_THREADS"] == "1"
+
+
+def test_a_front_needs_no_torch() -> None:
+    found = loaded_after("import trivium.apps.serve.service")
+    assert {*found} == {"numpy", "pydantic", "tokenizers"}
 
 
 def test_rows_that_ask_different_tasks_are_answered_as_the_model_answers(

@@ -115,14 +115,17 @@ class Keeper:
 
     async def _keep(self) -> None:
         while True:
+            fault: Exception | None = None
             try:
                 why = await self._one()
-            except (NotStarted, OSError) as error:  # no memory for a process, or no more of them
-                why = str(error)
+            except NotStarted as error:
+                why = self.refused = str(error)
+            except Exception as error:  # no memory for a process, say: there may be some later
+                fault, why = error, repr(error)
                 self.refused = why
             self._failures += 1
             self.restarts += 1
-            LOG.warning("a worker is replaced: %s", why)
+            LOG.warning("a worker is replaced: %s", why, exc_info=fault)
             self._owner.changed()
             await asyncio.sleep(pause_s(self._failures))
 

@@ -17,8 +17,6 @@ from trivium.apps.serve.queue import Batch, Queue
 from trivium.errors import RecipeError
 from trivium.run.predictor.load import backend_of
 
-LEAST_SHARE = 256
-"""Tokens that are not shared out among workers that are all free: much smaller batches are slow."""
 PROBE_TEXT = "Is anybody there?"
 
 
@@ -173,13 +171,12 @@ class WorkerService:
 
     def _feed(self) -> None:
         self._woken = False
-        free = [keeper for keeper in self._keepers if keeper.is_free]
-        while free and self._queue:
-            share = max(LEAST_SHARE, self._queue.tokens // len(free))
-            batch = self._desk.take(min(self._batch_tokens, share))
-            if batch is None:
-                return
-            free.pop().give(batch)
+        for keeper in self._keepers:
+            if keeper.is_free:
+                batch = self._desk.take(self._batch_tokens) if self._queue else None
+                if batch is None:
+                    return
+                keeper.give(batch)
 
     # --------------------------------------------------------------------------------------------
 
