@@ -423,12 +423,14 @@ def test_workers_end_with_their_front_even_if_it_is_killed(run: Path) -> None:
     """Also where they are computing; and a Ctrl-C, which the whole group gets, is the front's."""
     command = [sys.executable, "-c", FRONT, str(run), HANGS, *COMMAND]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as front:
-        assert front.stdout is not None
-        assert front.stdout.readline() == "computing\n"
-        (worker,) = psutil.Process(front.pid).children()
-        os.kill(worker.pid, signal.SIGINT)
-        os.kill(worker.pid, signal.SIGTERM)
-        time.sleep(0.1)
-        assert worker.is_running()
-        front.kill()
+        try:
+            assert front.stdout is not None
+            assert front.stdout.readline() == "computing\n"
+            (worker,) = psutil.Process(front.pid).children()
+            os.kill(worker.pid, signal.SIGINT)
+            os.kill(worker.pid, signal.SIGTERM)
+            time.sleep(0.1)
+            assert psutil.Process(front.pid).children() == [worker]
+        finally:
+            front.kill()
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
