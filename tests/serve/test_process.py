@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,13 +12,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+import trivium
 from tests.support.processes import modules_after, wait_until
+from tests.support.serving import ThreadService, served
 from tests.support.shell import call
+from trivium.apps.serve import running
+from trivium.apps.serve.app import create_app
+from trivium.apps.serve.logs import Log
+from trivium.apps.serve.settings import Settings
 
 ASK = json.dumps({"rows": {"text": "good cat"}}).encode()
 
@@ -132,7 +140,7 @@ def test_pipelined_requests_are_answered_in_their_order(server: Running) -> None
         return head % (close, len(body)) + body
 
     found = server.raw(one(ASK) + one(b"{") + one(ASK, last=True), finish=False)
-    statuses = [line.split()[1] for line in found.split(b"\r\n") if line.startswith(b"HTTP/1.1")]
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", found)
     assert statuses == [b"200", b"400", b"200"]
 
 
@@ -213,3 +221,23 @@ def test_the_front_loads_no_torch() -> None:
     found = modules_after("import trivium.apps.serve.app, trivium.apps.serve.running")
     assert "torch" not in found
     assert "fastapi" in found
+
+
+def test_headers_that_never_end_are_not_waited_for_for_ever(
+    model: trivium.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "HEADERS_S", 0.2)
+    whole = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+    app = create_app(ThreadService(model), Settings(), Log(StringIO()))
+    with served(app) as url:
+        address = (str(urlsplit(url).hostname), int(urlsplit(url).port or 0))
+        with (
+            socket.create_connection(address, timeout=30) as never,
+            socket.create_connection(address, timeout=30) as often,
+        ):
+            often.sendall(whole)
+            assert b"200 OK" in often.recv(65_536)
+            never.sendall(whole[:20])
+            assert never.recv(1) == b""  # closed by the server
+            often.sendall(whole)
+            assert b"200 OK" in often.recv(65_536)

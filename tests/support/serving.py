@@ -20,6 +20,7 @@ from trivium.answering.reading import Asked, gather
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, Ticket, TooLate
 from trivium.apps.serve.logs import Log
+from trivium.apps.serve.running import Server
 from trivium.apps.serve.settings import Settings
 from trivium.run.predictor.base import Predictor
 
@@ -173,10 +174,11 @@ async def client_of(
 def served(app: FastAPI) -> Iterator[str]:
     """An application on a socket, in a thread; its address."""
     heard = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
+    is_heard = threading.Event()
+    server = Server(uvicorn.Config(app, log_level="critical", ws="none"), is_heard.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
     thread.start()
-    wait_until(lambda: server.started)
+    wait_until(is_heard.is_set)
     try:
         yield f"http://127.0.0.1:{heard.getsockname()[1]}"
     finally:
