@@ -44,10 +44,14 @@ NOT_RUN = {
     r"^export runs/first (--out|--int8|--to openvino)": "takes long; tests/exporting makes graphs",
     r"recipes/(?!quickstart|search/quickstart|data)|runs/one-for-three|runs/three": "reads public "
     "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
+    r"^serve ": "answers until a signal comes; tests/serve/test_process.py runs this command",
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
 }
 """Commands that are only parsed: what they match, and why."""
-SAID_ONLY = {"docs/study.md": "trains six runs, each in a process of its own"}
+SAID_ONLY = {
+    "docs/study.md": "trains six runs, each in a process of its own",
+    "docs/serve.md": "needs Ray; what it asks of Trivium is what the command does",
+}
 """Pages whose Python is not run, though its names and arguments are checked."""
 ONLY_SHOWN = dict.fromkeys(("study", "tune"), "trains many runs, each in a process of its own")
 """Public names whose examples are not run either."""

@@ -1,22 +1,26 @@
 """A server without processes: a predictor answers in a thread, behind the real HTTP layer."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from io import StringIO
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 
+from tests.support.processes import wait_until
 from trivium.answering.reading import Asked, gather
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, Ticket, TooLate
 from trivium.apps.serve.logs import Log
+from trivium.apps.serve.running import Server
 from trivium.apps.serve.settings import Settings
 from trivium.run.predictor.base import Predictor
 
@@ -164,3 +168,20 @@ async def client_of(
         async with Client(transport=transport, base_url="http://server") as client:
             client.app, client.service, client.said = app, service, said
             yield client
+
+
+@contextmanager
+def served(app: FastAPI) -> Iterator[str]:
+    """An application on a socket, in a thread; its address."""
+    heard = socket.create_server(("127.0.0.1", 0))
+    is_heard = threading.Event()
+    server = Server(uvicorn.Config(app, log_level="critical", ws="none"), is_heard.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
+    thread.start()
+    wait_until(is_heard.is_set)
+    try:
+        yield f"http://127.0.0.1:{heard.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+        heard.close()

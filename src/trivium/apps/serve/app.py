@@ -78,15 +78,7 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
         redirect_slashes=False,
     )
     app.state.metrics, app.state.page = metrics, None
-    for method, path, tag, endpoint in ROUTES:
-        app.router.add_api_route(
-            path, endpoint, methods=[method], tags=[tag], route_class_override=_Plain
-        )
-    for path, endpoint in (("/openapi.json", openapi), ("/", playground)):
-        app.router.add_api_route(
-            path, endpoint, include_in_schema=False, route_class_override=_Plain
-        )
-    app.add_exception_handler(HTTPException, _refused)
+    _add_routes(app)
     lines = Log(only_problems=settings.log_level == "warning") if log is None else log
     app.add_middleware(Frame, settings=settings, metrics=metrics, log=lines)
     if settings.allow_origin:
@@ -98,6 +90,18 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
             expose_headers=["x-request-id", "retry-after"],
         )
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    for method, path, tag, endpoint in ROUTES:
+        app.router.add_api_route(
+            path, endpoint, methods=[method], tags=[tag], route_class_override=_Plain
+        )
+    for path, endpoint in (("/openapi.json", openapi), ("/", playground)):
+        app.router.add_api_route(
+            path, endpoint, include_in_schema=False, route_class_override=_Plain
+        )
+    app.add_exception_handler(HTTPException, _refused)
 
 
 async def openapi(request: Request) -> Response:

@@ -14,6 +14,10 @@ Json = dict[str, Any]
 
 SAMPLE = "Where is my parcel?"
 NUMBER: Json = {"type": "number"}
+NULL: Json = {"type": "null"}
+NAMED: dict[str, Json] = {"text": TEXT, "text_pair": TEXT}
+ONE: Json = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1}
+PAIR: Json = ONE | {"minItems": 2, "maxItems": 2}
 
 
 def bodies(front: Front) -> tuple[Json, dict[str, Json]]:
@@ -24,8 +28,10 @@ def bodies(front: Front) -> tuple[Json, dict[str, Json]]:
         "Row": _row(forms),
         "PredictBody": _predict_body(forms, most),
         "Predicted": _predicted(forms),
-        "TaskBody": _task_body(forms, most),
+        "TextBody": _task_body(_either(TEXT, ONE, _object({"text": TEXT}, "text")), most),
+        "PairBody": _task_body(_either(PAIR, _object(NAMED, *NAMED)), most),
         "TaskPredicted": _list(_either(_list(_ref("Scored"), 1), _ref("Error")), 1),
+        "EmbeddingsBody": _embeddings_body(front.settings.name, most),
         "InferBody": _infer_body(forms, most),
     }
     return schemas, _examples(front)
@@ -94,19 +100,26 @@ def _answer(form: Form) -> Json:
     return _object(properties, "prediction", "confidence")
 
 
-def _task_body(forms: Mapping[str, Form], most: int) -> Json:
-    """Texts for a task about texts, pairs for one about pairs; which it is, the path says."""
-    pair: Json = {"type": "array", "items": TEXT, "minItems": 2, "maxItems": 2}
-    named = {"text": TEXT, "text_pair": TEXT}
-    one: Json = {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1}
-    kinds: list[tuple[Json, ...]] = []
-    if any(not form.is_pair for form in forms.values()):
-        kinds.append((TEXT, one, _object({"text": TEXT}, "text")))
-    if any(form.is_pair for form in forms.values()):
-        kinds.append((pair, _object(named, "text", "text_pair")))
-    rows = [_one_or_many(_either(*kind), most) for kind in kinds]
-    return _object({"inputs": _either(*rows), "parameters": _either(_ref("Parameters"), NULL)},
-                   "inputs")  # fmt: skip
+def _task_body(row: Json, most: int) -> Json:
+    parameters = _either(_ref("Parameters"), NULL)
+    return _object({"inputs": _one_or_many(row, most), "parameters": parameters}, "inputs")
+
+
+def _embeddings_body(name: str, most: int) -> Json:
+    """As OpenAI's clients send it."""
+    return _object(
+        {
+            "input": _one_or_many(TEXT, most),
+            "model": {"enum": [name, None]},
+            "encoding_format": {
+                "enum": ["float", "base64", None],
+                "description": "base64: little-endian float32.",
+            },
+            "dimensions": NULL,
+            "user": {"type": ["string", "null"]},
+        },
+        "input",
+    )
 
 
 def _infer_body(forms: Mapping[str, Form], most: int) -> Json:
@@ -117,7 +130,13 @@ def _infer_body(forms: Mapping[str, Form], most: int) -> Json:
         {
             "name": {"enum": columns},
             "datatype": {"const": "BYTES"},
-            "shape": {"type": "array", "items": {"type": "integer"}, "minItems": 1, "maxItems": 2},
+            "shape": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 1},
+                "minItems": 1,
+                "maxItems": 2,
+                "description": "[rows] or [rows, 1]; all inputs have as many rows.",
+            },
             "data": _list(_either(TEXT, _list(TEXT, 1)), 1) | {"maxItems": most},
             "parameters": parameters,
         },
@@ -137,31 +156,27 @@ def _infer_body(forms: Mapping[str, Form], most: int) -> Json:
 
 def _examples(front: Front) -> dict[str, Json]:
     forms = front.forms
-    by_columns = {form.text: form for form in forms.values()}
-    rows = [dict.fromkeys(form.text, SAMPLE) for form in by_columns.values()]
+    rows = [dict.fromkeys(columns, SAMPLE) for columns in {form.text: 0 for form in forms.values()}]
     first = next(iter(forms.values()))
+    named = {"rows": rows[0], "tasks": [first.name], "probabilities": True}
     tensors = [
         {"name": column, "shape": [1], "datatype": "BYTES", "data": [SAMPLE]}
         for column in first.text
     ]
-    task = f"{first.name} with probabilities"
-    named = {"rows": rows[0], "tasks": [first.name], "probabilities": True}
-    # Which inputs fit is a matter of the task, so that each of them has its example.
-    inputs = {
-        name: {"inputs": [[SAMPLE, SAMPLE]] if form.is_pair else [SAMPLE]}
-        for name, form in forms.items()
-    }
-    first_named = next(iter(by_columns.values())).text
-    rows[0] = dict.fromkeys(first_named, SAMPLE)
-    return {
-        "/v1/predict": {"every task": {"rows": rows}, task: named},
-        "/v1/tasks/{task}/predict": inputs,
+    found: dict[str, Json] = {
+        "/v1/predict": {"all tasks": {"rows": rows}, f"{first.name} in detail": named},
         "/v1/embeddings": {"one text": {"input": SAMPLE}},
         "/v2/models/{name}/infer": {first.name: {"inputs": tensors}},
     }
+    for name, form in forms.items():
+        inputs = [[SAMPLE, SAMPLE]] if form.is_pair else [SAMPLE]
+        found[task_path(name)] = {name: {"inputs": inputs, "parameters": {"top_k": 2}}}
+    return found
 
 
-NULL: Json = {"type": "null"}
+def task_path(task: str) -> str:
+    """Where one task is asked: described by itself, since its inputs are texts or pairs."""
+    return f"/v1/tasks/{task}/predict"
 
 
 def _object(properties: Mapping[str, Any], *required: str) -> Json:

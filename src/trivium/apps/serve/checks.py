@@ -44,9 +44,16 @@ def check_top_k(body: Mapping[str, Any], where: str = "top_k") -> int | None:
     value = body.get("top_k")
     if value is None:
         return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 2**31:
+    if not is_count(value):
         refuse(where, found_text(value), "a whole number from 1 on")
     return int(value)
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number from 1 on, of no absurd size; to JSON 2.0 is one, too."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 1 <= value <= 2**31 and value == int(value)
 
 
 def check_tasks(body: Mapping[str, Any], forms: Mapping[str, Form]) -> list[str] | None:

@@ -1,6 +1,7 @@
 """`/openapi.json`: every route with its bodies, answers and errors, and this model's own tasks."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 from fastapi.openapi.utils import get_openapi
@@ -9,11 +10,13 @@ from starlette.routing import BaseRoute
 
 from trivium import __version__
 from trivium.apps.serve import schemas
-from trivium.apps.serve.bodies_described import bodies
+from trivium.apps.serve.bodies_described import bodies, task_path
 from trivium.apps.serve.front import Front
 from trivium.apps.serve.keys import OPEN
 
 Json = dict[str, Any]
+
+TASKS = "/v1/tasks/"
 
 ERRORS = {
     400: "Not JSON, or a header that cannot be read",
@@ -31,7 +34,6 @@ ERRORS = {
 OF_POST = (400, 408, 413, 415, 422, 429, 500, 503, 504)
 ANSWERS = {
     "/v1/predict": "Predicted",
-    "/v1/tasks/{task}/predict": "TaskPredicted",
     "/v1/embeddings": "Embeddings",
     "/v1/info": "Info",
     "/health/live": "Live",
@@ -45,7 +47,6 @@ ANSWERS = {
 }
 BODIES = {
     "/v1/predict": "PredictBody",
-    "/v1/tasks/{task}/predict": "TaskBody",
     "/v1/embeddings": "EmbeddingsBody",
     "/v2/models/{name}/infer": "InferBody",
 }
@@ -64,19 +65,20 @@ def document(routes: Sequence[BaseRoute], front: Front) -> Json:
     has_keys = bool(front.settings.api_keys)
     if has_keys:
         components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    for path, operations in found["paths"].items():
+    paths: Json = dict(_task_by_task(found["paths"], front))
+    for path, operations in paths.items():
         for method, operation in operations.items():
             is_open = path in OPEN or (path == "/metrics" and not front.settings.metrics_key)
             _describe(operation, path, front, is_post=method == "post")
             if has_keys and not is_open:
                 operation["security"] = [{"key": []}]
                 operation["responses"]["401"] = _error(401)
-            if path in BODIES:
-                operation["requestBody"] = _body(BODIES[path], examples.get(path))
+            if method == "post":
+                operation["requestBody"] = _body(_body_of(path, front), examples.get(path))
     return {
         "openapi": "3.1.0",
         "info": {"title": f"Trivium: {front.settings.name}", "version": __version__},
-        "paths": found["paths"],
+        "paths": paths,
         "components": components,
     }
 
@@ -89,12 +91,13 @@ def _describe(operation: Json, path: str, front: Front, *, is_post: bool) -> Non
     operation["operationId"] = path.strip("/").translate(str.maketrans("/", "_", "{}"))
     operation["parameters"] = _parameters(path, front, is_post=is_post)
     statuses = [*OF_POST] if is_post else []
-    if "{" in path or path == "/v1/embeddings":
+    if "{" in path or path == "/v1/embeddings" or path.startswith(TASKS):
         statuses.append(404)
     if path.endswith(("/ready", "/live")):
         statuses.append(503)
     kind = "text/plain" if path == "/metrics" else "application/json"
-    schema = _ref(ANSWERS[path]) if path in ANSWERS else {"type": "string"}
+    answer = "TaskPredicted" if path.startswith(TASKS) else ANSWERS.get(path)
+    schema = _ref(answer) if answer else {"type": "string"}
     found: Json = {"200": {"description": "Answered", "content": {kind: {"schema": schema}}}}
     for status in sorted(statuses):
         found[str(status)] = _error(status)
@@ -103,10 +106,9 @@ def _describe(operation: Json, path: str, front: Front, *, is_post: bool) -> Non
 
 def _parameters(path: str, front: Front, *, is_post: bool) -> list[Json]:
     found = []
-    for name, values in (("task", list(front.forms)), ("name", [front.settings.name])):
-        if f"{{{name}}}" in path:
-            schema: Json = {"type": "string", "enum": values}
-            found.append({"name": name, "in": "path", "required": True, "schema": schema})
+    if "{name}" in path:
+        schema: Json = {"type": "string", "enum": [front.settings.name]}
+        found.append({"name": "name", "in": "path", "required": True, "schema": schema})
     if is_post:
         said = "Seconds from the request's arrival; the server's own limit holds if it is less."
         schema = {"type": "number", "exclusiveMinimum": 0, "example": 2.5}
@@ -114,6 +116,22 @@ def _parameters(path: str, front: Front, *, is_post: bool) -> list[Json]:
             {"name": "X-Request-Timeout", "in": "header", "description": said, "schema": schema}
         )
     return found
+
+
+def _task_by_task(paths: Json, front: Front) -> Iterator[tuple[str, Json]]:
+    """The route of tasks as one for each of them: some read texts, some pairs."""
+    for path, operations in paths.items():
+        if "{task}" not in path:
+            yield path, operations
+            continue
+        for name in front.forms:
+            yield task_path(name), deepcopy(operations)
+
+
+def _body_of(path: str, front: Front) -> str:
+    if not path.startswith(TASKS):
+        return BODIES[path]
+    return "PairBody" if front.forms[path.split("/")[3]].is_pair else "TextBody"
 
 
 def _body(name: str, examples: Json | None) -> Json:

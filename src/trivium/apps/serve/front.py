@@ -61,9 +61,10 @@ class Front:
     async def checked(self, request: Request, check: Callable[[Any], T]) -> T:
         """What `check` makes of the body's value. Raises Problem."""
         note: Note = request.scope["trivium.note"]
-        deadline = deadline_of(request, self.settings)
+        deadline_of(request, self.settings)  # a header that cannot be read is told first
         self.refuse_if_closed()
-        body = await read_body(request, self.settings.max_body_bytes, deadline)
+        slowest = note.arrived + self.settings.timeout_s
+        body = await read_body(request, self.settings.max_body_bytes, slowest)
         note.is_large = len(body) > OFF_LOOP_BYTES
         return await self._worked_out(note, lambda: check(parse(body)))
 

@@ -1,13 +1,13 @@
 """JSON in and out: orjson where it is installed, else Python's own, with the same outcome."""
 
 import json
-from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
+orjson: Any = None
+with suppress(ImportError):
+    orjson = import_module("orjson")
 
 
 class NotJson(Exception):  # noqa: N818 an outcome, not an error
@@ -29,6 +29,17 @@ def loads(body: bytes) -> Any:
         except ValueError:
             pass  # Python's own says where; and it takes lone surrogates, which are told by place
     return _slowly(body)
+
+
+def dumps(value: Any) -> bytes:
+    """A value of ours as UTF-8."""
+    if orjson is None:
+        return _plainly(value)
+    try:
+        told: bytes = orjson.dumps(value)
+    except TypeError:  # a lone surrogate
+        return _plainly(value)
+    return told
 
 
 def _slowly(body: bytes) -> Any:
@@ -53,16 +64,3 @@ def _no_constant(name: str) -> Any:
 def _plainly(value: Any) -> bytes:
     # Escaped, since a lone surrogate that is repeated to whoever sent it has no UTF-8.
     return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _fast(value: Any) -> bytes:
-    assert orjson is not None
-    try:
-        told: bytes = orjson.dumps(value)
-        return told
-    except TypeError:  # a lone surrogate
-        return _plainly(value)
-
-
-dumps: Callable[[Any], bytes] = _plainly if orjson is None else _fast
-"""A value of ours as UTF-8."""

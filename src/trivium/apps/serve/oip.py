@@ -14,7 +14,7 @@ from trivium.answering.form import Form
 from trivium.answering.rows import Wanted, answered_by, none_fits
 from trivium.answering.says import Score
 from trivium.apps.serve.asks import Failed
-from trivium.apps.serve.checks import check_keys, refuse, refuse_too_many, text_fault
+from trivium.apps.serve.checks import check_keys, is_count, refuse, refuse_too_many, text_fault
 from trivium.apps.serve.errors import Detail, Faults, Problem, found_text
 from trivium.apps.serve.front import COMPUTES, Front, failure
 from trivium.apps.serve.routes import answered
@@ -150,7 +150,7 @@ def _data(tensor: Mapping[str, Any], where: str, most: int) -> list[str]:
     """A column's texts. Raises Problem."""
     shape, data = tensor["shape"], tensor["data"]
     sizes = shape if isinstance(shape, list) else []
-    if not sizes or any(type(n) is not int or n < 1 for n in sizes) or sizes[1:] not in ([], [1]):
+    if not sizes or not all(map(is_count, sizes)) or sizes[1:] not in ([], [1]):
         refuse(f"{where}.shape", f"{str(shape)[:80]}", "[rows] or [rows, 1], one row at least")
     if not isinstance(data, list):
         refuse(f"{where}.data", found_text(data), "a list of texts")

@@ -7,7 +7,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -56,7 +56,7 @@ async def _until_stopped(
     say: Callable[[str], None],
 ) -> bool:
     app = create_app(service, settings, log)
-    server = _Server(
+    server = Server(
         uvicorn.Config(
             app,
             lifespan="off",  # begun below, where what it raises is seen
@@ -66,18 +66,14 @@ async def _until_stopped(
             server_header=False,
             timeout_keep_alive=int(KEEP_ALIVE_S),
             timeout_graceful_shutdown=max(1, round(settings.grace_s)),
-        )
+        ),
+        lambda: say(_address(heard)),
     )
     ending = _Ending(app, server, settings)
     with ending.at_signals(), suppress(asyncio.CancelledError):
         async with app.router.lifespan_context(app):
             ending.is_serving = True
-            say(_address(heard))
-            watch = asyncio.create_task(server.close_the_slow())
-            try:
-                await server.serve(sockets=[heard])
-            finally:
-                watch.cancel()
+            await server.serve(sockets=[heard])
     return not server.force_exit
 
 
@@ -86,7 +82,7 @@ class _Ending:
     takes notice, what is left is finished. SIGINT does not wait, since a person is there. A second
     signal stops at once."""
 
-    def __init__(self, app: FastAPI, server: "_Server", settings: Settings) -> None:
+    def __init__(self, app: FastAPI, server: "Server", settings: Settings) -> None:
         self.app, self.server, self.settings = app, server, settings
         self.is_serving = self.was_told = False
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
@@ -124,14 +120,27 @@ class _Ending:
         self.server.should_exit = True
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn, but for its way with signals and with clients that send no headers."""
+
+    def __init__(self, config: uvicorn.Config, when_heard: Callable[[], None]) -> None:
+        super().__init__(config)
+        self.when_heard = when_heard
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._watch = asyncio.create_task(self._close_the_slow())
+        self.when_heard()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._watch.cancel()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    async def close_the_slow(self) -> None:
+    async def _close_the_slow(self) -> None:
         """Close connections that begin a request and do not end its headers, which uvicorn would
         keep for ever."""
         since: dict[Any, float] = {}
@@ -161,10 +170,12 @@ def _listening(settings: Settings) -> Iterator[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        heard = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # elsewhere it would share the port with whoever has it
-            heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        heard.bind(address)
+        with ExitStack() as closing:
+            heard = closing.enter_context(socket.socket(family, kind, protocol))
+            if os.name == "posix":  # elsewhere it would share the port with whoever has it
+                heard.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            heard.bind(address)
+            closing.pop_all()
     except OSError as error:
         raise RecipeError(
             f"--host {host} --port {port}: cannot be listened to: {error}. "

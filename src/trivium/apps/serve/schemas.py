@@ -3,7 +3,7 @@
 Nothing is parsed by them: requests are checked by hand, which costs a tenth of it.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,9 +14,6 @@ class Described(BaseModel):
     """What is said in braces, and nothing else."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-
-Text = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 
 
 class Place(Described):
@@ -64,15 +61,6 @@ class Scored(Described):
 class Parameters(Described):
     top_k: int | None = Field(default=None, ge=1, le=2**31)
     """Labels per row; all by default."""
-
-
-class EmbeddingsBody(Described):
-    input: Text | Annotated[list[Text], Field(min_length=1)]
-    model: str | None = None
-    encoding_format: Literal["float", "base64"] | None = None
-    """`base64`: little-endian float32."""
-    dimensions: None = None
-    user: str | None = None
 
 
 class Embedding(Described):
@@ -190,7 +178,7 @@ class InferAnswer(Described):
 
 
 STATIC: tuple[type[BaseModel], ...] = (
-    Error, Timing, Cut, Scored, Parameters, EmbeddingsBody, Embeddings, Live, Ready, Info,
+    Error, Timing, Cut, Scored, Parameters, Embeddings, Live, Ready, Info,
     ServerMetadata, ServerLive, ServerReady, ModelReady, ModelMetadata, InferAnswer,
 )  # fmt: skip
 
