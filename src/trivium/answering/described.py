@@ -25,6 +25,8 @@ class Described(Part):
     readers: tuple[ReaderFacts, ...]
     precision: str
     backend: str
+    sha256: str = ""
+    """Of the file that seals the model's folder: tells one training from the next."""
 
     @property
     def embeds(self) -> bool:

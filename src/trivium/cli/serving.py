@@ -97,7 +97,7 @@ def serve(
     precision: Precision = "auto",
     device: Device = "auto",
     backend: Backend = "auto",
-    batch_tokens: BatchTokens = 4096,
+    batch_tokens: BatchTokens = 2048,
     max_rows: MaxRows = 1024,
     max_body_bytes: MaxBodyBytes = 4 * 2**20,
     max_queue_rows: MaxQueueRows = 4096,

@@ -9,9 +9,13 @@ from pydantic import ValidationError
 from trivium.apps.serve.keys import read_keys
 from trivium.apps.serve.service import WorkerService
 from trivium.apps.serve.settings import Settings
-from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.folder.names import ENSEMBLE, MANIFEST, MODEL
+from trivium.run.folder.names import MODEL
+from trivium.run.folder.sealed import seal_of
+
+MOST_BATCH_S = 60.0
+"""After which a process that still computes its batch is taken to hang, unless requests may take
+longer."""
 
 
 def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
@@ -22,7 +26,7 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
     known = {name: v for name, v in given.items() if name in Settings.model_fields}
     found = {name: value for name, value in known.items() if value is not None}
     keys = read_keys(found.pop("api_keys", ()))
-    named = {"run": run, "name": name_of(run), "sha256": sha256_of(run), "api_keys": keys}
+    named = {"run": run, "name": name_of(run), "sha256": seal_of(run), "api_keys": keys}
     try:
         return Settings.model_validate(named | found)
     except ValidationError as error:
@@ -42,6 +46,8 @@ def service_of(run: Path, settings: Settings) -> WorkerService:
         most_rows=settings.max_queue_rows,
         most_tokens=settings.max_queue_tokens,
         batch_tokens=settings.batch_tokens,
+        # What nobody waits for any longer is not worth computing on.
+        batch_deadline_s=max(MOST_BATCH_S, settings.timeout_s),
     )
 
 
@@ -49,14 +55,3 @@ def name_of(run: Path) -> str:
     """As its folder is called; of a run's `model` folder, as the run."""
     folder = run.resolve()
     return folder.parent.name if folder.name == MODEL else folder.name
-
-
-def sha256_of(run: Path) -> str:
-    """Of the file that seals the model, or the ensemble: it holds the sha256 of every other file.
-
-    Raises RecipeError where there is none.
-    """
-    for path in (run / ENSEMBLE, run / MODEL / MANIFEST, run / MANIFEST):
-        if path.is_file():
-            return sha256(path)
-    raise RecipeError(f"{run}: holds no model; it is the folder of a run that is wanted.")

@@ -1,6 +1,5 @@
 """What a server says of itself at `/v1/info`."""
 
-import os
 from typing import Any
 
 from trivium import __version__
@@ -9,6 +8,7 @@ from trivium.answering.says import OneLabel, Says, Score, SeveralLabels
 from trivium.apps.serve.front import Front
 from trivium.apps.serve.sayings import says_of
 from trivium.apps.serve.settings import MAX_CHARACTERS
+from trivium.run.assembly.cores import cores
 
 
 def information(front: Front) -> dict[str, Any]:
@@ -55,9 +55,3 @@ def _answers(says: Says) -> dict[str, Any]:
         return told | {"threshold": says.threshold}
     assert isinstance(says, OneLabel)
     return {"answers": "one label", "labels": list(says.names)}
-
-
-def cores() -> int:
-    """That this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

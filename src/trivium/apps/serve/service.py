@@ -10,11 +10,11 @@ from trivium.answering.described import Described
 from trivium.answering.reading import PLAIN, Reader, Reading
 from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, Ticket, TooLate
 from trivium.apps.serve.child import COMMAND
-from trivium.apps.serve.cores import VISIBLE, cores, gpus
 from trivium.apps.serve.desk import Desk
 from trivium.apps.serve.keeper import LOG, Keeper, Limits, NotStarted
 from trivium.apps.serve.queue import Batch, Queue
 from trivium.errors import RecipeError
+from trivium.run.assembly.cores import VISIBLE, cores, gpus
 from trivium.run.predictor.load import backend_of
 
 PROBE_TEXT = "Is anybody there?"

@@ -46,7 +46,7 @@ class Settings(Part):
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     max_queue_rows: int = Field(default=4096, ge=1)
     max_queue_tokens: int = Field(default=2**17, ge=1)
-    batch_tokens: int = Field(default=4096, ge=1)
+    batch_tokens: int = Field(default=2048, ge=1)
     """That a process computes at once, if so many are waiting."""
     timeout_s: float = Field(default=30.0, gt=0)
     """From a request's arrival; what is not computed by then never will be."""

@@ -28,6 +28,7 @@ from trivium.apps.serve.wire import (
     sizes,
 )
 from trivium.errors import RecipeError
+from trivium.run.folder.sealed import seal_of
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import backend_of, load
 
@@ -80,6 +81,7 @@ def main(arguments: list[str]) -> None:
     try:
         predictor = load(run, precision=precision, device=device, backend=backend)
         described = predictor.described(backend_of(Path(run), backend))
+        described = described.model_copy(update={"sha256": seal_of(Path(run))})
     except Exception as error:
         pipes.send(Refusal(why=str(error) if isinstance(error, RecipeError) else reason(error)))
         os._exit(1)

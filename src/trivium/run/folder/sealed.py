@@ -7,7 +7,7 @@ from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.folder.names import CARD
+from trivium.run.folder.names import CARD, ENSEMBLE, MANIFEST, MODEL
 
 
 def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:
@@ -54,3 +54,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
             raise RecipeError(f"{path}: names {name!r}, which is no file of this folder.")
     facts: dict[str, Any] = values
     return facts
+
+
+def seal_of(run: Path) -> str:
+    """The sha256 of what seals a run's model, a model folder, or an ensemble: that file holds the
+    sha256 of every other, so it tells one training from the next. Raises RecipeError.
+    """
+    for path in (run / ENSEMBLE, run / MODEL / MANIFEST, run / MANIFEST):
+        if path.is_file():
+            return sha256(path)
+    raise RecipeError(f"{run}: holds no model; it is the folder of a run that is wanted.")

@@ -17,6 +17,7 @@ from trivium.answering.form import Form
 from trivium.answering.reading import PLAIN, Reader, Reading
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
+from trivium.run.assembly.cores import cores
 from trivium.run.folder.names import MANIFEST
 from trivium.run.folder.sealed import unseal
 from trivium.run.predictor.base import Predictor
@@ -86,11 +87,11 @@ def refuse_other_precision(facts: GraphFacts, precision: str) -> None:
 
 
 def threads() -> int:
-    """That a model shall compute with: OMP_NUM_THREADS, or every core that this process may use."""
+    """That a model shall compute with: OMP_NUM_THREADS, or as many as there are cores for us."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told) > 0:
         return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 class GraphPredictor(Predictor):

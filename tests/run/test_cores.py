@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trivium.apps.serve.cores import VISIBLE, cores, gpus
+from trivium.run.assembly.cores import VISIBLE, cores, gpus
 
 
 def written(folder: Path, files: dict[str, str]) -> dict[str, Path]:
