@@ -1,7 +1,7 @@
 """Keeps one worker running: starts it, gives it batches, and replaces it when it dies."""
 
 import asyncio
-import sys
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,6 +12,8 @@ from trivium.apps.serve.asks import Said
 from trivium.apps.serve.child import Child
 from trivium.apps.serve.queue import Batch
 from trivium.apps.serve.wire import Answer, Ask, Failure, Hello, Malformed, Message, Refusal
+
+LOG = logging.getLogger("trivium.serve")
 
 GRACE_S = 2.0
 """For a worker to end by itself."""
@@ -113,18 +115,19 @@ class Keeper:
 
     async def _keep(self) -> None:
         while True:
+            fault: Exception | None = None
             try:
                 why = await self._one()
-            except (NotStarted, OSError) as error:  # no memory for a process, or no more of them
-                why = str(error)
+            except NotStarted as error:
+                why = self.refused = str(error)
+            except Exception as error:  # no memory for a process, say: there may be some later
+                fault, why = error, repr(error)
                 self.refused = why
             self._failures += 1
             self.restarts += 1
-            print(f"trivium: a worker is replaced: {why}", file=sys.stderr, flush=True)
+            LOG.warning("a worker is replaced: %s", why, exc_info=fault)
             self._owner.changed()
-            if self._failures > 1:
-                pause = FIRST_PAUSE_S * 2.0 ** min(self._failures - 2, 20)
-                await asyncio.sleep(min(LONGEST_PAUSE_S, pause))
+            await asyncio.sleep(pause_s(self._failures))
 
     async def _one(self) -> str:
         """The life of one worker; how it ended. Raises NotStarted."""
@@ -227,6 +230,11 @@ class Keeper:
         self.killed_at = self._loop.time()
         if self._child is not None:
             self._child.kill()
+
+
+def pause_s(failures: int) -> float:
+    """Before the next worker, after so many in a row that answered nothing."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(failures - 2, 20)) if failures > 1 else 0
 
 
 async def _why_not(child: Child, message: Message | None) -> str:

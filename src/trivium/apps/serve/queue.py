@@ -195,13 +195,12 @@ class Queue:
         """The worker that computed it ended: its rows are tried one by one.
 
         In halves it would cost a worker for each halving. Like this a row that ends workers ends
-        two, and a row beside it is never taken for it.
+        two; and whoever is beside it the first time is alone the second time, and answered.
         """
         for piece in batch.pieces:
             piece.deaths += 1
-        guilty = [p for p in batch.pieces if len(batch.pieces) == 1 and p.deaths >= MOST_DEATHS]
-        self._put_back([[piece] for piece in batch.pieces if piece not in guilty])
-        return _fail(guilty, why)
+        self._put_back([[piece] for piece in batch.pieces if piece.deaths < MOST_DEATHS])
+        return _fail((piece for piece in batch.pieces if piece.deaths >= MOST_DEATHS), why)
 
     # --------------------------------------------------------------------------------------------
 

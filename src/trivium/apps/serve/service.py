@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, 
 from trivium.apps.serve.child import COMMAND
 from trivium.apps.serve.cores import VISIBLE, cores, gpus
 from trivium.apps.serve.desk import Desk
-from trivium.apps.serve.keeper import Keeper, Limits, NotStarted
+from trivium.apps.serve.keeper import LOG, Keeper, Limits, NotStarted
 from trivium.apps.serve.queue import Batch, Queue
 from trivium.errors import RecipeError
 from trivium.run.predictor.load import backend_of
@@ -48,7 +47,7 @@ class WorkerService:
         backend: str = "auto",
         most_rows: int = 4096,
         most_tokens: int = 2**18,
-        batch_tokens: int = 4096,
+        batch_tokens: int = 2048,
         batch_deadline_s: float = 60.0,
         start_deadline_s: float = 300.0,
         probe_every_s: float = 30.0,
@@ -206,7 +205,7 @@ class WorkerService:
             asked = self._loop.time()
             self._probe_went_well = await self._ask_probe()
             if not self._probe_went_well:
-                print("trivium: a probe was not answered", file=sys.stderr, flush=True)
+                LOG.warning("a row of our own was not answered")
 
     async def _ask_probe(self) -> bool:
         try:
