@@ -175,14 +175,21 @@ def test_who_asks_before_sending_is_refused_before_sending(server: Running) -> N
     assert found.startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_goes_away_takes_its_request_along(server: Running) -> None:
-    many = json.dumps({"rows": [{"text": f"good cat {n}"} for n in range(1000)]}).encode()
-    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(many)
-    with socket.create_connection((server.host, server.port)) as plain:
-        plain.sendall(head + many)
-    with socket.create_connection((server.host, server.port)) as plain:
-        plain.sendall(head + many[:1000])
-    assert server.ask("POST", "/v1/predict", ASK) == 200
+def test_a_client_that_goes_away_takes_its_request_along(model: trivium.Predictor) -> None:
+    service = ThreadService(model)
+    service.may_go.clear()
+    said = StringIO()
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ASK)
+    with served(create_app(service, Settings(), Log(said))) as url:
+        address = (str(urlsplit(url).hostname), int(urlsplit(url).port or 0))
+        with socket.create_connection(address) as in_queue:
+            in_queue.sendall(head + ASK)
+            wait_until(lambda: service.load().queued_rows == 1)
+        wait_until(lambda: service.load().queued_rows == 0)
+        with socket.create_connection(address) as half:
+            half.sendall(head + ASK[:5])
+        wait_until(lambda: said.getvalue().count('"status": null') == 2)
+    assert not service.calls
 
 
 def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(run: Path) -> None:
