@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import logging
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import trivium
 from tests.support.serving import Client, client_of
+from trivium.apps.serve.logs import Log, LogHandler
 from trivium.apps.serve.settings import Settings
 
 ASK = {"rows": {"text": "good cat"}}
@@ -163,6 +166,13 @@ async def test_a_line_is_logged_of_every_request_without_its_texts(
     assert lines[1]["code"] == "invalid"
     assert lines[2]["route"] == "none"
     assert "good" not in client.said.getvalue()
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_reason_not_to_answer() -> None:
+    gone = StringIO()
+    gone.close()
+    Log(gone).write("info", {"event": "request"})
+    LogHandler(Log(gone)).handle(logging.makeLogRecord({"levelno": 30, "msg": "a worker died"}))
 
 
 async def test_texts_are_logged_where_that_is_asked_for(model: trivium.Predictor) -> None:

@@ -42,7 +42,15 @@ class Grid:
     """0 for a token; for padding a number so low that its weight is 0."""
 
 
-Layout = Sequence[Group] | Grid
+@dataclass(frozen=True, slots=True)
+class Even:
+    """A packed stream of texts that are all of one length: a grid already, with no padding. Only
+    where nothing is learned and nothing is dropped."""
+
+    texts: int
+
+
+Layout = Sequence[Group] | Grid | Even
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
@@ -77,7 +85,11 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
     p: probability of dropping an attention weight.
     """
     if isinstance(groups, Grid):
-        return _on_grid(qkv_N3D, groups, heads)
+        return _on_grid(qkv_N3D, groups.mask_R1L[:, None], heads)
+    if isinstance(groups, Even):
+        tokens, width = qkv_N3D.shape
+        grid = qkv_N3D.view(groups.texts, tokens // groups.texts, width)
+        return _on_grid(grid, None, heads).view(tokens, width // 3)
     learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
     # With dropout always by one way, so that a pass without gradient can repeat another's masks.
     if qkv_N3D.device.type == "cpu" and (learns or p > 0):
@@ -93,14 +105,14 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
     return mixed_ND
 
 
-def _on_grid(qkv_RLC: Tensor, grid: Grid, heads: int) -> Tensor:
+def _on_grid(qkv_RLC: Tensor, mask: Tensor | None, heads: int) -> Tensor:
     """The same where nothing has to be moved to be on a grid: qkv_RLC -> mixed_RLD."""
     texts, longest = qkv_RLC.shape[:2]
     q, k, v = (
         part_RLD.reshape(texts, longest, heads, -1).transpose(1, 2)
         for part_RLD in qkv_RLC.chunk(3, dim=2)
     )
-    mixed_RHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=grid.mask_R1L[:, None])
+    mixed_RHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     return mixed_RHLd.transpose(1, 2).flatten(2)
 
 

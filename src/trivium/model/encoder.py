@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.attention import Layout, attention, layout
+from trivium.model.attention import Even, Layout, attention, layout
 from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
@@ -190,7 +190,10 @@ class Encoder(nn.Module):
         task: whose sides stand beside them; none for a task without, and for "". groups: how
         attention sees the stream, where the tokens are not packed.
         """
-        groups = layout(tokens.lengths_R, tokens.longest) if groups is None else groups
+        if groups is None:
+            texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
+            is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
+            groups = Even(texts) if is_even else layout(tokens.lengths_R, tokens.longest)
         sides = self.sides.of(task)
         x_ND = x_ND.to(self.precision)
         for index, layer in enumerate(self.encoder.layers):

@@ -67,6 +67,12 @@ class Head(nn.Module, ABC):
         return None
 
     @property
+    def pools(self) -> Pooling | None:
+        """The pooling that its vectors are, of the encoder's alone: heads that pool alike have the
+        same vectors. None where it makes vectors of its own."""
+        return None
+
+    @property
     def origin(self) -> str | None:
         """Where it starts, in words; None of a head that is merely drawn."""
         return None
@@ -166,6 +172,8 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
         assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
         pooled_RD: Tensor = encoder.pooler(cls_RD)
         return pooled_RD
+    if how == "mean" and len(lengths_R) == 1:
+        return hidden_ND.float().mean(0, keepdim=True)
     row_N = torch.arange(len(lengths_R), device=lengths_R.device)
     row_N = row_N.repeat_interleave(lengths_R, output_size=len(hidden_ND))
     if how == "mean":

@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -45,10 +46,12 @@ class Log:
         self.write("info" if note.status and note.status < 500 else "warning", told)
 
     def write(self, level: str, told: Mapping[str, Any]) -> None:
-        """A line about anything."""
+        """A line about anything. Whoever reads the log may be gone, as `| head` is; that is no
+        reason not to answer."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self.stream.write(json.dumps({"time": now, "level": level, **told}) + "\n")
-        self.stream.flush()
+        with suppress(OSError, ValueError):
+            self.stream.write(json.dumps({"time": now, "level": level, **told}) + "\n")
+            self.stream.flush()
 
 
 class LogHandler(logging.Handler):

@@ -43,8 +43,8 @@ def serve(
     # way, and waking them takes longer than a text does.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     log = Log(only_problems=settings.log_level == "warning")
-    _log_alike(log)
-    with _listening(settings) as heard, asyncio.Runner(loop_factory=new_event_loop) as runner:
+    runner = asyncio.Runner(loop_factory=new_event_loop)
+    with _logged_alike(log), _listening(settings) as heard, runner:
         return runner.run(_until_stopped(make(), settings, log, heard, say))
 
 
@@ -192,8 +192,15 @@ def _address(heard: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _log_alike(log: Log) -> None:
-    """Have what libraries log in the same form."""
-    for name in OF_SERVER:
-        logger = logging.getLogger(name)
+@contextmanager
+def _logged_alike(log: Log) -> Iterator[None]:
+    """Have what libraries log in the same form, in here."""
+    loggers = [logging.getLogger(name) for name in OF_SERVER]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
         logger.handlers, logger.propagate = [LogHandler(log)], False
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagate) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagate

@@ -66,6 +66,10 @@ class Pooled(Head):
         super().__init__()
         self.pooling: Pooling = pooling
 
+    @property
+    def pools(self) -> Pooling:
+        return self.pooling
+
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         return pool(hidden_ND, tokens, encoder, self.pooling)
 

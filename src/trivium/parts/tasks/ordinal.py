@@ -9,7 +9,7 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
-from trivium.model.multitask import Head
+from trivium.model.multitask import Head, Pooling
 from trivium.parts import metrics
 from trivium.parts.tasks.classification import Classification
 from trivium.parts.tasks.labels import Labelled, is_number
@@ -74,6 +74,10 @@ class _CumulativeLink(Head):
         # The first threshold, then what softplus makes the distance to the next.
         rises_J = threshold_J.diff().expm1().log()
         self.thresholds = nn.Parameter(torch.cat([threshold_J[:1], rises_J]))
+
+    @property
+    def pools(self) -> Pooling | None:
+        return self.score.pools
 
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         return self.score.represent(hidden_ND, tokens, encoder)

@@ -1,6 +1,7 @@
 """One model that answers: the path under evaluation, prediction files and servers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -64,69 +65,85 @@ class TorchPredictor(ModelPredictor):
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         (reading,) = self.readers[0].read({PLAIN: texts})
-        vector_UD = self._vectors(reading, {PLAIN: partial(pool, how=pooling)})[PLAIN]
+        made = _Made(partial(pool, how=pooling), [PLAIN])
+        vector_UD = self._vectors(reading, [made])[0]
         return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
 
     # --- one pass for several tasks -------------------------------------------------------------
 
     def _answered(self, reading: Reading) -> dict[str, Tensor]:
         """What each task of a pass makes of its vectors: readout_BK by task."""
-        heads = {name: self._represent(name) for name in reading.places}
+        wanted = self._wanted(list(reading.places))
         readouts = {}
-        for name, vector_UC in self._vectors(reading, heads).items():
-            place_BS = torch.from_numpy(reading.places[name]).to(vector_UC.device)
-            vector_BSC = vector_UC[place_BS]
-            if name == PLAIN:
-                readouts[name] = vector_BSC.squeeze(1).float().cpu()
-            else:
-                output_BK = self.model.decide(name, vector_BSC)
-                readouts[name] = self.tasks[name].readout(output_BK).float().cpu()
+        for made, vector_UC in zip(wanted, self._vectors(reading, wanted), strict=True):
+            for name in made.tasks:
+                place_BS = torch.from_numpy(reading.places[name]).to(vector_UC.device)
+                vector_BSC = vector_UC[place_BS]
+                if name == PLAIN:
+                    readouts[name] = vector_BSC.squeeze(1).float().cpu()
+                else:
+                    output_BK = self.model.decide(name, vector_BSC)
+                    readouts[name] = self.tasks[name].readout(output_BK).float().cpu()
         return readouts
 
-    def _represent(self, task: str) -> Represent:
-        return self.model.head(task).represent if task != PLAIN else partial(pool, how="mean")
+    def _wanted(self, tasks: Sequence[str]) -> list["_Made"]:
+        """What vectors are made; those of heads that pool alike only once."""
+        found: dict[str, _Made] = {}
+        for name in tasks:
+            head = self.model.head(name) if name != PLAIN else None
+            how: Pooling | None = head.pools if head is not None else "mean"
+            make = head.represent if head is not None else partial(pool, how="mean")
+            found.setdefault(how or f"of {name}", _Made(make, [])).tasks.append(name)
+        return list(found.values())
 
-    def _vectors(self, reading: Reading, represent: Mapping[str, Represent]) -> dict[str, Tensor]:
-        """Of each task one vector per sequence of the pass: vector_UC by task.
+    def _vectors(self, reading: Reading, wanted: Sequence["_Made"]) -> list[Tensor]:
+        """Each of the wanted kinds of vectors, one per sequence of the pass: vector_UC.
 
-        The rows of sequences that a task does not ask for are left as they came. represent: by
-        task, what its head makes of a pack.
+        The rows of sequences that nobody asks for are left as they came.
         """
-        asked = {name: _asked_by(reading, name) for name in represent}
-        found: dict[str, Tensor] = {}
+        asked = [_asked_by(reading, made.tasks) for made in wanted]
+        found: dict[int, Tensor] = {}
         for chosen_R in _packs(reading.length_U):
             tokens, place_R = pack(reading, chosen_R), torch.from_numpy(chosen_R)
-            for name, vector_RC, own_R in self._read(tokens, place_R, represent, asked):
-                if name not in found:
+            for kind, vector_RC, own_R in self._read(reading, tokens, place_R, wanted, asked):
+                if kind not in found:
                     # How wide a head's vectors are is known when it has made one.
-                    found[name] = vector_RC.new_empty(len(reading.length_U), vector_RC.shape[1])
-                found[name][own_R.to(vector_RC.device)] = vector_RC
-        return found
+                    found[kind] = vector_RC.new_empty(len(reading.length_U), vector_RC.shape[1])
+                found[kind][own_R.to(vector_RC.device)] = vector_RC
+        return [found[kind] for kind in range(len(wanted))]
 
     def _read(
         self,
+        reading: Reading,
         tokens: Tokens,
         place_R: Tensor,
-        represent: Mapping[str, Represent],
-        asked: Mapping[str, Tensor],
-    ) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """A pack through the encoder once, and then by the head of every task that asks for some
-        of it: the task, its vectors, and their places among the sequences of the pass."""
-        encoder = self.model.encoder
-        first = next(iter(represent))
-        if first in self.tasks and self.tasks[first].draws_targets:
-            head = self.model.head(first)
-            yield first, self.tasks[first].judge(tokens, head, encoder, self.tokenizer), place_R
+        wanted: Sequence["_Made"],
+        asked: Sequence[Tensor],
+    ) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """A pack through the encoder once, and then what is made of it: which of the wanted kinds,
+        its vectors, and their places among the sequences of the pass."""
+        encoder, own = self.model.encoder, reading.way.own
+        if own and self.tasks[own].draws_targets:
+            head = self.model.head(own)
+            yield 0, self.tasks[own].judge(tokens, head, encoder, self.tokenizer), place_R
             return
-        tokens = tokens.to(next(self.model.parameters()).device)
-        hidden_ND: Tensor = encoder(tokens, first)  # whose sides are those of all in the pass
-        for name, read in represent.items():
-            wanted_R = asked[name][place_R]
+        tokens = tokens.to(encoder.embeddings.word_embeddings.weight.device)
+        hidden_ND: Tensor = encoder(tokens, own)
+        for kind, made in enumerate(wanted):
+            wanted_R = asked[kind][place_R]
             if wanted_R.all():
-                yield name, read(hidden_ND, tokens, encoder), place_R
+                yield kind, made.make(hidden_ND, tokens, encoder), place_R
             elif wanted_R.any():
-                own_ND, own = only(hidden_ND, tokens, wanted_R)
-                yield name, read(own_ND, own, encoder), place_R[wanted_R]
+                some_ND, some = only(hidden_ND, tokens, wanted_R)
+                yield kind, made.make(some_ND, some, encoder), place_R[wanted_R]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """Vectors that are made of a pack, and the tasks whose heads decide from them."""
+
+    make: Represent
+    tasks: list[str]
 
 
 def only(hidden_ND: Tensor, tokens: Tokens, wanted_R: Tensor) -> tuple[Tensor, Tokens]:
@@ -157,10 +174,11 @@ def pack(reading: Reading, chosen_R: NDArray[np.int64]) -> Tokens:
     )
 
 
-def _asked_by(reading: Reading, task: str) -> Tensor:
-    """Whether a task asks for each of the sequences: asked_U (bool)."""
+def _asked_by(reading: Reading, tasks: Sequence[str]) -> Tensor:
+    """Whether any of the tasks asks for each of the sequences: asked_U (bool)."""
     asked_U = torch.zeros(len(reading.length_U), dtype=torch.bool)
-    asked_U[torch.from_numpy(reading.places[task]).flatten()] = True
+    for task in tasks:
+        asked_U[torch.from_numpy(reading.places[task]).flatten()] = True
     return asked_U
 
 
