@@ -169,6 +169,19 @@ def test_a_model_folder_may_be_pushed_by_itself(run: Path, hub: Hub, tmp_path: P
 # --- cards on both sides -----------------------------------------------------------------------
 
 
+@pytest.mark.whole_run
+def test_an_exported_graph_goes_there_by_the_same_command_and_answers_elsewhere(
+    run: Path, hub: Hub, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxscript")
+    wanted = trivium.load(run, precision="fp32").predict("mood", ["good cat", "bad dog"])
+    done, said = call("export", run, "--out", tmp_path / "graph", "--push", NAME)
+    assert done == 0, said
+    assert "pushed: http" in said
+    elsewhere = trivium.load(NAME, revision="main")
+    assert elsewhere.predict("mood", ["good cat", "bad dog"]) == wanted
+
+
 def test_a_card_changed_here_goes_as_it_is(run: Path, hub: Hub) -> None:
     (run / "model" / "README.md").write_text("# Mine\n")
     console, said = spoken()

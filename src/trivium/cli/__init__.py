@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import hub, serving, several, single
+from trivium.cli import exporting, hub, serving, several, single
 
 app = typer.Typer(
     name="trivium",
@@ -32,7 +32,7 @@ for command in (
     several.ensemble,
     several.soup,
     single.lora,
-    single.export,
+    exporting.export,
     several.study,
     several.tune,
     several.report,
