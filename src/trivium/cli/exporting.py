@@ -7,27 +7,29 @@ import typer
 
 from trivium.cli.options import RunPath, messages
 
+To = Annotated[
+    str,
+    typer.Option(
+        help="onnx or openvino: one graph, an output per task. transformers or "
+        "sentence-transformers: a folder per task.",
+    ),
+]
+MaxLoss = Annotated[
+    float, typer.Option(help="What int8 or bf16 may cost any task of its main score on dev.")
+]
+
 
 def export(
     run: RunPath,
     out: Annotated[Path, typer.Option(help="The folder to be made.")],
-    to: Annotated[
-        str,
-        typer.Option(
-            help="onnx or openvino: one graph, an output per task. transformers or "
-            "sentence-transformers: a folder per task.",
-        ),
-    ] = "onnx",
+    to: To = "onnx",
     int8: Annotated[
         bool, typer.Option("--int8", help="Weights in 8 bits; what that costs is measured on dev.")
     ] = False,
     precision: Annotated[
         str, typer.Option(help="fp32 or int8; for openvino also bf16, where the CPU has it.")
     ] = "fp32",
-    max_loss: Annotated[
-        float,
-        typer.Option(help="What int8 or bf16 may cost any task of its main score on dev."),
-    ] = 0.01,
+    max_loss: MaxLoss = 0.01,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export in that folder.")
     ] = False,

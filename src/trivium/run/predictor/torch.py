@@ -51,11 +51,13 @@ class TorchPredictor(ModelPredictor):
     @torch.inference_mode()
     def said(self, readings: Sequence[Reading]) -> dict[str, Tensor]:
         was_training = self.model.training  # a run that trains is judged by this very model
-        self.model.eval()
+        if was_training:  # to switch takes a third as long as a short text does
+            self.model.eval()
         readouts: dict[str, Tensor] = {}
         for reading in readings:
             readouts |= self._answered(reading)
-        self.model.train(was_training)
+        if was_training:
+            self.model.train()
         return readouts
 
     @torch.inference_mode()
