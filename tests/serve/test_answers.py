@@ -1,6 +1,7 @@
 """What a server answers is what the model says, in every form."""
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 
 import trivium
 from tests.support.serving import client_of
+from tests.support.shell import spoken
+from tests.support.tables import make_recipe
 from trivium.apps.serve.settings import Settings
 
 TEXTS = ["good cat runs", "bad dog", "fine fish eats very red day"]
@@ -26,6 +29,24 @@ async def test_rows_are_answered_as_the_model_answers_them(model: trivium.Predic
         for task, said in wanted.items():
             tolerance = pytest.approx(said, abs=1e-5) if task == "near" else said
             assert found[task]["prediction"] == tolerance
+
+
+async def test_an_ensemble_is_served_as_one_model_and_has_no_vectors(
+    run: Path, tiny: Path, tmp_path: Path
+) -> None:
+    values = make_recipe(tiny, tmp_path)
+    quiet = spoken()[0]
+    trivium.train(values, tmp_path / "b", changes=["stages.0.steps=3", "seed=1"], console=quiet)
+    trivium.ensemble([run, tmp_path / "b"], tmp_path / "both", "vote", console=quiet)
+    both = trivium.load(tmp_path / "both")
+    rows = [{"text": TEXTS[0]}, PAIR, {"text": TEXTS[1], **PAIR}]
+    async with client_of(both) as client:
+        found = (await client.ask("/v1/predict", {"rows": rows})).json()["answers"]
+        vectors = await client.ask("/v1/embeddings", {"input": "good", "model": "tiny"})
+    assert vectors.status_code == 404
+    for said, wanted in zip(found, both.answer(rows), strict=True):
+        predictions = {task: one["prediction"] for task, one in said.items()}
+        assert predictions == {task: pytest.approx(one) for task, one in wanted.items()}
 
 
 async def test_probabilities_and_the_best_labels_come_when_they_are_asked_for(

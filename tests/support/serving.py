@@ -53,7 +53,8 @@ class ThreadService:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, self.model.vectors, ["warm"])
+        if self.model.embeds:
+            await loop.run_in_executor(self._thread, self.model.vectors, ["warm"])
         self.workers = 1
 
     def ask(self, rows: Sequence[RowAsk], deadline: float) -> Ticket:
