@@ -402,6 +402,9 @@ LONG = {"steps": 160, "evaluate_every": 80, "checkpoint_every": 4}
 SHORT = {"short": {"rows": 64, "dev_rows": 20, "set": {"stages.0.batch_size": 4}}}
 
 
+pytestmark = pytest.mark.xdist_group("study")  # the whole study is run once
+
+
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """The tensors of children are tiny, and threads of parallel tests would fight."""
