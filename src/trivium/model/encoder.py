@@ -11,7 +11,10 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trivium.model.attention import Even, Layout, attention, layout
-from trivium.model.kernels import Linear, dropout, linear
+from trivium.model.kernels import Linear, dropout, linear, lora_of
+from trivium.model.native import layers as native
+from trivium.model.native.library import Library, library
+from trivium.model.native.task import LayerModules, Task
 from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
 from trivium.types import Tokens
@@ -135,6 +138,16 @@ class Layer(nn.Module):
         out_ND: Tensor = self.output(self.intermediate(a_ND), residual_ND, index, sides)
         return out_ND
 
+    def modules_of(self) -> LayerModules:
+        """What the layer consists of."""
+        own, output = self.attention["self"], self.attention["output"]
+        assert isinstance(own, _Attention)
+        assert isinstance(output, _Output)
+        return LayerModules(
+            (own.query, own.key, own.value), output.dense, output.LayerNorm,
+            self.intermediate.dense, self.output.dense, self.output.LayerNorm,
+        )  # fmt: skip
+
 
 class _Stack(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
@@ -183,13 +196,22 @@ class Encoder(nn.Module):
         return x_ND
 
     def encode(
-        self, x_ND: Tensor, tokens: Tokens, task: str, groups: Layout | None = None
+        self,
+        x_ND: Tensor,
+        tokens: Tokens,
+        task: str,
+        groups: Layout | None = None,
+        *,
+        first_only: bool = False,
     ) -> Tensor:
         """The layers: hidden_ND in `precision`.
 
         task: whose sides stand beside them; none for a task without, and for "". groups: how
-        attention sees the stream, where the tokens are not packed.
+        attention sees the stream, where the tokens are not packed. first_only: only the texts'
+        first tokens will be read, so the last layer need not make the others.
         """
+        if groups is None and (found := self._native(x_ND, task)) is not None:
+            return native.encode(self._task(found, tokens, first_only=first_only), x_ND)
         if groups is None:
             texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
             is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
@@ -200,5 +222,39 @@ class Encoder(nn.Module):
             x_ND = layer(x_ND, groups, index, sides)
         return x_ND
 
-    def forward(self, tokens: Tokens, task: str = "") -> Tensor:
-        return self.encode(self.embed(tokens), tokens, task)
+    def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:
+        return self.encode(self.embed(tokens), tokens, task, first_only=first_only)
+
+    # --- in compiled kernels --------------------------------------------------------------------
+
+    def _native(self, x_ND: Tensor, task: str) -> Library | None:
+        """The compiled kernels, where they have what this pass needs."""
+        config = self.config
+        width = config.hidden_size
+        fits = (
+            self.precision == torch.bfloat16
+            and x_ND.device.type == "cpu"
+            and width % 32 == config.intermediate_size % 32 == 0
+            and width // config.num_attention_heads % 32 == 0
+        )
+        if not fits or torch.compiler.is_compiling() or self.sides.of(task):
+            return None
+        return None if self.training and self._lora_drops() else library()
+
+    def _lora_drops(self) -> bool:
+        pairs = (lora_of(part) for part in self.modules() if isinstance(part, Linear))
+        return any(pair is not None and pair.dropout for pair in pairs)
+
+    def _task(self, found: Library, tokens: Tokens, *, first_only: bool) -> Task:
+        config = self.config
+        return Task(
+            found,
+            [layer.modules_of() for layer in self.encoder.layers],
+            config.num_attention_heads,
+            config.layer_norm_eps,
+            config.hidden_dropout_prob if self.training else 0.0,
+            config.attention_probs_dropout_prob if self.training else 0.0,
+            tokens.lengths_R,
+            learns=torch.is_grad_enabled(),
+            first_only=first_only,
+        )

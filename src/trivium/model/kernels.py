@@ -211,13 +211,15 @@ Pairs = Sequence[tuple[int, LoraPair]]
 """The parts' low-rank pairs, each with its part's place."""
 
 
+def lora_of(part: Linear) -> LoraPair | None:
+    """A layer's pair, if it has to be added: a merged one is in its weight already."""
+    return None if part.lora is None or part.lora.merged else part.lora
+
+
 def _pairs(parts: Sequence[Linear]) -> Pairs:
-    """Those that have to be added: a merged one is in its weight already."""
-    return [
-        (place, part.lora)
-        for place, part in enumerate(parts)
-        if part.lora is not None and not part.lora.merged
-    ]
+    """Those that have to be added."""
+    found = ((place, lora_of(part)) for place, part in enumerate(parts))
+    return [(place, pair) for place, pair in found if pair is not None]
 
 
 def _drops(pair: LoraPair) -> bool:

@@ -96,3 +96,13 @@ class LowRank(torch.autograd.Function):
                 back = back if mask is None else back.mul_(mask)
                 grad_x = back if grad_x is None else grad_x.add_(back)
         return (grad_NC, grad_x, None, *grads)
+
+
+@torch.no_grad()
+def gradients_of_pair(pair: LoraPair, grad_NC: Tensor, x_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Of a pair that was folded into its layer's weight: da and db in fp32, from the gradient of
+    the layer's output and its input, by products in their precision."""
+    a, b = pair.a.to(x_ND.dtype), pair.b.to(x_ND.dtype)
+    low_Nr, grad_low_Nr = x_ND @ a.t(), grad_NC @ b
+    da, db = (grad_low_Nr.t() @ x_ND).float(), (grad_NC.t() @ low_Nr).float()
+    return da.mul_(pair.scale), db.mul_(pair.scale)

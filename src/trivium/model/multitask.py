@@ -73,6 +73,11 @@ class Head(nn.Module, ABC):
         return None
 
     @property
+    def reads_first_only(self) -> bool:
+        """Whether of each text it reads no token but the first: [CLS]."""
+        return self.pools in ("cls", "pooler")
+
+    @property
     def origin(self) -> str | None:
         """Where it starts, in words; None of a head that is merely drawn."""
         return None
@@ -125,8 +130,13 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Outputs of a batch: output_BK."""
-        hidden_ND: Tensor = self.encoder(batch.tokens, batch.task)
-        return self.finish(batch, hidden_ND)
+        x_ND = self.encoder.embed(batch.tokens)
+        return self.finish(batch, self.encode(x_ND, batch))
+
+    def encode(self, x_ND: Tensor, batch: Batch) -> Tensor:
+        """Contextual vectors of a batch's embeddings; at least those that its head reads."""
+        first_only = self.head(batch.task).reads_first_only
+        return self.encoder.encode(x_ND, batch.tokens, batch.task, first_only=first_only)
 
     def finish(self, batch: Batch, hidden_ND: Tensor) -> Tensor:
         """Outputs from contextual vectors, which may have been perturbed on their way."""

@@ -13,8 +13,7 @@ def answer(context: Context, x_ND: Tensor) -> Tensor:
     """Outputs from embeddings, under the dropout masks of the clean pass: x_ND -> output_BK."""
     model, batch = context.model, context.batch
     with repeated(context.noise):
-        hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
-        return model.finish(batch, hidden_ND)
+        return model.finish(batch, model.encode(x_ND, batch))
 
 
 def embed_alike(context: Context) -> Tensor:

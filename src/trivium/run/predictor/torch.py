@@ -67,7 +67,7 @@ class TorchPredictor(ModelPredictor):
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         (reading,) = self.readers[0].read({PLAIN: texts})
-        made = _Made(partial(pool, how=pooling), [PLAIN])
+        made = _Made(partial(pool, how=pooling), [PLAIN], pooling in ("cls", "pooler"))
         vector_UD = self._vectors(reading, [made])[0]
         return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
 
@@ -95,7 +95,8 @@ class TorchPredictor(ModelPredictor):
             head = self.model.head(name) if name != PLAIN else None
             how: Pooling | None = head.pools if head is not None else "mean"
             make = head.represent if head is not None else partial(pool, how="mean")
-            found.setdefault(how or f"of {name}", _Made(make, [])).tasks.append(name)
+            first_only = how in ("cls", "pooler")
+            found.setdefault(how or f"of {name}", _Made(make, [], first_only)).tasks.append(name)
         return list(found.values())
 
     def _vectors(self, reading: Reading, wanted: Sequence["_Made"]) -> list[Tensor]:
@@ -130,7 +131,8 @@ class TorchPredictor(ModelPredictor):
             yield 0, self.tasks[own].judge(tokens, head, encoder, self.tokenizer), place_R
             return
         tokens = tokens.to(encoder.embeddings.word_embeddings.weight.device)
-        hidden_ND: Tensor = encoder(tokens, own)
+        first_only = all(made.reads_first_only for made in wanted)
+        hidden_ND: Tensor = encoder(tokens, own, first_only=first_only)
         for kind, made in enumerate(wanted):
             wanted_R = asked[kind][place_R]
             if wanted_R.all():
@@ -146,6 +148,8 @@ class _Made:
 
     make: Represent
     tasks: list[str]
+    reads_first_only: bool
+    """Whether it reads no token but a text's first."""
 
 
 def only(hidden_ND: Tensor, tokens: Tokens, wanted_R: Tensor) -> tuple[Tensor, Tokens]:

@@ -23,8 +23,7 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
     with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
         x_ND = model.encoder.embed(batch.tokens)
         noise = take_noise(setup.device) if parts else None
-        hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
-        output_BK = model.finish(batch, hidden_ND)
+        output_BK = model.finish(batch, model.encode(x_ND, batch))
         loss = task.compute_loss(output_BK, batch.target_B) * piece.loss
         tally.add(batch.task, loss)
         for part in parts:

@@ -1,0 +1,149 @@
+"""The backward pass through a stack of layers. Shape letters: see `trivium.types`."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from trivium.model.kernels import Linear, lora_of
+from trivium.model.lowrank import gradients_of_pair
+from trivium.model.native.library import at
+from trivium.model.native.task import ADD, BF16, PLAIN, TIMES, Kept, Normed, Places, Task
+from trivium.model.native.weights import PANEL, Packed
+
+
+class Backward:
+    """Gradients of those parameters whose ids are wanted, by id: in `grads`, in fp32."""
+
+    def __init__(
+        self, task: Task, places: Places, wanted: Collection[int], *, of_input: bool
+    ) -> None:
+        self.task, self.places, self.wanted, self.of_input = task, places, wanted, of_input
+        self.grads: dict[int, Tensor] = {}
+
+    def run(self, grad_ND: Tensor, kept: list[Kept]) -> Tensor | None:
+        """Of the layers' input, in fp32, if it is wanted. `kept` is emptied on the way."""
+        dy_ND = grad_ND.float().contiguous()
+        if dy_ND.data_ptr() == grad_ND.data_ptr():
+            dy_ND = dy_ND.clone()  # what autograd hands over may be somebody else's
+        lowest = self._lowest(kept)
+        while kept:
+            layer = kept.pop()
+            first_only = self.task.first_only and len(kept) == len(self.task.layers) - 1
+            goes_on = self.of_input or len(kept) > lowest
+            dy_ND = self._layer(layer, dy_ND, first_only=first_only, goes_on=goes_on)
+            if not goes_on:
+                kept.clear()
+                return None
+        return dy_ND
+
+    def _lowest(self, kept: list[Kept]) -> int:
+        """The first layer that learns anything."""
+        for index, layer in enumerate(kept):
+            if any(id(p) in self.wanted for p in layer.modules.parameters()):
+                return index
+        return len(kept)
+
+    def _layer(self, kept: Kept, dy_ND: Tensor, *, first_only: bool, goes_on: bool) -> Tensor:
+        """dy of the layer's output to that of its input; dy_ND is overwritten."""
+        modules, weights, starts_R = kept.modules, kept.weights, self.places.starts_R
+        tokens = len(dy_ND)
+        if first_only:
+            dy_ND = dy_ND[starts_R]
+        dproduct_ND = self._norm(modules.outer_norm, kept.second, dy_ND)
+        self._linear((modules.outer,), dproduct_ND, kept.inner_NI)
+        dinner_NI = self._product(TIMES, dproduct_ND, weights.outer, kept.slope_NI)
+        self._linear((modules.inner,), dinner_NI, kept.first.y_ND)
+        self._add_product(dinner_NI, weights.inner, dy_ND)
+        dproduct_ND = self._norm(modules.mixed_norm, kept.first, dy_ND)
+        self._linear((modules.mixed,), dproduct_ND, kept.mixed_ND)
+        dmixed_ND = self._product(PLAIN, dproduct_ND, weights.mixed)
+        if first_only:
+            dmixed_ND = _everywhere(dmixed_ND, starts_R, tokens)
+            dy_ND = _everywhere(dy_ND, starts_R, tokens)
+        dqkv_N3D = self._attention(kept, dmixed_ND)
+        self._linear(modules.qkv, dqkv_N3D, kept.x_ND)
+        if goes_on:
+            self._add_product(dqkv_N3D, weights.qkv, dy_ND)
+        return dy_ND
+
+    # --- its operations -------------------------------------------------------------------------
+
+    def _norm(self, norm: nn.LayerNorm, normed: Normed, dy_ND: Tensor) -> Tensor:
+        """Through LayerNorm and dropout: the product's gradient, bf16; dy_ND becomes that of the
+        residual."""
+        rows, width = dy_ND.shape
+        dproduct_ND = torch.empty(rows, width, dtype=BF16)
+        room = torch.empty(-(-rows // 32), 2, width)
+        dgamma, dbeta = torch.empty(width), torch.empty(width)
+        self.task.library.norm_back(
+            at(dy_ND), at(normed.before_ND), at(normed.stats_N2), at(norm.weight), at(normed.mask),
+            self.task.hidden_dropout, rows, width, at(room), at(dy_ND), at(dproduct_ND),
+            at(dgamma), at(dbeta),
+        )  # fmt: skip
+        self._keep((norm.weight, dgamma), (norm.bias, dbeta))
+        return dproduct_ND
+
+    def _product(
+        self, then: int, g_NO: Tensor, weight: Packed, other: Tensor | None = None
+    ) -> Tensor:
+        out = torch.empty(len(g_NO), weight.inputs, dtype=BF16)
+        self.task.library.product(
+            then, at(g_NO), len(g_NO), weight.outputs, at(weight.back), weight.inputs, None,
+            at(out), at(other), None,
+        )  # fmt: skip
+        return out
+
+    def _add_product(self, g_NO: Tensor, weight: Packed, sum_NK: Tensor) -> None:
+        self.task.library.product(
+            ADD, at(g_NO), len(g_NO), weight.outputs, at(weight.back), weight.inputs, None, None,
+            None, at(sum_NK),
+        )  # fmt: skip
+
+    def _attention(self, kept: Kept, dmixed_ND: Tensor) -> Tensor:
+        task, places = self.task, self.places
+        dqkv_N3D = torch.empty_like(kept.qkv_N3D)
+        task.library.attention_back(
+            at(dmixed_ND), at(kept.qkv_N3D), at(places.starts_R), at(places.lengths_R),
+            at(places.rows_R), len(places.lengths_R), task.heads,
+            dmixed_ND.shape[1] // task.heads, task.attention_dropout, at(kept.attention),
+            at(kept.attention_mask), at(dqkv_N3D),
+        )  # fmt: skip
+        return dqkv_N3D
+
+    def _linear(self, parts: tuple[Linear, ...], g_NO: Tensor, x_NK: Tensor) -> None:
+        """The gradients of layers that are one product. Of frozen weights none is computed."""
+        weighs = any(id(part.weight) in self.wanted for part in parts)
+        if weighs or any(id(part.bias) in self.wanted for part in parts):
+            (rows, outputs), inputs = g_NO.shape, x_NK.shape[1]
+            dW = torch.empty(outputs, inputs) if weighs else None
+            db = torch.empty(outputs)
+            words = -(-rows // 32) * 16 * -(-inputs // PANEL) * PANEL if weighs else 0
+            room = torch.empty(words, dtype=torch.int32)
+            self.task.library.weight_gradient(
+                at(g_NO), at(x_NK), rows, outputs, inputs, at(room), at(dW), at(db)
+            )
+            sizes = [part.out_features for part in parts]
+            for part, rows_of_bias in zip(parts, db.split(sizes), strict=True):
+                self._keep((part.bias, rows_of_bias))
+            for part, rows_of in zip(
+                parts, dW.split(sizes) if dW is not None else (), strict=False
+            ):
+                self._keep((part.weight, rows_of))
+        first = 0
+        for part in parts:
+            if (pair := lora_of(part)) is not None:
+                g_NC = g_NO[:, first : first + part.out_features]
+                da, db = gradients_of_pair(pair, g_NC, x_NK)
+                self._keep((pair.a, da), (pair.b, db))
+            first += part.out_features
+
+    def _keep(self, *found: tuple[Tensor, Tensor]) -> None:
+        for parameter, grad in found:
+            if id(parameter) in self.wanted:
+                self.grads[id(parameter)] = grad
+
+
+def _everywhere(x_RD: Tensor, starts_R: Tensor, tokens: int) -> Tensor:
+    """The rows of the texts' first tokens, and zeros for all others."""
+    return x_RD.new_zeros(tokens, x_RD.shape[1]).index_copy_(0, starts_R, x_RD)

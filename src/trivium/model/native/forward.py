@@ -1,0 +1,118 @@
+"""The forward pass through a stack of layers. Shape letters: see `trivium.types`."""
+
+import torch
+from torch import Tensor, nn
+
+from trivium.model.native.library import at
+from trivium.model.native.task import (
+    BF16,
+    BIAS,
+    GELU,
+    GELU_SLOPE,
+    Kept,
+    LayerWeights,
+    Normed,
+    Places,
+    Task,
+)
+from trivium.model.native.weights import Packed
+
+
+class Forward:
+    """The forward pass; what it leaves for the other is in `kept`."""
+
+    def __init__(self, task: Task, x_ND: Tensor) -> None:
+        self.task, self.places = task, Places.of(task.lengths_R)
+        self.kept: list[Kept] = []
+        drops = bool(task.hidden_dropout or task.attention_dropout)
+        count = 3 * len(task.layers)
+        # From torch's own generator: whoever sets it back sees the same masks again.
+        seeds = torch.empty(count, dtype=torch.int64).random_(-(2**63), None) if drops else None
+        self._seeds = [0] * count if seeds is None else [s % 2**64 for s in seeds.tolist()]
+        hidden_ND = x_ND.to(BF16).contiguous()
+        for index in range(len(task.layers)):
+            hidden_ND = self._layer(index, hidden_ND)
+        self.hidden_ND = self._everywhere(hidden_ND, len(x_ND))
+
+    def _layer(self, index: int, x_ND: Tensor) -> Tensor:
+        task, modules = self.task, self.task.layers[index]
+        weights = LayerWeights.of(modules, task.library, learns=task.learns)
+        seeds = self._seeds[3 * index : 3 * index + 3]
+        qkv_N3D = self._product(BIAS, x_ND, weights.qkv)
+        attention, mask, mixed_ND = self._attention(qkv_N3D, seeds[0])
+        residual_ND = x_ND
+        if task.first_only and index == len(task.layers) - 1:
+            starts_R = self.places.starts_R
+            mixed_ND, residual_ND = mixed_ND[starts_R], x_ND[starts_R]
+        first = self._normed(mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1])
+        slope_NI = (
+            torch.empty(len(mixed_ND), weights.inner.outputs, dtype=BF16) if task.learns else None
+        )
+        how = GELU_SLOPE if task.learns else GELU
+        inner_NI = self._product(how, first.y_ND, weights.inner, slope_NI)
+        second = self._normed(inner_NI, weights.outer, first.y_ND, modules.outer_norm, seeds[2])
+        if task.learns:
+            assert attention is not None and slope_NI is not None
+            self.kept.append(
+                Kept(
+                    modules,
+                    weights,
+                    x_ND,
+                    qkv_N3D,
+                    attention,
+                    mask,
+                    mixed_ND,
+                    first,
+                    inner_NI,
+                    slope_NI,
+                    second,
+                )  # fmt: skip
+            )
+        return second.y_ND
+
+    def _product(
+        self, then: int, x_NK: Tensor, weight: Packed, other: Tensor | None = None
+    ) -> Tensor:
+        out = torch.empty(len(x_NK), weight.outputs, dtype=BF16)
+        self.task.library.product(
+            then, at(x_NK), len(x_NK), weight.inputs, at(weight.ahead), weight.outputs,
+            at(weight.bias), at(out), at(other), None,
+        )  # fmt: skip
+        return out
+
+    def _attention(self, qkv_N3D: Tensor, seed: int) -> tuple[Tensor | None, Tensor | None, Tensor]:
+        task, places, p = self.task, self.places, self.task.attention_dropout
+        width = qkv_N3D.shape[1] // 3
+        rows = places.rows * task.heads
+        weights = torch.empty(16 * rows, dtype=BF16) if task.learns else None
+        mask = torch.empty(rows, dtype=torch.int16) if task.learns and p else None
+        mixed_ND = torch.empty(len(qkv_N3D), width, dtype=BF16)
+        task.library.attention(
+            at(qkv_N3D), at(places.starts_R), at(places.lengths_R), at(places.rows_R),
+            len(places.lengths_R), task.heads, width // task.heads, p, seed, at(weights), at(mask),
+            at(mixed_ND),
+        )  # fmt: skip
+        return weights, mask, mixed_ND
+
+    def _normed(
+        self, x_NK: Tensor, weight: Packed, residual_ND: Tensor, norm: nn.LayerNorm, seed: int
+    ) -> Normed:
+        rows, width, p = len(x_NK), weight.outputs, self.task.hidden_dropout
+        learns = self.task.learns
+        before = torch.empty(rows, width, dtype=BF16) if learns else None
+        mask = torch.empty(rows, width // 32, dtype=torch.int32) if learns and p else None
+        stats = torch.empty(rows, 2) if learns else None
+        y_ND = torch.empty(rows, width, dtype=BF16)
+        room = torch.empty(rows, weight.room)
+        self.task.library.product_norm(
+            at(x_NK), rows, weight.inputs, at(weight.ahead), width, at(weight.bias),
+            at(residual_ND), p, seed, at(norm.weight), at(norm.bias), self.task.eps, at(room),
+            at(before), at(mask), at(stats), at(y_ND),
+        )  # fmt: skip
+        return Normed(y_ND, before, mask, stats)
+
+    def _everywhere(self, hidden_ND: Tensor, tokens: int) -> Tensor:
+        if not self.task.first_only:
+            return hidden_ND
+        everywhere_ND = hidden_ND.new_zeros(tokens, hidden_ND.shape[1])
+        return everywhere_ND.index_copy_(0, self.places.starts_R, hidden_ND)

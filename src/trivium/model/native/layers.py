@@ -1,0 +1,42 @@
+"""A stack of BERT layers as one operation of autograd. Shape letters: see `trivium.types`.
+
+Every layer is four products, each with what follows it, and attention text by text. In the backward
+pass the gradient that runs through the residuals stays in fp32 from the last layer to the first.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trivium.model.native.backward import Backward
+from trivium.model.native.forward import Forward
+from trivium.model.native.task import Task
+
+
+def encode(task: Task, x_ND: Tensor) -> Tensor:
+    """The layers' output hidden_ND (bf16) of their input x_ND."""
+    parameters = [p for layer in task.layers for p in layer.parameters()] if task.learns else []
+    hidden_ND: Tensor = _Layers.apply(x_ND, task, *parameters)  # type: ignore[no-untyped-call]
+    return hidden_ND
+
+
+class _Layers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_ND: Tensor, task: Task, *parameters: Tensor) -> Tensor:
+        work = Forward(task, x_ND)
+        ctx.work, ctx.parameters = work, parameters
+        return work.hidden_ND
+
+    @staticmethod
+    def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
+        work, ctx.work = ctx.work, None
+        if work is None:
+            raise RuntimeError("this graph's backward pass has run: what it needs is gone")
+        wanted = {
+            id(p) for p, is_wanted in zip(ctx.parameters, ctx.needs_input_grad[2:], strict=True)
+            if is_wanted
+        }  # fmt: skip
+        back = Backward(work.task, work.places, wanted, of_input=ctx.needs_input_grad[0])
+        grad_x = back.run(grad_ND, work.kept)
+        return (grad_x, None, *(back.grads.get(id(p)) for p in ctx.parameters))
