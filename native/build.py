@@ -30,12 +30,12 @@ ANYWHERE = ("cpu",)
 """Sources that must run on any processor: they ask what it can do."""
 
 
-class CannotBuild(Exception):
+class CannotBuildError(Exception):
     """There is no compiler, or it does not know these processors; str() says which."""
 
 
 def build(out: Path = LIBRARY, flags: Sequence[str] = ()) -> Path:
-    """Compile and link; the library replaces `out` when it is whole. Raises CannotBuild."""
+    """Compile and link; the library replaces `out` when it is whole. Raises CannotBuildError."""
     compiler = _compiler()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".native-") as folder:
@@ -53,12 +53,12 @@ def _sources() -> list[Path]:
 
 def _compiler() -> list[str]:
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
-        raise CannotBuild(f"not made for {sys.platform} on {platform.machine()}")
+        raise CannotBuildError(f"not made for {sys.platform} on {platform.machine()}")
     given = shlex.split(os.environ.get("CC", ""))
     for command in (given,) if given else (["cc"], ["gcc"], ["clang"]):
         if shutil.which(command[0]):
             return command
-    raise CannotBuild("there is no C compiler (tried $CC, cc, gcc, clang)")
+    raise CannotBuildError("there is no C compiler (tried $CC, cc, gcc, clang)")
 
 
 def _compiled(compiler: list[str], source: Path, folder: Path, flags: Sequence[str]) -> Path:
@@ -71,7 +71,7 @@ def _compiled(compiler: list[str], source: Path, folder: Path, flags: Sequence[s
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise CannotBuild(f"{shlex.join(command)}: {done.stderr.strip()[-2000:]}")
+        raise CannotBuildError(f"{shlex.join(command)}: {done.stderr.strip()[-2000:]}")
 
 
 if __name__ == "__main__":
@@ -81,5 +81,5 @@ if __name__ == "__main__":
     given = parser.parse_args()
     try:
         print(build(given.out, given.flag))
-    except CannotBuild as error:
+    except CannotBuildError as error:
         sys.exit(f"native module: {error}")

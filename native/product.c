@@ -5,31 +5,61 @@ long blocks_of(long M) {
   return least(up_to(blocks, threads()), groups);
 }
 
-/* Sixteen numbers of the result to where they belong. */
-INLINE void finish(Then then, const Product *p, __m512 x, long row, long column) {
-  long at = row * p->N + column;
+/* Sixteen numbers of a product to what is stored of them. `at`: their place in out, other and sum. */
+typedef struct {
+  const float *bias;
+  bf16 *out, *other;
+  float *sum;
+} Place;
+
+INLINE void finish(const Then then, const Place p, __m512 x, long at, long column) {
   __m512 slope;
-  switch (then) {
-    case PLAIN: store_bf16(p->out + at, x); break;
-    case BIAS: store_bf16(p->out + at, _mm512_add_ps(x, _mm512_loadu_ps(p->bias + column))); break;
-    case GELU:
-      store_bf16(p->out + at, gelu(_mm512_add_ps(x, _mm512_loadu_ps(p->bias + column)), 0));
-      break;
-    case GELU_SLOPE:
-      x = gelu(_mm512_add_ps(x, _mm512_loadu_ps(p->bias + column)), &slope);
-      store_bf16(p->out + at, x);
-      store_bf16(p->other + at, slope);
-      break;
-    case TIMES: store_bf16(p->out + at, _mm512_mul_ps(x, load_bf16(p->other + at))); break;
-    case ADD: _mm512_storeu_ps(p->sum + at, _mm512_add_ps(x, _mm512_loadu_ps(p->sum + at)));
+  if (then == BIAS || then == GELU || then == GELU_SLOPE)
+    x = _mm512_add_ps(x, _mm512_loadu_ps(p.bias + column));
+  if (then == ADD) {
+    _mm512_storeu_ps(p.sum + at, _mm512_add_ps(x, _mm512_loadu_ps(p.sum + at)));
+    return;
+  }
+  if (then == GELU) x = gelu(x, 0);
+  if (then == GELU_SLOPE) {
+    x = gelu(x, &slope);
+    store_bf16(p.other + at, slope);
+  }
+  if (then == TIMES) x = _mm512_mul_ps(x, load_bf16(p.other + at));
+  store_bf16(p.out + at, x);
+}
+
+INLINE void finish_all(const Then then, const Product *product, const float *c, int rows, long row,
+                       long column) {
+  /* By value: else every store might change them, for all that the compiler knows. */
+  const Place p = {product->bias, product->out, product->other, product->sum};
+  const long N = product->N, columns = least(PANEL, N - column);
+  for (int i = 0; i < rows; i++, c += PANEL) {
+    long at = (row + i) * N + column;
+    if (columns == PANEL) {
+      _Pragma("GCC unroll 3") for (int j = 0; j < PANEL; j += 16)
+        finish(then, p, _mm512_load_ps(c + j), at + j, column + j);
+    } else {
+      for (long j = 0; j < columns; j += 16)
+        finish(then, p, _mm512_load_ps(c + j), at + j, column + j);
+    }
   }
 }
 
-INLINE void finish_all(Then then, const Product *p, const float *c, int rows, long row, long column) {
-  long columns = least(PANEL, p->N - column);
-  for (int i = 0; i < rows; i++)
-    for (long j = 0; j < columns; j += 16)
-      finish(then, p, _mm512_load_ps(c + i * PANEL + j), row + i, column + j);
+/* Have the lines come that `finish` will write or read, row by row a page apart, while the numbers
+ * are made. */
+INLINE void foresee(const Product *p, int rows, long row, long column) {
+  for (int i = 0; i < rows; i++) {
+    long at = (row + i) * p->N + column;
+    if (p->then == ADD) {
+      for (int line = 0; line < PANEL; line += 16) __builtin_prefetch(p->sum + at + line, 1);
+      continue;
+    }
+    for (int line = 0; line < PANEL; line += 32) {
+      __builtin_prefetch(p->out + at + line, 1);
+      if (p->other) __builtin_prefetch(p->other + at + line, 1);
+    }
+  }
 }
 
 typedef struct {
@@ -46,6 +76,7 @@ static void one_part(void *given, long unit) {
   for (long n = slice * panels / parts->slices; n < (slice + 1) * panels / parts->slices; n++)
     for (long row = rows.low; row < rows.high; row += GROUP) {
       int several = (int)least(GROUP, rows.high - row);
+      foresee(p, several, row, n * PANEL);
       times_panel(several, (const pair *)(p->x + row * p->K), p->K / 2,
                   p->B + n * (p->K / 2) * PANEL, p->K / 2, c, PANEL);
       switch (p->then) { /* a constant in each branch, so that no row asks what is to be done */

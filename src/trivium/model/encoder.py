@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trivium.model.attention import Even, Layout, attention, layout
-from trivium.model.kernels import Linear, dropout, linear, lora_of
+from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.native import layers as native
 from trivium.model.native.library import Library, library
-from trivium.model.native.task import LayerModules, Task
+from trivium.model.native.stack import LayerModules, Stack
+from trivium.model.native.task import Task
 from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
 from trivium.types import Tokens
@@ -239,17 +240,22 @@ class Encoder(nn.Module):
         )
         if not fits or torch.compiler.is_compiling() or self.sides.of(task):
             return None
-        return None if self.training and self._lora_drops() else library()
+        found = library()
+        return None if found and self.training and self._stack().lora_drops else found
 
-    def _lora_drops(self) -> bool:
-        pairs = (lora_of(part) for part in self.modules() if isinstance(part, Linear))
-        return any(pair is not None and pair.dropout for pair in pairs)
+    def _stack(self) -> Stack:
+        """The layers as the kernels take them."""
+        kept: Stack | None = self.__dict__.get("_kept_stack")
+        if kept is None:
+            kept = Stack([layer.modules_of() for layer in self.encoder.layers])
+            self.__dict__["_kept_stack"] = kept
+        return kept
 
     def _task(self, found: Library, tokens: Tokens, *, first_only: bool) -> Task:
         config = self.config
         return Task(
             found,
-            [layer.modules_of() for layer in self.encoder.layers],
+            self._stack(),
             config.num_attention_heads,
             config.layer_norm_eps,
             config.hidden_dropout_prob if self.training else 0.0,

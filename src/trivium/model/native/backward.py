@@ -8,8 +8,18 @@ from torch import Tensor, nn
 from trivium.model.kernels import Linear, lora_of
 from trivium.model.lowrank import gradients_of_pair
 from trivium.model.native.library import at
-from trivium.model.native.task import ADD, BF16, PLAIN, TIMES, Kept, Normed, Places, Task
-from trivium.model.native.weights import PANEL, Packed
+from trivium.model.native.task import (
+    ADD,
+    BF16,
+    PLAIN,
+    TIMES,
+    Kept,
+    Normed,
+    Places,
+    Task,
+    everywhere,
+)
+from trivium.model.native.weights import Packed
 
 
 class Backward:
@@ -29,7 +39,7 @@ class Backward:
         lowest = self._lowest(kept)
         while kept:
             layer = kept.pop()
-            first_only = self.task.first_only and len(kept) == len(self.task.layers) - 1
+            first_only = self.task.first_only and len(kept) == len(self.task.stack.layers) - 1
             goes_on = self.of_input or len(kept) > lowest
             dy_ND = self._layer(layer, dy_ND, first_only=first_only, goes_on=goes_on)
             if not goes_on:
@@ -59,8 +69,8 @@ class Backward:
         self._linear((modules.mixed,), dproduct_ND, kept.mixed_ND)
         dmixed_ND = self._product(PLAIN, dproduct_ND, weights.mixed)
         if first_only:
-            dmixed_ND = _everywhere(dmixed_ND, starts_R, tokens)
-            dy_ND = _everywhere(dy_ND, starts_R, tokens)
+            dmixed_ND = everywhere(dmixed_ND, starts_R, tokens)
+            dy_ND = everywhere(dy_ND, starts_R, tokens)
         dqkv_N3D = self._attention(kept, dmixed_ND)
         self._linear(modules.qkv, dqkv_N3D, kept.x_ND)
         if goes_on:
@@ -118,7 +128,7 @@ class Backward:
             (rows, outputs), inputs = g_NO.shape, x_NK.shape[1]
             dW = torch.empty(outputs, inputs) if weighs else None
             db = torch.empty(outputs)
-            words = -(-rows // 32) * 16 * -(-inputs // PANEL) * PANEL if weighs else 0
+            words = self.task.library.gradient_room(rows, outputs, inputs) if weighs else 0
             room = torch.empty(words, dtype=torch.int32)
             self.task.library.weight_gradient(
                 at(g_NO), at(x_NK), rows, outputs, inputs, at(room), at(dW), at(db)
@@ -142,8 +152,3 @@ class Backward:
         for parameter, grad in found:
             if id(parameter) in self.wanted:
                 self.grads[id(parameter)] = grad
-
-
-def _everywhere(x_RD: Tensor, starts_R: Tensor, tokens: int) -> Tensor:
-    """The rows of the texts' first tokens, and zeros for all others."""
-    return x_RD.new_zeros(tokens, x_RD.shape[1]).index_copy_(0, starts_R, x_RD)

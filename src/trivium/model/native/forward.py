@@ -10,12 +10,29 @@ from trivium.model.native.task import (
     GELU,
     GELU_SLOPE,
     Kept,
-    LayerWeights,
     Normed,
     Places,
     Task,
+    everywhere,
 )
 from trivium.model.native.weights import Packed
+
+
+def predict(task: Task, x_ND: Tensor) -> Tensor:
+    """The pass where nothing is learned and nothing dropped: in one call."""
+    stack, (tokens, width), texts = task.stack, x_ND.shape, len(task.lengths_R)
+    inner = stack.layers[0].inner.out_features
+    hidden_ND = x_ND.to(BF16, copy=True)
+    lengths_R = task.lengths_R.contiguous()
+    starts_R = lengths_R.cumsum(0) - lengths_R
+    room = torch.empty(tokens * (4 * width + inner), dtype=BF16)
+    sums = torch.empty(tokens * stack.weights[0].outer.room)
+    task.library.encode(
+        at(stack.pointers), len(stack.layers), at(hidden_ND), tokens, width, inner, task.heads,
+        at(starts_R), at(lengths_R), at(torch.zeros_like(starts_R)), texts, task.eps,
+        task.first_only, at(room), at(sums),
+    )  # fmt: skip
+    return everywhere(hidden_ND[:texts], starts_R, tokens) if task.first_only else hidden_ND
 
 
 class Forward:
@@ -25,23 +42,25 @@ class Forward:
         self.task, self.places = task, Places.of(task.lengths_R)
         self.kept: list[Kept] = []
         drops = bool(task.hidden_dropout or task.attention_dropout)
-        count = 3 * len(task.layers)
+        count = 3 * len(task.stack.layers)
         # From torch's own generator: whoever sets it back sees the same masks again.
         seeds = torch.empty(count, dtype=torch.int64).random_(-(2**63), None) if drops else None
         self._seeds = [0] * count if seeds is None else [s % 2**64 for s in seeds.tolist()]
         hidden_ND = x_ND.to(BF16).contiguous()
-        for index in range(len(task.layers)):
+        for index in range(len(task.stack.layers)):
             hidden_ND = self._layer(index, hidden_ND)
-        self.hidden_ND = self._everywhere(hidden_ND, len(x_ND))
+        if task.first_only:
+            hidden_ND = everywhere(hidden_ND, self.places.starts_R, len(x_ND))
+        self.hidden_ND = hidden_ND
 
     def _layer(self, index: int, x_ND: Tensor) -> Tensor:
-        task, modules = self.task, self.task.layers[index]
-        weights = LayerWeights.of(modules, task.library, learns=task.learns)
+        task, modules = self.task, self.task.stack.layers[index]
+        weights = task.stack.weights[index]
         seeds = self._seeds[3 * index : 3 * index + 3]
         qkv_N3D = self._product(BIAS, x_ND, weights.qkv)
         attention, mask, mixed_ND = self._attention(qkv_N3D, seeds[0])
         residual_ND = x_ND
-        if task.first_only and index == len(task.layers) - 1:
+        if task.first_only and index == len(task.stack.layers) - 1:
             starts_R = self.places.starts_R
             mixed_ND, residual_ND = mixed_ND[starts_R], x_ND[starts_R]
         first = self._normed(mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1])
@@ -52,7 +71,8 @@ class Forward:
         inner_NI = self._product(how, first.y_ND, weights.inner, slope_NI)
         second = self._normed(inner_NI, weights.outer, first.y_ND, modules.outer_norm, seeds[2])
         if task.learns:
-            assert attention is not None and slope_NI is not None
+            assert attention is not None
+            assert slope_NI is not None
             self.kept.append(
                 Kept(
                     modules,
@@ -66,7 +86,7 @@ class Forward:
                     inner_NI,
                     slope_NI,
                     second,
-                )  # fmt: skip
+                )
             )
         return second.y_ND
 
@@ -110,9 +130,3 @@ class Forward:
             at(before), at(mask), at(stats), at(y_ND),
         )  # fmt: skip
         return Normed(y_ND, before, mask, stats)
-
-    def _everywhere(self, hidden_ND: Tensor, tokens: int) -> Tensor:
-        if not self.task.first_only:
-            return hidden_ND
-        everywhere_ND = hidden_ND.new_zeros(tokens, hidden_ND.shape[1])
-        return everywhere_ND.index_copy_(0, self.places.starts_R, hidden_ND)

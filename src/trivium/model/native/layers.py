@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from trivium.model.native.backward import Backward
-from trivium.model.native.forward import Forward
+from trivium.model.native.forward import Forward, predict
 from trivium.model.native.task import Task
 
 
 def encode(task: Task, x_ND: Tensor) -> Tensor:
     """The layers' output hidden_ND (bf16) of their input x_ND."""
-    parameters = [p for layer in task.layers for p in layer.parameters()] if task.learns else []
+    task.stack.refresh(task.library, learns=task.learns)
+    if not (task.learns or task.hidden_dropout or task.attention_dropout):
+        return predict(task, x_ND)
+    parameters = task.stack.parameters() if task.learns else []
     hidden_ND: Tensor = _Layers.apply(x_ND, task, *parameters)  # type: ignore[no-untyped-call]
     return hidden_ND
 

@@ -34,6 +34,11 @@ _TAKES: dict[str, tuple[Any, ...]] = {
         _POINTER, _POINTER, _POINTER,
     ),
     "weight_gradient": (_POINTER, _POINTER, _LONG, _LONG, _LONG, _POINTER, _POINTER, _POINTER),
+    "encode": (
+        _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _LONG,
+        _FLOAT, _INT, _POINTER, _POINTER,
+    ),
+    "gradient_room": (_LONG, _LONG, _LONG),
     "attention": (
         _POINTER, _POINTER, _POINTER, _POINTER, _LONG, _LONG, _LONG, _FLOAT, _SEED, _POINTER,
         _POINTER, _POINTER,
@@ -46,6 +51,9 @@ _TAKES: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 """Every function and what it takes, as its source in `native/` says."""
 
+_ANSWERS = ("gradient_room",)
+"""Those that answer with a number."""
+
 
 class Library:
     """The module's functions, each under its name there without `trivium_`."""
@@ -55,14 +63,17 @@ class Library:
     product_norm: Callable[..., None]
     norm_back: Callable[..., None]
     weight_gradient: Callable[..., None]
+    gradient_room: Callable[[int, int, int], int]
     attention: Callable[..., None]
     attention_back: Callable[..., None]
+    encode: Callable[..., None]
     use: Callable[[int, int], None]
 
     def __init__(self, opened: ctypes.CDLL) -> None:
         for name, takes in _TAKES.items():
             function = opened[f"trivium_{name}"]
-            function.argtypes, function.restype = takes, None
+            function.argtypes = takes
+            function.restype = _LONG if name in _ANSWERS else None
             setattr(self, name, function)
 
 

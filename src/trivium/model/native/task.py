@@ -3,16 +3,14 @@
 Shape letters: see `trivium.types`.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trivium.model.kernels import Linear, lora_of
 from trivium.model.native.library import Library
-from trivium.model.native.weights import Packed, packed
+from trivium.model.native.stack import LayerModules, LayerWeights, Stack
 
 PLAIN, BIAS, GELU, GELU_SLOPE, TIMES, ADD = range(6)
 """What becomes of a product's numbers; see `native/product.h`."""
@@ -21,36 +19,12 @@ BF16 = torch.bfloat16
 """What everything is computed in that is not said to be fp32."""
 
 
-class LayerModules(NamedTuple):
-    """What one layer consists of."""
-
-    qkv: tuple[Linear, Linear, Linear]
-    mixed: Linear
-    """What follows attention."""
-    mixed_norm: nn.LayerNorm
-    inner: Linear
-    outer: Linear
-    outer_norm: nn.LayerNorm
-
-    def linear(self) -> tuple[Linear, ...]:
-        return (*self.qkv, self.mixed, self.inner, self.outer)
-
-    def parameters(self) -> list[Tensor]:
-        """All that the layer is made of, with LoRA's pairs."""
-        found = [p for norm in (self.mixed_norm, self.outer_norm) for p in (norm.weight, norm.bias)]
-        for part in self.linear():
-            found += [part.weight, part.bias]
-            if (pair := lora_of(part)) is not None:
-                found += [pair.a, pair.b]
-        return found
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be computed, and of what."""
 
     library: Library
-    layers: Sequence[LayerModules]
+    stack: Stack
     heads: int
     eps: float
     hidden_dropout: float
@@ -67,7 +41,7 @@ class Kept:
     """What one layer's backward pass needs of its forward pass."""
 
     modules: LayerModules
-    weights: "LayerWeights"
+    weights: LayerWeights
     x_ND: Tensor
     qkv_N3D: Tensor
     attention: Tensor
@@ -92,23 +66,6 @@ class Normed:
     """Mean and 1 / standard deviation."""
 
 
-class LayerWeights(NamedTuple):
-    qkv: Packed
-    mixed: Packed
-    inner: Packed
-    outer: Packed
-
-    @classmethod
-    def of(cls, modules: LayerModules, library: Library, *, learns: bool) -> "LayerWeights":
-        weights = cls(
-            packed(modules.qkv), packed((modules.mixed,)), packed((modules.inner,)),
-            packed((modules.outer,)),
-        )  # fmt: skip
-        for each in weights:
-            each.refresh(library, learns=learns)
-        return weights
-
-
 class Places(NamedTuple):
     """Where the texts' tokens, and their attention weights, begin."""
 
@@ -125,3 +82,8 @@ class Places(NamedTuple):
         area_R = lengths_R * ((lengths_R + 15) // 16)
         ends_R = area_R.cumsum(0)
         return cls(lengths_R.cumsum(0) - lengths_R, lengths_R, ends_R - area_R, int(ends_R[-1]))
+
+
+def everywhere(x_RD: Tensor, starts_R: Tensor, tokens: int) -> Tensor:
+    """The rows of the texts' first tokens where they stand, and zeros for all others."""
+    return x_RD.new_zeros(tokens, x_RD.shape[1]).index_copy_(0, starts_R, x_RD)

@@ -75,12 +75,3 @@ class Packed:
         """Pairs of bf16, as zeros: those beyond the last column stay so."""
         with torch.inference_mode(False):
             return torch.zeros(-(-columns // PANEL) * PANEL * inputs // 2, dtype=torch.int32)
-
-
-def packed(parts: Sequence[Linear]) -> Packed:
-    """The packed form of layers that are one product, kept with the first of them."""
-    kept: Packed | None = parts[0].__dict__.get("_native")
-    if kept is None or kept.parts != tuple(parts):
-        kept = Packed(parts)
-        parts[0].__dict__["_native"] = kept
-    return kept

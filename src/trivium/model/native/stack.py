@@ -1,0 +1,104 @@
+"""A stack of layers with their packed weights, kept with its encoder."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trivium.model.kernels import Linear, lora_of
+from trivium.model.lowrank import LoraPair
+from trivium.model.native.library import Library
+from trivium.model.native.weights import Packed
+
+
+class LayerModules(NamedTuple):
+    """What one layer consists of."""
+
+    qkv: tuple[Linear, Linear, Linear]
+    mixed: Linear
+    """What follows attention."""
+    mixed_norm: nn.LayerNorm
+    inner: Linear
+    outer: Linear
+    outer_norm: nn.LayerNorm
+
+    def linear(self) -> tuple[Linear, ...]:
+        return (*self.qkv, self.mixed, self.inner, self.outer)
+
+    def parameters(self) -> list[Tensor]:
+        """All that the layer is made of, with LoRA's pairs."""
+        found = [p for norm in (self.mixed_norm, self.outer_norm) for p in (norm.weight, norm.bias)]
+        for part in self.linear():
+            found += [part.weight, part.bias]
+            if (pair := lora_of(part)) is not None:
+                found += [pair.a, pair.b]
+        return found
+
+
+class LayerWeights(NamedTuple):
+    """A layer's products."""
+
+    qkv: Packed
+    mixed: Packed
+    inner: Packed
+    outer: Packed
+
+
+class Stack:
+    """Layers one after another, and what is made of their parameters for the kernels."""
+
+    def __init__(self, layers: Sequence[LayerModules]) -> None:
+        self.layers = list(layers)
+        self.weights = [
+            LayerWeights(
+                Packed(layer.qkv), Packed((layer.mixed,)), Packed((layer.inner,)),
+                Packed((layer.outer,)),
+            )
+            for layer in layers
+        ]  # fmt: skip
+        self.pointers = torch.empty(0, dtype=torch.int64)
+        """Of every layer, in the order of `native/encode.c`."""
+        self._linear = [part for layer in self.layers for part in layer.linear()]
+        self._pairs: list[LoraPair | None] = []
+        self._parameters: list[Tensor] = []
+        self._stamp: tuple[int, ...] = ()
+        self._learns = False
+
+    @property
+    def width(self) -> int:
+        return self.layers[0].mixed.out_features
+
+    def parameters(self) -> list[Tensor]:
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    @property
+    def lora_drops(self) -> bool:
+        """Whether LoRA changes its inputs, so that it cannot be folded into the weights."""
+        pairs = (lora_of(part) for part in self._linear)
+        return any(pair is not None and pair.dropout > 0 for pair in pairs)
+
+    def refresh(self, library: Library, *, learns: bool) -> None:
+        """Follow the parameters. learns: whether a backward pass will follow."""
+        pairs = [lora_of(part) for part in self._linear]
+        if pairs != self._pairs:
+            self._pairs, self._parameters = pairs, self.parameters()
+        # `_version` counts changes in place, as in `kernels`.
+        stamp = tuple([n for p in self._parameters for n in (p.data_ptr(), p._version)])
+        if stamp == self._stamp and (self._learns or not learns):
+            return
+        for packed in (each for layer in self.weights for each in layer):
+            packed.refresh(library, learns=learns)
+        self.pointers = torch.tensor(
+            [_pointers(*both) for both in zip(self.layers, self.weights, strict=True)]
+        )
+        self._stamp, self._learns = stamp, learns
+
+
+def _pointers(layer: LayerModules, weights: LayerWeights) -> list[int]:
+    norms = (layer.mixed_norm, layer.outer_norm)
+    tensors = [
+        *(each.ahead for each in weights), *(each.bias for each in weights),
+        *(tensor for norm in norms for tensor in (norm.weight, norm.bias)),
+    ]  # fmt: skip
+    return [tensor.data_ptr() for tensor in tensors]
