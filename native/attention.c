@@ -46,13 +46,14 @@ void few_rows(int rows, const pair *A, long a_row, long a_next, const pair *B, l
 void columns_of(const bf16 *x, long stride, long L, long wide, long d, pair *out) {
   for (long row = 0; row < L; row += 16)
     for (long k = 0; k < d / 2; k += 16) {
+      const long there = least(16, d / 2 - k); /* 8 or 16 */
+      const __mmask16 mask = (__mmask16)((1u << there) - 1);
       __m512i r[16];
       _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++)
-        r[i] = row + i < L ? _mm512_loadu_si512(x + (row + i) * stride + 2 * k)
+        r[i] = row + i < L ? _mm512_maskz_loadu_epi32(mask, x + (row + i) * stride + 2 * k)
                            : _mm512_setzero_si512();
       transpose(r);
-      _Pragma("GCC unroll 16") for (int i = 0; i < 16; i++)
-        _mm512_storeu_si512(out + (k + i) * wide + row, r[i]);
+      for (int i = 0; i < there; i++) _mm512_storeu_si512(out + (k + i) * wide + row, r[i]);
     }
 }
 

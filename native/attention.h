@@ -8,7 +8,7 @@ typedef struct {
   const int64_t *start;  /* [R] first token of each text */
   const int64_t *length; /* [R] */
   const int64_t *place;  /* [R] rows of 16 weights of one head that stand before the text's */
-  long R, H, d;          /* d a multiple of 32 */
+  long R, H, d;          /* d a multiple of 16 */
   int threshold;
   float kept_scale, scale;
   uint64_t seed;

@@ -236,7 +236,7 @@ class Encoder(nn.Module):
             self.precision == torch.bfloat16
             and x_ND.device.type == "cpu"
             and width % 32 == config.intermediate_size % 32 == 0
-            and width // config.num_attention_heads % 32 == 0
+            and width // config.num_attention_heads % 16 == 0
         )
         if not fits or torch.compiler.is_compiling() or self.sides.of(task):
             return None
