@@ -21,7 +21,7 @@ help: ## what there is
 
 install: $(INSTALLED) ## .venv with trivium, its development tools and MiniLM; does nothing twice
 
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml hatch_build.py $(wildcard native/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet --editable ".[dev]"

@@ -9,6 +9,9 @@
 #define API __attribute__((visibility("default")))
 enum { NOTHING = 0, AVX512 = 1, AMX = 2 };
 
+/* Of what the functions take and mean: `model/native/library.py` leaves another one's alone. */
+API int trivium_interface(void) { return 1; }
+
 static int has_amx(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
   enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };

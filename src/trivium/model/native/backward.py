@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from trivium.model.kernels import Linear, lora_of
 from trivium.model.lowrank import gradients_of_pair
-from trivium.model.native.library import at
 from trivium.model.native.task import (
     ADD,
     BF16,
@@ -87,9 +86,9 @@ class Backward:
         room = torch.empty(-(-rows // 32), 2, width)
         dgamma, dbeta = torch.empty(width), torch.empty(width)
         self.task.library.norm_back(
-            at(dy_ND), at(normed.before_ND), at(normed.stats_N2), at(norm.weight), at(normed.mask),
-            self.task.hidden_dropout, rows, width, at(room), at(dy_ND), at(dproduct_ND),
-            at(dgamma), at(dbeta),
+            dy_ND, normed.before_ND, normed.stats_N2, norm.weight, normed.mask,
+            self.task.hidden_dropout, rows, width, room, dy_ND, dproduct_ND,
+            dgamma, dbeta,
         )  # fmt: skip
         self._keep((norm.weight, dgamma), (norm.bias, dbeta))
         return dproduct_ND
@@ -99,25 +98,25 @@ class Backward:
     ) -> Tensor:
         out = torch.empty(len(g_NO), weight.inputs, dtype=BF16)
         self.task.library.product(
-            then, at(g_NO), len(g_NO), weight.outputs, at(weight.back), weight.inputs, None,
-            at(out), at(other), None,
+            then, g_NO, len(g_NO), weight.outputs, weight.back, weight.inputs, None,
+            out, other, None,
         )  # fmt: skip
         return out
 
     def _add_product(self, g_NO: Tensor, weight: Packed, sum_NK: Tensor) -> None:
         self.task.library.product(
-            ADD, at(g_NO), len(g_NO), weight.outputs, at(weight.back), weight.inputs, None, None,
-            None, at(sum_NK),
+            ADD, g_NO, len(g_NO), weight.outputs, weight.back, weight.inputs, None, None,
+            None, sum_NK,
         )  # fmt: skip
 
     def _attention(self, kept: Kept, dmixed_ND: Tensor) -> Tensor:
         task, places = self.task, self.places
         dqkv_N3D = torch.empty_like(kept.qkv_N3D)
         task.library.attention_back(
-            at(dmixed_ND), at(kept.qkv_N3D), at(places.starts_R), at(places.lengths_R),
-            at(places.rows_R), len(places.lengths_R), task.heads,
-            dmixed_ND.shape[1] // task.heads, task.attention_dropout, at(kept.attention),
-            at(kept.attention_mask), at(dqkv_N3D),
+            dmixed_ND, kept.qkv_N3D, places.starts_R, places.lengths_R,
+            places.rows_R, len(places.lengths_R), task.heads,
+            dmixed_ND.shape[1] // task.heads, task.attention_dropout, kept.attention,
+            kept.attention_mask, dqkv_N3D,
         )  # fmt: skip
         return dqkv_N3D
 
@@ -130,9 +129,7 @@ class Backward:
             db = torch.empty(outputs)
             words = self.task.library.gradient_room(rows, outputs, inputs) if weighs else 0
             room = torch.empty(words, dtype=torch.int32)
-            self.task.library.weight_gradient(
-                at(g_NO), at(x_NK), rows, outputs, inputs, at(room), at(dW), at(db)
-            )
+            self.task.library.weight_gradient(g_NO, x_NK, rows, outputs, inputs, room, dW, db)
             sizes = [part.out_features for part in parts]
             for part, rows_of_bias in zip(parts, db.split(sizes), strict=True):
                 self._keep((part.bias, rows_of_bias))

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from trivium.model.native.library import at
 from trivium.model.native.task import (
     BF16,
     BIAS,
@@ -28,9 +27,9 @@ def predict(task: Task, x_ND: Tensor) -> Tensor:
     room = torch.empty(tokens * (4 * width + inner), dtype=BF16)
     sums = torch.empty(tokens * stack.weights[0].outer.room)
     task.library.encode(
-        at(stack.pointers), len(stack.layers), at(hidden_ND), tokens, width, inner, task.heads,
-        at(starts_R), at(lengths_R), at(torch.zeros_like(starts_R)), texts, task.eps,
-        task.first_only, at(room), at(sums),
+        stack.pointers, len(stack.layers), hidden_ND, tokens, width, inner, task.heads,
+        starts_R, lengths_R, torch.zeros_like(starts_R), texts, task.eps,
+        task.first_only, room, sums,
     )  # fmt: skip
     return everywhere(hidden_ND[:texts], starts_R, tokens) if task.first_only else hidden_ND
 
@@ -95,8 +94,8 @@ class Forward:
     ) -> Tensor:
         out = torch.empty(len(x_NK), weight.outputs, dtype=BF16)
         self.task.library.product(
-            then, at(x_NK), len(x_NK), weight.inputs, at(weight.ahead), weight.outputs,
-            at(weight.bias), at(out), at(other), None,
+            then, x_NK, len(x_NK), weight.inputs, weight.ahead, weight.outputs,
+            weight.bias, out, other, None,
         )  # fmt: skip
         return out
 
@@ -108,9 +107,9 @@ class Forward:
         mask = torch.empty(rows, dtype=torch.int16) if task.learns and p else None
         mixed_ND = torch.empty(len(qkv_N3D), width, dtype=BF16)
         task.library.attention(
-            at(qkv_N3D), at(places.starts_R), at(places.lengths_R), at(places.rows_R),
-            len(places.lengths_R), task.heads, width // task.heads, p, seed, at(weights), at(mask),
-            at(mixed_ND),
+            qkv_N3D, places.starts_R, places.lengths_R, places.rows_R,
+            len(places.lengths_R), task.heads, width // task.heads, p, seed, weights, mask,
+            mixed_ND,
         )  # fmt: skip
         return weights, mask, mixed_ND
 
@@ -125,8 +124,8 @@ class Forward:
         y_ND = torch.empty(rows, width, dtype=BF16)
         room = torch.empty(rows, weight.room)
         self.task.library.product_norm(
-            at(x_NK), rows, weight.inputs, at(weight.ahead), width, at(weight.bias),
-            at(residual_ND), p, seed, at(norm.weight), at(norm.bias), self.task.eps, at(room),
-            at(before), at(mask), at(stats), at(y_ND),
+            x_NK, rows, weight.inputs, weight.ahead, width, weight.bias,
+            residual_ND, p, seed, norm.weight, norm.bias, self.task.eps, room,
+            before, mask, stats, y_ND,
         )  # fmt: skip
         return Normed(y_ND, before, mask, stats)

@@ -14,38 +14,55 @@ FILE = Path(__file__).parents[2] / "_native.so"
 SWITCH = "TRIVIUM_NATIVE"
 """Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused."""
 
+INTERFACE = 1
+"""Which functions the module has, and what they take: `native/cpu.c` says the same number."""
+
 VECTORS, TILES = 1, 2
 """What the module calls a processor's abilities."""
 
-_POINTER, _LONG, _INT = ctypes.c_void_p, ctypes.c_long, ctypes.c_int
-_FLOAT, _SEED = ctypes.c_float, ctypes.c_uint64
+
+class _Numbers:
+    """A tensor, or None, as an argument: where its numbers begin.
+
+    ctypes asks for it during the call, so that a tensor that nobody else holds lives as long.
+    """
+
+    @classmethod
+    def from_param(cls, tensor: Tensor | None) -> ctypes.c_void_p:
+        if tensor is None:
+            return ctypes.c_void_p(None)
+        assert tensor.is_contiguous(), "the kernels read row after row"
+        return ctypes.c_void_p(tensor.data_ptr())
+
+
+_LONG, _INT, _FLOAT, _SEED = ctypes.c_long, ctypes.c_int, ctypes.c_float, ctypes.c_uint64
 
 _TAKES: dict[str, tuple[Any, ...]] = {
-    "pack": (_POINTER, _LONG, _LONG, _POINTER, _POINTER, _LONG, _LONG),
+    "pack": (_Numbers, _LONG, _LONG, _Numbers, _Numbers, _LONG, _LONG),
     "product": (
-        _INT, _POINTER, _LONG, _LONG, _POINTER, _LONG, _POINTER, _POINTER, _POINTER, _POINTER,
+        _INT, _Numbers, _LONG, _LONG, _Numbers, _LONG, _Numbers, _Numbers, _Numbers, _Numbers,
     ),
     "product_norm": (
-        _POINTER, _LONG, _LONG, _POINTER, _LONG, _POINTER, _POINTER, _FLOAT, _SEED, _POINTER,
-        _POINTER, _FLOAT, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER,
+        _Numbers, _LONG, _LONG, _Numbers, _LONG, _Numbers, _Numbers, _FLOAT, _SEED, _Numbers,
+        _Numbers, _FLOAT, _Numbers, _Numbers, _Numbers, _Numbers, _Numbers,
     ),
     "norm_back": (
-        _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _FLOAT, _LONG, _LONG, _POINTER, _POINTER,
-        _POINTER, _POINTER, _POINTER,
+        _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _FLOAT, _LONG, _LONG, _Numbers, _Numbers,
+        _Numbers, _Numbers, _Numbers,
     ),
-    "weight_gradient": (_POINTER, _POINTER, _LONG, _LONG, _LONG, _POINTER, _POINTER, _POINTER),
+    "weight_gradient": (_Numbers, _Numbers, _LONG, _LONG, _LONG, _Numbers, _Numbers, _Numbers),
     "encode": (
-        _POINTER, _LONG, _POINTER, _LONG, _LONG, _LONG, _LONG, _POINTER, _POINTER, _POINTER, _LONG,
-        _FLOAT, _INT, _POINTER, _POINTER,
+        _Numbers, _LONG, _Numbers, _LONG, _LONG, _LONG, _LONG, _Numbers, _Numbers, _Numbers, _LONG,
+        _FLOAT, _INT, _Numbers, _Numbers,
     ),
     "gradient_room": (_LONG, _LONG, _LONG),
     "attention": (
-        _POINTER, _POINTER, _POINTER, _POINTER, _LONG, _LONG, _LONG, _FLOAT, _SEED, _POINTER,
-        _POINTER, _POINTER,
+        _Numbers, _Numbers, _Numbers, _Numbers, _LONG, _LONG, _LONG, _FLOAT, _SEED, _Numbers,
+        _Numbers, _Numbers,
     ),
     "attention_back": (
-        _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _LONG, _LONG, _LONG, _FLOAT, _POINTER,
-        _POINTER, _POINTER,
+        _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _LONG, _LONG, _LONG, _FLOAT, _Numbers,
+        _Numbers, _Numbers,
     ),
     "use": (_INT, _INT),
 }  # fmt: skip
@@ -96,10 +113,7 @@ def _opened() -> tuple[Library, int] | None:
         found = ctypes.CDLL(str(FILE))
     except OSError:  # built for another system, or beside a PyTorch without OpenMP
         return None
+    if not hasattr(found, "trivium_interface") or found.trivium_interface() != INTERFACE:
+        return None  # left over from other sources
     able = int(found.trivium_supports())
     return (Library(found), able) if able else None
-
-
-def at(tensor: Tensor | None) -> int | None:
-    """Where a tensor's numbers begin; the kernels take them as lying row after row."""
-    return None if tensor is None else tensor.data_ptr()

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.kernels import Linear, lora_of
-from trivium.model.lowrank import LoraPair
 from trivium.model.native.library import Library
 from trivium.model.native.weights import Packed
 
@@ -60,8 +59,9 @@ class Stack:
         self.pointers = torch.empty(0, dtype=torch.int64)
         """Of every layer, in the order of `native/encode.c`."""
         self._linear = [part for layer in self.layers for part in layer.linear()]
-        self._pairs: list[LoraPair | None] = []
-        self._parameters: list[Tensor] = []
+        norms = [norm for layer in self.layers for norm in (layer.mixed_norm, layer.outer_norm)]
+        # The modules' own dictionaries: asking a module by name takes several times as long.
+        self._own = [module._parameters for module in (*self._linear, *norms)]
         self._stamp: tuple[int, ...] = ()
         self._learns = False
 
@@ -80,11 +80,7 @@ class Stack:
 
     def refresh(self, library: Library, *, learns: bool) -> None:
         """Follow the parameters. learns: whether a backward pass will follow."""
-        pairs = [lora_of(part) for part in self._linear]
-        if pairs != self._pairs:
-            self._pairs, self._parameters = pairs, self.parameters()
-        # `_version` counts changes in place, as in `kernels`.
-        stamp = tuple([n for p in self._parameters for n in (p.data_ptr(), p._version)])
+        stamp = self._state()
         if stamp == self._stamp and (self._learns or not learns):
             return
         for packed in (each for layer in self.weights for each in layer):
@@ -93,6 +89,13 @@ class Stack:
             [_pointers(*both) for both in zip(self.layers, self.weights, strict=True)]
         )
         self._stamp, self._learns = stamp, learns
+
+    def _state(self) -> tuple[int, ...]:
+        """What differs as soon as any parameter is another, or has other values."""
+        pairs = [pair._parameters for part in self._linear if (pair := lora_of(part)) is not None]
+        there = (p for own in (*self._own, *pairs) for p in own.values() if p is not None)
+        # `_version` counts changes in place, as in `kernels`.
+        return tuple([number for p in there for number in (p.data_ptr(), p._version)])
 
 
 def _pointers(layer: LayerModules, weights: LayerWeights) -> list[int]:

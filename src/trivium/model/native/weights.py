@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trivium.model.kernels import Linear, lora_of
-from trivium.model.native.library import Library, at
+from trivium.model.native.library import Library
 
 PANEL = 48
 """Columns that stand together, as `native/common.h` says; the last panel is filled with zeros."""
@@ -51,7 +51,7 @@ class Packed:
             weight = part.weight if pair is None else part.weight + pair.product()
             rows, inputs = weight.shape
             library.pack(
-                at(weight.contiguous()), rows, inputs, at(self.ahead), at(self.back),
+                weight.contiguous(), rows, inputs, self.ahead, self.back,
                 first, self.outputs,
             )  # fmt: skip
             first += rows
