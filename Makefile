@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint native-check bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,18 @@ lint: install ## format, lint, and types (once more as on Windows)
 
 check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
+
+# Each finds faults of its own kind: addresses and undefined behaviour together, then races.
+NATIVE_TESTS := -m pytest -q -n 0 -p no:cacheprovider tests/model/native
+native-check: install ## the native module's tests under the compiler's sanitizers
+	$(BIN)/python native/build.py --out build/native/asan.so --flag=-g --flag=-O1 \
+	  --flag=-fsanitize=address,undefined --flag=-fno-sanitize-recover=all
+	TRIVIUM_NATIVE_FILE=build/native/asan.so ASAN_OPTIONS=detect_leaks=0 \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	  $(BIN)/python $(NATIVE_TESTS)
+	$(BIN)/python native/build.py --out build/native/race --program native/check/race.c \
+	  --flag=-g --flag=-fsanitize=thread
+	build/native/race
 
 bench: install ## speed against peers; an hour of an idle machine
 	$(BIN)/python -m benchmarks.training

@@ -1,4 +1,4 @@
-"""Compile the native module: `python native/build.py [--flag=-fsanitize=address] [--out FILE]`.
+"""Compile the native module: `python native/build.py [--out FILE] [--flag=-g]`.
 
 One shared library without any dependency but the C library: it is opened by `ctypes`, knows nothing
 of Python or PyTorch, and so serves every version of both. It is built by installing the package,
@@ -34,15 +34,20 @@ class CannotBuildError(Exception):
     """There is no compiler, or it does not know these processors; str() says which."""
 
 
-def build(out: Path = LIBRARY, flags: Sequence[str] = ()) -> Path:
-    """Compile and link; the library replaces `out` when it is whole. Raises CannotBuildError."""
+def build(out: Path = LIBRARY, flags: Sequence[str] = (), program: Path | None = None) -> Path:
+    """Compile and link; the library replaces `out` when it is whole. Raises CannotBuildError.
+
+    program: a source with a `main`, of which and the others a program is made instead.
+    """
     compiler = _compiler()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".native-") as folder:
-        objects = [_compiled(compiler, source, Path(folder), flags) for source in _sources()]
+        sources = [*_sources(), *([program] if program else [])]
+        objects = [_compiled(compiler, source, Path(folder), flags) for source in sources]
         made = Path(folder) / out.name
-        # Its OpenMP functions are those of the process that opens it: hence undefined here.
-        _run([*compiler, "-shared", *flags, "-o", str(made), *map(str, objects), "-lm"])
+        # The library's OpenMP functions are those of the process that opens it: undefined here.
+        kind = ["-pthread"] if program else ["-shared"]
+        _run([*compiler, *kind, *flags, "-o", str(made), *map(str, objects), "-lm"])
         os.replace(made, out)
     return out
 
@@ -77,9 +82,10 @@ def _run(command: list[str]) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=LIBRARY)
+    parser.add_argument("--program", type=Path, help="a source with a main: make this of it")
     parser.add_argument("--flag", action="append", default=[], help="of the compiler; may repeat")
     given = parser.parse_args()
     try:
-        print(build(given.out, given.flag))
+        print(build(given.out, given.flag, given.program))
     except CannotBuildError as error:
         sys.exit(f"native module: {error}")
