@@ -77,7 +77,7 @@ check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
 
 # Each finds faults of its own kind: addresses and undefined behaviour together, then races.
-NATIVE_TESTS := -m pytest -q -n 0 -p no:cacheprovider tests/model/native
+NATIVE_TESTS := -m pytest -q -s -n 0 -p no:cacheprovider tests/model/native
 native-check: install ## the native module's tests under the compiler's sanitizers
 	$(BIN)/python native/build.py --out build/native/asan.so --flag=-g --flag=-O1 \
 	  --flag=-fsanitize=address,undefined --flag=-fno-sanitize-recover=all
