@@ -255,7 +255,8 @@ class Attended:
             words = self.mask[first : first + self.heads * length * wide].to(torch.int64)
             kept = (words[:, None] >> torch.arange(16) & 1).view(self.heads, length, -1)
             weights = weights * kept[:, :, :length] / (1 - self.p)
-        return (weights @ v).transpose(0, 1).flatten(1)
+        mixed: Tensor = weights @ v
+        return mixed.transpose(0, 1).flatten(1)
 
     def _texts(self) -> tuple[Tensor, Tensor, Tensor, int]:
         places = self.places

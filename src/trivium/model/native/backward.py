@@ -131,10 +131,10 @@ class Backward:
             room = torch.empty(words, dtype=torch.int32)
             self.task.library.weight_gradient(g_NO, x_NK, rows, outputs, inputs, room, dW, db)
             sizes = [part.out_features for part in parts]
-            for part, rows_of_bias in zip(parts, db.split(sizes), strict=True):
+            for part, rows_of_bias in zip(parts, torch.split(db, sizes), strict=True):
                 self._keep((part.bias, rows_of_bias))
             for part, rows_of in zip(
-                parts, dW.split(sizes) if dW is not None else (), strict=False
+                parts, torch.split(dW, sizes) if dW is not None else (), strict=False
             ):
                 self._keep((part.weight, rows_of))
         first = 0

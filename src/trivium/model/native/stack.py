@@ -27,7 +27,9 @@ class LayerModules(NamedTuple):
 
     def parameters(self) -> list[Tensor]:
         """All that the layer is made of, with LoRA's pairs."""
-        found = [p for norm in (self.mixed_norm, self.outer_norm) for p in (norm.weight, norm.bias)]
+        found: list[Tensor] = []
+        for norm in (self.mixed_norm, self.outer_norm):
+            found += [norm.weight, norm.bias]
         for part in self.linear():
             found += [part.weight, part.bias]
             if (pair := lora_of(part)) is not None:

@@ -56,7 +56,7 @@ class Packed:
             )  # fmt: skip
             first += rows
         biases = [part.bias for part in self.parts]
-        self.bias = biases[0].detach() if len(biases) == 1 else torch.cat(biases)
+        self.bias = biases[0].detach() if len(biases) == 1 else torch.cat(tuple(biases))
 
     def _stamp(self) -> tuple[int, ...]:
         stamp = []
