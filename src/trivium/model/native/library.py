@@ -42,6 +42,13 @@ _TAKES: dict[str, tuple[Any, ...]] = {
         _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _LONG, _LONG, _LONG, _FLOAT, _POINTER,
         _POINTER, _POINTER,
     ),
+    "squares": (_LONG, _POINTER, _POINTER, _POINTER, _POINTER),
+    "adamw": (_LONG, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _FLOAT),
+    "rows": (
+        _POINTER, _POINTER, _POINTER, _POINTER, _POINTER, _LONG, _LONG, _POINTER, _LONG, _POINTER,
+        _FLOAT,
+    ),
+    "row_sums": (_POINTER, _POINTER, _POINTER, _LONG, _LONG, _POINTER),
     "use": (_INT, _INT),
 }  # fmt: skip
 """Every function and what it takes, as its source in `native/` says."""
@@ -57,6 +64,10 @@ class Library:
     weight_gradient: Callable[..., None]
     attention: Callable[..., None]
     attention_back: Callable[..., None]
+    squares: Callable[..., None]
+    adamw: Callable[..., None]
+    rows: Callable[..., None]
+    row_sums: Callable[..., None]
     use: Callable[[int, int], None]
 
     def __init__(self, opened: ctypes.CDLL) -> None:
