@@ -189,9 +189,9 @@ def test_moments_that_are_denormal_are_zero() -> None:
     parameter = nn.Parameter(torch.ones(20))
     found = fitting([parameter])
     assert found is not None
-    optimizer = AdamW([{"params": [parameter]}], found, betas=(0.5, 0.5), eps=EPS)
+    optimizer = AdamW([{"params": [parameter]}], found, betas=(0.9, 0.9), eps=EPS)
     parameter.grad = torch.full((20,), 1e-37)
-    for _ in range(40):
+    for _ in range(60):
         optimizer.step()
         parameter.grad = torch.zeros(20)
     assert not optimizer.state[parameter]["exp_avg"].any()
