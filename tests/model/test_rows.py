@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import pickle
 import weakref
 from collections.abc import Callable
 
@@ -158,6 +159,8 @@ READERS: dict[str, Callable[[nn.Parameter], Tensor]] = {
     "foreach": lambda w: torch._foreach_mul([w], 1.0)[0],
     "clone": lambda w: w.clone(),
     "deepcopy": copy.deepcopy,
+    "copy_of_it": copy.copy,
+    "pickle": lambda w: pickle.loads(pickle.dumps(w)),
     "numpy": lambda w: torch.from_numpy(w.detach().numpy()),
     "tolist": lambda w: torch.tensor(w.tolist()),
     "state": lambda w: nn.ParameterList([w]).state_dict()["0"],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -72,8 +73,10 @@ class AdamW(torch.optim.AdamW):
         """Update all parameters that have a gradient, and count it in their versions."""
         assert closure is None, "nobody here computes a loss anew"
         library, dense = self._follow(), []
+        rule_of = cache(_rule)  # most tensors of a group have taken as many steps
         for group, parameter in self._trained():
-            mean, squares, rule = self._prepared(group, parameter)
+            mean, squares, number = self._begun(parameter)
+            rule = rule_of(number, group["lr"], group["weight_decay"], group["betas"], group["eps"])
             assert parameter.grad is not None
             if parameter.grad.is_sparse:
                 some = self._merged(parameter)
@@ -105,25 +108,23 @@ class AdamW(torch.optim.AdamW):
         for group in self.param_groups:
             yield from ((group, p) for p in group["params"] if p.grad is not None)
 
-    def _prepared(
-        self, group: Group, parameter: nn.Parameter
-    ) -> tuple[Tensor, Tensor, Sequence[float]]:
-        """Both moments, and what one more step does."""
+    def _begun(self, parameter: nn.Parameter) -> tuple[Tensor, Tensor, float]:
+        """Both moments, and the number of the step that is to come."""
         state = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
-        rule = _rule(group, float(state["step"]))
-        return state["exp_avg"], state["exp_avg_sq"], rule
+        return state["exp_avg"], state["exp_avg_sq"], float(state["step"])
 
     def _values(self, parameter: nn.Parameter) -> Tensor:
         """All numbers of its gradient that are not 0 for sure, in one block of memory."""
         assert parameter.grad is not None
         if parameter.grad.is_sparse:
             return self._merged(parameter).value_UD
-        parameter.grad = parameter.grad.contiguous()
+        if not parameter.grad.is_contiguous():
+            parameter.grad = parameter.grad.contiguous()
         return parameter.grad
 
     def _merged(self, parameter: nn.Parameter) -> Some:
@@ -144,20 +145,21 @@ class AdamW(torch.optim.AdamW):
             rows.settle()
 
 
-def _rule(group: Group, step: float) -> list[float]:
+def _rule(
+    step: float, rate: float, decay: float, betas: tuple[float, float], eps: float
+) -> tuple[float, ...]:
     """What a step, counted from 1, does to a parameter: see `Rule` in `native/adamw.h`."""
-    first, second = group["betas"]
-    rate = group["lr"]
-    rule = [
-        1.0 - rate * group["weight_decay"],
+    first, second = betas
+    rule = (
+        1.0 - rate * decay,
         rate / (1.0 - first**step),
         1.0 / math.sqrt(1.0 - second**step),
         1.0 - first,
         second,
         1.0 - second,
-        group["eps"],
+        eps,
         0.0,
-    ]
+    )
     assert len(rule) == RULE
     return rule
 
