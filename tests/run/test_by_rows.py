@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from tests.support.facts import facts
 from tests.support.tables import make_recipe
@@ -68,20 +69,26 @@ def test_a_run_has_the_bits_of_one_that_updates_all_rows_at_every_step(
 
 
 @compiled
-def test_in_a_step_only_rows_that_texts_hold_have_a_gradient(
+def test_between_steps_nobody_reads_the_rows_that_no_text_holds(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = make_recipe(tiny, tmp_path)
     kinds: list[torch.layout] = []
+    behind: list[bool] = []
     clip = AdamW.clip
 
     def watched(optimizer: AdamW, most: float) -> float:
-        kinds.extend(p.grad.layout for p in optimizer._rows if p.grad is not None)
+        (words,) = optimizer._rows
+        assert words.grad is not None
+        kinds.append(words.grad.layout)
+        behind.append(type(words) is not nn.Parameter)
         return clip(optimizer, most)
 
     monkeypatch.setattr(AdamW, "clip", watched)
     train(recipe, tmp_path / "run")
-    assert kinds == [torch.sparse_coo] * recipe["stages"][0]["steps"]
+    steps = recipe["stages"][0]["steps"]
+    assert kinds == [torch.sparse_coo] * steps
+    assert behind == [False] + [True] * (steps - 1)
 
 
 @compiled
