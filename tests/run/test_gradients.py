@@ -130,3 +130,48 @@ def test_cosines_by_hand() -> None:
     gram_TT = torch.tensor([[4.0, 2.0, 0.0], [2.0, 2.0, 0.0], [0.0, 0.0, 0.0]])
     found = cosines(gram_TT, TASKS)
     assert found == {"a|b": pytest.approx(math.sqrt(0.5)), "a|c": 0.0, "b|c": 0.0}
+
+
+# --- sparse ones --------------------------------------------------------------------------------
+
+
+def by_rows(seed: int, *, whole: bool = False) -> Tensor:
+    """A gradient of a matrix of 9 rows, of which it reaches some, one of them twice."""
+    torch.manual_seed(seed)
+    rows = torch.randperm(9)[:4]
+    found = torch.sparse_coo_tensor(
+        torch.cat([rows, rows[:1]])[None], torch.randn(5, 3), (9, 3), check_invariants=True
+    )
+    return found.to_dense() if whole else found
+
+
+KINDS = [(False, False, False), (True, False, False), (False, True, False), (False, False, True)]
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_sparse_gradients_are_combined_as_what_they_stand_for(kinds: tuple[bool, ...]) -> None:
+    mixed = [[by_rows(seed, whole=whole)] for seed, whole in enumerate(kinds)]
+    whole = [[by_rows(seed, whole=True)] for seed in range(3)]
+    torch.testing.assert_close(
+        gram_by_parameter(mixed), gram_by_parameter(whole), rtol=1e-5, atol=1e-6
+    )
+
+    found, expected = (nn.Parameter(torch.zeros(9, 3)) for _ in range(2))
+    weight_T = torch.tensor([0.5, 1.0, -2.0])
+    set_weighted_sum([found], dict(zip(TASKS, mixed, strict=True)), weight_T)
+    set_weighted_sum([expected], dict(zip(TASKS, whole, strict=True)), weight_T)
+    assert found.grad is not None
+    assert expected.grad is not None
+    assert found.grad.is_sparse is not any(kinds)
+    torch.testing.assert_close(found.grad.to_dense(), expected.grad)
+
+
+@pytest.mark.parametrize("kinds", KINDS)
+def test_batches_of_a_task_add_up_whether_sparse_or_not(kinds: tuple[bool, ...]) -> None:
+    totals: dict[str, list[Tensor | None]] = {}
+    for seed, whole in enumerate(kinds):
+        add_gradient(totals, "a", [by_rows(seed, whole=whole)])
+    expected = sum(by_rows(seed, whole=True) for seed in range(3))
+    (total,) = totals["a"]
+    assert total is not None
+    torch.testing.assert_close(total.to_dense(), expected)

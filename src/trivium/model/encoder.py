@@ -14,6 +14,7 @@ from trivium.model.attention import Even, Layout, attention, layout
 from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.native import layers as native
 from trivium.model.native.library import Library, library
+from trivium.model.native.rows import Rows
 from trivium.model.native.stack import LayerModules, Stack
 from trivium.model.native.task import Task
 from trivium.model.sides import Half, Side, Sides
@@ -70,9 +71,15 @@ class Embeddings(nn.Module):
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
         self.LayerNorm = LayerNorm(width, eps=config.layer_norm_eps)
         self.dropout = config.hidden_dropout_prob
+        self.rows: Rows | None = None
+        """Of the word embedding, while its optimizer wants it to be read by them."""
 
     def forward(self, tokens: Tokens) -> Tensor:
-        x_ND = self.word_embeddings(tokens.ids_N)
+        words, rows = self.word_embeddings, self.rows
+        if rows is not None and rows.weight is words.weight:  # and nothing stands in for it
+            x_ND = rows.read(tokens.ids_N, words.padding_idx)
+        else:
+            x_ND = words(tokens.ids_N)
         x_ND = x_ND + self.position_embeddings(tokens.positions_N)
         x_ND = x_ND + self.token_type_embeddings(tokens.segments_N)
         return dropout(self.LayerNorm(x_ND), self.dropout, training=self.training)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 from torch.autograd.graph import increment_version
 
+from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
@@ -71,11 +72,13 @@ class AdamW(Part):
         added = [each for each in rated if is_adapter_parameter(each[1])]
         rest = [(lr.heads, name, p) for name, p in heads]
         groups = [group for part in (own, added, rest) for group in self._groups(part)]
+        trained = [parameter for group in groups for parameter in group["params"]]
+        if (found := native.fitting(trained)) is not None:
+            return native.AdamW(groups, found, betas=self.betas, eps=self.eps)
         optimizer = torch.optim.AdamW(groups, betas=self.betas, eps=self.eps, fused=True)
         # The fused kernel changes parameters without counting it in their version, by which
         # `model.kernels` knows that its bf16 copies are out of date. It leaves alone those
         # without a gradient: the copies of layers that do not train yet are kept.
-        trained = [parameter for group in groups for parameter in group["params"]]
         optimizer.register_step_post_hook(
             lambda *_: increment_version([p for p in trained if p.grad is not None])
         )

@@ -65,6 +65,13 @@ _TAKES: dict[str, tuple[Any, ...]] = {
         _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _LONG, _LONG, _LONG, _FLOAT, _Numbers,
         _Numbers, _Numbers,
     ),
+    "squares": (_LONG, _Numbers, _Numbers, _Numbers, _Numbers),
+    "adamw": (_LONG, _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _FLOAT),
+    "rows": (
+        _Numbers, _Numbers, _Numbers, _Numbers, _Numbers, _LONG, _LONG, _Numbers, _LONG, _Numbers,
+        _FLOAT,
+    ),
+    "row_sums": (_Numbers, _Numbers, _Numbers, _LONG, _LONG, _Numbers),
     "use": (_INT, _INT),
 }  # fmt: skip
 """Every function and what it takes, as its source in `native/` says."""
@@ -85,6 +92,10 @@ class Library:
     attention: Callable[..., None]
     attention_back: Callable[..., None]
     encode: Callable[..., None]
+    squares: Callable[..., None]
+    adamw: Callable[..., None]
+    rows: Callable[..., None]
+    row_sums: Callable[..., None]
     use: Callable[[int, int], None]
 
     def __init__(self, opened: ctypes.CDLL) -> None:

@@ -1,4 +1,7 @@
-"""From losses to `.grad`: the only place that knows about combining tasks."""
+"""From losses to `.grad`: the only place that knows about combining tasks.
+
+Gradients of a matrix may be sparse: rows and their values (see `model/native/rows.py`).
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +59,14 @@ def add_gradient(totals: dict[str, list[Tensor | None]], task: str, gradient: Gr
         if total is None:
             totals[task][index] = part
         elif part is not None:
-            total.add_(part)
+            totals[task][index] = _sum(total, part)
+
+
+def _sum(total: Tensor, part: Tensor, weight: float = 1.0) -> Tensor:
+    """total + weight * part, in the memory of one of them."""
+    if total.is_sparse and not part.is_sparse:
+        return (part if weight == 1.0 else part.mul_(weight)).add_(total)
+    return total.add_(part, alpha=weight)
 
 
 def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
@@ -65,7 +75,9 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
     places: list[int] = []
     products: list[Tensor] = []
     for p, parts in enumerate(zip(*gradients, strict=True)):  # noqa: PLR1702
-        there = [(task, part.flatten()) for task, part in enumerate(parts) if part is not None]
+        reached = [task for task, part in enumerate(parts) if part is not None]
+        alike = _alike([part for part in parts if part is not None])
+        there = [(task, part.flatten()) for task, part in zip(reached, alike, strict=True)]
         # All products of a chunk while it lies in the cache. And their sum over chunks is in
         # float64: in fp32 throughout, that of two word embeddings' gradients is 3e-4 off.
         chunks = [torch.split(part, CHUNK) for _, part in there]
@@ -80,6 +92,23 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
         gram_M.index_add_(0, torch.tensor(places), torch.stack(products).cpu().double())
     upper_PTT = gram_M.view(parameters, tasks, tasks)
     return upper_PTT + upper_PTT.triu(1).mT
+
+
+def _alike(parts: Sequence[Tensor]) -> Sequence[Tensor]:
+    """The same as dense matrices: of sparse ones those rows that any of them has."""
+    sparse = [part for part in parts if part.is_sparse]
+    if not sparse:
+        return parts
+    if len(sparse) < len(parts):
+        return [part.to_dense() if part.is_sparse else part for part in parts]
+    rows = [part._indices()[0] for part in sparse]
+    row_U, places = torch.unique(torch.cat(rows), return_inverse=True)
+    return [
+        part.new_zeros(len(row_U), part.shape[1], layout=torch.strided).index_add_(
+            0, place, part._values()
+        )
+        for part, place in zip(sparse, places.split([len(row) for row in rows]), strict=True)
+    ]
 
 
 def gram_by_group(gram_PTT: Tensor, groups: Sequence[str]) -> dict[str, Tensor]:
@@ -118,5 +147,5 @@ def set_weighted_sum(
             if total is None:
                 total = part if weight == 1.0 else part.mul_(weight)
             else:
-                total.add_(part, alpha=weight)
+                total = _sum(total, part, weight)
         parameter.grad = total

@@ -1,6 +1,8 @@
 """One step of training: from batches to new weights."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.errors import RecipeError
+from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
 from trivium.run.training.distributed import Processes
@@ -34,17 +37,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     step = _begin(setup, stage, plan, state)
     measures = plan.measures_conflicts(step.index)
     apart = Apart.of(state.model) if stage.combiner.needs_gram or measures else None
-    tally = Tally()
-    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
-    for _ in range(stage.batches_per_step):
-        for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
-            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
-            scale = plan.weights[name] * factor / stage.batches_per_step
-            tally.begin(name, len(rows), factor, setup.device)
-            for piece in pieces(setup.encoded[name], rows, limit, setup.processes, setup.device):
-                torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
-            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
-                apart.take(name)
+    with _words_by_rows(setup, state):
+        tally = _run_batches(setup, stage, plan, state, step, apart=apart)
     facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
     norm = _clip(setup, stage, state, apart)
     losses, penalties = tally.means(setup.processes)
@@ -90,6 +84,40 @@ def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     )  # fmt: skip
 
 
+@contextmanager
+def _words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
+    """Inside, an optimizer that can do so has the word embedding read row by row."""
+    optimizer, embeddings = state.optimizer, state.model.encoder.embeddings
+    weight = embeddings.word_embeddings.weight
+    # Averages over processes are of whole matrices.
+    alone = setup.processes.world == 1
+    if alone and weight.requires_grad and isinstance(optimizer, native.AdamW):
+        embeddings.rows = optimizer.rows_of(weight)
+    try:
+        yield
+    finally:
+        embeddings.rows = None
+
+
+def _run_batches(
+    setup: Setup, stage: Stage, plan: Plan, state: TrainState, step: Step, *, apart: Apart | None
+) -> Tally:
+    """Forward and backward of the step's batches: gradients are in `.grad`, those of what tasks
+    share in `apart` if it is given."""
+    tally = Tally()
+    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
+    for _ in range(stage.batches_per_step):
+        for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
+            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
+            scale = plan.weights[name] * factor / stage.batches_per_step
+            tally.begin(name, len(rows), factor, setup.device)
+            for piece in pieces(setup.encoded[name], rows, limit, setup.processes, setup.device):
+                torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
+            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
+                apart.take(name)
+    return tally
+
+
 def _combine(
     setup: Setup, stage: Stage, apart: Apart, step: Step, *, by_layer: bool
 ) -> dict[str, Any]:
@@ -123,7 +151,10 @@ def _clip(setup: Setup, stage: Stage, state: TrainState, apart: Apart | None) ->
     done = {id(parameter) for parameter in apart.parameters} if apart else set()
     trained = [p for group in state.optimizer.param_groups for p in group["params"]]
     _mean_over_processes(setup.processes, [p for p in trained if id(p) not in done])
-    return float(nn.utils.clip_grad_norm_(trained, stage.clip or math.inf))
+    most = stage.clip or math.inf
+    if isinstance(state.optimizer, native.AdamW):
+        return state.optimizer.clip(most)
+    return float(nn.utils.clip_grad_norm_(trained, most))
 
 
 def _refuse_what_is_not_finite(

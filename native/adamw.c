@@ -1,0 +1,125 @@
+/* One step of AdamW for many tensors in one pass, and the sums of squares that their gradients' norm
+ * is made of.
+ */
+#include "adamw.h"
+
+/* --- many tensors ----------------------------------------------------------------------------- */
+
+/* Tensors cut into units of work; first[i]: the number of units before tensor i. */
+typedef struct {
+  long tensors;
+  const int64_t *first;
+} Cut;
+
+static long tensor_of(Cut cut, long unit) {
+  long low = 0, high = cut.tensors;
+  while (high - low > 1) {
+    long middle = (low + high) / 2;
+    if (cut.first[middle] <= unit) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+static Cut cut_by(const int64_t *sizes, const int64_t *lengths, long length, long n) {
+  int64_t *first = scratch(0, (size_t)(n + 1) * sizeof(int64_t));
+  first[0] = 0;
+  for (long i = 0; i < n; i++) {
+    long each = lengths ? length * lengths[i] : length;
+    first[i + 1] = first[i] + (sizes[i] + each - 1) / each;
+  }
+  return (Cut){n, first};
+}
+
+enum { UNIT = 16384, BLOCKS = 8 };
+
+typedef struct {
+  Cut cut;
+  float *const *p, *const *m, *const *v;
+  const float *const *g;
+  const int64_t *sizes;
+  const Rule *rules;
+  float scale;
+} Many;
+
+static __attribute__((noinline)) void part_of_tensor(void *given, long unit) {
+  const Many *w = given;
+  long i = tensor_of(w->cut, unit), from = (unit - w->cut.first[i]) * UNIT;
+  long to = least(from + UNIT, w->sizes[i]);
+  float *p = w->p[i], *m = w->m[i], *v = w->v[i];
+  const float *g = w->g[i];
+  const Rule rule = w->rules[i];
+  const __m512 scale = _mm512_set1_ps(w->scale);
+  long j = from;
+  for (; j + 16 <= to; j += 16) { /* whole vectors: masked stores are slow */
+    Moved at = {_mm512_loadu_ps(p + j), _mm512_loadu_ps(m + j), _mm512_loadu_ps(v + j)};
+    move(&at, _mm512_mul_ps(_mm512_loadu_ps(g + j), scale), &rule);
+    _mm512_storeu_ps(p + j, at.p), _mm512_storeu_ps(m + j, at.m), _mm512_storeu_ps(v + j, at.v);
+  }
+  if (j < to) {
+    __mmask16 k = lanes(to - j);
+    Moved at = {_mm512_maskz_loadu_ps(k, p + j), _mm512_maskz_loadu_ps(k, m + j),
+                _mm512_maskz_loadu_ps(k, v + j)};
+    move(&at, _mm512_mul_ps(_mm512_maskz_loadu_ps(k, g + j), scale), &rule);
+    _mm512_mask_storeu_ps(p + j, k, at.p), _mm512_mask_storeu_ps(m + j, k, at.m);
+    _mm512_mask_storeu_ps(v + j, k, at.v);
+  }
+}
+
+static void update_part(void *given, long unit) { without_denormals(part_of_tensor, given, unit); }
+
+/* One step of n tensors with the gradients scale * g; m and v: the means of g and of g^2. */
+API void trivium_adamw(long n, float *const *p, const float *const *g, float *const *m,
+                       float *const *v, const int64_t *sizes, const Rule *rules, float scale) {
+  Many work = {cut_by(sizes, 0, UNIT, n), p, m, v, g, sizes, rules, scale};
+  each(work.cut.first[n], update_part, &work);
+}
+
+typedef struct {
+  Cut cut;
+  const float *const *g;
+  const int64_t *sizes, *lengths;
+  double *room; /* of each block; where those of tensor i begin: `begins` */
+  const int64_t *begins;
+} Squares;
+
+static double squares_of(const float *x, long n) {
+  __m512d s[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(),
+                  _mm512_setzero_pd()};
+  for (long j = 0; j < n; j += 32)
+    for (int e = 0; e < 2; e++) {
+      __m512 y = _mm512_maskz_loadu_ps(lanes(n - j - 16 * e), x + j + 16 * e);
+      __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(y)),
+              high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(y, 1));
+      s[2 * e] = _mm512_fmadd_pd(low, low, s[2 * e]);
+      s[2 * e + 1] = _mm512_fmadd_pd(high, high, s[2 * e + 1]);
+    }
+  return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(s[0], s[1]), _mm512_add_pd(s[2], s[3])));
+}
+
+static void sum_blocks(void *given, long unit) {
+  const Squares *w = given;
+  long i = tensor_of(w->cut, unit), length = w->lengths[i];
+  long from = (unit - w->cut.first[i]) * BLOCKS * length;
+  long to = least(from + BLOCKS * length, w->sizes[i]);
+  for (long j = from; j < to; j += length)
+    w->room[w->begins[i] + j / length] = squares_of(w->g[i] + j, least(length, to - j));
+}
+
+/* sums[i]: of the squares of tensor i, in float64: of each block of lengths[i] numbers, then of the
+ * blocks in their order. A block of zeros changes nothing, so it may as well be absent. */
+API void trivium_squares(long n, const float *const *g, const int64_t *sizes,
+                         const int64_t *lengths, double *sums) {
+  Cut cut = cut_by(sizes, lengths, BLOCKS, n);
+  int64_t *begins = scratch(1, (size_t)(n + 1) * sizeof(int64_t));
+  begins[0] = 0;
+  for (long i = 0; i < n; i++)
+    begins[i + 1] = begins[i] + (sizes[i] + lengths[i] - 1) / lengths[i];
+  double *room = scratch(2, (size_t)(begins[n] + 1) * sizeof(double));
+  Squares work = {cut, g, sizes, lengths, room, begins};
+  each(cut.first[n], sum_blocks, &work);
+  for (long i = 0; i < n; i++) {
+    sums[i] = 0;
+    for (long k = begins[i]; k < begins[i + 1]; k++) sums[i] += room[k];
+  }
+}
