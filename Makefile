@@ -76,9 +76,12 @@ lint: install ## format, lint, and types (once more as on Windows)
 check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
 
-bench: install ## speed against peers; an hour of an idle machine
+bench: install ## speed against peers; an hour and a half of an idle machine
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.training --data-set cfimdb
+	$(BIN)/python -m benchmarks.training --pairs
 	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.surgery
 	$(BIN)/python -m benchmarks.regularizers
 	$(BIN)/python -m benchmarks.heads
