@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
 from sentence_transformers import (
     DefaultBatchSampler,
     SentenceTransformer,
@@ -83,7 +83,6 @@ def build_trainer(
     folder: Path, fit: Fit, output_dir: str, examples: Sequence[Example], settings: peer.Settings
 ) -> tuple[Any, Preparing]:
     """A trainer with a fresh model, which takes the rows in their order if that is `sequential`."""
-    disable_progress_bars()
     set_seed(fit.seed)
     encoder = Transformer(str(folder), max_seq_length=LONGEST)
     modules = [encoder, Pooling(encoder.get_embedding_dimension(), "mean")]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -134,7 +135,8 @@ def _rate_in_child(name: str, given: argparse.Namespace, done: list[Measured]) -
     told = [part for key, value in options.items() for part in (f"--{key}", str(value))]
     told += ["--pairs"] if given.pairs else ["--data-set", given.data_set]
     command = [sys.executable, "-m", "benchmarks.training", "--one", name, *told]
-    child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    quiet = os.environ | {"TQDM_DISABLE": "1"}  # sentence-transformers shows a bar in any case
+    child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=quiet)
     done.append(Measured(**json.loads(child.stdout.splitlines()[-1])))
     return done[-1].rate
 
