@@ -77,7 +77,7 @@ check: lint ## the fast local loop: lint, and tests until the first failure
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
 
 # Each finds faults of its own kind: addresses and undefined behaviour together, then races.
-NATIVE_TESTS := -m pytest -q -s -n 0 -p no:cacheprovider tests/model/native
+NATIVE_TESTS := -m pytest -q -s -n 0 -p no:cacheprovider tests/model/native tests/model/test_adamw.py tests/model/test_rows.py
 native-check: install ## the native module's tests under the compiler's sanitizers
 	$(BIN)/python native/build.py --out build/native/asan.so --flag=-g --flag=-O1 \
 	  --flag=-fsanitize=address,undefined --flag=-fno-sanitize-recover=all
@@ -88,9 +88,12 @@ native-check: install ## the native module's tests under the compiler's sanitize
 	  --flag=-g --flag=-fsanitize=thread
 	build/native/race
 
-bench: install ## speed against peers; an hour of an idle machine
+bench: install ## speed against peers; an hour and a half of an idle machine
 	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.training --data-set cfimdb
+	$(BIN)/python -m benchmarks.training --pairs
 	$(BIN)/python -m benchmarks.prediction
+	$(BIN)/python -m benchmarks.start
 	$(BIN)/python -m benchmarks.surgery
 	$(BIN)/python -m benchmarks.regularizers
 	$(BIN)/python -m benchmarks.heads

@@ -5,9 +5,10 @@ import gc
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 from statistics import median
@@ -17,7 +18,12 @@ import torch
 
 from benchmarks.inputs import DATA
 
+Tell = Callable[[str], None]
+"""Says a line to whoever watches."""
+
 _PACKAGES = ("trivium", "torch", "transformers", "sentence-transformers", "accelerate")
+_OTHERS = ("datasets", "openvino", "onnxruntime")
+"""Told of where they are there."""
 
 
 def options(purpose: str) -> argparse.ArgumentParser:
@@ -37,13 +43,13 @@ def positive(text: str) -> int:
     return number
 
 
-def teller(given: argparse.Namespace) -> Callable[[str], None]:
+def teller(given: argparse.Namespace) -> Tell:
     """Prints a line at once, or nothing under `--json-only`."""
     return (lambda _: None) if given.json_only else partial(print, flush=True)
 
 
 def in_turn(
-    rates: Mapping[str, Callable[[], float]], repetitions: int, tell: Callable[[str], None]
+    rates: Mapping[str, Callable[[], float]], repetitions: int, tell: Tell
 ) -> dict[str, list[float]]:
     """Each variant's rates; all variants are run once before any is run again.
 
@@ -91,6 +97,9 @@ class Rates:
 def machine() -> dict[str, Any]:
     """On what it was measured, and with which versions."""
     versions = {"python": python_version()} | {name: version(name) for name in _PACKAGES}
+    for name in _OTHERS:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {"threads": torch.get_num_threads(), "versions": versions}
 
 

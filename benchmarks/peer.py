@@ -1,5 +1,6 @@
 """The other side of training: `transformers.Trainer`, with its defaults or at its strongest."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from benchmarks.sst import LABELS, Fit
+from benchmarks.fitting import Fit
 from trivium.types import Example
 
 Features = list[dict[str, Any]]
@@ -54,13 +55,19 @@ def grouped(features: Features, batch_size: int, seed: int) -> Features:
     On few rows the option itself would sort fewer batches together, and so pad more, than it does
     on the whole file; this is its own function with the size that it takes there.
     """
-    order = get_length_grouped_indices(
-        [len(row["input_ids"]) for row in features],
+    lengths = [len(row["input_ids"]) for row in features]
+    return [features[index] for index in grouped_order(lengths, batch_size, seed)]
+
+
+def grouped_order(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
+    """Places of rows, so that those of like length stand in one batch."""
+    order: list[int] = get_length_grouped_indices(
+        list(lengths),
         batch_size,
         mega_batch_mult=BATCHES_GROUPED,
         generator=torch.Generator().manual_seed(seed),
     )
-    return [features[index] for index in order]
+    return order
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,39 +78,46 @@ class Settings:
     order: Literal["random", "sequential", "group_by_length"] = "random"
 
 
+def arguments(fit: Fit, output_dir: str, rows: int, settings: Settings) -> dict[str, Any]:
+    """What every Trainer is told: it evaluates nothing, saves nothing and says nothing."""
+    steps = fit.epochs * -(-rows // fit.batch_size)
+    return {
+        "output_dir": output_dir,
+        "per_device_train_batch_size": fit.batch_size,
+        "per_device_eval_batch_size": fit.batch_size,
+        "num_train_epochs": fit.epochs,
+        "max_steps": min(fit.steps or steps, steps),
+        "learning_rate": fit.lr,
+        "weight_decay": fit.weight_decay,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": fit.warmup,  # below 1: a share of the steps
+        "max_grad_norm": fit.clip,
+        "seed": fit.seed,
+        "bf16": settings.bf16,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,  # there is no GPU to copy to; it would only warn
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
 def build_trainer(
     folder: Path, fit: Fit, output_dir: str, train: Features, settings: Settings
 ) -> Any:
-    """A Trainer with a fresh model, which evaluates nothing, saves nothing and says nothing."""
+    """A Trainer with a fresh model."""
     set_seed(fit.seed)  # the classifier's weights are drawn before the Trainer sets its own seed
+    labels = len(fit.data_set.labels)
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, num_labels=len(LABELS), classifier_dropout=fit.dropout, dtype=torch.float32
+        folder, num_labels=labels, classifier_dropout=fit.dropout, dtype=torch.float32
     )
-    steps = fit.epochs * -(-len(train) // fit.batch_size)
-    arguments = TrainingArguments(
-        output_dir=output_dir,
-        per_device_train_batch_size=fit.batch_size,
-        per_device_eval_batch_size=fit.batch_size,
-        num_train_epochs=fit.epochs,
-        max_steps=min(fit.steps or steps, steps),
-        learning_rate=fit.lr,
-        weight_decay=fit.weight_decay,
-        lr_scheduler_type="linear",
-        warmup_steps=fit.warmup,  # below 1: a share of the steps
-        max_grad_norm=fit.clip,
-        seed=fit.seed,
-        bf16=settings.bf16,
-        train_sampling_strategy=settings.order,
-        use_cpu=True,
-        dataloader_pin_memory=False,  # there is no GPU to copy to; it would only warn
-        eval_strategy="no",
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
+    told = TrainingArguments(
+        **arguments(fit, output_dir, len(train), settings), train_sampling_strategy=settings.order
     )
     collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(folder))
-    trainer = Trainer(model, arguments, data_collator=collator, train_dataset=train)
+    trainer = Trainer(model, told, data_collator=collator, train_dataset=train)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -127,6 +141,15 @@ class StepClock(TrainerCallback):  # type: ignore[misc]  # its base has no types
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         self.ended = self.clock()
+
+
+def seconds_of(trainer: Any, steps: int) -> float:
+    """Train, and say how long the steps took, of which there must be so many."""
+    clock = StepClock(time.perf_counter)
+    trainer.add_callback(clock)
+    trainer.train()
+    assert trainer.state.global_step == steps, "every row is seen once"
+    return clock.seconds
 
 
 class EpochJudge(TrainerCallback):  # type: ignore[misc]  # its base has no types

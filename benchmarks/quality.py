@@ -16,7 +16,7 @@ from rich.console import Console
 
 import trivium
 from benchmarks import measure, peer
-from benchmarks.sst import TASK, Fit, recipe_of
+from benchmarks.fitting import SST, Fit, recipe_of
 from trivium.model.pretrained import find_checkpoint
 from trivium.run.folder.journal import read_journal
 from trivium.run.rows.load import load_data
@@ -98,7 +98,7 @@ def _ours(precision: str, fit: Fit) -> list[float]:
         run_dir = Path(folder) / "run"
         trivium.train(recipe_of(fit, precision), run_dir, console=Console(quiet=True))
         return [
-            float(event["scores"][TASK]["dev"]["accuracy"])
+            float(event["scores"][SST.task]["dev"]["accuracy"])
             for event in read_journal(run_dir)
             if event["event"] == "evaluation"
         ]
@@ -107,7 +107,9 @@ def _ours(precision: str, fit: Fit) -> list[float]:
 def _theirs(settings: peer.Settings, fit: Fit) -> list[float]:
     _, data = load_data(recipe_of(fit, "fp32"))
     folder = find_checkpoint("minilm")
-    train, dev = (peer.tokenize(folder, data[TASK][split].examples) for split in ("train", "dev"))
+    train, dev = (
+        peer.tokenize(folder, data[SST.task][split].examples) for split in ("train", "dev")
+    )
     with tempfile.TemporaryDirectory() as output_dir:
         trainer = peer.build_trainer(folder, fit, output_dir, train, settings)
         judge = peer.EpochJudge(trainer, dev)

@@ -1,0 +1,141 @@
+"""Whole programs on few rows: that they run, compare the same work, and say all that they found."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.fitting import CFIMDB, QUORA, SST
+from benchmarks.start import TASK
+
+from benchmarks import start, training
+from tests.support.exports import LABELS, untrained
+from tests.support.tables import sentence, write_table
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.whole_run
+Program = Callable[..., dict[str, Any]]
+wants_datasets = pytest.mark.skipif(
+    find_spec("datasets") is None, reason="sentence-transformers trains only where it is installed"
+)
+wants_engines = pytest.mark.skipif(
+    not all(map(find_spec, ("onnxscript", "onnx_ir", "onnxruntime", "openvino"))),
+    reason="an engine, or what writes its graph, is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the course's files, of a few made-up rows each; reviews are long."""
+    folder = tmp_path_factory.mktemp("cs224n")
+    for data_set, words in ((SST, 1), (CFIMDB, 200)):
+        for name in (data_set.train, data_set.dev):
+            text = " ".join(sentence(place) for place in range(words))
+            rows = [[n, n, f"{sentence(n)} {text}", n % len(data_set.labels)] for n in range(10)]
+            write_table(folder / name, ["", "id", "sentence", "sentiment"], rows)
+    for name in (QUORA.train, QUORA.dev):
+        rows = [[n, n, sentence(n), f"{sentence(n)} {sentence(2 * n)}", n % 2] for n in range(10)]
+        write_table(folder / name, ["", "id", "sentence1", "sentence2", "is_duplicate"], rows)
+    return folder
+
+
+@pytest.fixture
+def run(data: Path) -> Program:
+    """Run a program of `benchmarks`; its last line, and nothing else, unless something is off."""
+
+    def ask(name: str, *told: str) -> dict[str, Any]:
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--data", str(data), *told]
+        done = subprocess.run(
+            [*command, "--threads", "1", "--json-only"],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (line,) = done.stdout.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    return ask
+
+
+@wants_datasets
+def test_training_on_pairs_is_compared_with_sentence_transformers_and_with_the_limit(
+    run: Program,
+) -> None:
+    told = ("--batches", "2", "--batch-size", "3", "--repetitions", "1")
+    found = run("training", "--pairs", *told)
+    assert found["peer"] == "SentenceTransformerTrainer"
+    assert (found["batch_size"], found["batches"]) == (3, 2)
+    rates = {name: found[f"{name}_tokens_per_s"] for name in found["share_of_limit"]}
+    assert set(rates) == {"ours_fp32", "ours_bf16", "trainer", "trainer_best"}
+    for name, rate in rates.items():
+        precision = "bf16" if name in ("ours_bf16", "trainer_best") else "fp32"
+        wanted = rate / found["limit_tokens_per_s"][precision]
+        assert found["share_of_limit"][name] == pytest.approx(wanted, abs=0.001)
+    assert set(found["peer_preparing_share"]) == {"trainer", "trainer_best"}
+    wanted = found["ours_bf16_tokens_per_s"] / found["trainer_best_tokens_per_s"]
+    assert found["ours_bf16_over_trainer_best"] == pytest.approx(wanted, rel=0.01)
+
+
+def test_both_sides_train_on_the_same_tokens_of_long_reviews_cut_alike(run: Program) -> None:
+    told = ("--data-set", "cfimdb", "--batches", "1", "--batch-size", "2")
+    sides = [run("training", *told, "--one", name) for name in ("ours_bf16", "trainer_best")]
+    assert [side["tokens"] for side in sides] == [2 * 512, 2 * 512]
+    assert all(side["seconds"] > 0 for side in sides)
+
+
+def test_without_the_package_pairs_are_refused_in_a_line(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["training", "--data", str(data), "--pairs"])
+    with pytest.raises(SystemExit, match="pip install datasets"):
+        training.main()
+
+
+@wants_engines
+def test_prediction_is_compared_with_graphs_in_two_engines(run: Program) -> None:
+    found = run("prediction", "--texts", "12", "--repetitions", "1")
+    assert found["skipped"] == {}
+    assert found["texts"] == 12
+    for name in ("st", "st_bf16", "openvino_bf16"):
+        assert found[f"ours_bf16_over_{name}"] > 0
+    for name in ("st", "ort_fp32"):
+        assert found[f"ours_fp32_over_{name}"] > 0
+    assert found["drifts"]["ort_fp32"][0] < 1e-9
+    assert found["drifts"]["openvino_bf16"][0] < 1e-3
+    assert found["openvino"]["setting"] in found["openvino"]["tried_texts_per_s"]
+
+
+@wants_engines
+def test_processes_of_four_libraries_are_started_and_answer(
+    run: Program, tiny: Path, tmp_path: Path
+) -> None:
+    head = {"kind": "linear", "pooling": "pooler"}
+    task = LABELS | {"text": "message", "label": "y", "head": head}
+    folder = untrained(tmp_path / "run", tiny, {TASK: task})
+    found = run("start", "--run", str(folder), "--processes", "1")
+    assert found["skipped"] == {}
+    for name in ("ours", "ours_onnx", "st", "pipeline"):
+        assert found[f"{name}_ms"] > 0
+    assert found["st_over_ours"] == pytest.approx(found["st_ms"] / found["ours_ms"], rel=0.01)
+
+
+def test_what_cannot_be_written_for_a_library_is_left_out_of_the_start(
+    tiny: Path, tmp_path: Path
+) -> None:
+    head = {"kind": "linear", "pooling": "mean"}
+    task = LABELS | {"text": "message", "label": "y", "head": head}
+    run = untrained(tmp_path / "run", tiny, {TASK: task})
+    skipped: dict[str, str] = {}
+    assert "pipeline" not in start.programs(run, tmp_path, skipped)
+    assert "pools by `mean`" in skipped["pipeline"]
+
+
+def test_libraries_that_answer_differently_are_not_compared() -> None:
+    start.refuse_different({"ours": "yes", "pipeline": "yes"})
+    with pytest.raises(SystemExit, match="do not answer the same"):
+        start.refuse_different({"ours": "yes", "pipeline": "no"})
