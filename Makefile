@@ -33,7 +33,7 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 	$(BIN)/trivium train recipes/quickstart.yaml --out $(RUN) --overwrite
 	$(BIN)/trivium evaluate $(RUN)
 	printf 'id,message\n1,My card was charged twice for one order\n2,"Hi, how do I change my password?"\n3,The machine leaks hot water on the counter and my event starts in an hour!\n' > $(RUN)/new.csv
-	$(BIN)/trivium predict $(RUN) --all --file $(RUN)/new.csv --out $(RUN)/answers.csv
+	$(BIN)/trivium predict $(RUN) --all --file $(RUN)/new.csv --out $(RUN)/answers.csv --overwrite
 	cat $(RUN)/answers.csv
 	@echo "The model folder to keep, share or load: $(RUN)/model"
 	@echo "Over HTTP, with a page to try it on: $(BIN)/trivium serve $(RUN)"

@@ -56,6 +56,19 @@ Precision = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
+TableForm = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
+        "project of Stanford's CS224N hands them in.",
+    ),
+]
+Prefix = Annotated[str, typer.Option(help="Put before the names of the columns that are added.")]
+OverwriteFile = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
+]
+
 Backend = Annotated[
     str, typer.Option(help="torch, onnx, openvino, or auto: what the folder was written for.")
 ]

@@ -14,10 +14,13 @@ from trivium.cli.options import (
     BudgetName,
     Changes,
     Device,
+    OverwriteFile,
     Precision,
+    Prefix,
     RecipePath,
     RunOrName,
     RunPath,
+    TableForm,
     TaskNames,
     messages,
 )
@@ -120,14 +123,9 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="One more column per label.")
     ] = False,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
-            "project of Stanford's CS224N hands them in.",
-        ),
-    ] = "table",
+    form: TableForm = "table",
+    prefix: Prefix = "",
+    overwrite: OverwriteFile = False,
     precision: Precision = "auto",
     device: Device = "auto",
     backend: Backend = "auto",
@@ -147,6 +145,8 @@ def predict(
             out,
             probabilities=probabilities,
             form=form,
+            prefix=prefix,
+            overwrite=overwrite,
             precision=precision,
             device=device,
             backend=backend,

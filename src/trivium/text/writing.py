@@ -9,11 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from trivium.errors import RecipeError
 from trivium.text.delimited import all_quoted
-from trivium.text.jsonl import Value, text_of
+from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Format, check_columns, format_of
 from trivium.text.parquet import parquet_rows
 
@@ -22,11 +22,14 @@ _Put = Callable[[Sequence[Value]], None]
 
 
 @contextmanager
-def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWriter]":
+def write_table(
+    path: str | Path, columns: Sequence[str], types: Mapping[str, Any] | None = None
+) -> "Iterator[TableWriter]":
     """Write a table in the format of the path's ending; "-" is standard output, tab-separated.
 
     The file appears, or is replaced, when the block ends well; after an error all is as before.
-    Numbers stay numbers in JSON lines and Parquet. Raises RecipeError.
+    Numbers stay numbers in JSON lines and Parquet. types: of columns in Parquet, as `column_types`
+    gives them; those of other columns follow from their first values. Raises RecipeError.
     """
     if str(path) == "-":
         sys.stdout.flush()
@@ -35,7 +38,7 @@ def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWrit
         sys.stdout.buffer.flush()
         return
     kind = format_of(Path(path))
-    with _replacing(path) as stream, _writer(stream, kind, columns, str(path)) as writer:
+    with _replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
         yield writer
 
 
@@ -116,7 +119,11 @@ def _replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _writer(
-    stream: BinaryIO, kind: Format, columns: Sequence[str], name: str
+    stream: BinaryIO,
+    kind: Format,
+    columns: Sequence[str],
+    name: str,
+    types: Mapping[str, Any] | None = None,
 ) -> Iterator[TableWriter]:
     check_columns(columns, name)
     if not columns:
@@ -124,7 +131,7 @@ def _writer(
     columns = tuple(columns)  # the caller's list may change
     rows: AbstractContextManager[_Put]
     if kind == "parquet":
-        rows = parquet_rows(stream, columns, name)
+        rows = parquet_rows(stream, columns, name, types or {})
     elif kind == "jsonl":
         rows = nullcontext(_json_rows(stream, columns))
     else:
@@ -135,10 +142,19 @@ def _writer(
 
 def _json_rows(stream: BinaryIO, columns: tuple[str, ...]) -> _Put:
     def put(values: Sequence[Value]) -> None:
-        record = dict(zip(columns, values, strict=True))
-        stream.write(f"{json.dumps(record, ensure_ascii=False, allow_nan=False)}\n".encode())
+        pairs = zip(names, map(_json, values), strict=True)
+        stream.write(f"{{{', '.join(map(': '.join, pairs))}}}\n".encode())
 
+    names = [_json(column) for column in columns]
     return put
+
+
+def _json(value: Value) -> str:
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, (str, int, float)) or value is None:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(text_of(value), ensure_ascii=False)  # dates and decimals, which JSON has not
 
 
 def _delimited_rows(stream: BinaryIO, delimiter: str) -> _Put:
