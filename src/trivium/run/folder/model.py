@@ -23,7 +23,7 @@ from trivium.model.ownership import TRUNK, is_adapter_parameter
 from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
-from trivium.run.assembly.model import assemble
+from trivium.run.assembly.model import assemble, refuse_misfit
 from trivium.run.folder.atomic import fresh_folder, replace_folder
 from trivium.run.folder.names import (
     ADAPTERS,
@@ -129,9 +129,10 @@ def load_model(folder: Path) -> LoadedModel:
     if unsealed := [name for name in _WEIGHTS if name not in facts["files"]]:
         raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
     tasks, adapters = _parts(folder, facts)
-    model = assemble(load_encoder(folder), tasks, adapters)
+    model, tokenizer = assemble(load_encoder(folder), tasks, adapters), Tokenizer(folder)
+    refuse_misfit(tokenizer, model.encoder, folder)
     _load_added(model, folder)
-    return LoadedModel(model, tasks, Tokenizer(folder), str(facts["precision"]), adapters)
+    return LoadedModel(model, tasks, tokenizer, str(facts["precision"]), adapters)
 
 
 def saved_tasks(folder: Path) -> Mapping[str, Task]:

@@ -8,7 +8,7 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
 from trivium.recipe.ensembles import How
 from trivium.run.folder.model import find_model, saved_tasks
@@ -85,5 +85,6 @@ def _form(task: Task) -> dict[str, Any]:
     values = task.model_dump(mode="json")
     form = {key: values.get(key) for key in FORM} | {"texts of a row": len(task.text_columns)}
     if isinstance(form["labels"], dict):  # in the same order
-        form["labels"] = [(canonical(key), name) for key, name in form["labels"].items()]
+        spelt = spellings(form["labels"])
+        form["labels"] = [(spelt[key.strip()], name) for key, name in form["labels"].items()]
     return form

@@ -13,7 +13,7 @@ from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
 from trivium.run.folder.model import find_model, saved_tasks
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, SCORES
@@ -199,6 +199,7 @@ def _misfit(student: Task, teacher: Task) -> str | None:
 def _plain(value: Any) -> list[str]:
     """A setting for people; of labels what stands in the column, and the name in answers."""
     if isinstance(value, dict):
-        each = ((canonical(key), name) for key, name in value.items())
+        spelt = spellings(value)
+        each = ((spelt[key.strip()], name) for key, name in value.items())
         return [key if key == name else f"{key} ({name})" for key, name in each]
     return [str(one) for one in value] if isinstance(value, tuple) else [str(value)]
