@@ -11,7 +11,7 @@ import torch
 
 from tests.support.distributed import launch, recipe_of, train, weights
 from tests.support.processes import PATIENCE_S
-from trivium.model.pretrained import read_weights
+from trivium.model.weights import read_weights
 from trivium.run.train import train as train_recipe
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]

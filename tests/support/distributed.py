@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from tests.support.processes import PATIENCE_S
-from trivium.model.pretrained import read_tensors, read_weights
+from trivium.model.weights import read_tensors, read_weights
 
 
 def recipe_of(

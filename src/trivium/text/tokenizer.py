@@ -1,6 +1,5 @@
 """Text to word pieces, through the `tokenizers` library; special tokens are added when packing."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[at
 from tokenizers.models import WordPiece
 
 from trivium.errors import RecipeError
+from trivium.jsons import read_json
 
 _FILES = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
 _WORDPIECE = (
@@ -182,8 +182,5 @@ def _settings(folder: Path, name: str = "tokenizer_config.json") -> dict[str, ob
     path = folder / name
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
+    found = read_json(path)
     return found if isinstance(found, dict) else {}

@@ -20,7 +20,8 @@ from trivium.errors import RecipeError
 from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.ownership import TRUNK, is_adapter_parameter
-from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
+from trivium.model.pretrained import load_encoder, save_encoder
+from trivium.model.weights import check_tensors, read_tensors
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
 from trivium.run.assembly.model import assemble, refuse_misfit
