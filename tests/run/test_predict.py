@@ -262,6 +262,56 @@ def test_wrong_questions_are_refused(trained: Path, task: str, rows: Any, said: 
         load_trained(trained).predict(task, rows)
 
 
+def test_a_single_text_and_a_single_pair_are_one_row(trained: Path) -> None:
+    model = load_trained(trained)
+    assert model.predict("mood", "good cat") == model.predict("mood", ["good cat"])
+    assert model.predict("near", ("a", "b")) == model.predict("near", [("a", "b")])
+    assert model.probabilities("mood", "good") == model.probabilities("mood", ["good"])
+    assert model.vectors("good cat").shape == (1, 32)
+    assert load_single(trained).embed("good cat").shape == (1, 32)
+    row = {"text": "good cat"}
+    assert model.answer(row) == model.answer([row]) == model.answer([row], "mood")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "rows must be a list of texts, found NoneType"),
+        (b"text", "rows must be a list of texts, found bytes"),
+        (math.nan, "rows must be a list of texts, found float"),
+        ({"text": "a"}, "rows must be a list of texts, found dict"),
+        (["a", None], r"row 1 must be a text, found \(None,\)"),
+        (["a", "b", math.nan], r"row 2 must be a text, found \(nan,\)"),
+        (["a", b"b"], r"row 1 must be a text, found \(b'b',\)"),
+        (["fine", "x\ud800"], "row 1: character 2 of the text is half a surrogate pair"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_place(trained: Path, rows: Any, said: str) -> None:
+    model = load_trained(trained)
+    for ask in (model.predict, model.probabilities, model.readout):
+        with pytest.raises(RecipeError, match=said):
+            ask("mood", rows)
+    with pytest.raises(RecipeError, match=said):
+        model.vectors(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "rows: must be a list of tables, texts by column; found NoneType"),
+        ("good", "rows: must be a list of tables, texts by column; found str"),
+        ([{"text": "a"}, None], r"rows\[1\]: must be a table, texts by column; found NoneType"),
+        (["good"], r"rows\[0\]: must be a table, texts by column; found str"),
+        ([{"text": None}], r"rows\[0\].text: must be a text, found NoneType"),
+        ([{"text": "a"}, {"text": math.nan}], r"rows\[1\].text: must be a text, found float"),
+        ([{"text": "\udfff"}], "row 0: character 1 of the text is half a surrogate pair"),
+    ],
+)
+def test_what_is_no_row_is_refused_by_its_place(trained: Path, rows: Any, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_trained(trained).answer(rows)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "vocab.txt"])
 def test_an_altered_or_missing_file_of_a_model_is_refused(trained: Path, name: str) -> None:
     path = trained / "model" / name

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trivium.errors import RecipeError
 from trivium.text.delimited import all_quoted
 from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Format, check_columns, format_of
 from trivium.text.parquet import parquet_rows
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _Put = Callable[[Sequence[Value]], None]
 """Writes the values of one row; ValueError for one that the format cannot hold."""
@@ -158,18 +161,29 @@ def _json(value: Value) -> str:
 
 
 def _delimited_rows(stream: BinaryIO, delimiter: str) -> _Put:
-    out = csv.writer(codecs.getwriter("utf-8")(stream), delimiter=delimiter, lineterminator="\n")
+    put_cells = delimited_rows(codecs.getwriter("utf-8")(stream), delimiter)
 
     def put(values: Sequence[Value]) -> None:
         cells = [text_of(value) for value in values]
-        text = "".join(cells)
-        if "\0" in text:
+        if "\0" in "".join(cells):
             raise ValueError("a NUL byte")
+        put_cells(cells)
+
+    return put
+
+
+def delimited_rows(out: "SupportsWrite[str]", delimiter: str) -> Callable[[list[str]], None]:
+    """What writes the cells of a row so that `open_table` reads them as they are; without NUL,
+    which it refuses."""
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+
+    def put(cells: list[str]) -> None:
+        text = "".join(cells)
         # Rows of several lines, or of one cell, could be taken for others if not quoted whole; and
         # a mark at the very start would be read as a byte order mark.
         if len(cells) == 1 or "\n" in text or "\r" in text or cells[0].startswith("\ufeff"):
-            stream.write(f"{all_quoted(cells, delimiter)}\n".encode())
+            out.write(f"{all_quoted(cells, delimiter)}\n")
         else:
-            out.writerow(cells)
+            writer.writerow(cells)
 
     return put
