@@ -1,7 +1,6 @@
 """Commands on one recipe or one run. They import their verb when they run; see `trivium.cli`."""
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +21,7 @@ from trivium.cli.options import (
     RunPath,
     TableForm,
     TaskNames,
+    is_first,
     messages,
 )
 
@@ -31,6 +31,8 @@ def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None)
 
     Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
     """
+    if not is_first():
+        return
     with messages() as console:
         from trivium.run.check import check as check_recipe
 
@@ -82,7 +84,7 @@ def train(
                 soft_wrap=True, highlight=False, markup=False,
             )  # fmt: skip
             raise typer.Exit(STOPPED) from None
-        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        if is_first():
             print_scores(scores, console)
             console.print(f"model: {run / MODEL}", soft_wrap=True)
 

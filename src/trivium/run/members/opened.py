@@ -11,6 +11,7 @@ from trivium.parts.tasks.base import FORM
 from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
 from trivium.recipe.ensembles import How
+from trivium.run.folder.finished import refuse_unfinished
 from trivium.run.folder.model import find_model, saved_tasks
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.panels import Panel
@@ -38,6 +39,7 @@ def open_members(runs: Sequence[str | Path]) -> list[Member]:
     members: list[Member] = []
     for run in map(Path, runs):
         folder = find_model(run)
+        refuse_unfinished(run)
         same = [m for m in members if m.folder.resolve() == folder.resolve()]
         if same:
             raise RecipeError(
