@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from trivium.errors import RecipeError
 
 MOST_BYTES = 64 * 2**20
@@ -34,6 +36,15 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RecipeError(f"{path}: holds {type(found).__name__}, not an object.")
     return found
+
+
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with the values of a file, in one line."""
+    first, more = error.errors()[0], error.error_count() - 1
+    place = ".".join(shown(key).strip("'") for key in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").splitlines()[0][: 4 * SHOWN]
+    found = "" if first["type"] == "missing" else f", found {shown(first['input'])}"
+    return f"{place}{': ' if place else ''}{message}{found}" + (f" (+{more} more)" if more else "")
 
 
 def shown(value: object) -> str:

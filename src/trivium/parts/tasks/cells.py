@@ -14,6 +14,8 @@ import re
 import warnings
 from collections.abc import Iterable
 
+from trivium.jsons import shown
+
 _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?")
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
@@ -66,6 +68,8 @@ def as_text(value: object) -> str:
     """A YAML value as it stands in a table's cell. Raises ValueError."""
     if value is None:
         raise ValueError("holds an empty label; put null in quotes if it is the label's name")
+    if isinstance(value, list | tuple | dict | set):
+        raise ValueError(f"holds {shown(value)}, which is no label; a label is a word or a number")
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

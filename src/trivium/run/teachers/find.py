@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError, did_you_mean
+from trivium.jsons import first_problem
 from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
@@ -169,7 +170,7 @@ def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:
     try:
         contents = Contents.model_validate({key: facts.get(key) for key in Contents.model_fields})
     except ValidationError as error:
-        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
+        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {first_problem(error)}") from error
     first = {name: panel.members[0] for name, panel in contents.tasks.items()}
     members = {place: saved_tasks(folder / MEMBERS / str(place)) for place in set(first.values())}
     try:
