@@ -72,7 +72,7 @@ def jsonl(folder: Path, labels: list[Any], texts: list[str] | None = None) -> Pa
             ["café", "cafe\u0301", "a  b", "a b"],
             {},
             ["labels differ in case, spaces or the coding of letters only: 'a  b' and 'a b', "
-             "'cafe\u0301' and 'café'. `relabel` makes them one"],
+             "'cafe\\u0301' and 'café'. `relabel` makes them one"],
         ),
         (
             ["['a', 'b']", "[]"],

@@ -55,11 +55,16 @@ def _twins(labels: Sequence[str]) -> Iterator[str]:
     for label in labels:
         plain = unicodedata.normalize("NFKC", label).casefold()
         alike.setdefault(" ".join(plain.split()), []).append(label)
-    if each := [" and ".join(map(repr, same)) for same in alike.values() if len(same) > 1]:
+    if each := [" and ".join(map(_told, same)) for same in alike.values() if len(same) > 1]:
         yield (
             f"labels differ in case, spaces or the coding of letters only: {_some(each)}. "
             "`relabel` makes them one"
         )
+
+
+def _told(label: str) -> str:
+    """Spelt out where it is coded in a way that cannot be seen."""
+    return repr(label) if unicodedata.is_normalized("NFC", label) else ascii(label)
 
 
 def _joined(task: Multilabel, labels: Sequence[str]) -> Iterator[str]:
