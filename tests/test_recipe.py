@@ -8,8 +8,9 @@ from tests.support.recipes import GOOD, load, refusal
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed
 from trivium.parts.tasks import Classification
-from trivium.recipe import load_recipe, parse_recipe
+from trivium.recipe import Recipe, Stage, load_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
+from trivium.recipe.renamed import HOMES, MEANT
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.yaml"))
 
@@ -112,6 +113,29 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
     ("change", "said"),
     [
         ("sed=1", "sed: no such setting; did you mean 'seed'?"),
+        (
+            "stages.0.frozen_encoder=true",
+            "stages.0.frozen_encoder: no such setting; write `trains: frozen`",
+        ),
+        ("stages.0.learning_rate=1", "stages.0.learning_rate: no such setting; write `lr`"),
+        ("stages.0.max-grad-norm=1", "stages.0.max-grad-norm: no such setting; write `clip`"),
+        ("tasks.mood.validation=a.tsv", "tasks.mood.validation: no such setting; write `dev`"),
+        ("model=bert", "model: no such setting; write `encoder`"),
+        ("epochs=3", "epochs: no such setting here; write `epochs` in a stage (`stages`)"),
+        (
+            "frozen_encoder=true",
+            "frozen_encoder: no such setting here; write `trains: frozen` in a stage (`stages`)",
+        ),
+        (
+            "stages.0.max_seq_length=9",
+            "stages.0.max_seq_length: no such setting here; write `max_length` in a task "
+            "(`tasks.NAME`)",
+        ),
+        (
+            "stages.0.lora=true",
+            "stages.0.lora: no such setting here; write `adapters: lora` in the recipe itself, "
+            "beside `tasks` and `stages`",
+        ),
         ("stages.0.stps=1", "stages.0.stps: no such setting; did you mean 'steps'?"),
         ("tasks.sim.lable=y", "tasks.sim.lable: no such setting; did you mean 'label'?"),
         (
@@ -200,6 +224,16 @@ def test_a_wrong_setting_is_told_where_and_what(tmp_path: Path, change: str, sai
     assert refusal(tmp_path, change) == [f": {said}"]
 
 
+@pytest.mark.parametrize("meant", sorted(set(MEANT.values())))
+def test_what_is_meant_by_another_name_can_be_written(tmp_path: Path, meant: str) -> None:
+    setting = meant.partition(":")[0]
+    homes = [home for _, parts in HOMES for home in parts if setting in home.model_fields]
+    assert homes
+    if ":" in meant:
+        place = {Recipe: "", Stage: "stages.0."}.get(homes[0], "tasks.mood.")
+        load(tmp_path, f"{place}{setting}={meant.partition(': ')[2]}")
+
+
 def test_every_problem_has_a_line_of_its_own(tmp_path: Path) -> None:
     changes = ["sed=1", "tasks.mood.txt=a", "stages.1.epochs=x", "stages.0.sampler=annealt"]
     assert sorted(refusal(tmp_path, *changes)) == [
@@ -213,6 +247,35 @@ def test_every_problem_has_a_line_of_its_own(tmp_path: Path) -> None:
 def test_a_long_value_is_not_printed_whole(tmp_path: Path) -> None:
     (line,) = refusal(tmp_path, f"seed={'x' * 5000}")
     assert len(line) < 150
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (LAUGHS, "not plain YAML: holds more than 1,000,000 values, aliases written out"),
+        (f"seed: {'9' * 6000}\n", "not plain YAML: Exceeds the limit"),
+        ("a: " + "[" * 20_000, "not plain YAML: lists or tables stand too deep inside one another"),
+        (b"#" * (2**24 + 1), "has 16 MiB, which no recipe needs"),
+    ],
+    ids=["aliases", "digits", "deep", "long"],
+)
+def test_a_recipe_that_would_fill_the_memory_is_refused(
+    tmp_path: Path, content: str | bytes, said: str
+) -> None:
+    (line,) = refusal(tmp_path, content=content)
+    assert said in line
+
+
+def test_aliases_of_a_recipe_are_written_out(tmp_path: Path) -> None:
+    again = GOOD.replace("{name: more,", "{<<: &more {lr: 1e-5}, name: more,").replace(
+        ", lr: 5e-5", ""
+    )
+    assert load(tmp_path, content=again).stages[1].lr.encoder == 1e-5
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -33,6 +33,9 @@ class Row:
     cells: Mapping[str, str]
     line: int
     """Line of the file on which the row starts, counted from 1 (a header is line 1)."""
+    values: Mapping[str, object] | None = None
+    """The same cells with their types, where the format has types: what was true is True here, and
+    "true" in `cells`. None where all is text."""
 
 
 @dataclass(frozen=True, slots=True)

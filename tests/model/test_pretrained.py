@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -125,6 +126,85 @@ def test_safetensors_are_preferred_to_a_pickle(tmp_path: Path) -> None:
     weights = weights_of(bert())
     stored(tmp_path, {name: value + 1 for name, value in weights.items()}, "pytorch_model.bin")
     assert_holds(load_encoder(stored(tmp_path, weights)), weights)
+
+
+def sharded(folder: Path, weights: Weights, shards: int = 3) -> Path:
+    """The checkpoint in so many files, with their index; no model.safetensors."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(SHAPE | {"model_type": "bert"}))
+    places: dict[str, str] = {}
+    for number in range(shards):
+        file = f"model-{number + 1:05}-of-{shards:05}.safetensors"
+        part = {name: weights[name] for name in sorted(weights)[number::shards]}
+        save_file(part, folder / file)
+        places |= dict.fromkeys(part, file)
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize("disguise", [unchanged, with_prefix, with_old_names, with_heads])
+def test_shards_are_read_as_one(disguise: Callable[[Weights], Weights], tmp_path: Path) -> None:
+    weights = weights_of(bert())
+    assert_holds(load_encoder(sharded(tmp_path, disguise(weights))), weights)
+
+
+def test_shards_written_by_transformers_are_read(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = BertForPreTraining(BertConfig(**SHAPE))
+    theirs.save_pretrained(tmp_path, max_shard_size="8KB")
+    assert not (tmp_path / "model.safetensors").exists()
+    assert_holds(load_encoder(tmp_path), weights_of(theirs.bert))
+
+
+FIRST = "model-00001-of-00003.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: [1], "model.safetensors.index.json: holds list, not an object"),
+        (lambda _: {"a": 1}, "has no table `weight_map` from tensors to files"),
+        (lambda _: {"weight_map": {}}, "has no table `weight_map`"),
+        (lambda _: {"weight_map": [1]}, "has no table `weight_map`"),
+        (lambda _: {"weight_map": {"a": 7}}, "says that a stands in 7, which is no safet"),
+        (
+            lambda _: {"weight_map": {"a": "../out.safetensors"}},
+            "says that a stands in '../out.safetensors', which is no safetensors file of this fold",
+        ),
+        (lambda _: {"weight_map": {"a": "/etc/x.safetensors"}}, "is no safetensors file of"),
+        (
+            lambda _: {"weight_map": {"a": "none.safetensors"}},
+            "none.safetensors: no such file, but model.safetensors.index.json names it as a shard",
+        ),
+        (
+            lambda index: {"weight_map": index["weight_map"] | {"more": FIRST}},
+            f"{FIRST}: lacks more, which model.safetensors.index.json says it holds",
+        ),
+        (
+            lambda index: {"weight_map": dict(list(index["weight_map"].items())[1:])},
+            f"{FIRST}: holds embeddings.LayerNorm.bias, of which model.safetensors.index.json does",
+        ),
+    ],
+)
+def test_a_fault_of_an_index_is_one_line(
+    change: Callable[[Any], Any], said: str, tmp_path: Path
+) -> None:
+    path = sharded(tmp_path, weights_of(bert())) / "model.safetensors.index.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    message = refusal(lambda: load_encoder(tmp_path))
+    assert said in message
+    assert "\n" not in message
+
+
+def test_a_shard_that_is_missing_or_cut_is_refused_by_name(tmp_path: Path) -> None:
+    folder = sharded(tmp_path, weights_of(bert()))
+    os.truncate(folder / FIRST, 40)
+    assert f"{FIRST}: is truncated" in refusal(lambda: load_encoder(folder))
+    (folder / FIRST).unlink()
+    assert f"{FIRST}: no such file" in refusal(lambda: load_encoder(folder))
+    (folder / "model.safetensors.index.json").rename(folder / "pytorch_model.bin.index.json")
+    assert "pickled shards are not read" in refusal(lambda: load_encoder(folder))
 
 
 # --- writing -----------------------------------------------------------------------------------
@@ -254,6 +334,92 @@ def test_missing_unexpected_and_wrongly_shaped_tensors_are_refused_by_name(tmp_p
     ):
         folder = stored(tmp_path, changed)
         assert f"{folder}: {problem}" in refusal(lambda: load_encoder(tmp_path))
+
+
+# --- hostile files -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"num_hidden_layers": 10**9}, {"num_hidden_layers": 999}, {"hidden_size": 10**30},
+        {"vocab_size": 2**24}, {"vocab_size": 10**5000}, {"intermediate_size": 2**20},
+        {"hidden_size": [1]}, {"hidden_size": None}, {"layer_norm_eps": float("inf")},
+        {"layer_norm_eps": float("nan")}, {"hidden_dropout_prob": "x" * 10**5},
+        {"model_type": {"a": [1] * 1000}}, {"pad_token_id": 10**12},
+    ],
+    ids=lambda values: str(values)[:40] if 10**5000 not in values.values() else "digits",
+)  # fmt: skip
+def test_claims_that_the_weights_do_not_bear_out_are_refused_before_memory_is_taken(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    stored(tmp_path, weights_of(bert()))
+    text = json.dumps(SHAPE | {"model_type": "bert"})
+    given = ", ".join(f"{json.dumps(key)}: {_digits(value)}" for key, value in values.items())
+    (tmp_path / "config.json").write_text(text[:-1] + ", " + given + "}")
+    message = refusal(lambda: load_encoder(tmp_path))
+    assert message.startswith(str(tmp_path))
+    assert len(message.replace(str(tmp_path), "")) < 400
+    assert "\n" not in message
+
+
+def _digits(value: object) -> str:
+    return "1" + "0" * 5000 if value == 10**5000 else json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 10**6, '{"model_type": ' * 10**5, "1" * 10**5], ids=["lists", "tables", "1"]
+)
+def test_json_that_is_nested_without_end_is_refused(content: str, tmp_path: Path) -> None:
+    stored(tmp_path, weights_of(bert()))
+    (tmp_path / "config.json").write_text(content)
+    assert "cannot be read as JSON" in refusal(lambda: load_encoder(tmp_path))
+
+
+def test_a_json_file_of_gigabytes_is_refused_unread(tmp_path: Path) -> None:
+    stored(tmp_path, weights_of(bert()))
+    os.truncate(tmp_path / "config.json", 2**33)  # a hole, which takes no room
+    assert "has 8,192 MiB, more than the 64" in refusal(lambda: load_encoder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("length", "header"),
+    [
+        (2**40, b"{}"),
+        (0, b""),
+        (2, b"[]"),
+        (10**6, b"{" * 10**6),
+        (
+            83,
+            b'{"a": {"dtype": "F32", "shape": [10000000000], "data_offsets": [0, 40000000000]}}  ',
+        ),
+        (62, b'{"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}'),
+    ],
+    ids=["long", "empty", "list", "deep", "huge", "kind"],
+)
+def test_a_header_that_claims_more_than_its_file_is_refused(
+    length: int, header: bytes, tmp_path: Path
+) -> None:
+    path = stored(tmp_path, weights_of(bert())) / "model.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + header + b"\0" * 4)
+    message = refusal(lambda: load_encoder(tmp_path))
+    assert f"{path}: is truncated or not a safetensors file" in message
+    assert "\n" not in message
+
+
+def test_a_compressed_archive_of_weights_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = stored(tmp_path, {"a": torch.zeros(10**6)}, "pytorch_model.bin") / "pytorch_model.bin"
+    with zipfile.ZipFile(path) as old:
+        entries = {entry.filename: old.read(entry) for entry in old.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name, content in entries.items():
+            bomb.writestr(name, content)
+    assert "is compressed" in refusal(lambda: load_encoder(tmp_path))
+
+
+def test_a_tensor_that_repeats_one_number_without_end_is_refused(tmp_path: Path) -> None:
+    stored(tmp_path, {"a": torch.zeros(1).expand(10**12)}, "pytorch_model.bin")
+    assert "claims more numbers than the file holds" in refusal(lambda: load_encoder(tmp_path))
 
 
 # --- finding -----------------------------------------------------------------------------------

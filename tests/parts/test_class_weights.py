@@ -33,11 +33,21 @@ def refusal(**settings: Any) -> str:
     [
         (["b", " a", "", "b"], ["a", "b"]),
         (["10", "9", "1.0", "1"], ["1", "9", "10"]),
-        (["-1", "0.5", "1e1"], ["-1", "0.5", "10"]),
+        (["-1", "0.5", "1e1"], ["-1", "0.5", "1e1"]),
         (["10", "9", "x"], ["10", "9", "x"]),
+        (["02116", "2116", "10001"], ["02116", "2116", "10001"]),
+        (["001", "01", "1", "1e0"], ["001", "01", "1", "1e0"]),
+        (["1E2", "99"], ["99", "1E2"]),
+        (["0.0", "1.0", "1"], ["0", "1"]),
+        (["0.5", "1.0", "1.10"], ["0.5", "1", "1.10"]),
+        (["1.0", "1", "1.0.1"], ["1", "1.0", "1.0.1"]),
+        (["1.0", "01"], ["01", "1.0"]),
+        (["-0.0", "0", "1"], ["0", "1"]),
     ],
 )
-def test_labels_are_found_sorted_and_in_one_spelling(cells: list[str], found: list[str]) -> None:
+def test_labels_are_found_sorted_and_spelt_as_in_the_file(
+    cells: list[str], found: list[str]
+) -> None:
     empty = task(labels=None)
     assert empty.looks_for_labels
     with_labels = empty.with_labels(cells)
@@ -56,6 +66,23 @@ def test_a_column_that_holds_no_classes_is_refused(cells: list[str], count: str)
         f"column 'y' holds {count} different labels; this kind of task needs 2 to 5,000. "
         "Or say `labels` yourself."
     )
+
+
+def test_a_cell_means_the_label_that_is_spelt_so_or_else_the_one_of_its_number() -> None:
+    codes = task(labels=["02116", "2116", "90210"])
+    assert [codes.index(cell) for cell in ("02116", "2116", " 90210 ", "090210")] == [0, 1, 2, 2]
+    with pytest.raises(ValueError, match=r"holds .2116\.0., which is not one of its labels"):
+        codes.index("2116.0")  # one of two
+    assert codes.respelt(["02116", "090210", "90210 "]) == {"090210": "90210"}
+
+
+def test_labels_that_are_the_same_number_survive_saving() -> None:
+    found = task(labels=None, class_weights="balanced").with_labels(["01", "1", "001"])
+    weighed = found.with_weights([0, 1, 2, 2])
+    assert TypeAdapter[Task](AnyTask).validate_json(weighed.model_dump_json()) == weighed
+    weight_K = weighed.weights(torch.zeros(()))
+    assert weight_K is not None
+    assert weight_K.tolist() == pytest.approx([4 / 3, 4 / 3, 2 / 3])
 
 
 # --- weights -----------------------------------------------------------------------------------
@@ -129,6 +156,7 @@ def test_focal_loss_is_weighted_too(kind: type[Classification]) -> None:
         ({1: 1, "1.0": 2}, "names a label twice"),
         ({"god": 1}, "class_weights: no label 'god' in the column; did you mean 'good'?"),
         ({None: 1}, "holds an empty label"),
+        ({"bad": 1, " bad": 1}, "names a label twice"),
     ],
 )
 def test_weights_that_weigh_nothing_are_refused(weights: object, said: str) -> None:

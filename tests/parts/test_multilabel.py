@@ -71,6 +71,37 @@ def test_an_unknown_label_is_named(cell: str, unknown: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ('["red", "blue"]', ["red", "blue"]),
+        ("['red', 'blue']", ["red", "blue"]),
+        (" ['red'] ", ["red"]),
+        ("[1, 2.50, true]", ["1", "2.50", "true"]),
+        ("[True, 7]", ["true", "7"]),
+        ('["a,b"]', ["a,b"]),
+        ("[]", []),
+        (r"['\d']", [r"\d"]),
+        ("[red, blue]", ["[red", " blue]"]),
+        ("[['red']]", ["[['red']]"]),
+        ("[null]", ["[null]"]),
+        ("[" * 5000 + "]" * 5000, ["[" * 5000 + "]" * 5000]),
+    ],
+)
+def test_a_cell_may_be_a_list_in_json_or_python(cell: str, labels: list[str]) -> None:
+    assert multilabel().labels_in(cell) == labels
+
+
+def test_lists_are_targets_and_an_empty_one_is_an_empty_cell() -> None:
+    assert multilabel().target("['blue', 'red']") == (0, 2)
+    assert "is empty" in refusal(multilabel(), "[]")
+    assert multilabel(empty_cell="none_apply").example(row(" [] ")).target == ()
+    found = multilabel(labels=None).with_labels(["['b', 'a']", "[]", "c,a"])
+    assert found.labels == {"a": "a", "b": "b", "c": "c"}
+    with pytest.raises(ValueError, match="'a,b' holds the separator ','"):
+        multilabel(labels=None).with_labels(["['a,b', 'c']"])
+
+
 @pytest.mark.parametrize("cell", ["", "  "])
 def test_an_empty_cell_is_missing_unless_it_is_told_to_mean_none(cell: str) -> None:
     assert refusal(multilabel(), cell) == (
@@ -218,6 +249,8 @@ def test_a_task_of_several_labels_is_read_back_as_it_was_saved() -> None:
 def test_relabelling_takes_a_label_out_of_a_cell_but_no_mistake() -> None:
     task = multilabel()
     words = {"red": "", "green": "blue"}
+    assert task.relabelled("['red', 'blue']", words) == "blue"
+    assert task.labels_in(task.relabelled("red,blue", {"red": "a,b"})) == ["a,b", "blue"]
     assert task.relabelled("red,blue", words) == "blue"
     assert task.relabelled("green,red", words) == "blue"
     assert task.relabelled("red", words) == ""

@@ -111,13 +111,13 @@ def test_a_table_is_answered_by_those_tasks_alone_that_are_named_or_that_fit(
     write_table(source, list(single), [list(single.values())])
     trivium.predict_file(run, None, source, target)
     assert list(written(target)[0]) == [*single, "mood_prediction", "mood_confidence"]
-    trivium.predict_file(run, ["mood"], source, target, probabilities=True)
+    trivium.predict_file(run, ["mood"], source, target, probabilities=True, overwrite=True)
     assert {"mood_probability_up", "mood_probability_down"} < set(written(target)[0])
     with pytest.raises(RecipeError, match=r"task 'near': .*no column 'first'"):
-        trivium.predict_file(run, ["mood", "near"], source, target)
+        trivium.predict_file(run, ["mood", "near"], source, target, overwrite=True)
     write_table(source, ["words"], [["x"]])
     with pytest.raises(RecipeError, match="answers no task: no column 'words'"):
-        trivium.predict_file(run, None, source, target)
+        trivium.predict_file(run, None, source, target, overwrite=True)
 
 
 @pytest.mark.parametrize("words", [[], ["--task", "mood", "--all"]])

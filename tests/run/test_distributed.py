@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,18 +13,23 @@ import torch
 
 from tests.support.distributed import launch, recipe_of, train, weights
 from tests.support.processes import PATIENCE_S
-from trivium.model.pretrained import read_weights
+from trivium.model.weights import read_weights
 from trivium.run.train import train as train_recipe
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
 
 
-STAGES = {
+STAGES: dict[str, dict[str, Any]] = {
     # 13 rows a batch: the two shares are never equal.
     "surgery": {"combiner": "pcgrad", "sampler": "joint", "batch_size": 13, "conflicts_every": 2},
     "class weights": {"weighted": True, "batch_size": 7, "sampler": "joint"},
+    "compared rows": {"ranked": True, "batch_size": 13, "sampler": "joint"},
+    "compared rows that not all have": {
+        "ranked": True, "sampler": "joint", "batches_per_step": 2, "combiner": "pcgrad",
+        "batch_size": {"mood": 4, "same": 4, "near": 1},
+    },
     "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8}},
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
@@ -78,3 +85,17 @@ def test_resuming_with_another_number_of_processes_is_refused(
     _, errors = child.communicate(timeout=PATIENCE_S)
     assert child.returncode != 0
     assert "the run began with 1 processes, now there are 2" in errors
+
+
+def test_a_mistake_is_told_by_one_process_and_ends_torchruns_report(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = recipe_of(recipe_values, tmp_path, frozen_encoder=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    command = [*torchrun, "-m", "trivium", "check", str(recipe)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    said = "stages.0.frozen_encoder: no such setting; write `trains: frozen`"
+    lines = done.stderr.splitlines()
+    assert done.returncode != 0
+    assert [line for line in lines if line.startswith("error ")] == [f"error {recipe}: {said}"]
+    assert said in "\n".join(lines[-3:])

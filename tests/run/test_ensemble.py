@@ -414,6 +414,17 @@ def test_members_that_mean_different_things_are_refused(
     assert not (tmp_path / "all").exists()
 
 
+@pytest.mark.parametrize("place", ["", "model"])
+def test_a_run_that_is_still_training_is_refused(home: Path, tmp_path: Path, place: str) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(home / "1", half)
+    (half / "scores.json").unlink()
+    with pytest.raises(RecipeError, match=r"half: this run is not finished .*--resume") as caught:
+        trivium.ensemble([home / "0", half / place], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+    assert str(caught.value).count("\n") == 0
+
+
 def test_too_few_or_unknown_or_repeated_runs_are_refused(home: Path, tmp_path: Path) -> None:
     for names, said in (
         (["0"], "needs two runs or more; found 1"),

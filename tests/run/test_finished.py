@@ -17,7 +17,8 @@ from trivium.run.folder.finished import read_run
 from trivium.run.folder.predictions import read_answers, write_predictions
 from trivium.run.predictor.scoring import score
 from trivium.run.rows.splits import Split
-from trivium.types import Example, Target
+from trivium.text.tables import open_table
+from trivium.types import Example, Row, Target
 
 ROWS = 300
 
@@ -70,15 +71,27 @@ def test_answers_are_read_as_they_were_said(kind: str, tmp_path: Path) -> None:
 def test_texts_come_back_whatever_stands_in_them(tmp_path: Path) -> None:
     task = Classification(text=("line", "prediction"), label="l", labels=["a,b", 'c"'])
     texts = [("a\rb", "two\nlines"), ('say "it"', ","), ("\r\n", " "), ("é", "\x1f\u2028")]
+    texts += [("\r", "x"), ('"\r', "\ufeff")]
     examples = [Example(each, row % 2, row + 2) for row, each in enumerate(texts)]
-    readout_BK = torch.tensor([[0.9, 0.1]] * 4)
+    readout_BK = torch.tensor([[0.9, 0.1]] * 6)
     write_predictions(tmp_path / "p" / "t-dev.csv", task, readout_BK, Split("dev", (), examples))
     limit = csv.field_size_limit()
     found = read_answers(tmp_path / "p" / "t-dev.csv", task)
     assert csv.field_size_limit() == limit  # of the whole process, and others rely on it
     assert found.texts == texts
-    assert found.labels == ["a,b", 'c"', "a,b", 'c"']
-    assert found.predictions == ["a,b"] * 4
+    assert found.labels == ["a,b", 'c"'] * 3
+    assert found.predictions == ["a,b"] * 6
+
+
+def test_answers_are_a_table_like_any_other(tmp_path: Path) -> None:
+    task, path = Classification(text="text", label="l", labels=["a", "b"]), tmp_path / "p" / "x.csv"
+    texts = ["a\rb", "\r", "two\nlines, or rows", "1,2\n3,4", "\ufeff", "\0nul", '"']
+    examples = [Example((text,), 1, row + 2) for row, text in enumerate(texts)]
+    readout_BK = torch.tensor([[0.9, 0.1]] * len(texts))
+    write_predictions(path, task, readout_BK, Split("dev", (), examples))
+    wanted = [text.replace("\0", "\ufffd") for text in texts]
+    assert [row.cells["text"] for row in open_table(path) if isinstance(row, Row)] == wanted
+    assert [text for (text,) in read_answers(path, task).texts] == wanted
 
 
 def test_a_finished_run_tells_what_its_folder_holds(tmp_path: Path) -> None:

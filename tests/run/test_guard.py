@@ -10,7 +10,7 @@ from rich.console import Console
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.pretrained import read_weights
+from trivium.model.weights import read_weights
 from trivium.recipe import parse_recipe
 from trivium.run.folder.journal import read_journal
 

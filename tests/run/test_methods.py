@@ -14,7 +14,8 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.pretrained import load_encoder, read_tensors, read_weights, save_encoder
+from trivium.model.pretrained import load_encoder, save_encoder
+from trivium.model.weights import read_tensors, read_weights
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.journal import read_journal

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import trivium
-from trivium.model.pretrained import read_tensors, read_weights
+from trivium.model.weights import read_tensors, read_weights
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.journal import read_journal

@@ -1,8 +1,11 @@
 """Prediction: the same answers in any company, whole files in and out."""
 
 import csv
+import datetime
+import decimal
 import io
 import json
+import math
 import random
 import subprocess
 import sys
@@ -10,6 +13,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -128,7 +132,7 @@ def test_a_bad_row_leaves_the_target_as_it_was(trained: Path, tmp_path: Path) ->
     source.write_text("id\ttext\n1\tgood\n2\n")
     target.write_text("precious")
     with pytest.raises(RecipeError, match=r"in\.tsv:3: "):
-        trivium.predict_file(trained, "mood", source, target)
+        trivium.predict_file(trained, "mood", source, target, overwrite=True)
     assert target.read_text() == "precious"
     assert sorted(p.name for p in tmp_path.glob("*out*")) == ["out.tsv"]
 
@@ -141,6 +145,100 @@ def test_columns_that_would_clash_or_lack_are_refused(trained: Path, tmp_path: P
     source.write_text("txt\ngood\n")
     with pytest.raises(RecipeError, match="no column 'text'; did you mean 'txt'"):
         trivium.predict_file(trained, "mood", source, tmp_path / "out.tsv")
+
+
+def test_an_answer_goes_into_columns_of_another_name_where_one_is_taken(
+    trained: Path, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "in.tsv", tmp_path / "out.tsv"
+    source.write_text("text\tprediction\ngood\tx\n")
+    trivium.predict_file(trained, "mood", source, target, prefix="new_")
+    assert list(_read(target)[0]) == ["text", "prediction", "new_prediction", "new_confidence"]
+    assert _read(target)[0]["prediction"] == "x"
+
+
+@pytest.mark.parametrize("form", ["table", "cs224n"])
+def test_a_file_that_is_there_is_replaced_only_when_told(
+    trained: Path, tmp_path: Path, form: str
+) -> None:
+    source, target = tmp_path / "in.tsv", tmp_path / "out.tsv"
+    source.write_text("id\tfirst\tsecond\n1\tgood\tbad\n")
+    target.write_text("precious")
+    with pytest.raises(RecipeError, match=r"out\.tsv: is there already\. Replace it \(--overwrite"):
+        trivium.predict_file(trained, "near", source, target, form=form)
+    assert target.read_text() == "precious"
+    trivium.predict_file(trained, "near", source, target, form=form, overwrite=True)
+    assert "precious" not in target.read_text()
+
+
+@pytest.mark.parametrize("by_link", [False, True])
+def test_the_table_that_is_read_is_never_replaced(
+    trained: Path, tmp_path: Path, by_link: bool
+) -> None:
+    source, link = tmp_path / "in.tsv", tmp_path / "link.tsv"
+    source.write_text("text\ngood\n")
+    link.symlink_to(source)
+    target = link if by_link else source
+    with pytest.raises(RecipeError, match="is the table that is read"):
+        trivium.predict_file(trained, "mood", source, target, overwrite=True)
+    assert source.read_text() == "text\ngood\n"
+
+
+TYPED = """\
+{"text": "good", "n": 0, "x": 1.50, "yes": false, "none": null, "any": 1, "word": "0"}
+{"text": "bad", "n": -3, "x": 2, "yes": true, "none": null, "any": "a", "word": "true"}
+"""
+
+
+def test_values_of_json_lines_come_back_as_they_were(trained: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(TYPED)
+    trivium.predict_file(trained, "mood", source, target)
+    for before, after in zip(TYPED.splitlines(), target.read_text().splitlines(), strict=True):
+        assert after.startswith(before.removesuffix("}") + ', "prediction": ')
+
+
+def test_values_of_json_lines_have_their_types_in_parquet(trained: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.parquet"
+    source.write_text(TYPED)
+    trivium.predict_file(trained, "mood", source, target)
+    kept = ["n", "x", "yes", "none", "any", "word"]
+    found = pq.read_table(target).select(kept)
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        (0, 1.5, False, None, "1", "0"),
+        (-3, 2.0, True, None, "a", "true"),
+    ]
+    assert [str(field.type) for field in found.schema] == [
+        "int64", "double", "bool", "string", "string", "string",
+    ]  # fmt: skip
+
+
+def test_columns_of_parquet_come_back_as_they_were(trained: Path, tmp_path: Path) -> None:
+    source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    day, price = datetime.date(2024, 2, 29), decimal.Decimal("1.50")
+    table = pa.table({
+        "text": ["good", "bad"],
+        "small": pa.array([0, None], pa.int8()),
+        "narrow": pa.array([0.8, math.nan], pa.float32()),
+        "yes": [False, None],
+        "day": [day, None],
+        "moment": pa.array([1, None], pa.timestamp("ns")),
+        "price": pa.array([price, None], pa.decimal128(12, 2)),
+        "empty": pa.array([None, None], pa.float64()),
+    })  # fmt: skip
+    pq.write_table(table, source)
+    trivium.predict_file(trained, "mood", source, target)
+    found = pq.read_table(target).select(table.column_names)
+    assert found.schema.equals(table.schema)
+    assert str(found) == str(table)
+    trivium.predict_file(trained, "mood", source, tmp_path / "out.jsonl")
+    first, second = _read(tmp_path / "out.jsonl")
+    del first["prediction"], first["confidence"]
+    assert first == {
+        "text": "good", "small": 0, "narrow": 0.8, "yes": False, "day": "2024-02-29",
+        "moment": "1970-01-01 00:00:00.000000001", "price": "1.50", "empty": None,
+    }  # fmt: skip
+    assert {second[name] for name in table.column_names[1:]} == {None}
 
 
 def test_scores_stay_in_their_range(trained: Path) -> None:
@@ -163,6 +261,56 @@ def test_scores_stay_in_their_range(trained: Path) -> None:
 def test_wrong_questions_are_refused(trained: Path, task: str, rows: Any, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         load_trained(trained).predict(task, rows)
+
+
+def test_a_single_text_and_a_single_pair_are_one_row(trained: Path) -> None:
+    model = load_trained(trained)
+    assert model.predict("mood", "good cat") == model.predict("mood", ["good cat"])
+    assert model.predict("near", ("a", "b")) == model.predict("near", [("a", "b")])
+    assert model.probabilities("mood", "good") == model.probabilities("mood", ["good"])
+    assert model.vectors("good cat").shape == (1, 32)
+    assert load_single(trained).embed("good cat").shape == (1, 32)
+    row = {"text": "good cat"}
+    assert model.answer(row) == model.answer([row]) == model.answer([row], "mood")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "rows must be a list of texts, found NoneType"),
+        (b"text", "rows must be a list of texts, found bytes"),
+        (math.nan, "rows must be a list of texts, found float"),
+        ({"text": "a"}, "rows must be a list of texts, found dict"),
+        (["a", None], r"row 1 must be a text, found \(None,\)"),
+        (["a", "b", math.nan], r"row 2 must be a text, found \(nan,\)"),
+        (["a", b"b"], r"row 1 must be a text, found \(b'b',\)"),
+        (["fine", "x\ud800"], "row 1: character 2 of the text is half a surrogate pair"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_place(trained: Path, rows: Any, said: str) -> None:
+    model = load_trained(trained)
+    for ask in (model.predict, model.probabilities, model.readout):
+        with pytest.raises(RecipeError, match=said):
+            ask("mood", rows)
+    with pytest.raises(RecipeError, match=said):
+        model.vectors(rows)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "rows: must be a list of tables, texts by column; found NoneType"),
+        ("good", "rows: must be a list of tables, texts by column; found str"),
+        ([{"text": "a"}, None], r"rows\[1\]: must be a table, texts by column; found NoneType"),
+        (["good"], r"rows\[0\]: must be a table, texts by column; found str"),
+        ([{"text": None}], r"rows\[0\].text: must be a text, found NoneType"),
+        ([{"text": "a"}, {"text": math.nan}], r"rows\[1\].text: must be a text, found float"),
+        ([{"text": "\udfff"}], "row 0: character 1 of the text is half a surrogate pair"),
+    ],
+)
+def test_what_is_no_row_is_refused_by_its_place(trained: Path, rows: Any, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_trained(trained).answer(rows)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "heads.safetensors", "vocab.txt"])

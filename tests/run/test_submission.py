@@ -145,7 +145,7 @@ def test_rows_without_an_id_to_hand_in_are_refused(
     write_table(source, columns, rows)
     target.write_text("precious")
     with pytest.raises(RecipeError) as caught:
-        trivium.predict_file(Counting(), "sst", source, target, form="cs224n")
+        trivium.predict_file(Counting(), "sst", source, target, form="cs224n", overwrite=True)
     assert said in str(caught.value)
     assert target.read_text() == "precious"
 

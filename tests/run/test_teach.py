@@ -17,7 +17,7 @@ from tests.support import distributed
 from tests.support.tables import make_recipe, write_table
 from trivium.digest import sha256
 from trivium.errors import Interrupted, RecipeError
-from trivium.model.pretrained import read_tensors
+from trivium.model.weights import read_tensors
 from trivium.recipe import Recipe, Stage, parse_recipe
 from trivium.run import train as training
 from trivium.run.check import check

@@ -16,7 +16,7 @@ from transformers import AutoModel
 
 import trivium
 from trivium.errors import RecipeError
-from trivium.model.pretrained import read_weights
+from trivium.model.weights import read_weights
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.device import choose_device
 from trivium.run.folder.journal import read_journal

@@ -17,7 +17,7 @@ from tests.support.distributed import launch, recipe_of
 from tests.support.processes import PATIENCE_S
 from tests.support.tables import WORDS, make_recipe, write_table
 from trivium.errors import RecipeError
-from trivium.model.pretrained import read_tensors, read_weights
+from trivium.model.weights import read_tensors, read_weights
 from trivium.parts.heads.words import WordsModule
 from trivium.parts.tasks import MaskedWords
 from trivium.recipe import parse_recipe

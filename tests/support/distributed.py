@@ -12,11 +12,16 @@ import torch
 import yaml
 
 from tests.support.processes import PATIENCE_S
-from trivium.model.pretrained import read_tensors, read_weights
+from trivium.model.weights import read_tensors, read_weights
 
 
 def recipe_of(
-    values: dict[str, Any], folder: Path, dropout: float = 0.0, weighted: bool = False, **stage: Any
+    values: dict[str, Any],
+    folder: Path,
+    dropout: float = 0.0,
+    weighted: bool = False,
+    ranked: bool = False,
+    **stage: Any,
 ) -> Path:
     """The tiny three tasks in a file of their own, with or without dropout."""
     encoder = folder / "encoder"
@@ -29,6 +34,8 @@ def recipe_of(
         name: task | {"head": {"kind": heads[name], "dropout": dropout}}
         for name, task in values["tasks"].items()
     }
+    if ranked:
+        tasks["near"] |= {"loss": {"kind": "cosent", "anchor": 0.5}}
     if weighted:
         tasks["mood"] |= {"class_weights": {"up": 10}}
     # A large eps keeps Adam from blowing rounding up to the size of a step.

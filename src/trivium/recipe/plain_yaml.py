@@ -8,10 +8,15 @@ import yaml
 
 from trivium.errors import RecipeError
 
+MOST_BYTES = 16 * 2**20
+MOST_VALUES = 1_000_000
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The table in a YAML file. Raises RecipeError with the line of what is no plain YAML."""
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise RecipeError(f"{path}: has {size >> 20:,} MiB, which no recipe needs.")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe.") from None
@@ -42,9 +47,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
 def parse_yaml(text: str) -> Any:
     """A value in YAML; what stands in it by an alias is a copy. Raises yaml.YAMLError."""
     try:
-        return unshared(yaml.load(text, _Loader))
+        values = yaml.load(text, _Loader)
+        if _size(values, {}) > MOST_VALUES:  # a few aliases of aliases can stand for billions
+            raise yaml.YAMLError(f"holds more than {MOST_VALUES:,} values, aliases written out")
+        return unshared(values)
     except RecursionError:
         raise yaml.YAMLError("lists or tables stand too deep inside one another") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Values within a value, itself included; what stands in several places counts in each."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(each, known) for each in inner)
+    return known[id(value)]
 
 
 def unshared(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """`trivium predict`: every row of a table answered, in constant memory."""
 
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ from trivium.answering.form import Form, form_named, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
+from trivium.run.folder.atomic import refuse_unwritable
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
+from trivium.text.copying import copying
 from trivium.text.tables import BadRow, Table, open_table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
@@ -32,6 +35,8 @@ def predict_file(
     *,
     probabilities: bool = False,
     form: str = "table",
+    prefix: str = "",
+    overwrite: bool = False,
     precision: str = "auto",
     device: str = "auto",
     backend: str = "auto",
@@ -39,25 +44,29 @@ def predict_file(
 ) -> int:
     """Answer every row of a table into another table; the number of rows.
 
-    All columns of the source are kept, in order, and `prediction` (and `confidence`; with
-    `probabilities`, one column per label) is added. task: one; or several, which then share the
-    pass over the texts and put their name before their columns (`topic_prediction`); None: all
-    whose columns the table has. "-" is standard input or output. form: `table`, in the format of
-    the target's ending, or `cs224n`: see `predictor.submission`. Memory does not grow with the
-    file. A bad row ends it with RecipeError naming the line, before the target is touched.
+    All columns of the source are kept, in order and, where both formats have types, with them;
+    `prediction` (and `confidence`; with `probabilities`, one column per label) is added, its name
+    after `prefix`. task: one; or several, which then share the pass over the texts and put their
+    name before their columns (`topic_prediction`); None: all whose columns the table has. "-" is
+    standard input or output. form: `table`, in the format of the target's ending, or `cs224n`: see
+    `predictor.submission`. A file that is there is replaced only with `overwrite`, and the source
+    never. Memory does not grow with the file. A bad row ends it with RecipeError naming the line,
+    before the target is touched.
 
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
         trivium.predict_file("runs/first", None, messages, "answers.csv")
     """
     _refuse_forms(form, task, probabilities=probabilities)
+    _refuse_target(source, target, overwrite=overwrite)
     predictor = run
     if not isinstance(predictor, Predictor):
         predictor = load(predictor, precision=precision, device=device, backend=backend)
     table, chosen = _opened(predictor, task, source, form)
     submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
     cache = _Cache(predictor, chosen, prefixed=not isinstance(task, str), detailed=probabilities)
-    added = list(cache.columns({name: [("",) * len(f.text)] for name, f in chosen.items()}))
+    asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
+    added = [f"{prefix}{column}" for column in cache.columns(asks)]
     read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
     rows = empty = 0
     with _writing(target, table, added, submission) as put, _progress(console) as bar:
@@ -70,9 +79,8 @@ def predict_file(
             rows += len(part)
             bar.update(counter, completed=rows)
     if empty and console:
-        console.print(
-            f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
-        )
+        said = f"{empty:,} texts were empty; they were answered all the same."
+        console.print(f"[yellow]note[/] {said}")
     return rows
 
 
@@ -85,6 +93,18 @@ def _refuse_forms(form: str, task: str | Sequence[str] | None, *, probabilities:
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
+
+
+def _refuse_target(source: str | Path, target: str | Path, *, overwrite: bool) -> None:
+    """Refuse a file that is not to be written, before any work."""
+    if str(target) == "-":
+        return
+    path = Path(os.path.abspath(target))
+    if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+        raise RecipeError(
+            f"{target}: is the table that is read; its answers go into another file (--out)."
+        )
+    refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
 
 
 def _opened(
@@ -135,9 +155,13 @@ def _writing(
             yield lambda row, answers: line(submission.line(row, answers[0], table.name))
         return
     if clash := sorted(set(added) & set(table.columns)):
-        raise RecipeError(f"{table.name}: already has a column {clash[0]!r}; rename it first.")
-    with write_table(target, [*table.columns, *added]) as out:
-        yield lambda row, answers: out.write([*row.cells.values(), *answers])
+        raise RecipeError(
+            f"{table.name}: already has a column {clash[0]!r}; rename it, or put something before "
+            "the names of the answers' columns: --prefix new_"
+        )
+    copied = copying(table, target)
+    with write_table(target, [*table.columns, *added], copied.types) as out:
+        yield lambda row, answers: out.write([*copied.values(row), *answers])
 
 
 class _Cache:

@@ -13,10 +13,21 @@ Value = str | int | float | bool | None
 """What a cell can be written from; None is a missing cell."""
 
 
+class Number(str):
+    """A number as it is spelt in a file: 0.10 is written as 0.10 again, not as 0.1."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> int | float:
+        """Raises ValueError for a whole number of thousands of digits."""
+        return int(self) if self.removeprefix("-").isdecimal() else float(self)
+
+
 def open_jsonl(source: Source) -> Opened:
     first = source.head()[0]
     try:
-        columns = tuple(_cells(first))
+        columns = tuple(_record(first))
     except ValueError as error:
         raise RecipeError(f"{source.name}:1: {error}") from None
     if not columns:
@@ -35,7 +46,7 @@ def text_of(value: Any) -> str:
     Dates and decimals, which Parquet has, as Python prints them.
     """
     if isinstance(value, str):
-        return value
+        return str(value)
     if value is None:
         return ""
     return json.dumps(value) if isinstance(value, (bool, int, float)) else str(value)
@@ -45,20 +56,23 @@ def _row(text: str, line: int, columns: tuple[str, ...]) -> Row | BadRow:
     if not text.strip("\r\n"):
         return BadRow(line, BLANK)
     try:
-        cells = _cells(text)
+        record = _record(text)
     except ValueError as error:
         return BadRow(line, str(error))
-    if cells.keys() == set(columns):
-        return Row({column: cells[column] for column in columns}, line)
-    missing = [column for column in columns if column not in cells]
-    what = f"lacks {missing}" if missing else f"has other keys too, {sorted({*cells} - {*columns})}"
+    if record.keys() == set(columns):
+        values = {column: record[column] for column in columns}
+        return Row({column: text_of(value) for column, value in values.items()}, line, values)
+    missing = [column for column in columns if column not in record]
+    what = (
+        f"lacks {missing}" if missing else f"has other keys too, {sorted({*record} - {*columns})}"
+    )
     return BadRow(
         line, f"{what}; the first line has {list(columns)}. Give every line the same keys."
     )
 
 
-def _cells(text: str) -> dict[str, str]:
-    """Text of each value of one object; ValueError with the problem and the remedy."""
+def _record(text: str) -> dict[str, Value]:
+    """The values of one flat object; ValueError with the problem and the remedy."""
     try:
         record = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -72,10 +86,10 @@ def _cells(text: str) -> dict[str, str]:
         if isinstance(value, (dict, list)):
             kind = "an object" if isinstance(value, dict) else "a list"
             raise ValueError(f"key {key!r} holds {kind}. Make it text, a number, true or null.")
-    cells = {key: text_of(value) for key, value in record.items()}
-    if "\\u" in text and re.search("[\ud800-\udfff]", "".join([*cells, *cells.values()])):
+    words = [*record, *map(text_of, record.values())] if "\\u" in text else ()
+    if re.search("[\ud800-\udfff]", "".join(words)):
         raise ValueError("holds half a surrogate pair (\\ud800 to \\udfff). Remove it.")
-    return cells
+    return record
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,5 +107,5 @@ def _no_constant(text: str) -> None:
 
 # Numbers stay the text that the file has: 1.0 is not 1, and 0.10 is not 0.1.
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=_no_constant
+    object_pairs_hook=_once, parse_float=Number, parse_int=Number, parse_constant=_no_constant
 )

@@ -1,6 +1,9 @@
-"""Parquet: cells become the text that JSON lines would have given; `line` is the row's number."""
+"""Parquet: cells become the text that JSON lines would have given; `line` is the row's number.
 
-from collections.abc import Callable, Iterator, Sequence
+NaN is a missing number, as null is: pandas writes it where a cell of a column of numbers is empty.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from trivium.errors import RecipeError
-from trivium.text.jsonl import Value, text_of
+from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Opened, Source, check_columns
 from trivium.types import Row
 
@@ -24,12 +27,8 @@ def open_parquet(source: Source) -> Opened:
     path = source.path
     if path is None or not source.is_file:
         raise RecipeError(f"{source.name}: Parquet cannot be read from a pipe; name a file.")
-    pa, pq = _pyarrow(str(path))
-    try:
-        with pq.ParquetFile(path) as file:
-            schema = file.schema_arrow
-    except (pa.ArrowException, OSError) as error:
-        raise RecipeError(f"{path}: is not a readable Parquet file ({error}).") from None
+    pa, _ = _pyarrow(str(path))
+    schema = _schema(path)
     for column in schema:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if pa.types.is_nested(kind) or "binary" in str(kind):
@@ -42,37 +41,77 @@ def open_parquet(source: Source) -> Opened:
     return columns, "Parquet", lambda: _rows(path)
 
 
+def column_types(path: Path) -> "dict[str, pa.DataType]":
+    """What a file's columns are, to be written again as the same. Raises RecipeError."""
+    pa, _ = _pyarrow(str(path))
+    return {
+        column.name: column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        for column in _schema(path)
+    }
+
+
+def plain_type(kind: str) -> "pa.DataType":
+    """kind: text, int, float or bool."""
+    pa, _ = _pyarrow("Parquet")
+    return {"int": pa.int64, "float": pa.float64, "bool": pa.bool_}.get(kind, pa.string)()
+
+
+def _schema(path: Path) -> "pa.Schema":
+    pa, pq = _pyarrow(str(path))
+    try:
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise RecipeError(f"{path}: is not a readable Parquet file ({_short(error)}).") from None
+
+
 def _rows(path: Path) -> Iterator[Row]:
     pa, pq = _pyarrow(str(path))
     line = 0
     try:  # noqa: PLR1702
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_BATCH_ROWS):
-                texts = [_texts(column) for column in batch.columns]
-                for cells in zip(*texts, strict=True):
+                names, columns = batch.schema.names, [_values(each) for each in batch.columns]
+                for values in zip(*columns, strict=True):
                     line += 1
-                    yield Row(dict(zip(batch.schema.names, cells, strict=True)), line)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                    row = dict(zip(names, values, strict=True))
+                    yield Row({name: _text(value) for name, value in row.items()}, line, row)
+    # A ValueError: of bytes that are not UTF-8.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise RecipeError(
-            f"{path}:{line + 1}: cannot be read from this row on ({error}). Write the file again."
+            f"{path}:{line + 1}: cannot be read from this row on ({_short(error)}). Write the file "
+            "again."
         ) from None
 
 
-def _texts(column: "pa.Array") -> list[str]:
+def _short(error: Exception) -> str:
+    """What the library says, in one line."""
+    return " ".join(str(error).split()).rstrip(".")[:300]
+
+
+def _values(column: "pa.Array") -> list[Any]:
     # Shortest text of a 32-bit number: 0.8, where Python's 64 bits would say 0.800000011920929.
     narrow = {"float": np.float32, "halffloat": np.float16}.get(str(column.type))
-    values = column.to_pylist()
+    try:
+        values: list[Any] = column.to_pylist()
+    except ValueError:  # of bytes that are not UTF-8; or times finer, or further, than Python's
+        values = column.cast("string").to_pylist()
     if narrow is not None:
         values = [value if value is None else float(str(narrow(value))) for value in values]
-    return [text_of(value) for value in values]
+    return values
+
+
+def _text(value: Any) -> str:
+    return "" if isinstance(value, float) and value != value else text_of(value)
 
 
 @contextmanager
 def parquet_rows(
-    stream: BinaryIO, columns: Sequence[str], name: str
+    stream: BinaryIO, columns: Sequence[str], name: str, types: "Mapping[str, pa.DataType]"
 ) -> Iterator[Callable[[Sequence[Value]], None]]:
-    """A function that writes one row; a column's type is that of its first row group."""
-    groups = _RowGroups(stream, columns, name)
+    """A function that writes one row; a column's type is the one in `types`, or that of its first
+    row group."""
+    groups = _RowGroups(stream, columns, name, types)
     try:
         yield groups.add
         groups.finish()
@@ -81,8 +120,15 @@ def parquet_rows(
 
 
 class _RowGroups:
-    def __init__(self, stream: BinaryIO, columns: Sequence[str], name: str) -> None:
+    def __init__(
+        self,
+        stream: BinaryIO,
+        columns: Sequence[str],
+        name: str,
+        types: "Mapping[str, pa.DataType]",
+    ) -> None:
         self._pa, self._pq = _pyarrow(name)
+        self._types = types
         self._stream, self._columns, self._name = stream, columns, name
         self._kept: list[Sequence[Value]] = []
         self._writer: Any = None
@@ -104,7 +150,8 @@ class _RowGroups:
 
     def _write_group(self) -> None:
         values = list(zip(*self._kept, strict=True)) or [()] * len(self._columns)
-        types = self._schema.types if self._schema else [None] * len(self._columns)
+        known = [self._types.get(column) for column in self._columns]
+        types = self._schema.types if self._schema else known
         arrays = [self._array(*column) for column in zip(self._columns, values, types, strict=True)]
         table = self._pa.Table.from_arrays(arrays, names=list(self._columns))
         if self._writer is None:
@@ -113,13 +160,21 @@ class _RowGroups:
         self._writer.write_table(table)
         self._kept.clear()
 
+    def _array_of(self, values: list[Any], kind: "pa.DataType | None") -> Any:
+        if kind is not None and self._pa.types.is_temporal(kind):
+            texts = [value if value is None else str(value) for value in values]
+            if any(isinstance(value, str) for value in values):  # which Python has no times for
+                return self._pa.array(texts, type=self._pa.string()).cast(kind)
+        return self._pa.array(values, type=kind)
+
     def _array(self, column: str, values: Sequence[Value], kind: "pa.DataType | None") -> Any:
         try:
-            array = self._pa.array(values, type=kind)
-        except (self._pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
+            plain = [value.value if isinstance(value, Number) else value for value in values]
+            array = self._array_of(plain, kind)
+        except (self._pa.ArrowException, OverflowError, ValueError) as error:
             raise RecipeError(
-                f"{self._name}: column {column!r} cannot be written as Parquet ({error}). A column "
-                "holds either text or numbers; write .jsonl or .tsv to mix them."
+                f"{self._name}: column {column!r} cannot be written as Parquet ({_short(error)}). "
+                "A column holds either text or numbers; write .jsonl or .tsv to mix them."
             ) from None
         # Nothing but missing cells so far says nothing of the type; text is what most columns hold.
         return array.cast(self._pa.string()) if self._pa.types.is_null(array.type) else array

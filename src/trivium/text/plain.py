@@ -28,4 +28,4 @@ def open_lines(path: str | Path, column: str) -> Table:
             if text := line.strip():
                 yield Row({column: text}, number)
 
-    return Table(source.path, source.name, (column,), dialect, rows)
+    return Table(source.path, source.name, (column,), dialect, "tsv", source.is_file, rows)

@@ -37,6 +37,9 @@ class Table:
     columns: tuple[str, ...]
     dialect: str
     """For people: how the file was understood."""
+    format: Format
+    is_file: bool
+    """Else it can be iterated once."""
     _rows: Callable[[], Iterator[Row | BadRow]] = field(repr=False)
 
     def __iter__(self) -> Iterator[Row | BadRow]:
@@ -68,4 +71,4 @@ def open_table(
         columns, dialect, rows = open_jsonl(source)
     else:
         columns, dialect, rows = open_delimited(source, kind, delimiter, quoting == "standard")
-    return Table(source.path, source.name, columns, dialect, rows)
+    return Table(source.path, source.name, columns, dialect, kind, source.is_file, rows)

@@ -1,6 +1,5 @@
 """Text to word pieces, through the `tokenizers` library; special tokens are added when packing."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +13,16 @@ from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[at
 from tokenizers.models import WordPiece
 
 from trivium.errors import RecipeError
+from trivium.jsons import read_json
 
 _FILES = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
+_WORDPIECE = (
+    "BertTokenizer",
+    "BertTokenizerFast",
+    "DistilBertTokenizer",
+    "ElectraTokenizer",
+    "TokenizersBackend",  # as transformers 5 calls whatever tokenizer.json says
+)
 _SPECIAL = {
     "unk_token": "[UNK]",
     "cls_token": "[CLS]",
@@ -46,6 +53,7 @@ class Tokenizer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        _refuse_others(folder)
         self._pieces = _read_pieces(folder)
         # Texts come whole and unpadded; `pack` adds special tokens and cuts.
         self._pieces.no_padding()
@@ -70,6 +78,11 @@ class Tokenizer:
     def size(self) -> int:
         """Number of word pieces, V."""
         return int(self._pieces.get_vocab_size())
+
+    @property
+    def largest(self) -> int:
+        """The largest id of a word piece; ids may have gaps."""
+        return max(self._pieces.get_vocab().values())
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -102,6 +115,19 @@ class Tokenizer:
         if found is None:
             raise _lacks(self.folder, names, role)
         return int(found)
+
+
+def _refuse_others(folder: Path) -> None:
+    """Refuse a tokenizer that cuts words in a way of its own, whatever its vocabulary is called."""
+    told = _settings(folder, "tokenizer_config.json"), _settings(folder, "config.json")
+    found = next((name for each in told if (name := each.get("tokenizer_class"))), None)
+    # A fast class is what tokenizer.json says, and nothing else.
+    is_whole = (folder / "tokenizer.json").is_file() and str(found).endswith("Fast")
+    if found is not None and found not in _WORDPIECE and not is_whole:
+        raise RecipeError(
+            f"{folder}: its tokenizer is a {found}, which is not supported; word pieces of BERT "
+            f"are ({', '.join(_WORDPIECE[:2])}). Take another encoder."
+        )
 
 
 def _read_pieces(folder: Path) -> Pieces:
@@ -152,12 +178,9 @@ def _lacks(folder: Path, names: dict[str, str], role: str) -> RecipeError:
     return RecipeError(f"{folder}: the vocabulary lacks {name!r}, which is its {role}.")
 
 
-def _settings(folder: Path) -> dict[str, object]:
-    path = folder / "tokenizer_config.json"
+def _settings(folder: Path, name: str = "tokenizer_config.json") -> dict[str, object]:
+    path = folder / name
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
+    found = read_json(path)
     return found if isinstance(found, dict) else {}

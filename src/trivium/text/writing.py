@@ -9,24 +9,30 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from trivium.errors import RecipeError
 from trivium.text.delimited import all_quoted
-from trivium.text.jsonl import Value, text_of
+from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Format, check_columns, format_of
 from trivium.text.parquet import parquet_rows
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _Put = Callable[[Sequence[Value]], None]
 """Writes the values of one row; ValueError for one that the format cannot hold."""
 
 
 @contextmanager
-def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWriter]":
+def write_table(
+    path: str | Path, columns: Sequence[str], types: Mapping[str, Any] | None = None
+) -> "Iterator[TableWriter]":
     """Write a table in the format of the path's ending; "-" is standard output, tab-separated.
 
     The file appears, or is replaced, when the block ends well; after an error all is as before.
-    Numbers stay numbers in JSON lines and Parquet. Raises RecipeError.
+    Numbers stay numbers in JSON lines and Parquet. types: of columns in Parquet, as `column_types`
+    gives them; those of other columns follow from their first values. Raises RecipeError.
     """
     if str(path) == "-":
         sys.stdout.flush()
@@ -35,7 +41,7 @@ def write_table(path: str | Path, columns: Sequence[str]) -> "Iterator[TableWrit
         sys.stdout.buffer.flush()
         return
     kind = format_of(Path(path))
-    with _replacing(path) as stream, _writer(stream, kind, columns, str(path)) as writer:
+    with _replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
         yield writer
 
 
@@ -116,7 +122,11 @@ def _replacing(path: str | Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _writer(
-    stream: BinaryIO, kind: Format, columns: Sequence[str], name: str
+    stream: BinaryIO,
+    kind: Format,
+    columns: Sequence[str],
+    name: str,
+    types: Mapping[str, Any] | None = None,
 ) -> Iterator[TableWriter]:
     check_columns(columns, name)
     if not columns:
@@ -124,7 +134,7 @@ def _writer(
     columns = tuple(columns)  # the caller's list may change
     rows: AbstractContextManager[_Put]
     if kind == "parquet":
-        rows = parquet_rows(stream, columns, name)
+        rows = parquet_rows(stream, columns, name, types or {})
     elif kind == "jsonl":
         rows = nullcontext(_json_rows(stream, columns))
     else:
@@ -135,25 +145,45 @@ def _writer(
 
 def _json_rows(stream: BinaryIO, columns: tuple[str, ...]) -> _Put:
     def put(values: Sequence[Value]) -> None:
-        record = dict(zip(columns, values, strict=True))
-        stream.write(f"{json.dumps(record, ensure_ascii=False, allow_nan=False)}\n".encode())
+        pairs = zip(names, map(_json, values), strict=True)
+        stream.write(f"{{{', '.join(map(': '.join, pairs))}}}\n".encode())
+
+    names = [_json(column) for column in columns]
+    return put
+
+
+def _json(value: Value) -> str:
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, (str, int, float)) or value is None:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(text_of(value), ensure_ascii=False)  # dates and decimals, which JSON has not
+
+
+def _delimited_rows(stream: BinaryIO, delimiter: str) -> _Put:
+    put_cells = delimited_rows(codecs.getwriter("utf-8")(stream), delimiter)
+
+    def put(values: Sequence[Value]) -> None:
+        cells = [text_of(value) for value in values]
+        if "\0" in "".join(cells):
+            raise ValueError("a NUL byte")
+        put_cells(cells)
 
     return put
 
 
-def _delimited_rows(stream: BinaryIO, delimiter: str) -> _Put:
-    out = csv.writer(codecs.getwriter("utf-8")(stream), delimiter=delimiter, lineterminator="\n")
+def delimited_rows(out: "SupportsWrite[str]", delimiter: str) -> Callable[[list[str]], None]:
+    """What writes the cells of a row so that `open_table` reads them as they are; without NUL,
+    which it refuses."""
+    writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
 
-    def put(values: Sequence[Value]) -> None:
-        cells = [text_of(value) for value in values]
+    def put(cells: list[str]) -> None:
         text = "".join(cells)
-        if "\0" in text:
-            raise ValueError("a NUL byte")
         # Rows of several lines, or of one cell, could be taken for others if not quoted whole; and
         # a mark at the very start would be read as a byte order mark.
         if len(cells) == 1 or "\n" in text or "\r" in text or cells[0].startswith("\ufeff"):
-            stream.write(f"{all_quoted(cells, delimiter)}\n".encode())
+            out.write(f"{all_quoted(cells, delimiter)}\n")
         else:
-            out.writerow(cells)
+            writer.writerow(cells)
 
     return put

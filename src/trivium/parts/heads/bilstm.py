@@ -25,7 +25,7 @@ class BiLSTMHead(HeadPart):
     kind: Literal["bilstm"] = "bilstm"
     width: int | None = Field(default=None, ge=1, le=2**16)
     """Of the state of each direction; by default half of the encoder's."""
-    layers: int = Field(default=1, ge=1)
+    layers: int = Field(default=1, ge=1, le=100)
     features: Features = "uv_diff_product"
     """Of a separately encoded pair."""
 

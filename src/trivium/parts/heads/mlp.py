@@ -25,7 +25,7 @@ class MLPHead(PooledPart):
     """`depth` hidden layers with GELU, then a linear layer; dropout before each of them."""
 
     kind: Literal["mlp"] = "mlp"
-    depth: int = Field(default=1, ge=1)
+    depth: int = Field(default=1, ge=1, le=100)
     """Hidden layers."""
     width: int | None = Field(default=None, ge=1, le=2**16)
     """Of a hidden layer; by default the encoder's."""

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from trivium.model.encoder import Encoder, LayerNorm
 from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.multitask import Head
-from trivium.model.pretrained import check_tensors, load_words_head
+from trivium.model.pretrained import load_words_head
+from trivium.model.weights import check_tensors
 from trivium.parts.heads.base import HeadPart
 from trivium.types import Tokens
 

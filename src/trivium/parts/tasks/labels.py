@@ -13,7 +13,7 @@ from trivium.errors import did_you_mean
 from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.base import Task
-from trivium.parts.tasks.cells import as_text, canonical
+from trivium.parts.tasks.cells import Known, as_text, spellings
 from trivium.parts.tasks.rows import RowError
 from trivium.types import Target
 
@@ -26,8 +26,8 @@ class Labelled(Task):
 
     labels: dict[str, str] | None = None
     """What stands in the column -> name in answers (a list: both are the same). By default the
-    values found in the training file, sorted. A number in the column may be written in any way:
-    `1` and `1.0` are the same label."""
+    values found in the training file, sorted and spelt as there; but in a column of plain numbers
+    `1.0` is `1`. A cell that is no label is read as the one that is the same number."""
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """What a row counts in the loss by its label, as it stands in the column; labels not named
     count 1. balanced: from the training rows, the rarer the more."""
@@ -58,7 +58,7 @@ class Labelled(Task):
             raise ValueError(f"needs at least {least}, found {len(value)}")
         if len(set(value.values())) < len(value):
             raise ValueError("gives the same name to two labels")
-        if len({canonical(key) for key in value}) < len(value):
+        if len(set(spellings(value).values())) < len(value):
             raise ValueError("holds the same number twice, written in two ways")
         return value
 
@@ -69,8 +69,8 @@ class Labelled(Task):
             return value
         if not isinstance(value, dict):
             raise ValueError(f"must be `balanced` or a table of label: weight, found {value!r}")
-        weights = {canonical(as_text(key)): weight for key, weight in value.items()}
-        if len(weights) < len(value):
+        weights = {as_text(key).strip(): weight for key, weight in value.items()}
+        if len(set(spellings(weights).values())) < len(value):
             raise ValueError("names a label twice")
         for label, weight in weights.items():
             number = isinstance(weight, int | float) and not isinstance(weight, bool)
@@ -84,12 +84,15 @@ class Labelled(Task):
         return self
 
     def _check_weights(self) -> None:
-        if self.labels is not None and isinstance(self.class_weights, dict):
-            known = [canonical(key) for key in self.labels]
-            for label in self.class_weights:
-                if label not in known:
-                    hint = did_you_mean(label, known)
-                    raise ValueError(f"class_weights: no label {label!r} in the column{hint}")
+        if self.labels is None or not isinstance(self.class_weights, dict):
+            return
+        meant = [self._known.find(label) for label in self.class_weights]
+        for label, found in zip(self.class_weights, meant, strict=True):
+            if found is None:
+                hint = did_you_mean(label, self.labels)
+                raise ValueError(f"class_weights: no label {label!r} in the column{hint}")
+            if meant.count(found) > 1:
+                raise ValueError(f"class_weights: names the label {found!r} twice")
 
     # --- labels -------------------------------------------------------------------------------
 
@@ -103,19 +106,29 @@ class Labelled(Task):
         return list((self.labels or {}).values())
 
     @cached_property
+    def _known(self) -> Known:
+        return Known(self.labels or {})
+
+    @cached_property
     def _index(self) -> dict[str, int]:
-        return {canonical(key): index for index, key in enumerate(self.labels or {})}
+        return {key: index for index, key in enumerate(self.labels or {})}
 
     def index(self, label: str) -> int:
         """The output that stands for what a cell holds. Raises RowError."""
-        found = self._index.get(canonical(label))
+        found = self._known.find(label)
         if found is None:
             raise RowError(
                 f"column {self.label!r} holds {label!r}, which is not one of its labels "
                 f"{_some(list(self.labels or {}))}. Add it to `labels`, fix the row, "
                 "or set `bad_rows: skip`"
             )
-        return found
+        return self._index[found]
+
+    def respelt(self, cells: Iterable[str]) -> dict[str, str]:
+        """What of these cells is a label in another spelling -> that label."""
+        each = {label.strip() for cell in cells for label in self.labels_in(cell)}
+        meant = {label: self._known.find(label) for label in sorted(each)}
+        return {label: own for label, own in meant.items() if own not in (None, label)}
 
     @property
     def looks_for_labels(self) -> bool:
@@ -123,7 +136,7 @@ class Labelled(Task):
 
     def with_labels(self, cells: Sequence[str]) -> "Labelled":
         each = {label.strip() for cell in cells for label in self.labels_in(cell)}
-        found = _sorted_labels(each - {""})
+        found = _sorted(set(spellings(each - {""}).values()))
         if not self.fewest <= len(found) <= MOST_FOUND_LABELS:
             raise ValueError(
                 f"column {self.label!r} holds {len(found):,} different labels; this kind of "
@@ -147,7 +160,7 @@ class Labelled(Task):
                     f"class_weights: balanced: no training row has the label {label!r}. Take it "
                     "out of `labels`, or give the weights as numbers."
                 )
-            weights[canonical(label)] = self.balanced(label, counts[index], len(targets))
+            weights[label] = self.balanced(label, counts[index], len(targets))
         return self.model_copy(update={"class_weights": weights})
 
     def balanced(self, label: str, count: int, rows: int) -> float:
@@ -159,8 +172,8 @@ class Labelled(Task):
         if self.class_weights is None:
             return None
         assert isinstance(self.class_weights, dict), "numbers are put in when data is loaded"
-        given = self.class_weights
-        return like.new_tensor([given.get(canonical(key), 1.0) for key in self.labels or {}])
+        given = {self._known.find(label): weight for label, weight in self.class_weights.items()}
+        return like.new_tensor([given.get(label, 1.0) for label in self.labels or {}])
 
     @property
     def weighs_labels(self) -> bool:
@@ -200,7 +213,7 @@ def symmetrised_kl(output_BK: Tensor, other_BK: Tensor) -> Tensor:
 
 
 def is_number(label: str) -> bool:
-    return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+(e[-+]?[0-9]+)?", label) is not None
+    return re.fullmatch(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?", label) is not None
 
 
 def _some(labels: list[str]) -> str:
@@ -208,9 +221,8 @@ def _some(labels: list[str]) -> str:
     return f"[{shown}]" if len(labels) <= 12 else f"[{shown}, … {len(labels)} in all]"
 
 
-def _sorted_labels(labels: Iterable[str]) -> list[str]:
-    """Numbers by value, and one spelling of each ('1' rather than '1.0'); texts by alphabet."""
-    spelt = {canonical(label) for label in labels}
-    if all(is_number(label) for label in spelt):
-        return sorted(spelt, key=float)
-    return sorted(spelt)
+def _sorted(labels: set[str]) -> list[str]:
+    """Numbers by value, texts by alphabet."""
+    if all(is_number(label) for label in labels):
+        return sorted(labels, key=lambda label: (float(label), label))
+    return sorted(labels)

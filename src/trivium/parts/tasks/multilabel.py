@@ -1,6 +1,7 @@
 """Any number of labels out of several, for a text or a pair."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from trivium.answering.says import AnySays, SeveralLabels
 from trivium.parts import metrics
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import listed
 from trivium.parts.tasks.labels import Labelled
 from trivium.types import Answer, Target
 
@@ -24,10 +25,11 @@ class Multilabel(Labelled):
 
     kind: Literal["multilabel"] = "multilabel"
     separator: str = Field(default=",", min_length=1)
-    """Between the labels of a cell, and of an answer."""
+    """Between the labels of a cell, and of an answer. A cell may also be a list, in JSON or as
+    Python prints it: `["a", "b"]`, `['a', 'b']`."""
     empty_cell: Literal["missing", "none_apply"] = "missing"
-    """What an empty cell says: that nobody labelled the row (see `missing_labels`), or that none of
-    the labels applies."""
+    """What an empty cell, or an empty list, says: that nobody labelled the row (see
+    `missing_labels`), or that none of the labels applies."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label is part of the answer."""
 
@@ -37,31 +39,47 @@ class Multilabel(Labelled):
 
     @model_validator(mode="after")
     def _labels_can_be_joined(self) -> Self:
+        self._check_joined()
+        return self
+
+    def _check_joined(self) -> None:
         for label in [text for pair in (self.labels or {}).items() for text in pair]:
             if self.separator in label:
                 raise ValueError(
                     f"labels: {label!r} holds the separator {self.separator!r}; rename it, "
                     "or set `separator` to what stands between labels"
                 )
-        return self
 
     @property
     def metric(self) -> str:
         return "micro_f1"
 
-    def labels_in(self, cell: str) -> Iterable[str]:
-        return cell.split(self.separator)
+    def labels_in(self, cell: str) -> list[str]:
+        in_list = listed(cell)
+        return cell.split(self.separator) if in_list is None else in_list
+
+    def with_labels(self, cells: Sequence[str]) -> "Multilabel":
+        task = super().with_labels(cells)
+        assert isinstance(task, Multilabel)
+        task._check_joined()  # lists may hold what cells with a separator cannot
+        return task
 
     def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
-        pairs = [(label, words.get(canonical(label), label)) for label in self.labels_in(cell)]
+        pairs = [(label, words.get(label.strip(), label)) for label in self.labels_in(cell)]
         # A label that was emptied is gone; one that stood empty in the file is still a mistake.
-        return self.separator.join(new for old, new in pairs if new.strip() or not old.strip())
+        kept = [new for old, new in pairs if new.strip() or not old.strip()]
+        if any(self.separator in label for label in kept):
+            return json.dumps(kept, ensure_ascii=False)
+        return self.separator.join(kept)
 
     def lacks_label(self, cell: str) -> bool:
-        return self.empty_cell == "missing" and super().lacks_label(cell)
+        return self.empty_cell == "missing" and self._says_nothing(cell)
+
+    def _says_nothing(self, cell: str) -> bool:
+        return cell.strip() == "" or listed(cell) == []
 
     def target(self, cell: str) -> tuple[int, ...]:
-        if cell.strip() == "":
+        if self._says_nothing(cell):
             return ()
         return tuple(sorted({self.index(label.strip()) for label in self.labels_in(cell)}))
 

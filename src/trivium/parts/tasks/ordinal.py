@@ -1,6 +1,7 @@
 """One label out of several that have an order, for a text or a pair."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -53,6 +54,12 @@ class Ordinal(Classification):
                 f"column {self.label!r} holds {words[0]!r}, which is no number, so nothing tells "
                 "the order of its labels. Say `labels`, the lowest first."
             )
+        for one, two in pairwise(task.labels or {}):
+            if float(one) == float(two):
+                raise ValueError(
+                    f"column {self.label!r} holds {one!r} and {two!r}, which are the same number. "
+                    "Write it in one way, or say `labels`."
+                )
         return task
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from trivium.answering.form import refuse_missing
 from trivium.part import Part
-from trivium.parts.tasks.cells import canonical
 from trivium.parts.tasks.sources import OneSource, Source, Sources
 from trivium.text.cutting import Cut
 from trivium.text.tables import Table, open_table
@@ -125,9 +124,13 @@ class RowsPart(Part):
         """What a cell of the label column holds."""
         return [cell]
 
+    def respelt(self, cells: Iterable[str]) -> Mapping[str, str]:
+        """What of these cells is a label in another spelling -> that label."""
+        return {}
+
     def relabelled(self, cell: str, words: Mapping[str, str]) -> str:
         """A label cell in the task's words: see `Source.relabel`."""
-        return words.get(canonical(cell), cell)
+        return words.get(cell.strip(), cell)
 
     def lacks_label(self, cell: str) -> bool:
         """Whether a label cell says nothing."""

@@ -1,11 +1,12 @@
 """Source: a file of rows, and what its labels mean to the task."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
 
 from trivium.part import Part
-from trivium.parts.tasks.cells import as_text, canonical
+from trivium.parts.tasks.cells import Known, as_text, spellings
 
 
 class Source(Part):
@@ -14,7 +15,7 @@ class Source(Part):
     file: str = Field(min_length=1)
     relabel: dict[str, str] = Field(default_factory=dict)
     """What stands in the file's label column -> what the task is to read instead; a value that is
-    not named stays as it is. A number in the column may be written in any way."""
+    not named stays as it is. A number that is not named as it is spelt is the one of that value."""
     rows: int | None = Field(default=None, gt=0)
     """At most so many labelled rows, in the file's order: a sample that is the same in every run,
     whatever its seed, and part of every larger one."""
@@ -26,10 +27,11 @@ class Source(Part):
     def _as_texts(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        words = {canonical(as_text(key)): as_text(word) for key, word in value.items()}
-        if len(words) < len(value):
+        words = {as_text(key).strip(): as_text(word) for key, word in value.items()}
+        named = spellings(words)
+        if len(set(named.values())) < len(value):
             raise ValueError("names a label twice")
-        return words
+        return {named[label]: word for label, word in words.items()}
 
     def plain(self) -> Any:
         """As a recipe would say it: the name alone, if there is nothing else."""
@@ -40,6 +42,28 @@ class Source(Part):
     def capped(self, rows: int) -> "Source":
         """With at most so many rows."""
         return self.model_copy(update={"rows": min(rows, self.rows or rows)})
+
+
+class Relabel(Mapping[str, str]):
+    """`Source.relabel`, asked by what stands in a file; it remembers what it was asked for."""
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        self._words, self._known = words, Known(words)
+        self.asked: set[str] = set()
+        """Which of its own words."""
+
+    def __getitem__(self, label: str) -> str:
+        found = self._known.find(label)
+        if found is None:
+            raise KeyError(label)
+        self.asked.add(found)
+        return self._words[found]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._words)
+
+    def __len__(self) -> int:
+        return len(self._words)
 
 
 def _source(value: Any) -> Any:

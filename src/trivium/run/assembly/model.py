@@ -26,11 +26,7 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
     folder = find_checkpoint(recipe.encoder)
     tokenizer = Tokenizer(folder)
     encoder = load_encoder(folder)
-    if tokenizer.size > encoder.config.vocab_size:
-        raise RecipeError(
-            f"{folder}: its tokenizer has {tokenizer.size:,} pieces, "
-            f"but the encoder only {encoder.config.vocab_size:,} vectors."
-        )
+    refuse_misfit(tokenizer, encoder, folder)
     torch.manual_seed(recipe.seed)
     model = assemble(encoder, recipe.tasks, recipe.adapters)
     for name in recipe.tasks:
@@ -39,6 +35,21 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
         if adapter.begins_with is not None:
             import_peft(encoder, Path(adapter.begins_with))
     return model, tokenizer
+
+
+def refuse_misfit(tokenizer: Tokenizer, encoder: Encoder, folder: Path) -> None:
+    """Raises RecipeError where the tokenizer knows a word piece that has no vector."""
+    vectors = encoder.config.vocab_size
+    if tokenizer.size > vectors:
+        raise RecipeError(
+            f"{folder}: its tokenizer has {tokenizer.size:,} pieces, "
+            f"but the encoder only {vectors:,} vectors."
+        )
+    if tokenizer.largest >= vectors:
+        raise RecipeError(
+            f"{folder}: its tokenizer has a piece with the id {tokenizer.largest:,}, but the "
+            f"encoder's {vectors:,} vectors end before. The files do not belong together."
+        )
 
 
 def assemble(

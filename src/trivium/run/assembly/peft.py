@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.errors import RecipeError
+from trivium.jsons import read_json
 from trivium.model.encoder import Encoder
 from trivium.model.lora import ALL_LAYERS, MODULES, add_lora, lora_layers, module_names
 from trivium.model.lowrank import LoraPair
-from trivium.model.pretrained import read_tensors
+from trivium.model.weights import read_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -156,11 +157,9 @@ _PLAIN_STARTS = (True, False, None, "gaussian", "orthogonal", "eva")
 
 def _read_settings(path: Path) -> _Settings:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = read_json(path)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file; it is not a folder in PEFT's format.") from None
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(values, dict) or values.get("peft_type") != "LORA":
         kind = values.get("peft_type") if isinstance(values, dict) else type(values).__name__
         raise RecipeError(f"{path}: peft_type is {kind!r}; only 'LORA' can be read.")

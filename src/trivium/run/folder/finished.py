@@ -121,6 +121,14 @@ def read_run(folder: str | Path) -> FinishedRun:
     return FinishedRun(folder, recipe, scores, read_environment(folder) or Environment())
 
 
+def refuse_unfinished(run: Path) -> None:
+    """Refuse a run, by its folder or that of its model, that is not trained to its end: what is
+    made of it would be of a model that is about to change."""
+    folder = run.parent if run.name == MODEL else run
+    if (folder / RECIPE).is_file() and not (folder / SCORES).is_file():
+        raise RecipeError(f"{folder}: {_why_unfinished(folder)}")
+
+
 def _why_unfinished(folder: Path) -> str:
     if (folder / RECIPE).is_file():
         after = "--resume" if (folder / RESUME).is_dir() else "--resume or --overwrite"

@@ -17,13 +17,16 @@ from torch import Tensor
 
 import trivium
 from trivium.errors import RecipeError
+from trivium.jsons import first_problem, shown
+from trivium.model.encoder import Encoder
 from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.ownership import TRUNK, is_adapter_parameter
-from trivium.model.pretrained import check_tensors, load_encoder, read_tensors, save_encoder
+from trivium.model.pretrained import load_encoder, save_encoder, weightless
+from trivium.model.weights import check_tensors, read_tensors
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
-from trivium.run.assembly.model import assemble
+from trivium.run.assembly.model import assemble, refuse_misfit
 from trivium.run.folder.atomic import fresh_folder, replace_folder
 from trivium.run.folder.names import (
     ADAPTERS,
@@ -129,9 +132,14 @@ def load_model(folder: Path) -> LoadedModel:
     if unsealed := [name for name in _WEIGHTS if name not in facts["files"]]:
         raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
     tasks, adapters = _parts(folder, facts)
-    model = assemble(load_encoder(folder), tasks, adapters)
-    _load_added(model, folder)
-    return LoadedModel(model, tasks, Tokenizer(folder), str(facts["precision"]), adapters)
+    encoder, tokenizer = load_encoder(folder), Tokenizer(folder)
+    refuse_misfit(tokenizer, encoder, folder)
+    with weightless(folder):  # what tasks and adapters claim takes memory once their files have it
+        shape = assemble(Encoder(encoder.config), tasks, adapters)
+    added = _read_added(shape, folder)
+    model = assemble(encoder, tasks, adapters)
+    _put_added(model, added)
+    return LoadedModel(model, tasks, tokenizer, facts["precision"], adapters)
 
 
 def saved_tasks(folder: Path) -> Mapping[str, Task]:
@@ -155,14 +163,21 @@ def _parts(
     """What a `trivium.json` says of tasks and adapters."""
     if facts.get("format") not in (1, FORMAT):
         raise RecipeError(
-            f"{folder}: its format is {facts.get('format')!r}, this version reads 1 to {FORMAT}. "
-            f"It was written by trivium {facts.get('trivium')}."
+            f"{folder}: its format is {shown(facts.get('format'))}, this version reads 1 to "
+            f"{FORMAT}. It was written by trivium {shown(facts.get('trivium'))}."
+        )
+    if facts.get("precision") not in ("fp32", "bf16"):
+        raise RecipeError(
+            f"{folder}: {MANIFEST}: precision: {shown(facts.get('precision'))} is neither fp32 nor "
+            "bf16."
         )
     try:
-        tasks = _TASKS.validate_python(facts["tasks"])
+        tasks = _TASKS.validate_python(facts.get("tasks"))
         return tasks, _ADAPTERS.validate_python(facts.get("adapters", []))
-    except (KeyError, ValidationError) as error:
-        raise RecipeError(f"{folder}: {MANIFEST}: tasks cannot be read: {error}") from error
+    except ValidationError as error:
+        raise RecipeError(
+            f"{folder}: {MANIFEST}: tasks cannot be read: {first_problem(error)}"
+        ) from error
 
 
 def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
@@ -171,20 +186,28 @@ def load_weights_into(model: MultiTaskModel, folder: Path) -> None:
     missing, unexpected = model.encoder.load_state_dict(saved, strict=False)
     assert not unexpected
     assert all(is_adapter_parameter(name) for name in missing)
-    _load_added(model, folder)
+    _put_added(model, _read_added(model, folder))
 
 
-def _load_added(model: MultiTaskModel, folder: Path) -> None:
-    """The tensors of heads, trunks and adapters."""
-    tensors = read_tensors(folder / HEADS)
-    check_tensors(tensors, _head_state(model), f"{folder}/{HEADS}")
-    trunks = {k.removeprefix(TRUNK): t for k, t in tensors.items() if k.startswith(TRUNK)}
+def _read_added(model: MultiTaskModel, folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of heads and trunks, and those of adapters, as the model has them."""
+    heads, adapters = read_tensors(folder / HEADS), dict[str, Tensor]()
+    check_tensors(heads, _head_state(model), f"{folder}/{HEADS}")
+    if wanted := adapter_state(model.encoder):
+        adapters = read_tensors(folder / ADAPTERS)
+        check_tensors(adapters, wanted, f"{folder}/{ADAPTERS}")
+    return heads, adapters
+
+
+def _put_added(
+    model: MultiTaskModel, added: tuple[Mapping[str, Tensor], dict[str, Tensor]]
+) -> None:
+    heads, adapters = added
+    trunks = {k.removeprefix(TRUNK): t for k, t in heads.items() if k.startswith(TRUNK)}
     model.trunks.load_state_dict(trunks)
-    model.heads.load_state_dict({k: t for k, t in tensors.items() if not k.startswith(TRUNK)})
-    if adapters := adapter_state(model.encoder):
-        tensors = read_tensors(folder / ADAPTERS)
-        check_tensors(tensors, adapters, f"{folder}/{ADAPTERS}")
-        load_adapter_state(model.encoder, tensors)
+    model.heads.load_state_dict({k: t for k, t in heads.items() if not k.startswith(TRUNK)})
+    if adapters:
+        load_adapter_state(model.encoder, adapters)
 
 
 def _head_state(model: MultiTaskModel) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import Field, ValidationError, model_validator
 
 from trivium.errors import RecipeError
+from trivium.jsons import first_problem
 from trivium.part import Part
 from trivium.recipe.ensembles import How
 from trivium.run.folder.names import ENSEMBLE
@@ -64,4 +65,4 @@ def read_contents(folder: Path) -> Contents:
     try:
         return Contents.model_validate({key: facts.get(key) for key in ("members", "tasks")})
     except ValidationError as error:
-        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
+        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {first_problem(error)}") from error

@@ -15,6 +15,7 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, Multilabel, Task
 from trivium.run.folder.names import RECIPE
 from trivium.run.rows.splits import Split
+from trivium.text.writing import delimited_rows
 from trivium.types import Target
 
 
@@ -23,12 +24,14 @@ def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) 
     columns = task.columns(readout_BK, detailed=True)
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["line", *task.text_columns, "label", *columns])
+        put = delimited_rows(file, ",")
+        put(["line", *task.text_columns, "label", *columns])
         for row, example in enumerate(split.examples):
             true = None if example.target is None else task.answer_of(example.target)
-            cells: list[Any] = [example.line, *example.texts, true]
-            writer.writerow([*cells, *(column[row] for column in columns.values())])
+            # Tables hold no NUL; BERT's tokenizer leaves it out, and this mark as well.
+            texts = [text.replace("\0", "\ufffd") for text in example.texts]
+            answers: list[Any] = [true, *(column[row] for column in columns.values())]
+            put([str(example.line), *texts, *("" if a is None else str(a) for a in answers)])
 
 
 _RETURN = "\udc0d"

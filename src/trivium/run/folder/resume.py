@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trivium.errors import RecipeError
-from trivium.model.pretrained import read_tensors
+from trivium.model.weights import read_tensors
 from trivium.run.folder.atomic import fresh_folder, replace_folder
 from trivium.run.folder.model import save_tensors
 from trivium.run.folder.names import RESUME, STATE, STATE_TENSORS

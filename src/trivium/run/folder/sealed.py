@@ -7,6 +7,7 @@ from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.jsons import read_json, shown
 from trivium.run.folder.names import CARD, ENSEMBLE, MANIFEST, MODEL
 
 
@@ -31,6 +32,7 @@ def unseal(folder: Path, name: str) -> dict[str, Any]:
     for file, digest in values["files"].items():
         if not (folder / file).is_file():
             raise RecipeError(f"{folder / file}: is missing; the folder is not whole.")
+        _refuse_leading_out(folder, file)
         if sha256(folder / file) != digest:
             raise RecipeError(
                 f"{folder / file}: was altered after it was written (sha256 differs)."
@@ -38,11 +40,24 @@ def unseal(folder: Path, name: str) -> dict[str, Any]:
     return values
 
 
+def _refuse_leading_out(folder: Path, file: str) -> None:
+    """Links may lead to other files of the folder, and in the hub's cache to its blobs."""
+    home, target = folder.resolve(), (folder / file).resolve()
+    blobs = home.parents[1] / "blobs" if home.parent.name == "snapshots" else home
+    if not (target.is_relative_to(home) or target.is_relative_to(blobs)):
+        raise RecipeError(
+            f"{folder / file}: is a link that leads out of its folder, to {target}. Put a copy of "
+            "the file in its place."
+        )
+
+
 def read_sealed(path: Path) -> dict[str, Any]:
     """The values of a sealed file; what they say of other files is unverified."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        values = read_json(path)
+    except OSError as error:
+        raise RecipeError(f"{path}: is missing or damaged: {error}") from error
+    except RecipeError as error:
         raise RecipeError(f"{path}: is missing or damaged: {error}") from error
     files = values.get("files") if isinstance(values, dict) else None
     if not isinstance(files, dict):
@@ -51,7 +66,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         )
     for name in files:  # a folder from elsewhere shall not lead out of itself
         if not re.fullmatch(r"(?!\.)[\w.-]+(/(?!\.)[\w.-]+)*", name):
-            raise RecipeError(f"{path}: names {name!r}, which is no file of this folder.")
+            raise RecipeError(f"{path}: names {shown(name)}, which is no file of this folder.")
     facts: dict[str, Any] = values
     return facts
 

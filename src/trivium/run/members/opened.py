@@ -8,9 +8,10 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
 from trivium.recipe.ensembles import How
+from trivium.run.folder.finished import refuse_unfinished
 from trivium.run.folder.model import find_model, saved_tasks
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.panels import Panel
@@ -38,6 +39,7 @@ def open_members(runs: Sequence[str | Path]) -> list[Member]:
     members: list[Member] = []
     for run in map(Path, runs):
         folder = find_model(run)
+        refuse_unfinished(run)
         same = [m for m in members if m.folder.resolve() == folder.resolve()]
         if same:
             raise RecipeError(
@@ -85,5 +87,6 @@ def _form(task: Task) -> dict[str, Any]:
     values = task.model_dump(mode="json")
     form = {key: values.get(key) for key in FORM} | {"texts of a row": len(task.text_columns)}
     if isinstance(form["labels"], dict):  # in the same order
-        form["labels"] = [(canonical(key), name) for key, name in form["labels"].items()]
+        spelt = spellings(form["labels"])
+        form["labels"] = [(spelt[key.strip()], name) for key, name in form["labels"].items()]
     return form

@@ -8,7 +8,7 @@ import numpy as np
 from trivium.answering.described import Described, ReaderFacts
 from trivium.answering.form import Form, form_named
 from trivium.answering.reading import PLAIN, Reader, Reading, Texts
-from trivium.answering.rows import asks_of_rows
+from trivium.answering.rows import asks_of_rows, rows_by_column
 from trivium.answering.says import Floats, probabilities
 from trivium.errors import RecipeError
 from trivium.types import Answer
@@ -70,8 +70,9 @@ class Predictor(ABC):
     def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
         """A label's name or a score per row, in order.
 
-        rows: texts, or pairs of texts for a task about pairs. Raises RecipeError for an unknown
-        task or a row with the wrong number of texts.
+        rows: texts, or pairs of texts for a task about pairs; a single text, or a pair as a tuple,
+        is one row. Raises RecipeError for an unknown task and for a row that is no text (None,
+        NaN, bytes) or has the wrong number of them, by its place.
         """
         says = form_named(task, self.forms).says
         assert says is not None
@@ -98,6 +99,7 @@ class Predictor(ABC):
                 {"first": "Where is my parcel?", "second": "Has my order been sent?"},
             ])
         """
+        rows = rows_by_column(rows)
         wanted = asks_of_rows(self.forms, rows, tasks)
         readouts = self.arrays({name: wanted.texts[name] for name in wanted.texts})
         found: list[dict[str, Answer]] = [{} for _ in rows]

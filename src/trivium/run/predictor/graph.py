@@ -17,6 +17,7 @@ from trivium.answering.form import Form
 from trivium.answering.reading import PLAIN, Reader, Reading
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
+from trivium.jsons import first_problem, shown
 from trivium.run.assembly.cores import cores
 from trivium.run.folder.names import MANIFEST
 from trivium.run.folder.sealed import unseal
@@ -62,18 +63,24 @@ class GraphFacts:
 def read_facts(folder: Path) -> GraphFacts:
     """What is in an exported folder, verified. Raises RecipeError."""
     facts = unseal(folder, MANIFEST)
+    model = facts.get("model")
+    if not isinstance(model, str) or model not in facts["files"]:
+        raise RecipeError(
+            f"{folder / MANIFEST}: calls {shown(model)} its model, which is no file of this folder."
+        )
     try:
         return GraphFacts(
-            folder / str(facts["model"]),
+            folder / model,
             folder,
             _FORMS.validate_python(facts["forms"]),
             int(facts["limit"]),
             {**facts["outputs"], PLAIN: facts["embedding"]},
             str(facts["precision"]),
         )
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        why = first_problem(error) if isinstance(error, ValidationError) else shown(error)
         raise RecipeError(
-            f"{folder / MANIFEST}: cannot be read as an exported model: {error}. Export it again."
+            f"{folder / MANIFEST}: cannot be read as an exported model: {why}. Export it again."
         ) from error
 
 

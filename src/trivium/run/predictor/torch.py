@@ -63,7 +63,7 @@ class TorchPredictor(ModelPredictor):
     @torch.inference_mode()
     def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
         """The shared encoder's vector of each text: vector_BD, fp32, CPU, not normalised."""
-        if not texts:
+        if isinstance(texts, (list, tuple)) and not texts:
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         (reading,) = self.readers[0].read({PLAIN: texts})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.parts.tasks import MissingLabelError, RowError, Task
+from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
@@ -51,14 +51,19 @@ def read_split(
 
     Raises RecipeError naming bad rows by file and line, wherever they stand in the file.
     """
-    table = task.open_table(path, (*task.text_columns, task.label))
-    examples, bad, unlabelled = [], [], 0
+    table, has_labels = (
+        task.open_table(path, (*task.text_columns, task.label)),
+        isinstance(task, Labelled),
+    )
+    examples, bad, unlabelled, cells = [], [], 0, set[str]()
     for row in relabelled(task, split, table, relabel or {}):
         if isinstance(row, BadRow):
             bad.append(row)
             continue
         try:
             examples.append(task.example(row))
+            if has_labels:
+                cells.add(row.cells[task.label])
         except MissingLabelError:
             unlabelled += 1
         except RowError as error:
@@ -67,7 +72,8 @@ def read_split(
     refuse_bad_rows(task, split, table, bad)
     used = sample(examples, rows)
     drawn = len(used) if len(used) < len(examples) else None
-    return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn),), used)
+    respelt = task.respelt(cells)
+    return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn, respelt),), used)
 
 
 def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:

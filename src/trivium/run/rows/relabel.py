@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import spellings
+from trivium.parts.tasks.sources import Relabel
 from trivium.text.tables import BadRow, Table
 from trivium.types import Row
 
@@ -21,17 +22,18 @@ def relabelled(
     if not words:
         yield from table
         return
-    seen: set[str] = set()
+    relabel, stood = Relabel(words), set[str]()
     for row in table:
         if isinstance(row, BadRow):
             yield row
             continue
         cell = row.cells[task.label]
-        seen.update(map(canonical, task.labels_in(cell)))
-        yield Row({**row.cells, task.label: task.relabelled(cell, words)}, row.line)
-    if unknown := [label for label in words if label not in seen]:
-        shown = ", ".join(map(repr, sorted(seen)[:SHOWN_LABELS]))
-        more = f", … {len(seen):,} in all" if len(seen) > SHOWN_LABELS else ""
+        stood.update(label.strip() for label in task.labels_in(cell))
+        yield Row({**row.cells, task.label: task.relabelled(cell, relabel)}, row.line)
+    if unknown := [label for label in words if label not in relabel.asked]:
+        spelt = sorted(set(spellings(stood).values()))
+        shown = ", ".join(map(repr, spelt[:SHOWN_LABELS]))
+        more = f", … {len(spelt):,} in all" if len(spelt) > SHOWN_LABELS else ""
         raise RecipeError(
             f"task {task.name!r}: {split}: {table.name}: relabel: {unknown[0]!r} is nowhere in "
             f"column {task.label!r}, which holds {shown}{more}. Name one of those, or leave it out."

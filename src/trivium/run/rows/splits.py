@@ -1,7 +1,8 @@
 """A task's rows as its files hold them, split by split; every row is accounted for."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from trivium.text.tables import BadRow, Table
 from trivium.types import Example
@@ -19,6 +20,8 @@ class FileRows:
     """Rows left out by `bad_rows: skip`, each with its line and reason."""
     drawn: int | None = None
     """Labelled rows that are used, where these are a sample."""
+    respelt: Mapping[str, str] = field(default_factory=dict)
+    """What stands for a label in another spelling than the task's -> that label."""
 
     @property
     def rows(self) -> int:

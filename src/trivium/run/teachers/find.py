@@ -10,10 +10,11 @@ from pydantic import ValidationError
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError, did_you_mean
+from trivium.jsons import first_problem
 from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import canonical
+from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
 from trivium.run.folder.model import find_model, saved_tasks
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, SCORES
@@ -169,7 +170,7 @@ def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:
     try:
         contents = Contents.model_validate({key: facts.get(key) for key in Contents.model_fields})
     except ValidationError as error:
-        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {error}") from error
+        raise RecipeError(f"{folder / ENSEMBLE}: cannot be read: {first_problem(error)}") from error
     first = {name: panel.members[0] for name, panel in contents.tasks.items()}
     members = {place: saved_tasks(folder / MEMBERS / str(place)) for place in set(first.values())}
     try:
@@ -199,6 +200,7 @@ def _misfit(student: Task, teacher: Task) -> str | None:
 def _plain(value: Any) -> list[str]:
     """A setting for people; of labels what stands in the column, and the name in answers."""
     if isinstance(value, dict):
-        each = ((canonical(key), name) for key, name in value.items())
+        spelt = spellings(value)
+        each = ((spelt[key.strip()], name) for key, name in value.items())
         return [key if key == name else f"{key} ({name})" for key, name in each]
     return [str(one) for one in value] if isinstance(value, tuple) else [str(value)]

@@ -1,8 +1,8 @@
 """Several processes that train one model: no-ops when there is only one.
 
 Every process draws the same tasks and rows and takes its share of each batch, so a run with two
-processes does what a run with one does, up to rounding and the noise of dropout. (CoSENT does not:
-it compares rows, and here each process compares its own.) Launch with:
+processes does what a run with one does, up to rounding and the noise of dropout. Losses that
+compare rows are told what the other processes say of theirs. Launch with:
 torchrun --nproc-per-node 2 -m trivium train RECIPE --out RUN
 """
 
@@ -65,6 +65,21 @@ class Processes:
         values: list[Any] = [None] * self.world
         dist.all_gather_object(values, value)
         return values
+
+    def rows_of_each(self, mine_BK: Tensor, rows: int) -> list[Tensor]:
+        """What every process has of a batch of so many rows, each of its share; without gradient.
+
+        mine_BK: of this one's, which are every n-th. All processes must come here, those without a
+        row, too.
+        """
+        if self.world == 1:
+            return [mine_BK.detach()]
+        shares = [len(range(rank, rows, self.world)) for rank in range(self.world)]
+        padded_BK = mine_BK.new_zeros(shares[0], mine_BK.shape[1])
+        padded_BK[: len(mine_BK)] = mine_BK.detach()
+        found = [torch.empty_like(padded_BK) for _ in shares]
+        dist.all_gather(found, padded_BK)
+        return [each_BK[:share] for each_BK, share in zip(found, shares, strict=True)]
 
     def wait(self) -> None:
         """Until every process has come here."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from trivium.part import Part
@@ -51,7 +52,7 @@ def print_preview(preview: Preview, console: Console) -> None:
                     style="dim",
                 )
     for warning in preview.warnings:
-        console.print(f"[yellow]note[/] {warning}", soft_wrap=True)
+        console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
 
 
 def _rows(splits: Mapping[str, Split], split: str) -> str:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from trivium.model.encoder import Encoder
 from trivium.parts.regularizers import Context, take_noise
+from trivium.parts.tasks import Task
 from trivium.recipe import Stage
+from trivium.run.training.distributed import Processes
 from trivium.run.training.pieces import Piece
 from trivium.run.training.tally import Tally
 from trivium.run.training.work import Setup
@@ -24,8 +26,14 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
         x_ND = model.encoder.embed(batch.tokens)
         noise = take_noise(setup.device) if parts else None
         output_BK = model.finish(batch, model.encode(x_ND, batch))
-        loss = task.compute_loss(output_BK, batch.target_B) * piece.loss
-        tally.add(batch.task, loss)
+        if piece.whole_B is None:
+            loss = told = task.compute_loss(output_BK, batch.target_B) * piece.loss
+        else:
+            told = compared_loss(setup.processes, task, output_BK, piece.whole_B)
+            # Every process has the whole loss, but its own rows' part of the gradient alone; of
+            # which the mean over processes is taken, where their sum is meant.
+            loss = told * setup.processes.world
+        tally.add(batch.task, told)
         for part in parts:
             assert noise is not None
             labels = piece.loss / piece.rows
@@ -36,6 +44,16 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
                 loss = loss + part.weight_of(batch.task) * piece.rows * penalty
     tally.tokens += len(batch.tokens.ids_N)
     return loss
+
+
+def compared_loss(processes: Processes, task: Task, output_BK: Tensor, whole_B: Tensor) -> Tensor:
+    """The loss of a batch whose rows are compared with one another, whichever process has them.
+
+    output_BK: of this one's rows, or of none; whole_B: targets of all, process by process.
+    """
+    each = processes.rows_of_each(output_BK, len(whole_B))
+    each[processes.rank] = output_BK
+    return task.compute_loss(torch.cat(each), whole_B)
 
 
 @contextmanager

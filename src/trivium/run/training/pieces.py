@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from trivium.run.rows.encoded import Encoded
 from trivium.run.training.distributed import Processes
@@ -30,6 +31,9 @@ class Piece(NamedTuple):
     sum over pieces is the mean over the drawn rows."""
     rows: float
     """The same for a mean in which all rows count alike."""
+    whole_B: Tensor | None = None
+    """Targets of all drawn rows, process by process, where a loss compares them and others have
+    some."""
 
 
 def pieces(
@@ -46,6 +50,7 @@ def pieces(
     if not task.resolved_loss.compares_rows:
         parts = [mine[places] for places in split(encoded.row_lengths(mine), limit)]
     batches = [encoded.batch(part) for part in parts if len(part)]
+    whole_B = compared_targets(encoded, rows, processes, device)
     mass = [task.mass(batch.target_B) for batch in batches]
     if task.draws_targets:  # how many, only the process knows that drew them
         total = torch.tensor([sum(mass)], dtype=torch.float64, device=device)
@@ -59,9 +64,20 @@ def pieces(
             batch.to(device),
             part / whole,
             part / whole if task.draws_targets else len(batch.target_B) / alike,
+            whole_B,
         )
         for batch, part in zip(batches, mass, strict=True)
     ]
+
+
+def compared_targets(
+    encoded: Encoded, rows: Rows, processes: Processes, device: torch.device
+) -> Tensor | None:
+    """`Piece.whole_B` of the drawn rows."""
+    if processes.world == 1 or not encoded.task.resolved_loss.compares_rows:
+        return None
+    shares = [rows[rank :: processes.world] for rank in range(processes.world)]
+    return encoded.target_B[torch.from_numpy(np.concatenate(shares))].to(device)
 
 
 def split(length_B: NDArray[np.int64], limit: int) -> list[Rows]:

@@ -15,6 +15,7 @@ from trivium.run.rows.load import SHOWN_PROBLEMS
 from trivium.run.rows.splits import Data, Split
 from trivium.run.teachers.lessons import Lessons
 from trivium.run.training.memory import StageMemory
+from trivium.run.training.oddities import label_notes, text_notes
 from trivium.run.training.plan import Plan, coverage, plan_stage
 from trivium.text.cutting import Cut
 
@@ -93,6 +94,9 @@ class Preview:
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):
                     lines.append(f"{name}: {common:,} rows of {other} also stand in train")
+            odd = [*label_notes(self.recipe.tasks[name], splits)]
+            odd += text_notes(self.encoded[name], splits)
+            lines += [f"{name}: {note}" for note in odd]
         for stage in self.recipe.stages:
             lines += self._coverage_warnings(stage)
             lines += [f"stage {stage.name}: {note}" for note in self._part_notes(stage)]

@@ -22,9 +22,9 @@ from trivium.run.training.gradients import (
     gram_by_parameter,
     set_weighted_sum,
 )
-from trivium.run.training.loss import piece_loss
+from trivium.run.training.loss import compared_loss, piece_loss
 from trivium.run.training.parameters import place_of, stage_parameters
-from trivium.run.training.pieces import TOKENS_AT_ONCE, pieces
+from trivium.run.training.pieces import TOKENS_AT_ONCE, Rows, compared_targets, pieces
 from trivium.run.training.plan import Plan
 from trivium.run.training.state import TrainState
 from trivium.run.training.tally import Tally
@@ -111,11 +111,23 @@ def _run_batches(
             rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
             scale = plan.weights[name] * factor / stage.batches_per_step
             tally.begin(name, len(rows), factor, setup.device)
-            for piece in pieces(setup.encoded[name], rows, limit, setup.processes, setup.device):
+            share = pieces(setup.encoded[name], rows, limit, setup.processes, setup.device)
+            for piece in share:
                 torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
+            if not share:
+                _hear_others(setup, name, rows, tally)
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 apart.take(name)
     return tally
+
+
+def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
+    """Of a batch without a row for this process: the others may compare theirs, and wait for it."""
+    encoded, processes = setup.encoded[name], setup.processes
+    whole_B = compared_targets(encoded, rows, processes, setup.device)
+    if whole_B is not None:
+        none_BK = torch.zeros(0, encoded.task.outputs, device=setup.device)
+        tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
 
 
 def _combine(
