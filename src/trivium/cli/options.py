@@ -12,6 +12,7 @@ from rich.console import Console
 
 from trivium import NEEDS_TORCH
 from trivium.errors import RecipeError
+from trivium.run.screen.console import plain_console, say
 
 FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
 
@@ -64,27 +65,20 @@ Backend = Annotated[
 @contextmanager
 def messages() -> Iterator[Console]:
     """A console on standard error; the user's mistakes as one message and exit code 2."""
-    console = Console(stderr=True)
+    console = plain_console()
     try:
         yield console
     except RecipeError as error:
-        console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
+        say(console, ("error", "bold red"), f" {error}")
         raise typer.Exit(WRONG_INPUT) from None
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        text = f"[bold red]error[/] this command needs PyTorch: {_escaped(NEEDS_TORCH)}"
-        console.print(text, soft_wrap=True, highlight=False)
+        say(console, ("error", "bold red"), f" this command needs PyTorch: {NEEDS_TORCH}")
         raise typer.Exit(WRONG_INPUT) from None
     except KeyboardInterrupt:
-        console.print("stopped")
+        say(console, "stopped")
         raise typer.Exit(STOPPED) from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(1) from None
-
-
-def _escaped(error: object) -> str:
-    from rich.markup import escape
-
-    return escape(str(error))

@@ -21,6 +21,7 @@ from trivium.cli.options import (
     TaskNames,
     messages,
 )
+from trivium.run.screen.console import note, say
 
 
 def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
@@ -74,14 +75,11 @@ def train(
             given = ["--budget", budget] if budget != "full" else []
             given += [word for change in set_ or [] for word in ("--set", change)]
             again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
-            console.print(
-                f"{stop} Go on with: {again} --resume",
-                soft_wrap=True, highlight=False, markup=False,
-            )  # fmt: skip
+            say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if os.environ.get("RANK", "0") == "0":  # of several processes, one speaks
             print_scores(scores, console)
-            console.print(f"model: {run / MODEL}", soft_wrap=True)
+            say(console, f"model: {run / MODEL}")
 
 
 def evaluate(
@@ -152,7 +150,7 @@ def predict(
             backend=backend,
             console=console,
         )
-        console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+        say(console, f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
 
 
 def _asked(task: str | None, *, every: bool) -> str | list[str] | None:
@@ -182,8 +180,8 @@ def lora(
     with messages() as console:
         from trivium.run.export_lora import export_lora
 
-        for note in export_lora(run, peft=peft, merged=merged):
-            console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        for line in export_lora(run, peft=peft, merged=merged):
+            note(console, line)
         for folder in (peft, merged):
             if folder is not None:
-                console.print(f"written: {folder}", soft_wrap=True, highlight=False)
+                say(console, f"written: {folder}")

@@ -9,6 +9,7 @@ from rich.console import Console
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.screen.console import heard_on
 from trivium.run.verdict.bootstrap import RESAMPLES
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.tables import (
@@ -38,7 +39,7 @@ def compare(
         verdict = trivium.compare(["runs/a", "runs/frozen"], time=False, resamples=200)
         [comparison.sentence for comparison in verdict.comparisons]
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     path = Path(os.path.abspath(out)) if out is not None else None
     if path is not None:
         _refuse_unusable(path, overwrite)

@@ -17,6 +17,7 @@ from trivium.errors import RecipeError
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
+from trivium.run.screen.console import heard_on, note
 from trivium.text.tables import BadRow, Table, open_table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
@@ -70,9 +71,7 @@ def predict_file(
             rows += len(part)
             bar.update(counter, completed=rows)
     if empty and console:
-        console.print(
-            f"[yellow]note[/] {empty:,} texts were empty; they were answered all the same."
-        )
+        note(console, f"{empty:,} texts were empty; they were answered all the same.")
     return rows
 
 
@@ -198,12 +197,12 @@ def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _progress(console: Console | None) -> Progress:
     return Progress(
-        TextColumn("predicting {task.description}"),
+        TextColumn("predicting {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} rows/s"),
+        TextColumn("{task.speed:,.0f} rows/s", markup=False),
         TimeElapsedColumn(),
-        console=console or Console(stderr=True),
+        console=heard_on(console),
         disable=console is None or not console.is_terminal,
         transient=True,
     )

@@ -31,6 +31,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data, data_digest
+from trivium.run.screen.console import heard_on, plain_console, say
 from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
 from trivium.run.teachers.lessons import Lessons, refuse_itself
@@ -93,7 +94,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     if order.resume:
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
-            order.console.print(f"{run_dir}: this run is finished; nothing to resume.")
+            say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     lessons = _find_lessons(recipe, data, order)
     work = _prepare(recipe, data, lessons, order)
@@ -167,10 +168,10 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
 def _console_of(processes: Processes, console: Console | None) -> Iterator[Console]:
     """The first process speaks; the others would only repeat it."""
     if processes.first:
-        yield console or Console(stderr=True)
+        yield heard_on(console)
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        yield Console(file=nowhere)
+        yield plain_console(nowhere)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from trivium.recipe import Stage
 from trivium.run.folder.model import load_weights_into
 from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
+from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
 from trivium.run.training.judge import judge, keep, set_floors
 from trivium.run.training.parameters import start_stage
@@ -40,7 +41,7 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         if saved and index == counters.stage:
             unpack_state(state, *saved, work.processes.rank)
             saved = None
-            work.console.print(f"resumed at stage {stage.name}, step {counters.step}")
+            say(work.console, f"resumed at stage {stage.name}, step {counters.step}")
         else:
             work.journal.write("stage", stage=stage.name, steps=plan.steps, tasks=plan.tasks)
             set_floors(work, stage, counters)
