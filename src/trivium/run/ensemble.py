@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.model import copy_model
 from trivium.run.folder.names import MEMBERS
 from trivium.run.folder.scores import Scores
@@ -46,17 +47,18 @@ def ensemble(
     console = heard_on(console)
     out = Path(os.path.abspath(out))  # so that "." has a name too
     refuse_unknown(precision, device)
-    plan = plan_ensemble(runs, out, how, overwrite)
-    for line in other_dev_files(plan.members, plan.recipe) if plan.recipe else ():
-        note(console, line)
-    with whole_folder(out) as fresh:
-        for place, member in enumerate(plan.members):
-            copy_model(member.folder, fresh / MEMBERS / str(place))
-        opened = partial(load_single, precision=precision, device=device)
-        heard = hear(plan, fresh, opened, console)
-        plan = replace(plan, panels=weighed(plan, heard, console))
-        scores = judge_ensemble(plan, heard, fresh)
-        write_ensemble(plan, scores, fresh)
+    with alone(out):
+        plan = plan_ensemble(runs, out, how, overwrite)
+        for line in other_dev_files(plan.members, plan.recipe) if plan.recipe else ():
+            note(console, line)
+        with whole_folder(out) as fresh:
+            for place, member in enumerate(plan.members):
+                copy_model(member.folder, fresh / MEMBERS / str(place))
+            opened = partial(load_single, precision=precision, device=device)
+            heard = hear(plan, fresh, opened, console)
+            plan = replace(plan, panels=weighed(plan, heard, console))
+            scores = judge_ensemble(plan, heard, fresh)
+            write_ensemble(plan, scores, fresh)
     _print(plan, scores, console)
     return scores.as_dict()
 

@@ -15,6 +15,7 @@ from trivium.run.exporting.opened import Opened, facts, open_run
 from trivium.run.exporting.sentences import write_sentences
 from trivium.run.exporting.stock import write_stock
 from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MANIFEST
 from trivium.run.folder.sealed import read_sealed, seal
 from trivium.run.folder.start import refuse_taken
@@ -53,15 +54,16 @@ def export(
     console = heard_on(console)
     folder, place = Path(run), Path(os.path.abspath(out))
     wanted = _wanted(to, precision, max_loss)
-    replaces, names = _what_is_there(place, overwrite)
-    refuse_taken(place, [folder], "export", names, replaces)
-    opened = open_run(folder)
-    with whole_folder(place) as fresh:
-        if wanted is not None:
-            values = write_graph(opened, wanted, fresh, console)
-        else:
-            values = _write_tasks(opened, to, fresh, console)
-        seal(fresh, MANIFEST, values, "**/*")
+    with alone(place):
+        replaces, names = _what_is_there(place, overwrite)
+        refuse_taken(place, [folder], "export", names, replaces)
+        opened = open_run(folder)
+        with whole_folder(place) as fresh:
+            if wanted is not None:
+                values = write_graph(opened, wanted, fresh, console)
+            else:
+                values = _write_tasks(opened, to, fresh, console)
+            seal(fresh, MANIFEST, values, "**/*")
     return values
 
 

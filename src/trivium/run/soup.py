@@ -15,6 +15,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.differences import differences
+from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, save_model
 from trivium.run.folder.names import MODEL, OURS, RECIPE, SCORES
 from trivium.run.folder.scores import (
@@ -86,12 +87,24 @@ def soup(
     console = heard_on(console)
     out = Path(os.path.abspath(out))  # so that "." has a name too
     refuse_unknown(precision, device)
+    with alone(out):
+        return _soup(
+            runs, out, overwrite, partial(load_single, precision=precision, device=device), console
+        )
+
+
+def _soup(
+    runs: Sequence[str | Path],
+    out: Path,
+    overwrite: bool,
+    opened: Callable[[Path], TorchPredictor],
+    console: Console,
+) -> dict[str, Any]:
     finished = _open(runs)
     replaces = overwrite if _is_soup(out) else None
     refuse_taken(out, [run.folder for run in finished], "soup", OURS, replaces)
     data = load_data(finished[0].recipe, JUDGED)[1]
     ranked = sorted(finished, key=lambda run: -run.value)  # stable: of equals the first one named
-    opened = partial(load_single, precision=precision, device=device)
     with whole_folder(out) as fresh, rows_bar(console) as bar:
         total = len(ranked) * rows_in(data, ["dev"]) + rows_in(data, JUDGED)
         on_progress = partial(bar.advance, bar.add_task("averaging", total=total))

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from trivium.run.folder.atomic import recover
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
+from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, SCORES
 from trivium.run.folder.provenance import write_provenance
 from trivium.run.folder.scores import Scores, read_scores
@@ -68,7 +69,8 @@ def train(
     loaded = load_recipe(recipe, changes, budget)
     processes, device = join(choose_device(loaded.device))
     try:
-        with _console_of(processes, console) as speaker:
+        writing = alone(Path(run_dir)) if processes.first else nullcontext()
+        with writing, _console_of(processes, console) as speaker:
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
             return _train(loaded, order).as_dict()
     finally:

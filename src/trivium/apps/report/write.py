@@ -20,6 +20,7 @@ from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.locks import alone
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
@@ -51,8 +52,8 @@ def report(
     if not folders:
         raise RecipeError("a report is about one run or more; name their folders.")
     out = Path(os.path.abspath(out))
-    refuse_unwritable(out, overwrite=overwrite, example="report.html")
-    with rows_bar(console, "parts") as bar:
+    with alone(out), rows_bar(console, "parts") as bar:
+        refuse_unwritable(out, overwrite=overwrite, example="report.html")
         counter = bar.add_task("reading runs", total=2 * len(folders) + 1)
         opened = open_runs(folders)
         bar.advance(counter, len(folders))
@@ -63,7 +64,6 @@ def report(
         bar.update(counter, description="comparing and drawing")
         sections, rows = _sections(opened, looks, notes)
         text = render(opened, sections, rows)
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)
     return out
 

@@ -15,8 +15,8 @@ from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.folder.atomic import recover
+from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
-from trivium.run.jobs.locks import refuse_without_locks
 from trivium.run.screen.console import heard_on, say
 
 __all__ = ["has_failures", "study"]

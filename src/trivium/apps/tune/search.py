@@ -33,10 +33,10 @@ from trivium.recipe.given import Given, take
 from trivium.recipe.search import Search
 from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
+from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
 from trivium.run.jobs.follow import Progress
-from trivium.run.jobs.locks import refuse_without_locks
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, say
 
