@@ -1,6 +1,7 @@
 """The errors that people see, the hint that goes with a misspelt name, and a wanted end."""
 
 import difflib
+import errno
 import os
 import re
 from collections.abc import Iterable
@@ -54,6 +55,12 @@ def system_said(error: OSError) -> str:
         return str(error).removesuffix(".")
     why = error.strerror or str(error) or type(error).__name__
     return f"{why} ({error.filename})" if error.filename else why
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether the disk is full, or fails: not what somebody asked for is wrong."""
+    full = {errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    return error.errno in full
 
 
 def os_error_in(error: BaseException, path: object) -> OSError | None:

@@ -1,6 +1,5 @@
 """What the commands have in common: options, exit codes, and how a mistake is told."""
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ import typer
 from rich.console import Console
 
 from trivium import NEEDS_TORCH
-from trivium.errors import RecipeError
-from trivium.run.screen.console import plain_console, say
+from trivium.errors import NotWrittenError, RecipeError, system_said
+from trivium.run.screen.console import plain_console, say, settle, silence
 
 FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
 
@@ -76,9 +75,29 @@ def messages() -> Iterator[Console]:
             raise
         say(console, ("error", "bold red"), f" this command needs PyTorch: {NEEDS_TORCH}")
         raise typer.Exit(WRONG_INPUT) from None
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        silence(sys.stdout)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:  # a full disk, or one that fails
+        say(console, ("error", "bold red"), f" {_one_line(error)}")
+        settle(sys.stdout)
+        raise typer.Exit(FAILED) from None
     except KeyboardInterrupt:
         say(console, "stopped")
         raise typer.Exit(STOPPED) from None
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+
+
+def answer(text: str) -> None:
+    """What was asked for, on standard output."""
+    if sys.stdout is None:
+        raise RecipeError("standard output is closed, so there is no place for the answer.")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotWrittenError(f"standard output: {system_said(error)}.", error) from error
+
+
+def _one_line(error: OSError) -> str:
+    return str(error) if isinstance(error, NotWrittenError) else f"{system_said(error)}."

@@ -19,6 +19,7 @@ from trivium.cli.options import (
     RunOrName,
     RunPath,
     TaskNames,
+    answer,
     messages,
 )
 from trivium.run.screen.console import note, say
@@ -102,7 +103,7 @@ def evaluate(
             run, task=task, file=file, precision=precision, device=device, console=console
         )
         if as_json:
-            print(json.dumps(scores, indent=2))
+            answer(json.dumps(scores, indent=2))
         else:
             print_scores(scores, console)
 

@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from trivium.digest import sha256
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, os_error_in
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.ownership import is_adapter_parameter
 
@@ -168,10 +169,7 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     """
     values = config_values(encoder.config)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in base_state(encoder).items()
-    }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(base_state(encoder), folder / "model.safetensors")
 
 
 def config_values(config: EncoderConfig) -> dict[str, Any]:
@@ -207,6 +205,17 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     ):
         raise RecipeError(f"{path}: is not a table of tensors.")
     return weights
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A safetensors file. Raises OSError for what the system refuses, as the library does not."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if refused := os_error_in(error, path):
+            raise refused from error
+        raise
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -76,13 +76,19 @@ class Source:
         return lines
 
     def _lines(self) -> Generator[str, None, None]:
-        stream = sys.stdin.buffer if self.path is None else _open(self.path)
+        stream = _standard_input() if self.path is None else _open(self.path)
         try:
             for number, raw in enumerate(iter(lambda: stream.readline(_LINE_BYTES), b""), 1):
                 yield _decoded(raw, number, self.name)
         finally:
             if self.path is not None:
                 stream.close()
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise RecipeError("standard input is closed, so there is no table in it; name a file.")
+    return sys.stdin.buffer
 
 
 def _open(path: Path) -> BinaryIO:

@@ -19,7 +19,7 @@ from trivium.apps.report.page import render
 from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.atomic import refusals_told, refuse_unwritable, write_text
 from trivium.run.folder.locks import alone
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.console import heard_on, note
@@ -52,7 +52,8 @@ def report(
     if not folders:
         raise RecipeError("a report is about one run or more; name their folders.")
     out = Path(os.path.abspath(out))
-    with alone(out), rows_bar(console, "parts") as bar:
+    left = "What was there is as it was." if out.exists() else "Nothing was kept."
+    with alone(out), refusals_told(out, lambda: left), rows_bar(console, "parts") as bar:
         refuse_unwritable(out, overwrite=overwrite, example="report.html")
         counter = bar.add_task("reading runs", total=2 * len(folders) + 1)
         opened = open_runs(folders)

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.lora import ALL_LAYERS, MODULES, add_lora, lora_layers, module_names
 from trivium.model.lowrank import LoraPair
-from trivium.model.pretrained import read_tensors
+from trivium.model.pretrained import read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -62,7 +61,7 @@ def export_peft(encoder: Encoder, folder: Path, base_name: str) -> None:
             tensors[_tensor_name("", name, letter)] = tensor.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
+    write_tensors(tensors, folder / TENSORS)
 
 
 def import_peft(encoder: Encoder, folder: Path) -> None:

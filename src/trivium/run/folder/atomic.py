@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,13 +52,13 @@ def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file, all or nothing. Raises NotWrittenError."""
+    """Replace a file, all or nothing. Raises OSError with the file's name."""
     with staged(path, text):
         pass
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file, all or nothing. Raises NotWrittenError."""
+    """Replace a file, all or nothing. Raises OSError with the file's name."""
     with staged(path, content):
         pass
 
@@ -66,7 +66,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 @contextmanager
 def staged(path: Path, content: str | bytes) -> Iterator[None]:
     """While the block lasts, what a file shall hold is on the disk beside it; then it takes its
-    place. Raises NotWrittenError."""
+    place. Raises OSError with the file's name."""
     target = Path(os.path.realpath(path))
     fresh = _fresh_name(target)
     try:
@@ -78,8 +78,8 @@ def staged(path: Path, content: str | bytes) -> Iterator[None]:
         fresh.replace(target)
     except BaseException as error:
         fresh.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise NotWrittenError(f"{path}: {system_said(error)}", error) from error
+        if isinstance(error, OSError) and not error.filename:  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -89,23 +89,34 @@ def staged(path: Path, content: str | bytes) -> Iterator[None]:
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when the block ends well; after an error
-    all is as before. Raises NotWrittenError for what the system refuses."""
-    had_one = folder.exists()
-    fresh = None
+    all is as before, which NotWrittenError says where the system refused something."""
+    left = "What was there is as it was" if folder.exists() else "Nothing was kept"
+    again = f"{left}. Once there is room, or the disk is sound, type the same command again."
+    with refusals_told(folder, lambda: again), in_place_of(folder) as fresh:
+        yield fresh
+
+
+@contextmanager
+def in_place_of(folder: Path) -> Iterator[Path]:
+    """As `whole_folder`, whose errors its caller tells of."""
+    fresh = fresh_folder(folder)
     try:
-        fresh = fresh_folder(folder)
         yield fresh
         replace_folder(fresh, folder)
-    except BaseException as error:  # Ctrl-C as well: half a folder is of no use to anybody
-        if fresh is not None:
-            shutil.rmtree(fresh, ignore_errors=True)
-        if isinstance(error, OSError):
-            left = "What was there is as it was" if had_one else "Nothing was kept"
-            raise NotWrittenError(
-                f"{folder}: {system_said(error)}. {left}: once there is room, type the same "
-                "command again.", error,
-            ) from error  # fmt: skip
+    except BaseException:  # Ctrl-C as well: half a folder is of no use to anybody
+        shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+@contextmanager
+def refusals_told(place: Path, left: Callable[[], str]) -> Iterator[None]:
+    """NotWrittenError for what the system refuses in the block: what, and what is `left`."""
+    try:
+        yield
+    except (BrokenPipeError, NotWrittenError):  # nobody listens any more; or all is told
+        raise
+    except OSError as error:
+        raise NotWrittenError(f"{place}: {system_said(error)}. {left()}", error) from error
 
 
 def fresh_folder(folder: Path) -> Path:

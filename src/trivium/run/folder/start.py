@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import clear, is_leftover, recover, remove_leftovers, staged
@@ -120,6 +120,9 @@ def _try_writing(run_dir: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if is_of_the_disk(error):
+            why = f"{run_dir}: {error.strerror}. Nothing was kept: start again once there is room."
+            raise NotWrittenError(why, error) from error
         raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
 
 

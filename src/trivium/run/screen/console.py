@@ -8,6 +8,7 @@ would make of strings.
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from io import TextIOBase
 from typing import IO, TextIO, cast
 
@@ -48,12 +49,22 @@ def note(console: Console, text: str) -> None:
     say(console, ("note", "yellow"), f" {text}")
 
 
-def silence(stream: TextIO) -> None:
+def silence(stream: TextIO | None) -> None:
     """Send what is still to be written to a stream nowhere: it could not be written, and would be
-    tried, and fail, once more when the program ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    tried, and fail, once more when the program ends. None: it was closed by a shell."""
+    if stream is None:
+        return
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # OSError: it is no file at all
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def settle(stream: TextIO | None) -> None:
+    """Hand over what is still to be written to a stream, or else silence it."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        silence(stream)
 
 
 class _Unfailing(TextIOBase):
