@@ -14,7 +14,7 @@ LAYERS = {
     layer: height
     for height, layers in enumerate(
         [
-            ("types", "errors", "part", "digest", "pages"),
+            ("types", "errors", "part", "digest", "pages", "interrupts"),
             ("text", "model"),
             ("answering",),
             ("parts",),

@@ -16,6 +16,7 @@ from trivium import __version__
 from trivium.cli import exporting, hub, serving, several, single
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
+from trivium.interrupts import end_while_loading
 from trivium.run.screen.console import plain_console, say, silence
 
 app = typer.Typer(
@@ -64,6 +65,7 @@ def _options(
 
 
 def main() -> None:
+    end_while_loading()
     _keep_standard_numbers()
     # Threads that wait for one another burn their cores by default; beside any other program that
     # makes training many times slower. Read when torch is loaded, so set before.
@@ -72,6 +74,7 @@ def main() -> None:
     if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
         # Started in the background, it would ignore the signal by which it is to stop.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_while_loading()
         threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
     try:
         try:

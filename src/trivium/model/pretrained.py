@@ -131,6 +131,7 @@ def load_encoder(folder: Path) -> Encoder:
     with torch.device("meta"), _NoInitialValues():  # they are all overwritten
         encoder = Encoder(config)
     check_tensors(weights, encoder.state_dict(), str(folder))
+    _check_finite(weights, folder)
     encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
     return encoder
 
@@ -245,6 +246,16 @@ def check_tensors(found: dict[str, Tensor], wanted: dict[str, Tensor], where: st
             shape, right = list(tensor.shape), list(wanted[name].shape)
             raise RecipeError(
                 f"{where}: tensor {name} has shape {shape}, but config.json asks for {right}."
+            )
+
+
+def _check_finite(found: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuses NaN and infinity, which would else be found in a loss, and blamed on its training."""
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise RecipeError(
+                f"{folder}: tensor {name} holds NaN or infinity, so every answer of this model "
+                "would; the checkpoint is damaged, or its training went astray. Take another."
             )
 
 

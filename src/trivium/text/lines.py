@@ -138,7 +138,7 @@ def format_of(path: Path) -> Format:
     if kind is None:
         raise RecipeError(
             f"{path}: the ending {path.suffix!r} is not one of {', '.join(_ENDINGS)}. "
-            "Rename the file, or say its `format`: csv, tsv, jsonl or parquet."
+            "Rename the file by what is in it."
         )
     return kind
 
