@@ -14,7 +14,7 @@ LAYERS = {
     layer: height
     for height, layers in enumerate(
         [
-            ("types", "errors", "part", "digest", "jsons", "pages"),
+            ("types", "errors", "part", "digest", "jsons", "pages", "interrupts"),
             ("text", "model"),
             ("answering",),
             ("parts",),

@@ -12,8 +12,6 @@ FILE, FUNCTION = 300, 40
 EXCEPTIONS = {
     "trivium.apps.tune.search:_prepare": 50,
     "trivium.apps.tune.search:tune": 60,
-    "trivium.cli.single:train": 43,
-    "trivium.run.soup:soup": 43,
 }
 """What is longer, and how long it may be: no entry may grow, and none outlives its need."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trivium.apps.report import report
     from trivium.apps.study import study
     from trivium.apps.tune import tune
-    from trivium.errors import Interrupted, RecipeError
+    from trivium.errors import Interrupted, NotWrittenError, RecipeError
     from trivium.parts.tasks import Task
     from trivium.recipe import Recipe, Stage, load_recipe
     from trivium.run.check import check
@@ -40,6 +40,7 @@ NEEDS_TORCH = 'pip install "trivium[train]"'
 
 __all__ = [
     "Interrupted",
+    "NotWrittenError",
     "Predictor",
     "Recipe",
     "RecipeError",
@@ -66,6 +67,7 @@ __all__ = [
 
 _HOMES = {
     "Interrupted": "trivium.errors",
+    "NotWrittenError": "trivium.errors",
     "Predictor": "trivium.run.predictor.base",
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",

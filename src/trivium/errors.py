@@ -1,6 +1,9 @@
-"""The one error that people see, the hint that goes with a misspelt name, and a wanted end."""
+"""The errors that people see, the hint that goes with a misspelt name, and a wanted end."""
 
 import difflib
+import errno
+import os
+import re
 from collections.abc import Iterable
 
 
@@ -26,6 +29,49 @@ class Interrupted(Exception):  # noqa: N818 an outcome, not an error
         except trivium.Interrupted:  # a first Ctrl-C
             trivium.train("recipes/quickstart.yaml", "runs/long", resume=True)
     """
+
+
+class NotWrittenError(OSError):
+    """The system would not write a file: its disk is full, or fails. The message says what was
+    kept, and how to go on.
+
+        try:
+            trivium.train("recipes/quickstart.yaml", "runs/long")
+        except trivium.NotWrittenError as error:
+            print(error)
+    """
+
+    def __init__(self, message: str, cause: BaseException | None = None) -> None:
+        super().__init__(message)
+        self.errno = getattr(cause, "errno", None)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def system_said(error: OSError) -> str:
+    """What the system refused, in words, and of which file; without a full stop."""
+    if isinstance(error, NotWrittenError):
+        return str(error).removesuffix(".")
+    why = error.strerror or str(error) or type(error).__name__
+    return f"{why} ({error.filename})" if error.filename else why
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether the disk is full, or fails: not what somebody asked for is wrong."""
+    full = {errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+    return error.errno in full
+
+
+def os_error_in(error: BaseException, path: object) -> OSError | None:
+    """What a library's error says of the system's; None where it does not.
+
+    Rust and C++ put it into words, as in `I/O error: No space left on device (os error 28)`.
+    """
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else None
 
 
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:

@@ -538,20 +538,20 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
         shutil.copytree(whole[0] / name / "seed-0", out / name / "seed-0")
     command = [sys.executable, "-m", "trivium", *words(home, out), str(home / "both.yaml")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
-    half = out / "both" / ".seed-0.new"
-    wait_until(half.is_dir, process)
+    wait_until(lambda: any((out / "both").glob(".seed-0.*.new")), process)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=PATIENCE_S)
     wait_until(lambda: is_free(out / "both" / "seed-0.log"))
     shutil.rmtree(out / "both" / "seed-0", ignore_errors=True)  # if it was faster
-    half.mkdir(exist_ok=True)
+    half = out / "both" / ".seed-0.0123abcd.new"
+    half.mkdir()
     (half / "ensemble.json").write_text("{")
 
     recipes = [home / f"{name}.yaml" for name in ("joint", "long", "both")]
     console, said = spoken()
     study(recipes, out, seeds=1, budget="short", console=console)
     assert "3/3 both seed 0: done" in said.getvalue()
-    assert not half.exists()
+    assert not list((out / "both").glob(".*"))
     scores = [json.loads((o / "both/seed-0/scores.json").read_text()) for o in (out, whole[0])]
     assert scores[0]["tasks"] == scores[1]["tasks"]
     plan = plan_study(recipes, out, 1, [], "short")

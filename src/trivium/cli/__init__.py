@@ -5,6 +5,7 @@ Commands import their verb when they run, so that `--help` needs no torch.
 
 import os
 import signal
+import sys
 import threading
 import time
 from typing import Annotated
@@ -13,6 +14,10 @@ import typer
 
 from trivium import __version__
 from trivium.cli import exporting, hub, serving, several, single
+from trivium.cli.options import FAILED
+from trivium.errors import system_said
+from trivium.interrupts import end_while_loading
+from trivium.run.screen.console import plain_console, say, silence
 
 app = typer.Typer(
     name="trivium",
@@ -46,7 +51,7 @@ for command in (
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"trivium {__version__}")
+        typer.echo(f"trivium {__version__}")
         raise typer.Exit
 
 
@@ -60,6 +65,8 @@ def _options(
 
 
 def main() -> None:
+    end_while_loading()
+    _keep_standard_numbers()
     # Threads that wait for one another burn their cores by default; beside any other program that
     # makes training many times slower. Read when torch is loaded, so set before.
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -67,8 +74,29 @@ def main() -> None:
     if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
         # Started in the background, it would ignore the signal by which it is to stop.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        end_while_loading()
         threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
-    app()
+    try:
+        try:
+            app()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:  # of help, say, for which nobody listens, or whose file has no room
+        silence(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            say(plain_console(), ("error", "bold red"), f" standard output: {system_said(error)}.")
+        sys.exit(FAILED)
+
+
+def _keep_standard_numbers() -> None:
+    """Where a shell closed standard input, output or errors (`>&-`), the next file that is opened,
+    a model's perhaps, would take its number, and what libraries print would be written into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
 
 
 def _stop_without(parent: int) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from trivium.cli.options import RunPath, messages
+from trivium.run.screen.console import say
 
 To = Annotated[
     str,
@@ -59,9 +60,9 @@ def export(
             overwrite=overwrite,
             console=console,
         )
-        console.print(f"written: {out}", soft_wrap=True, highlight=False, markup=False)
+        say(console, f"written: {out}")
         if push is not None:
             from trivium.run.push import push as push_folder
 
             pushed = push_folder(out, push, overwrite=overwrite, console=console)
-            console.print(f"pushed: {pushed.url}", soft_wrap=True, highlight=False, markup=False)
+            say(console, f"pushed: {pushed.url}")

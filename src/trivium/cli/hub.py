@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from trivium.cli.options import RunPath, messages
+from trivium.run.screen.console import say
 
 HubName = Annotated[
     str, typer.Argument(metavar="NAME", help="The model's name on the hub: user/name.")
@@ -48,8 +49,8 @@ def push(
             overwrite=overwrite,
             console=console,
         )
-        console.print(f"pushed: {pushed.url}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"commit: {pushed.commit}", soft_wrap=True, highlight=False)
+        say(console, f"pushed: {pushed.url}")
+        say(console, f"commit: {pushed.commit}")
 
 
 def pull(
@@ -74,10 +75,10 @@ def pull(
 
         pulled = pull_model(name, revision=revision, out=out, overwrite=overwrite)
         if pulled.is_from_cache:
-            console.print("note: the hub was not asked; this is what its cache here has.")
+            say(console, "note: the hub was not asked; this is what its cache here has.")
         for what, told in (
             ("model", pulled.folder),
             ("commit", pulled.commit),
             ("sha256", pulled.sha256),
         ):
-            console.print(f"{what}: {told}", soft_wrap=True, highlight=False, markup=False)
+            say(console, f"{what}: {told}")

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from trivium import NEEDS_TORCH
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError, system_said
+from trivium.run.screen.console import plain_console, say, settle, silence
 
 FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
 
@@ -79,27 +80,30 @@ Backend = Annotated[
 @contextmanager
 def messages() -> Iterator[Console]:
     """A console on standard error; the user's mistakes as one message and exit code 2."""
-    console = Console(stderr=True)
+    console = plain_console()
     try:
         yield console
     except RecipeError as error:
         _tell_torchrun(str(error))
         if not is_first():
             raise typer.Exit(WRONG_INPUT) from None
-        console.print(f"[bold red]error[/] {_escaped(error)}", soft_wrap=True, highlight=False)
+        say(console, ("error", "bold red"), f" {error}")
         raise typer.Exit(WRONG_INPUT) from None
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        text = f"[bold red]error[/] this command needs PyTorch: {_escaped(NEEDS_TORCH)}"
-        console.print(text, soft_wrap=True, highlight=False)
+        say(console, ("error", "bold red"), f" this command needs PyTorch: {NEEDS_TORCH}")
         raise typer.Exit(WRONG_INPUT) from None
-    except KeyboardInterrupt:
-        console.print("stopped")
-        raise typer.Exit(STOPPED) from None
     except BrokenPipeError:  # the reader of our output went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(1) from None
+        silence(sys.stdout)
+        raise typer.Exit(FAILED) from None
+    except OSError as error:  # a full disk, or one that fails
+        say(console, ("error", "bold red"), f" {_one_line(error)}")
+        settle(sys.stdout)
+        raise typer.Exit(FAILED) from None
+    except KeyboardInterrupt:
+        say(console, "stopped")
+        raise typer.Exit(STOPPED) from None
 
 
 def is_first() -> bool:
@@ -115,7 +119,17 @@ def _tell_torchrun(message: str) -> None:
         Path(path).write_text(json.dumps({"message": told}), encoding="utf-8")
 
 
-def _escaped(error: object) -> str:
-    from rich.markup import escape
+def answer(text: str) -> None:
+    """What was asked for, on standard output."""
+    if sys.stdout is None:
+        raise RecipeError("standard output is closed, so there is no place for the answer.")
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise NotWrittenError(f"standard output: {system_said(error)}.", error) from error
 
-    return escape(str(error))
+
+def _one_line(error: OSError) -> str:
+    return str(error) if isinstance(error, NotWrittenError) else f"{system_said(error)}."

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from trivium.cli.options import STOPPED, RunPath, messages
+from trivium.run.screen.console import say
 
 WHO, HOW, LIMITS, END, LOG = "Where and for whom", "Computing", "Limits", "The end", "Log"
 
@@ -129,7 +130,7 @@ def serve(
         finished = serve_until_stopped(
             lambda: service_of(run, settings),
             settings,
-            lambda url: console.print(f"serving: {url}", soft_wrap=True, highlight=False),
+            lambda url: say(console, f"serving: {url}"),
         )
         if not finished:
             raise typer.Exit(STOPPED)

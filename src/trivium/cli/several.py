@@ -16,6 +16,7 @@ from trivium.cli.options import (
     RunPaths,
     messages,
 )
+from trivium.run.screen.console import say
 
 
 def ensemble(
@@ -47,7 +48,7 @@ def ensemble(
         unite(
             runs, out, how, overwrite=overwrite, precision=precision, device=device, console=console
         )
-        console.print(f"ensemble: {out}", soft_wrap=True, highlight=False)
+        say(console, f"ensemble: {out}")
 
 
 def soup(
@@ -75,7 +76,7 @@ def soup(
             runs, out, overwrite=overwrite, precision=precision, device=device, console=console
         )
         print_scores(scores, console)
-        console.print(f"model: {out / MODEL}", soft_wrap=True, highlight=False)
+        say(console, f"model: {out / MODEL}")
 
 
 def study(
@@ -117,7 +118,7 @@ def study(
                 recipes, out, seeds=seeds, budget=budget, changes=set_ or [], console=console
             )
         except Interrupted as stop:
-            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            say(console, str(stop))
             raise typer.Exit(STOPPED) from None
         if has_failures(table):
             raise typer.Exit(FAILED)
@@ -167,7 +168,7 @@ def tune(
                 console=console,
             )
         except Interrupted as stop:
-            console.print(str(stop), soft_wrap=True, highlight=False, markup=False)
+            say(console, str(stop))
             raise typer.Exit(STOPPED) from None
 
 
@@ -218,7 +219,7 @@ def compare(
             console=console,
         )
         if out is not None:
-            console.print(f"verdict: {out}", soft_wrap=True, highlight=False, markup=False)
+            say(console, f"verdict: {out}")
 
 
 def report(
@@ -244,4 +245,4 @@ def report(
 
         path = write_report(runs, out, overwrite=overwrite, console=console)
         size = path.stat().st_size / 2**20
-        console.print(f"report: {path} ({size:.1f} MiB)", soft_wrap=True, highlight=False)
+        say(console, f"report: {path} ({size:.1f} MiB)")

@@ -21,9 +21,11 @@ from trivium.cli.options import (
     RunPath,
     TableForm,
     TaskNames,
+    answer,
     is_first,
     messages,
 )
+from trivium.run.screen.console import note, say
 
 
 def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
@@ -79,14 +81,11 @@ def train(
             given = ["--budget", budget] if budget != "full" else []
             given += [word for change in set_ or [] for word in ("--set", change)]
             again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
-            console.print(
-                f"{stop} Go on with: {again} --resume",
-                soft_wrap=True, highlight=False, markup=False,
-            )  # fmt: skip
+            say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():
             print_scores(scores, console)
-            console.print(f"model: {run / MODEL}", soft_wrap=True)
+            say(console, f"model: {run / MODEL}")
 
 
 def evaluate(
@@ -109,7 +108,7 @@ def evaluate(
             run, task=task, file=file, precision=precision, device=device, console=console
         )
         if as_json:
-            print(json.dumps(scores, indent=2))
+            answer(json.dumps(scores, indent=2))
         else:
             print_scores(scores, console)
 
@@ -154,7 +153,7 @@ def predict(
             backend=backend,
             console=console,
         )
-        console.print(f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+        say(console, f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
 
 
 def _asked(task: str | None, *, every: bool) -> str | list[str] | None:
@@ -184,8 +183,8 @@ def lora(
     with messages() as console:
         from trivium.run.export_lora import export_lora
 
-        for note in export_lora(run, peft=peft, merged=merged):
-            console.print(f"[yellow]note[/] {note}", soft_wrap=True)
+        for line in export_lora(run, peft=peft, merged=merged):
+            note(console, line)
         for folder in (peft, merged):
             if folder is not None:
-                console.print(f"written: {folder}", soft_wrap=True, highlight=False)
+                say(console, f"written: {folder}")

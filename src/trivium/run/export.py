@@ -15,9 +15,11 @@ from trivium.run.exporting.opened import Opened, facts, open_run
 from trivium.run.exporting.sentences import write_sentences
 from trivium.run.exporting.stock import write_stock
 from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MANIFEST
 from trivium.run.folder.sealed import read_sealed, seal
 from trivium.run.folder.start import refuse_taken
+from trivium.run.screen.console import heard_on, say
 
 GRAPHS: tuple[Literal["onnx"], Literal["openvino"]] = ("onnx", "openvino")
 LIBRARIES: Mapping[str, Callable[[Opened, Task, Path], dict[str, Any]]] = {
@@ -49,18 +51,19 @@ def export(
         written = trivium.export("runs/first", "desk-onnx")
         written["outputs"]
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     folder, place = Path(run), Path(os.path.abspath(out))
     wanted = _wanted(to, precision, max_loss)
-    replaces, names = _what_is_there(place, overwrite)
-    refuse_taken(place, [folder], "export", names, replaces)
-    opened = open_run(folder)
-    with whole_folder(place) as fresh:
-        if wanted is not None:
-            values = write_graph(opened, wanted, fresh, console)
-        else:
-            values = _write_tasks(opened, to, fresh, console)
-        seal(fresh, MANIFEST, values, "**/*")
+    with alone(place):
+        replaces, names = _what_is_there(place, overwrite)
+        refuse_taken(place, [folder], "export", names, replaces)
+        opened = open_run(folder)
+        with whole_folder(place) as fresh:
+            if wanted is not None:
+                values = write_graph(opened, wanted, fresh, console)
+            else:
+                values = _write_tasks(opened, to, fresh, console)
+            seal(fresh, MANIFEST, values, "**/*")
     return values
 
 
@@ -101,5 +104,5 @@ def _write_tasks(opened: Opened, to: str, fresh: Path, console: Console) -> dict
     if not written:
         raise RecipeError("\n".join([f"export: no task can be written for {to}:", *lines]))
     for line in lines:
-        console.print(f"left out: {line}", soft_wrap=True, highlight=False, markup=False)
+        say(console, f"left out: {line}")
     return facts(opened) | {"backend": to, "folders": written, "left_out": refused}

@@ -1,11 +1,14 @@
 """A run's LoRA taken elsewhere: in PEFT's format, or merged into a plain BERT checkpoint."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 from trivium.errors import RecipeError
 from trivium.model.lora import lora_layers, merge_lora
 from trivium.model.pretrained import save_encoder
 from trivium.run.assembly.peft import export_peft
+from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.start import run_recipe
@@ -32,16 +35,20 @@ def export_lora(
     places = [Path(place) for place in (peft, merged) if place is not None]
     if not places:
         raise RecipeError("lora: say where to: --peft FOLDER, --merged FOLDER, or both.")
-    for place in places:
-        if place.exists() and (not place.is_dir() or any(place.iterdir())):
-            raise RecipeError(f"{place}: is not empty; name another folder.")
-    if peft is not None:
-        export_peft(encoder, Path(peft), _base_name(Path(run), folder, loaded.freezes_base))
-    if merged is not None:
-        Path(merged).mkdir(parents=True, exist_ok=True)
-        merge_lora(encoder)
-        save_encoder(encoder, Path(merged))
-        loaded.tokenizer.save(Path(merged))
+    with ExitStack() as locks:
+        for place in places:
+            locks.enter_context(alone(place))
+            if place.exists() and (not place.is_dir() or any(place.iterdir())):
+                raise RecipeError(f"{place}: is not empty; name another folder.")
+        if peft is not None:
+            with whole_folder(Path(peft)) as fresh:
+                base = _base_name(Path(run), folder, loaded.freezes_base)
+                export_peft(encoder, fresh, base)
+        if merged is not None:
+            merge_lora(encoder)
+            with whole_folder(Path(merged)) as fresh:
+                save_encoder(encoder, fresh)
+                loaded.tokenizer.save(fresh)
     sides = [adapter.kind for adapter in loaded.adapters if not adapter.shared]
     return [f"{kind} stays behind: it has no place in that format" for kind in sides]
 

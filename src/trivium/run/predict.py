@@ -19,6 +19,7 @@ from trivium.run.folder.atomic import refuse_unwritable
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
+from trivium.run.screen.console import heard_on, note
 from trivium.text.copying import copying
 from trivium.text.tables import BadRow, Table, open_table, write_table
 from trivium.text.writing import write_lines
@@ -79,8 +80,7 @@ def predict_file(
             rows += len(part)
             bar.update(counter, completed=rows)
     if empty and console:
-        said = f"{empty:,} texts were empty; they were answered all the same."
-        console.print(f"[yellow]note[/] {said}")
+        note(console, f"{empty:,} texts were empty; they were answered all the same.")
     return rows
 
 
@@ -222,12 +222,12 @@ def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
 
 def _progress(console: Console | None) -> Progress:
     return Progress(
-        TextColumn("predicting {task.description}"),
+        TextColumn("predicting {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} rows/s"),
+        TextColumn("{task.speed:,.0f} rows/s", markup=False),
         TimeElapsedColumn(),
-        console=console or Console(stderr=True),
+        console=heard_on(console),
         disable=console is None or not console.is_terminal,
         transient=True,
     )

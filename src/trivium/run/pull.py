@@ -2,12 +2,14 @@
 
 import os
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.locks import alone
 from trivium.run.folder.names import CARD, MANIFEST
 from trivium.run.folder.sealed import read_sealed, unseal
 from trivium.run.folder.start import refuse_taken
@@ -48,18 +50,19 @@ def pull(
     if not is_hub_name(name):
         raise RecipeError(f"{name!r}: is no name of a model on the hub, which is user/name.")
     target = None if out is None else Path(os.path.abspath(out))
-    if target is not None:
-        _refuse_taken(target, overwrite)
-    fetched = download(name, revision)
-    try:
-        files = unseal(fetched.folder, MANIFEST)["files"]
-    except RecipeError as error:
-        raise RecipeError(
-            f"{name}, commit {fetched.commit}: what the hub gave is not whole: {error} If it stays "
-            "so, its owner must push it again."
-        ) from error
-    if target is not None:
-        _copy(fetched.folder, [*files, MANIFEST, CARD], target)
+    with alone(target) if target is not None else nullcontext():
+        if target is not None:
+            _refuse_taken(target, overwrite)
+        fetched = download(name, revision)
+        try:
+            files = unseal(fetched.folder, MANIFEST)["files"]
+        except RecipeError as error:
+            raise RecipeError(
+                f"{name}, commit {fetched.commit}: what the hub gave is not whole: {error} If it "
+                "stays so, its owner must push it again."
+            ) from error
+        if target is not None:
+            _copy(fetched.folder, [*files, MANIFEST, CARD], target)
     return Pulled(
         folder=target or fetched.folder,
         commit=fetched.commit,

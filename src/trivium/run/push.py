@@ -13,6 +13,7 @@ from trivium.run.folder.sealed import unseal
 from trivium.run.hub.download import MAIN
 from trivium.run.hub.fetch import is_hub_name
 from trivium.run.hub.upload import Place, Pushed, upload
+from trivium.run.screen.console import heard_on, say
 
 
 def push(
@@ -36,7 +37,7 @@ def push(
         pushed = trivium.push("runs/first", "desk/support", private=True)
         pushed.url, pushed.commit
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     if not is_hub_name(name):
         raise RecipeError(
             f"{name!r}: is no name of a model on the hub, which is user/name (or "
@@ -83,4 +84,4 @@ def _takes_card(folder: Path, place: Place, overwrite: bool, console: Console) -
 
 
 def _note(console: Console, text: str) -> None:
-    console.print(f"note: {text}", soft_wrap=True, highlight=False, markup=False)
+    say(console, f"note: {text}")

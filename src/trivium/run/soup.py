@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
+from rich.text import Text
 from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.differences import differences
+from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, save_model
 from trivium.run.folder.names import MODEL, OURS, RECIPE, SCORES
 from trivium.run.folder.scores import (
@@ -32,7 +32,8 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.predictor.trained import load_single, refuse_unknown
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import JUDGED, Data
-from trivium.run.screen.grid import MINILM, short_names
+from trivium.run.screen.console import heard_on, say
+from trivium.run.screen.grid import MINILM, Grid, print_grid, short_names
 from trivium.run.screen.progress import OnProgress, rows_bar
 
 MAY_DIFFER = ("seed", "device")
@@ -83,15 +84,27 @@ def soup(
         scores = trivium.soup(["runs/a", "runs/b", "runs/c"], "runs/soup")
         [tried["kept"] for tried in scores["soup"]]
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     out = Path(os.path.abspath(out))  # so that "." has a name too
     refuse_unknown(precision, device)
+    with alone(out):
+        return _soup(
+            runs, out, overwrite, partial(load_single, precision=precision, device=device), console
+        )
+
+
+def _soup(
+    runs: Sequence[str | Path],
+    out: Path,
+    overwrite: bool,
+    opened: Callable[[Path], TorchPredictor],
+    console: Console,
+) -> dict[str, Any]:
     finished = _open(runs)
     replaces = overwrite if _is_soup(out) else None
     refuse_taken(out, [run.folder for run in finished], "soup", OURS, replaces)
     data = load_data(finished[0].recipe, JUDGED)[1]
     ranked = sorted(finished, key=lambda run: -run.value)  # stable: of equals the first one named
-    opened = partial(load_single, precision=precision, device=device)
     with whole_folder(out) as fresh, rows_bar(console) as bar:
         total = len(ranked) * rows_in(data, ["dev"]) + rows_in(data, JUDGED)
         on_progress = partial(bar.advance, bar.add_task("averaging", total=total))
@@ -115,7 +128,7 @@ def soup(
         write_scores(fresh, scores)
     _print(tried, console)
     if recipe.encoder == "minilm":
-        console.print(MINILM, style="dim", soft_wrap=True)
+        say(console, MINILM, style="dim")
     return scores.as_dict()
 
 
@@ -246,15 +259,15 @@ def _sum(values: Sequence[float | None]) -> float | None:
 
 
 def _print(tried: Sequence[Tried], console: Console) -> None:
-    grid = Grid(title=f"Overall dev scores ({BY})", title_justify="left")
+    grid = Grid(f"Overall dev scores ({BY})")
     for title in ("run", "by itself", "soup with it", ""):
         grid.add_column(title, justify="left" if title in ("run", "") else "right")
     for name, one in zip(short_names([one.run for one in tried]), tried, strict=True):
-        verdict = "[green]kept[/]" if one.kept else "left out"
-        grid.add_row(escape(name), f"{one.own:.4f}", f"{one.soup:.4f}", verdict)
-    console.print(grid)
+        verdict = Text("kept", style="green") if one.kept else "left out"
+        grid.add_row(name, f"{one.own:.4f}", f"{one.soup:.4f}", verdict)
+    print_grid(grid, console)
     kept = sum(one.kept for one in tried)
     line = f"The soup is the mean of {kept} runs' weights, chosen on these dev rows."
     if kept == 1:
         line = f"Nothing could be added: the soup is {tried[0].run} itself. {ADVICE}"
-    console.print(escape(line), soft_wrap=True, highlight=False)
+    say(console, line)

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,21 @@ from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.card.written import write_card
-from trivium.run.folder.atomic import recover
+from trivium.run.folder.atomic import recover, refusals_told
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
-from trivium.run.folder.names import MODEL, SCORES
+from trivium.run.folder.locks import alone
+from trivium.run.folder.names import MODEL, RECIPE, SCORES
 from trivium.run.folder.provenance import write_provenance
-from trivium.run.folder.scores import Scores, read_scores
+from trivium.run.folder.resume import remove_resume, saved_state
+from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import check_same_recipe, refuse_unusable, start_run
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data, data_digest
+from trivium.run.screen.console import heard_on, plain_console, say
 from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
 from trivium.run.teachers.lessons import Lessons, refuse_itself
@@ -67,9 +70,12 @@ def train(
     loaded = load_recipe(recipe, changes, budget)
     processes, device = join(choose_device(loaded.device))
     try:
-        with _console_of(processes, console) as speaker:
+        writing = alone(Path(run_dir)) if processes.first else nullcontext()
+        with writing, _console_of(processes, console) as speaker:
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
-            return _train(loaded, order).as_dict()
+            before = _number_of(order.run_dir / RECIPE)
+            with refusals_told(order.run_dir, lambda: _what_is_left(order, before)):
+                return _train(loaded, order).as_dict()
     finally:
         leave()
 
@@ -93,7 +99,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     if order.resume:
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
-            order.console.print(f"{run_dir}: this run is finished; nothing to resume.")
+            say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     lessons = _find_lessons(recipe, data, order)
     work = _prepare(recipe, data, lessons, order)
@@ -106,9 +112,11 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     finally:
         work.journal.close()
     if processes.first:
-        finish(work, counters)
+        scores = finish(work, counters)
         made = read_environment(run_dir) or Environment()
-        write_card(FinishedRun(run_dir, recipe, read_scores(run_dir), made))
+        write_card(FinishedRun(run_dir, recipe, scores, made))
+        write_scores(run_dir, scores)  # last: a run that has them is finished
+        remove_resume(run_dir)
     processes.wait()
     return read_scores(run_dir)
 
@@ -163,14 +171,40 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     )
 
 
+def _number_of(file: Path) -> int | None:
+    """Tells a file from the one that takes its place."""
+    return file.stat().st_ino if file.is_file() else None
+
+
+def _what_is_left(order: _Order, before: int | None) -> str:
+    """After the disk failed: what was kept, and how to go on. before: of the recipe that was there
+    at the start."""
+    now = _number_of(order.run_dir / RECIPE)
+    if now is None:
+        return "Nothing was kept: start again once there is room."
+    if order.overwrite and now == before:
+        return "Nothing was kept of the new run: start again, with --overwrite, once there is room."
+    saved = saved_state(order.run_dir)
+    if saved is None:
+        return (
+            "No step was saved; once there is room, or the disk is sound, --resume begins with the "
+            "first."
+        )
+    counters = saved["counters"]
+    return (
+        f"Kept: the state after step {counters['step']} of stage {counters['stage'] + 1}; once "
+        "there is room, or the disk is sound, --resume goes on from there."
+    )
+
+
 @contextmanager
 def _console_of(processes: Processes, console: Console | None) -> Iterator[Console]:
     """The first process speaks; the others would only repeat it."""
     if processes.first:
-        yield console or Console(stderr=True)
+        yield heard_on(console)
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        yield Console(file=nowhere)
+        yield plain_console(nowhere)
 
 
 @contextmanager

@@ -76,13 +76,19 @@ class Source:
         return lines
 
     def _lines(self) -> Generator[str, None, None]:
-        stream = sys.stdin.buffer if self.path is None else _open(self.path)
+        stream = _standard_input() if self.path is None else _open(self.path)
         try:
             for number, raw in enumerate(iter(lambda: stream.readline(_LINE_BYTES), b""), 1):
                 yield _decoded(raw, number, self.name)
         finally:
             if self.path is not None:
                 stream.close()
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise RecipeError("standard input is closed, so there is no table in it; name a file.")
+    return sys.stdin.buffer
 
 
 def _open(path: Path) -> BinaryIO:
@@ -132,7 +138,7 @@ def format_of(path: Path) -> Format:
     if kind is None:
         raise RecipeError(
             f"{path}: the ending {path.suffix!r} is not one of {', '.join(_ENDINGS)}. "
-            "Rename the file, or say its `format`: csv, tsv, jsonl or parquet."
+            "Rename the file by what is in it."
         )
     return kind
 

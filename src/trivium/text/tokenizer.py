@@ -104,7 +104,8 @@ class Tokenizer:
             if (self.folder / name).is_file():
                 shutil.copyfile(self.folder / name, folder / name)
         if not (folder / "tokenizer.json").is_file():
-            self._pieces.save(str(folder / "tokenizer.json"))
+            # By Python, whose errors say what the system refused.
+            (folder / "tokenizer.json").write_bytes(self._pieces.to_str(pretty=True).encode())
         if not (folder / "vocab.txt").is_file():
             vocabulary = sorted(self._pieces.get_vocab().items(), key=lambda item: item[1])
             text = "".join(f"{piece}\n" for piece, _ in vocabulary)

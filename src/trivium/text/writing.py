@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk, system_said
 from trivium.text.delimited import all_quoted
 from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Format, check_columns, format_of
@@ -35,10 +35,8 @@ def write_table(
     gives them; those of other columns follow from their first values. Raises RecipeError.
     """
     if str(path) == "-":
-        sys.stdout.flush()
-        with _writer(sys.stdout.buffer, "tsv", columns, "standard output") as writer:
+        with _to_stdout() as stream, _writer(stream, "tsv", columns, "standard output") as writer:
             yield writer
-        sys.stdout.buffer.flush()
         return
     kind = format_of(Path(path))
     with _replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
@@ -49,9 +47,8 @@ def write_table(
 def write_lines(path: str | Path) -> Iterator[Callable[[str], None]]:
     """Write lines of text, as `write_table` writes rows: whole or not at all, "-" to the output."""
     if str(path) == "-":
-        sys.stdout.flush()
-        yield lambda line: _put_line(sys.stdout.buffer, line)
-        sys.stdout.buffer.flush()
+        with _to_stdout() as stream:
+            yield lambda line: _put_line(stream, line)
         return
     with _replacing(path) as stream:
         yield lambda line: _put_line(stream, line)
@@ -97,24 +94,50 @@ class TableWriter:
 
 
 @contextmanager
+def _to_stdout() -> Iterator[BinaryIO]:
+    if sys.stdout is None:
+        raise RecipeError("standard output is closed; name a file for the answers (--out).")
+    with _refusals_told("standard output", "The answers above it, if any, are not all."):
+        sys.stdout.flush()
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _refusals_told(name: object, left: str) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:  # nobody reads any more, as after `head`
+        raise
+    except OSError as error:
+        raise NotWrittenError(f"{name}: {system_said(error)}. {left}", error) from error
+
+
+@contextmanager
 def _replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of the old one when the block ends well."""
     target = Path(os.path.realpath(path))  # a link stays a link
     if target.exists() and not target.is_file():
         raise RecipeError(f"{path}: is not a regular file, so it cannot be replaced.")
+    left = "What was there is as it was" if target.exists() else "Nothing was kept"
+    left += ". Once there is room, type the same command again."
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         stream = part.open("xb")
     except OSError as error:
+        if is_of_the_disk(error):
+            with _refusals_told(path, left):
+                raise
         raise RecipeError(
             f"{path}: cannot be written ({error.strerror}). Check its folder."
         ) from None
     try:
-        with stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
+        with _refusals_told(path, left):
+            with stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)
         raise

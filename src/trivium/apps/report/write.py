@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from trivium.apps.report.answers import calibrations, confusions, scatters
 from trivium.apps.report.browser import browser
@@ -20,8 +19,10 @@ from trivium.apps.report.page import render
 from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun, drawn, each_once, open_runs
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.atomic import refusals_told, refuse_unwritable, write_text
+from trivium.run.folder.locks import alone
 from trivium.run.folder.studies import folders_of
+from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
 
 
@@ -41,18 +42,19 @@ def report(
 
         trivium.report(["runs/a", "runs/b"], "report.html", overwrite=True)
     """
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     notes: list[str] = []
     folders = each_once(folder for path in given for folder in folders_of(path, notes))
     notes = list(dict.fromkeys(notes))
-    for note in notes:
-        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
+    for line in notes:
+        note(console, line)
     if not folders:
         raise RecipeError("a report is about one run or more; name their folders.")
     out = Path(os.path.abspath(out))
-    refuse_unwritable(out, overwrite=overwrite, example="report.html")
-    with rows_bar(console, "parts") as bar:
+    left = "What was there is as it was." if out.exists() else "Nothing was kept."
+    with alone(out), refusals_told(out, lambda: left), rows_bar(console, "parts") as bar:
+        refuse_unwritable(out, overwrite=overwrite, example="report.html")
         counter = bar.add_task("reading runs", total=2 * len(folders) + 1)
         opened = open_runs(folders)
         bar.advance(counter, len(folders))
@@ -63,7 +65,6 @@ def report(
         bar.update(counter, description="comparing and drawing")
         sections, rows = _sections(opened, looks, notes)
         text = render(opened, sections, rows)
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_text(out, text)
     return out
 

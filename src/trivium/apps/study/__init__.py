@@ -15,8 +15,9 @@ from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.folder.atomic import recover
+from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
-from trivium.run.jobs.locks import refuse_without_locks
+from trivium.run.screen.console import heard_on, say
 
 __all__ = ["has_failures", "study"]
 
@@ -50,14 +51,14 @@ def study(
         [(row["name"], row["overall"]["leaderboard"]["mean"]) for row in table["recipes"]]
     """
     refuse_without_locks("study")
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     plan = plan_study(recipes, out, seeds, changes, budget)
     _make_folder(plan)
-    console.print(
+    say(
+        console,
         f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
         f"{sum(run.is_finished for run in plan.runs)} of them finished",
-        soft_wrap=True, highlight=False, markup=False,
-    )  # fmt: skip
+    )
     with stop_on_signal() as stop:
         failed = _carry_out_all(plan, stop, console)
         table = summarise(plan, failed)
@@ -68,13 +69,13 @@ def study(
             f"stopped; {done} of {len(plan.runs)} runs are done. Go on with: {plan.command}"
         )
     print_table(table, console)
-    console.print(f"table: {plan.out / PAGE}", soft_wrap=True, highlight=False, markup=False)
+    say(console, f"table: {plan.out / PAGE}")
     if failed:
-        console.print(
+        say(
+            console,
             f"{len(failed)} of {len(plan.runs)} runs failed. Once the cause is gone, go on with: "
             f"{plan.command}",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+        )
     return table.as_dict()
 
 

@@ -4,7 +4,6 @@ import time
 from statistics import fmean
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.text import Text
 
 from trivium.apps.study.ensembles import EnsembleRun, Run
@@ -12,6 +11,7 @@ from trivium.apps.study.runs import Plan
 from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.jobs.child import Outcome, last_lines
 from trivium.run.jobs.follow import Progress
+from trivium.run.screen.console import Part
 from trivium.run.screen.live import Screen, clock
 
 READ_EVERY_S = 1.0
@@ -50,7 +50,7 @@ class Board(Screen):
 
     def stopping(self) -> None:
         """Say once that the study was asked to stop."""
-        self.say(f"stopping: {escape(str(self._run))} saves; a second Ctrl-C kills it")
+        self.say(f"stopping: {self._run} saves; a second Ctrl-C kills it")
 
     def end(self, run: Run, outcome: Outcome) -> None:
         """One line on what became of a run; the end of its log if it failed."""
@@ -63,7 +63,7 @@ class Board(Screen):
             "failed": f"failed, {outcome.reason}",
             "stopped": "stopped",
         }[outcome.state]
-        facts = [f"[{COLOURS[outcome.state]}]{escape(words)}[/]"]
+        facts: list[str] = []
         if outcome.state == "done":
             scores = read_scores(run.folder)
             spent = max(outcome.seconds, scores.cost.seconds or 0.0)
@@ -72,16 +72,17 @@ class Board(Screen):
         has_trained = outcome.how != "skipped" and outcome.state != "stopped"
         if has_trained and (left := self._remaining_s()):
             facts.append(f"ETA {clock(left)}")
-        self.say(f"{self._place(run)}: {' · '.join(facts)}")
+        known = "".join(f" · {fact}" for fact in facts)
+        self.say(*self._place(run), ": ", (words, COLOURS[outcome.state]), known)
         if outcome.tail:
             for line in outcome.tail:
-                self.say(f"    [dim]{escape(line)}[/]")
-            self.say(f"    [dim]all of it: {escape(str(run.log))}[/]")
+                self.say(f"    {line}", style="dim")
+            self.say(f"    all of it: {run.log}", style="dim")
 
-    def _place(self, run: Run) -> str:
+    def _place(self, run: Run) -> list[Part]:
         runs = self.plan.runs
         number = f"{runs.index(run) + 1}/{len(runs)}"
-        return f"{number} [bold]{escape(run.name)}[/] seed {run.seed}"
+        return [f"{number} ", (run.name, "bold"), f" seed {run.seed}"]
 
     def _remaining_s(self, now: float = 0.0) -> float | None:
         """Seconds to the end of the study; None while nothing is known."""
@@ -117,7 +118,7 @@ class Board(Screen):
             facts.append(f"ETA {clock(left)}")
         if (left := self._remaining_s(now)) is not None:
             facts.append(f"study ETA {clock(left)}")
-        line = Text.from_markup(f"{self._place(run)}: {escape(' · '.join(facts))}")
+        line = Text.assemble(*self._place(run), f": {' · '.join(facts)}")
         note = Text(f"    {self._note}", style="dim", no_wrap=True, overflow="ellipsis")
         return Group(line, note)
 

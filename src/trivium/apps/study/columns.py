@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from trivium.apps.study.facts import Row, Summary, TaskSummary
 
 NOTHING = "–"
+Marked = TypeVar("Marked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +76,10 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
 
 
 def cells_of(
-    rows: Sequence[Row], columns: Sequence[Column], mark: Callable[[str], str]
-) -> list[tuple[Row, list[str]]]:
+    rows: Sequence[Row], columns: Sequence[Column], mark: Callable[[str], Marked]
+) -> list[tuple[Row, list[str | Marked]]]:
     """Each recipe's row with a text per column; the best of a column is marked."""
-    texts: list[list[str]] = [[] for _ in rows]
+    texts: list[list[str | Marked]] = [[] for _ in rows]
     for column in columns:
         summaries = [column.find(row) for row in rows]
         best = _best(column, [summary.mean for summary in summaries if summary])

@@ -4,8 +4,7 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
+from rich.text import Text
 
 from trivium.apps.study import prose
 from trivium.apps.study.columns import cells_of, columns_of
@@ -13,7 +12,8 @@ from trivium.apps.study.facts import Row, Table
 from trivium.apps.study.runs import PAGE, Plan
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import TABLE
-from trivium.run.screen.grid import markdown_table, print_grid
+from trivium.run.screen.console import say
+from trivium.run.screen.grid import Grid, markdown_table, print_grid
 
 ORDER_HEADS = (
     "report",
@@ -63,15 +63,15 @@ def print_table(table: Table, console: Console) -> None:
     """Scores and costs as two tables, since one would be wider than most screens."""
     rows = table.recipes
     columns = columns_of(rows)
-    cells = cells_of(rows, columns, lambda text: f"[bold green]{text}[/]")
+    cells = cells_of(rows, columns, lambda text: Text(text, style="bold green"))
     for title, wanted in (("Scores", True), ("Costs", False)):
         chosen = [index for index, column in enumerate(columns) if column.is_score is wanted]
-        grid = Grid(title=title, title_justify="left")
-        grid.add_column("recipe", style="bold", overflow="fold")
+        grid = Grid(title)
+        grid.add_column("recipe", style="bold")
         for head in ("seeds", *(columns[index].title for index in chosen)):
-            grid.add_column(head, justify="right", overflow="fold")
+            grid.add_column(head, justify="right")
         for row, texts in cells:
-            grid.add_row(escape(row.name), prose.count(row, table), *(texts[i] for i in chosen))
+            grid.add_row(row.name, prose.count(row, table), *(texts[i] for i in chosen))
         print_grid(grid, console)
     _print_orders(table, console)
     for line in (
@@ -79,19 +79,19 @@ def print_table(table: Table, console: Console) -> None:
         *prose.notes(table),
         *map("not finished: {}".format, prose.unfinished(table)),
     ):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)
 
 
 def _print_orders(table: Table, console: Console) -> None:
     if not table.orders:
         return
-    grid = Grid(title="Rank order", title_justify="left")
+    grid = Grid("Rank order")
     for index, head in enumerate(ORDER_HEADS):
-        grid.add_column(head, justify="left" if index < 2 else "right", overflow="fold")
+        grid.add_column(head, justify="left" if index < 2 else "right")
     for order in table.orders:
-        grid.add_row(*map(escape, prose.order(order)))
+        grid.add_row(*prose.order(order))
     print_grid(grid, console)
-    console.print(prose.ORDER, soft_wrap=True, highlight=False, markup=False)
+    say(console, prose.ORDER)
 
 
 def _rows_as_markdown(table: Table, rows: Sequence[Row]) -> str:

@@ -3,7 +3,6 @@
 import time
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.text import Text
 
 from trivium.apps.tune.claims import Claim
@@ -56,25 +55,28 @@ class Board(Screen):
         if self.is_live and state in ("done", "pruned"):
             return  # the table shows it
         row = view.row(claim.number)
-        facts = [
-            f"[{COLOURS[state]}]{state}[/]" + (f", {escape(row.reason)}" * (state == "failed"))
-        ]
-        facts += self._score(row) if state in ("done", "pruned") else []
-        facts.append(escape(view.in_words(row)))
+        facts = self._score(row) if state in ("done", "pruned") else []
+        facts.append(view.in_words(row))
         if state != "stopped":
             facts.append(f"{outcome.seconds:,.0f} s")
             left = self._remaining_s(time.monotonic())
             facts += [f"ETA {clock(left)}"] if left else []
-        place = f"{len(view.ended)}/{view.total} [bold]trial {claim.number}[/]"
-        self.say(f"{place}: {' · '.join(facts)}")
+        self.say(
+            f"{len(view.ended)}/{view.total} ",
+            (f"trial {claim.number}", "bold"),
+            ": ",
+            (state, COLOURS[state]),
+            f", {row.reason}" if state == "failed" else "",
+            "".join(f" · {fact}" for fact in facts),
+        )
         for line in outcome.tail if state == "failed" else []:
-            self.say(f"    [dim]{escape(line)}[/]")
+            self.say(f"    {line}", style="dim")
         if state == "failed" and outcome.tail:
-            self.say(f"    [dim]all of it: {escape(str(claim.job.log))}[/]")
+            self.say(f"    all of it: {claim.job.log}", style="dim")
 
     def _score(self, row: Row) -> list[str]:
         values = zip(self.view.objectives, self.view.shown_values(row), strict=True)
-        parts = [f"{escape(objective.title)} {value}" for objective, value in values]
+        parts = [f"{objective.title} {value}" for objective, value in values]
         if parts and row.number in self.view.best:
             parts[-1] += ", best so far" if len(self.view.objectives) == 1 else ", on the front"
         return parts
@@ -119,7 +121,7 @@ class Board(Screen):
             facts.insert(0, f"stage {progress.stage} {progress.step:,}/{progress.steps:,}")
         if (value := self._latest(progress)) is not None:
             facts.append(f"dev {self.view.objectives[0].title} {value}")
-        line = Text.from_markup(f"[bold]trial {claim.number}[/]: {escape(' · '.join(facts))}")
+        line = Text.assemble((f"trial {claim.number}", "bold"), f": {' · '.join(facts)}")
         note = Text(f"    {self._note}", style="dim", no_wrap=True, overflow="ellipsis")
         return [line, note]
 

@@ -24,8 +24,8 @@ from trivium.recipe import Recipe, dump_recipe
 from trivium.recipe.change import change_recipe
 from trivium.recipe.search import Point
 from trivium.run.folder.atomic import write_text
+from trivium.run.folder.locks import lock
 from trivium.run.jobs.child import Job, open_log
-from trivium.run.jobs.locks import lock
 
 HOME, PLACE, SEEN = "home", "place", "seen"
 """Attributes of a trial: the id of its folder, where that is, and when its worker last showed."""

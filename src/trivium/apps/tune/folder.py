@@ -14,9 +14,10 @@ from trivium.recipe.parse import parse_file
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.differences import differences, in_words
+from trivium.run.folder.locks import wait_for_lock
 from trivium.run.folder.names import RECIPE as RUN_RECIPE
+from trivium.run.folder.start import is_trace
 from trivium.run.jobs.child import Job
-from trivium.run.jobs.locks import wait_for_lock
 
 RECIPE = "search.yaml"
 """The recipe that the search began with, whole, with its search."""
@@ -25,7 +26,7 @@ LOCK = ".lock"
 TRIALS = "trials"
 MAY_CHANGE = ("search.trials", "search.timeout")
 """When the same search goes on."""
-_OURS = {STUDY, LOCK, f".{STUDY}.new", f".{RECIPE}.new"}
+_OURS = {STUDY, LOCK}
 """What a search that was killed in its first moment leaves."""
 
 
@@ -104,7 +105,8 @@ def _refuse_foreign(out: Path) -> None:
         return
     if (out / RUN_RECIPE).is_file():
         raise RecipeError(f"{out}: holds a run, not a search; name another folder with --out.")
-    if foreign := sorted(path.name for path in out.iterdir() if path.name not in _OURS):
+    names = sorted(path.name for path in out.iterdir())
+    if foreign := [name for name in names if name not in _OURS and not is_trace(name)]:
         raise RecipeError(
             f"{out}: holds {foreign[0]!r} but no search; name another folder with --out."
         )

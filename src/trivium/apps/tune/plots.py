@@ -1,6 +1,7 @@
 """Pictures of a search, drawn anew from its trials."""
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import optuna
@@ -11,6 +12,7 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from trivium.apps.tune.rows import Overview, Row
+from trivium.run.folder.atomic import write_bytes
 from trivium.run.folder.objectives import Objective
 
 ENOUGH = 10
@@ -167,6 +169,6 @@ def _dress(axes: Axes, x: str, y: str, *, whole: bool = True) -> None:
 
 
 def _save(path: Path, figure: Figure) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    figure.savefig(fresh, format="png", dpi=140)
-    fresh.replace(path)
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=140)
+    write_bytes(path, drawn.getvalue())

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
 
 from trivium.apps.tune.rows import Overview, Row
 from trivium.recipe import Recipe, dump_recipe
 from trivium.recipe.search import COSTS, label
 from trivium.run.folder.atomic import write_text
-from trivium.run.screen.grid import MINILM, markdown_table, print_grid
+from trivium.run.screen.console import say
+from trivium.run.screen.grid import MINILM, Grid, markdown_table, print_grid
 
 BEST, FRONT, CSV, TABLE = "best.yaml", "pareto", "trials.csv", "table.md"
 SHOWN_ROWS = 10
@@ -83,13 +82,10 @@ def print_results(console: Console, out: Path, view: Overview) -> None:
     if rows:
         print_grid(trial_grid(view, rows), console)
     for line in (view.counts(), _verdict(view) if view.best else "no trial is finished"):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        say(console, line)
     if view.best:
         where = BEST if len(view.objectives) == 1 else f"{FRONT}/{view.best[0]:04d}.yaml"
-        console.print(
-            f"train it anew: trivium train {out / where} · table: {out / TABLE}",
-            soft_wrap=True, highlight=False, markup=False,
-        )  # fmt: skip
+        say(console, f"train it anew: trivium train {out / where} · table: {out / TABLE}")
 
 
 def trial_grid(view: Overview, rows: list[Row]) -> Grid:
@@ -97,12 +93,12 @@ def trial_grid(view: Overview, rows: list[Row]) -> Grid:
     grid = Grid()
     grid.add_column("trial", justify="right")
     for name in view.names.values():
-        grid.add_column(escape(name), justify="right", overflow="fold")
+        grid.add_column(name, justify="right")
     for objective in view.objectives:
-        grid.add_column(escape(objective.title), justify="right")
+        grid.add_column(objective.title, justify="right")
     grid.add_column("state")
     for row in rows:
-        settings = map(escape, view.shown_settings(row))
+        settings = view.shown_settings(row)
         style = "bold green" if row.number in view.best else _STYLES.get(row.state)
         grid.add_row(str(row.number), *settings, *view.shown_values(row), row.state, style=style)
     return grid

@@ -33,11 +33,12 @@ from trivium.recipe.given import Given, take
 from trivium.recipe.search import Search
 from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
+from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
 from trivium.run.jobs.follow import Progress
-from trivium.run.jobs.locks import refuse_without_locks
 from trivium.run.rows.load import load_data
+from trivium.run.screen.console import heard_on, say
 
 FAILURES_AT_START, FAILURES_LATER = 3, 10
 """In a row, after which a worker gives up: before any trial was finished, and after."""
@@ -73,7 +74,7 @@ def tune(
         found = trivium.tune("recipes/search/quickstart.yaml", "runs/search", trials=12)
     """
     refuse_without_locks("tune")
-    console = console or Console(stderr=True)
+    console = heard_on(console)
     worker = _prepare(
         recipe,
         Path(out),
@@ -83,7 +84,7 @@ def tune(
         seed=seed,
         budget=budget,
     )
-    _say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
+    say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with explained(worker.folder.storage), stop_on_signal() as stop:
         with Board(console, worker.view()) as board:
             gave_up = _work(worker, board, stop)
@@ -95,13 +96,13 @@ def tune(
         raise Interrupted(f"stopped; {view.counts()}. Go on with: {worker.command}")
     print_results(console, worker.folder.path, view)
     for note in notes:
-        _say(console, note)
+        say(console, note)
     if gave_up:
         raise RecipeError(f"{gave_up} Once the cause is gone, go on with: {worker.command}")
     if unfinished and not worker.claims.running():
-        _say(console, f"the search's time is up; go on with: {worker.command}")
+        say(console, f"the search's time is up; go on with: {worker.command}")
     for trial in worker.claims.running():
-        _say(
+        say(
             console,
             f"trial {trial.number} is another worker's, in {trial.user_attrs.get(PLACE, '?')}; "
             "should it be left behind, the same command takes it up",
@@ -271,7 +272,3 @@ class _Look:
         if now - self.refreshed > REFRESH_EVERY_S:
             self.refreshed = now
             self.board.view = self.worker.view()
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, highlight=False, markup=False)

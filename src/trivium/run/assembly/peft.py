@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from trivium.errors import RecipeError
@@ -19,7 +18,7 @@ from trivium.jsons import read_json
 from trivium.model.encoder import Encoder
 from trivium.model.lora import ALL_LAYERS, MODULES, add_lora, lora_layers, module_names
 from trivium.model.lowrank import LoraPair
-from trivium.model.weights import read_tensors
+from trivium.model.weights import read_tensors, write_tensors
 
 CONFIG, TENSORS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -63,7 +62,7 @@ def export_peft(encoder: Encoder, folder: Path, base_name: str) -> None:
             tensors[_tensor_name("", name, letter)] = tensor.detach().cpu().contiguous()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / TENSORS, metadata={"format": "pt"})
+    write_tensors(tensors, folder / TENSORS)
 
 
 def import_peft(encoder: Encoder, folder: Path) -> None:

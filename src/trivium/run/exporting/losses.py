@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from trivium.errors import RecipeError
@@ -13,7 +12,7 @@ from trivium.run.exporting.answers import Exported
 from trivium.run.exporting.parity import apart, flips
 from trivium.run.predictor.scoring import score
 from trivium.run.rows.splits import Split
-from trivium.run.screen.grid import print_grid
+from trivium.run.screen.grid import Grid, print_grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def refuse_lossy(found: Sequence[Loss], most: float) -> None:
 
 
 def print_losses(found: Sequence[Loss], how: str, console: Console) -> None:
-    grid = Table(title=f"On dev, {how}", title_justify="left")
+    grid = Grid(f"On dev, {how}")
     for title in ("task", "rows", "metric", "fp32", "after", "flips", "max |Δ|"):
         grid.add_column(title, justify="left" if title in ("task", "metric") else "right")
     for one in found:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from trivium.errors import RecipeError
@@ -17,7 +16,7 @@ from trivium.parts.tasks import Labelled, Task
 from trivium.run.exporting.answers import Exported, inputs_of
 from trivium.run.exporting.graph import PAIRS
 from trivium.run.predictor.torch import TorchPredictor
-from trivium.run.screen.grid import print_grid
+from trivium.run.screen.grid import Grid, print_grid
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
 
@@ -125,7 +124,7 @@ def refuse_different(found: Sequence[Difference]) -> None:
 
 
 def print_differences(found: Sequence[Difference], console: Console) -> None:
-    grid = Table(title="The graph beside the model", title_justify="left")
+    grid = Grid("The graph beside the model")
     for title in ("task", "on", "rows", "max |Δ|", "flips"):
         grid.add_column(title, justify="left" if title in ("task", "on") else "right")
     for one in found:

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from trivium.model.multitask import Pooling
 from trivium.model.pretrained import save_encoder
+from trivium.model.weights import write_tensors
 from trivium.parts.tasks import Task
 from trivium.run.exporting.layers import (
     Activation,
@@ -138,7 +138,7 @@ def _write_dense(layer: Layer, folder: Path, *, scores: bool) -> None:
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     plain_ones = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(plain_ones, path, metadata={"format": "pt"})
+    write_tensors(plain_ones, path)
 
 
 def _write_modules(modules: Sequence[tuple[str, str]], folder: Path) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from trivium.model.pretrained import base_state, config_values
+from trivium.model.weights import write_tensors
 from trivium.parts.tasks import Labelled, Multilabel, Task
 from trivium.run.exporting.layers import CannotBeSaidError, Layer, Plain, plain, refuse_different
 from trivium.run.exporting.opened import Opened
@@ -32,7 +32,7 @@ def write_stock(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
     state |= {"bert.pooler.dense.weight": pooler.weight_CF, "bert.pooler.dense.bias": pooler.bias_C}
     state |= {"classifier.weight": classifier.weight_CF, "classifier.bias": classifier.bias_C}
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_tensors(tensors, folder / "model.safetensors")
     values = config_values(encoder.config) | _labels(task)
     values |= {"architectures": ["BertForSequenceClassification"]}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,15 +1,33 @@
 """Files and folders that appear whole or not at all.
 
-Everything is written under a temporary name, synced and renamed.
+Everything is written under a temporary name of its own, synced and renamed. A link stays a link:
+what is written goes to where it leads.
 """
 
 import os
+import re
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError, system_said
+
+_FRESH = re.compile(r"\.(.+?)(\.[0-9a-f]{8})?\.new")
+"""What is being written, or was when its process was killed."""
+
+
+def where_it_leads(path: str | Path) -> Path:
+    """Absolute, and behind any links. Raises RecipeError for one that leads nowhere."""
+    whole = Path(os.path.abspath(path))
+    for link in (whole, *whole.parents):
+        if link.is_symlink() and not link.exists():
+            raise RecipeError(
+                f"{link}: is a link to {os.path.realpath(link)}, which is not there. Make that, or "
+                "remove the link."
+            )
+    return Path(os.path.realpath(whole))
 
 
 def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
@@ -23,31 +41,64 @@ def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
         raise RecipeError(
             f"{out}: is there already. Replace it (--overwrite), or name another file."
         )
-    place = out.parent
+    place = where_it_leads(out).parent
     while not place.exists():
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
 
 
+# --- files -------------------------------------------------------------------------------------
+
+
 def write_text(path: Path, text: str) -> None:
-    """Replace a file, all or nothing."""
-    write_bytes(path, text.encode())
+    """Replace a file, all or nothing. Raises OSError with the file's name."""
+    with staged(path, text):
+        pass
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file, all or nothing."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    # Before the rename: else a power cut may leave the new name on an empty file.
-    _sync(fresh)
-    fresh.replace(path)
+    """Replace a file, all or nothing. Raises OSError with the file's name."""
+    with staged(path, content):
+        pass
+
+
+@contextmanager
+def staged(path: Path, content: str | bytes) -> Iterator[None]:
+    """While the block lasts, what a file shall hold is on the disk beside it; then it takes its
+    place. Raises OSError with the file's name."""
+    target = Path(os.path.realpath(path))
+    fresh = _fresh_name(target)
+    try:
+        with fresh.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        # Before the rename: else a power cut may leave the new name on an empty file.
+        _sync(fresh)
+        yield
+        fresh.replace(target)
+    except BaseException as error:
+        fresh.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # as where the disk is full
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+# --- folders -----------------------------------------------------------------------------------
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when the block ends well; after an error
-    all is as before."""
+    all is as before, which NotWrittenError says where the system refused something."""
+    left = "What was there is as it was" if folder.exists() else "Nothing was kept"
+    again = f"{left}. Once there is room, or the disk is sound, type the same command again."
+    with refusals_told(folder, lambda: again), in_place_of(folder) as fresh:
+        yield fresh
+
+
+@contextmanager
+def in_place_of(folder: Path) -> Iterator[Path]:
+    """As `whole_folder`, whose errors its caller tells of."""
     fresh = fresh_folder(folder)
     try:
         yield fresh
@@ -57,22 +108,34 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def refusals_told(place: Path, left: Callable[[], str]) -> Iterator[None]:
+    """NotWrittenError for what the system refuses in the block: what, and what is `left`."""
+    try:
+        yield
+    except (BrokenPipeError, NotWrittenError):  # nobody listens any more; or all is told
+        raise
+    except OSError as error:
+        raise NotWrittenError(f"{place}: {system_said(error)}. {left()}", error) from error
+
+
 def fresh_folder(folder: Path) -> Path:
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
+    """A new folder beside `folder`, or beside what that is a link to."""
+    fresh = _fresh_name(Path(os.path.realpath(folder)))
     fresh.mkdir(parents=True)
     return fresh
 
 
 def replace_folder(fresh: Path, folder: Path) -> None:
     """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both."""
+    folder = Path(os.path.realpath(folder))
     for path in fresh.rglob("*"):
         if path.is_file():
             path.chmod(0o644)  # safetensors writes for the owner only, but folders are shared
         _sync(path)
     _sync(fresh)
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    old = _old_name(folder)
+    remove(old)
     # Python cannot put a folder in the place of one that holds something in a single call: so there
     # is a moment between the two renames with neither, which `recover` mends.
     if folder.exists():
@@ -84,9 +147,52 @@ def replace_folder(fresh: Path, folder: Path) -> None:
 
 def recover(folder: Path) -> None:
     """Finish a replacement that a crash interrupted between its two renames."""
-    old = folder.with_name(f".{folder.name}.old")
+    folder = Path(os.path.realpath(folder))
+    old = _old_name(folder)
     if old.is_dir() and not folder.exists():
         old.rename(folder)
+
+
+def remove(path: Path) -> None:
+    """A file, a folder, or a link, if there is one; not what the link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def clear(path: Path) -> None:
+    """As `remove`; but a link stays, and what it leads to is emptied."""
+    if not path.is_symlink():
+        remove(path)
+    elif path.is_dir():
+        for each in path.iterdir():
+            remove(each)
+    else:
+        Path(os.path.realpath(path)).unlink(missing_ok=True)
+
+
+def is_leftover(name: str, of: str | None = None) -> bool:
+    """Whether a file or folder is called as what was not written to its end. of: only of this."""
+    found = _FRESH.fullmatch(name)
+    return found is not None and of in (None, found[1])
+
+
+def remove_leftovers(home: Path, of: str | None = None) -> None:
+    """What processes that were killed left in a folder; not what others are writing there: so its
+    writer must be alone."""
+    if home.is_dir():
+        for path in list(home.iterdir()):
+            if is_leftover(path.name, of):
+                remove(path)
+
+
+def _fresh_name(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
+
+
+def _old_name(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
 
 
 def _sync(path: Path) -> None:

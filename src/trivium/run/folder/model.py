@@ -12,22 +12,21 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 
 import trivium
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, is_of_the_disk
 from trivium.jsons import first_problem, shown
 from trivium.model.encoder import Encoder
 from trivium.model.lora import adapter_state, load_adapter_state
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.ownership import TRUNK, is_adapter_parameter
 from trivium.model.pretrained import load_encoder, save_encoder, weightless
-from trivium.model.weights import check_tensors, read_tensors
+from trivium.model.weights import check_tensors, read_tensors, write_tensors
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
 from trivium.run.assembly.model import assemble, refuse_misfit
-from trivium.run.folder.atomic import fresh_folder, replace_folder
+from trivium.run.folder.atomic import in_place_of
 from trivium.run.folder.names import (
     ADAPTERS,
     CARD,
@@ -77,12 +76,6 @@ def save_model(
     adapters: Sequence[AdapterPart] = (),
 ) -> None:
     """Replace the model folder, all or nothing; a card that is there stays."""
-    fresh = fresh_folder(folder)
-    save_encoder(model.encoder, fresh)
-    tokenizer.save(fresh)
-    save_tensors(_head_state(model), fresh / HEADS)
-    if adapters:
-        save_tensors(adapter_state(model.encoder), fresh / ADAPTERS)
     facts = {
         "format": FORMAT,
         "trivium": trivium.__version__,
@@ -91,10 +84,15 @@ def save_model(
         "adapters": [part.model_dump(mode="json", exclude={"start"}) for part in adapters],
         "tasks": settings_of(tasks),
     }
-    seal(fresh, MANIFEST, facts)
-    if (folder / CARD).is_file():
-        shutil.copyfile(folder / CARD, fresh / CARD)
-    replace_folder(fresh, folder)
+    with in_place_of(folder) as fresh:
+        save_encoder(model.encoder, fresh)
+        tokenizer.save(fresh)
+        write_tensors(_head_state(model), fresh / HEADS)
+        if adapters:
+            write_tensors(adapter_state(model.encoder), fresh / ADAPTERS)
+        seal(fresh, MANIFEST, facts)
+        if (folder / CARD).is_file():
+            shutil.copyfile(folder / CARD, fresh / CARD)
 
 
 def settings_of(tasks: Mapping[str, Task]) -> dict[str, Any]:
@@ -154,6 +152,8 @@ def copy_model(source: Path, target: Path) -> None:
         try:
             shutil.copyfile(source / name, target / name)
         except OSError as error:
+            if is_of_the_disk(error):
+                raise
             raise RecipeError(f"{source / name}: cannot be copied: {error.strerror}.") from error
 
 
@@ -213,8 +213,3 @@ def _put_added(
 def _head_state(model: MultiTaskModel) -> dict[str, Tensor]:
     trunks = {f"{TRUNK}{name}": tensor for name, tensor in model.trunks.state_dict().items()}
     return model.heads.state_dict() | trunks
-
-
-def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, path, metadata={"format": "pt"})

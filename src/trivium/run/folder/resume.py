@@ -1,16 +1,16 @@
 """What resuming needs: the training state, in generations, so that a damaged one costs little."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from trivium.errors import RecipeError
-from trivium.model.weights import read_tensors
-from trivium.run.folder.atomic import fresh_folder, replace_folder
-from trivium.run.folder.model import save_tensors
+from trivium.model.weights import read_tensors, write_tensors
+from trivium.run.folder.atomic import in_place_of
 from trivium.run.folder.names import RESUME, STATE, STATE_TENSORS
 from trivium.run.folder.sealed import seal, unseal
 
@@ -31,10 +31,9 @@ def save_resume(
     home.mkdir(exist_ok=True)
     numbers = _generations(home)
     folder = home / f"{(numbers[-1] if numbers else 0) + 1:06d}"
-    fresh = fresh_folder(folder)
-    save_tensors(tensors, fresh / STATE_TENSORS)
-    seal(fresh, STATE, dict(values))
-    replace_folder(fresh, folder)
+    with in_place_of(folder) as fresh:
+        write_tensors(tensors, fresh / STATE_TENSORS)
+        seal(fresh, STATE, dict(values))
     # Only now: until the new one is whole and on disk, the old ones are all there is.
     for number in numbers[: len(numbers) + 1 - keep]:
         shutil.rmtree(home / f"{number:06d}")
@@ -42,15 +41,23 @@ def save_resume(
 
 def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The newest state that is whole; None where there is none."""
+    for folder, values in _whole(run_dir):
+        return read_tensors(folder / STATE_TENSORS), values
+    return None
+
+
+def saved_state(run_dir: Path) -> dict[str, Any] | None:
+    """What `load_resume` would tell of the newest state, without its tensors."""
+    return next((values for _, values in _whole(run_dir)), None)
+
+
+def _whole(run_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The generations that are not damaged, which the one before is kept for; newest first."""
     home = run_dir / RESUME
     for number in reversed(_generations(home)):
         folder = home / f"{number:06d}"
-        try:
-            values = unseal(folder, STATE)
-            return read_tensors(folder / STATE_TENSORS), values
-        except RecipeError:
-            continue  # damaged: that is what the generation before is kept for
-    return None
+        with suppress(RecipeError):
+            yield folder, unseal(folder, STATE)
 
 
 def remove_resume(run_dir: Path) -> None:

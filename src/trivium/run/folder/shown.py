@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Grid
+from rich.text import Text
 
 from trivium.run.folder.scores import Cost, Scores
+from trivium.run.screen.console import say
+from trivium.run.screen.grid import Grid, print_grid
 
 NOTHING = "–"
 
@@ -17,20 +19,20 @@ def print_scores(content: Mapping[str, Any], console: Console) -> None:
     content: of scores.json, as `train`, `soup` and `evaluate` answer with it.
     """
     scores = Scores.model_validate(content)
-    grid = Grid(title="Scores", title_justify="left")
+    grid = Grid("Scores")
     for title in ("task", "split", "rows", "scores"):
         grid.add_column(title, justify="right" if title == "rows" else "left")
     for task, splits in scores.tasks.items():
         for split, metrics in splits.items():
             values = [f"{name} {value:.4f}" for name, value in metrics.items() if name != "rows"]
             rows = _number(metrics.get("rows"))
-            grid.add_row(f"[bold]{task}[/]", split, rows, "  ".join(values))
+            grid.add_row(Text(task, style="bold"), split, rows, "  ".join(values))
     for split, means in scores.overall.items():
         values = [f"{name} {value:.4f}" for name, value in means.items()]
-        grid.add_row("[bold]overall[/]", split, "", "  ".join(values))
-    console.print(grid)
+        grid.add_row(Text("overall", style="bold"), split, "", "  ".join(values))
+    print_grid(grid, console)
     if scores.cost != Cost():
-        console.print(_training(scores), highlight=False)
+        say(console, _training(scores))
 
 
 def _training(scores: Scores) -> str:

@@ -1,24 +1,26 @@
 """A run's folder at its start: refused where something would be lost, else described."""
 
+import json
 import os
-import shutil
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
-from trivium.run.folder.atomic import recover, write_text
-from trivium.run.folder.environment import write_environment
-from trivium.run.folder.names import ENSEMBLE, OURS, RECIPE
+from trivium.run.folder.atomic import clear, is_leftover, recover, remove_leftovers, staged
+from trivium.run.folder.environment import environment
+from trivium.run.folder.locks import is_lock_inside
+from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, OURS, RECIPE
 
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse, before any work, a folder that training must not or cannot write to."""
     if run_dir.exists() and not run_dir.is_dir():
         raise RecipeError(f"{run_dir}: is a file; name a folder for the run.")
-    holds = run_dir.is_dir() and any(run_dir.iterdir())
+    holds = run_dir.is_dir() and not all(is_trace(path.name) for path in run_dir.iterdir())
     if (run_dir / ENSEMBLE).is_file():
         raise RecipeError(
             f"{run_dir}: is an ensemble, not a run to be trained. Name another folder."
@@ -38,14 +40,26 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
 
 
 def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    """Make the folder, with the whole recipe and the environment in it."""
-    if overwrite:
-        for name in OURS:
-            path = run_dir / name
-            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    """Make the folder, with the whole recipe and the environment in it.
+
+    What is replaced goes once they are on the disk; its recipe last, so that after a crash the
+    folder still is a run, which can be replaced.
+    """
     run_dir.mkdir(parents=True, exist_ok=True)
-    write_text(run_dir / RECIPE, dump_recipe(recipe))
-    write_environment(run_dir)
+    remove_leftovers(run_dir)
+    made = json.dumps(environment().as_dict(), indent=2) + "\n"
+    with staged(run_dir / ENVIRONMENT, made), staged(run_dir / RECIPE, dump_recipe(recipe)):
+        if overwrite:
+            for name in (one for one in OURS if one != RECIPE):
+                clear(run_dir / name)
+
+
+_PROBE = re.compile(r"\.trivium-\d+")
+
+
+def is_trace(name: str) -> bool:
+    """Whether a file tells of a process that was killed in its first moment, or is at work."""
+    return is_leftover(name) or is_lock_inside(name) or _PROBE.fullmatch(name) is not None
 
 
 def refuse_taken(
@@ -60,7 +74,7 @@ def refuse_taken(
     recover(out)
     if out.exists() and not out.is_dir():
         raise RecipeError(f"{out}: is a file; name a folder for the {what}.")
-    held = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
+    held = sorted(p.name for p in out.iterdir() if not is_trace(p.name)) if out.is_dir() else []
     if held and replaces is None:
         raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
     if held and not replaces:
@@ -106,6 +120,9 @@ def _try_writing(run_dir: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
+        if is_of_the_disk(error):
+            why = f"{run_dir}: {error.strerror}. Nothing was kept: start again once there is room."
+            raise NotWrittenError(why, error) from error
         raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
 
 

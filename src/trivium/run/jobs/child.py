@@ -18,10 +18,10 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.recipe.budget import FULL
 from trivium.run.folder.differences import Difference, differences, in_words
+from trivium.run.folder.locks import lock
 from trivium.run.folder.names import RECIPE, SCORES
 from trivium.run.folder.retrained import retrained
-from trivium.run.folder.start import run_recipe
-from trivium.run.jobs.locks import lock
+from trivium.run.folder.start import is_trace, run_recipe
 
 LOOK_EVERY_S = 0.05
 SHOWN_LINES = 6
@@ -30,8 +30,6 @@ PARENT = "TRIVIUM_PARENT"
 """Tells `trivium.cli` to save and stop when this process is gone."""
 TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
 """What would make a child draw bars and colours into its log file."""
-LEFTOVERS = re.compile(rf"\.{re.escape(RECIPE)}\.new|\.trivium-\d+")
-"""What a run that was killed in its first moment leaves in an otherwise empty folder."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +159,6 @@ def train_locked(job: Job, log: IO[str], stop: Stop, watch: Callable[[int, str],
     if job.is_finished:  # by another process
         reason = _what_went_wrong(job, 0)
         return Outcome("failed" if reason else "done", "skipped", reason=reason)
-    _remove_leftovers(job.folder)
     began = time.monotonic()
     how: Literal["trained", "resumed"] = "resumed" if job.has_begun else "trained"
     command = job.command
@@ -183,7 +180,7 @@ def refuse_foreign(folder: Path, what: str, is_ours: bool) -> None:
         if place.exists() and not place.is_dir():
             raise RecipeError(f"{place}: is a file, but a folder is needed there.")
     names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() and not is_ours else []
-    if foreign := [name for name in names if not LEFTOVERS.fullmatch(name)]:
+    if foreign := [name for name in names if not is_trace(name)]:
         raise RecipeError(
             f"{folder}: holds {foreign[0]!r} but no {what}. Name another folder with --out."
         )
@@ -240,14 +237,6 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
         if child.poll() is None:  # an error of our own; the child may still save
             child.send_signal(signal.SIGINT)
             child.wait()
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """What keeps `train` from taking the folder of a run that was killed in its first moment."""
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if LEFTOVERS.fullmatch(path.name):
-                path.unlink(missing_ok=True)
 
 
 def _what_went_wrong(job: Job, code: int) -> str:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast, get_args
 
-from rich.markup import escape
-
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
@@ -40,7 +38,7 @@ class EnsemblePlan:
     @property
     def shown(self) -> list[str]:
         """The members' names on a screen."""
-        return [escape(name) for name in short_names([m.name for m in self.members])]
+        return short_names([m.name for m in self.members])
 
     def dev(self, task: str) -> Split | None:
         return self.data.get(task, {}).get("dev")

@@ -12,6 +12,7 @@ from trivium.run.members.heard import Heard
 from trivium.run.members.plan import EnsemblePlan
 from trivium.run.predictor.ensemble import equal, weighted_mean
 from trivium.run.predictor.scoring import score
+from trivium.run.screen.console import say
 from trivium.run.screen.progress import OnProgress, rows_bar
 
 ROUNDS = 30
@@ -52,7 +53,7 @@ def weighed(plan: EnsemblePlan, heard: Heard, console: Console) -> dict[str, Pan
                 chosen[name] = _best(plan, name, heard, on_progress, console)
                 continue
             chosen[name] = chosen[name].model_copy(update={"how": "mean", "weights": ()})
-            console.print(f"{name}: no dev rows to choose weights by: answered by the plain mean")
+            say(console, f"{name}: no dev rows to choose weights by: answered by the plain mean")
     return chosen
 
 
@@ -75,9 +76,5 @@ def _best(
         f"{plan.shown[place]} {weight:.3f}"
         for place, weight in zip(panel.members, weight_E.tolist(), strict=True)
     )
-    console.print(
-        f"{name}: weights chosen on dev instead of equal ones ({gain}): {shown}",
-        soft_wrap=True,
-        highlight=False,
-    )
+    say(console, f"{name}: weights chosen on dev instead of equal ones ({gain}): {shown}")
     return panel.model_copy(update={"weights": tuple(weight_E.tolist())})

@@ -2,10 +2,14 @@
 
 import os
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.measure import Measurement
-from rich.table import Table as Grid
+from rich.table import Table
+from rich.text import Text
+
+from trivium.run.screen.console import plain_console
 
 MINILM = (
     "The packaged encoder's (minilm) own training data included Quora question pairs (QQP) and "
@@ -13,11 +17,32 @@ MINILM = (
 )
 
 
-def print_grid(grid: Grid, console: Console) -> None:
+class Grid(Table):
+    """A table on a screen, whose title, heads and cells are what they are: no markup, no emoji."""
+
+    def __init__(self, title: str = "") -> None:
+        shown = Text(title, style="table.title") if title else None
+        super().__init__(title=shown, title_justify="left")
+
+    def add_column(
+        self, header: RenderableType = "", footer: RenderableType = "", **settings: Any
+    ) -> None:
+        # What is too long is broken anywhere: else some of it would not be shown at all.
+        super().add_column(_plain(header), _plain(footer), **{"overflow": "fold", **settings})
+
+    def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
+        super().add_row(*map(_plain, cells), **settings)
+
+
+def _plain(cell: Any) -> Any:
+    return Text(cell) if isinstance(cell, str) else cell
+
+
+def print_grid(grid: Table, console: Console) -> None:
     """A table; in a file, which has no edge, as wide as it needs to be."""
-    if not console.is_terminal:
+    if not console.is_terminal and not console.quiet:
         width = Measurement.get(console, console.options.update(width=10_000), grid).maximum
-        console = Console(file=console.file, width=width)
+        console = plain_console(console.file, width)
     console.print(grid)
 
 

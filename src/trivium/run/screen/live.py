@@ -7,6 +7,8 @@ from typing import Self
 from rich.console import Console, RenderableType
 from rich.live import Live
 
+from trivium.run.screen.console import Part, say
+
 
 class Screen(ABC):
     """Prints lines; while entered, and only on a terminal, shows `present` below them.
@@ -47,8 +49,9 @@ class Screen(ABC):
     def is_live(self) -> bool:
         return self._live is not None
 
-    def say(self, line: str) -> None:
-        self.console.print(line, soft_wrap=not self.console.is_terminal, highlight=False)
+    def say(self, *parts: Part, style: str = "") -> None:
+        # A longer line than the terminal's would be counted as one, and the live part misplaced.
+        say(self.console, *parts, style=style, wraps=self.console.is_terminal)
 
 
 def clock(seconds: float) -> str:

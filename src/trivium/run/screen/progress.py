@@ -7,6 +7,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from trivium.run.screen.console import heard_on
 from trivium.run.screen.live import Screen, clock
 
 PLAIN_EVERY_S = 10.0
@@ -36,10 +37,10 @@ class Monitor(Screen):
         self._first = self._done = done
         self._rows = self._tokens = 0
         self._bars = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("ETA"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
+            TextColumn("ETA", markup=False),
             TimeRemainingColumn(),
             console=console,
         )
@@ -69,11 +70,9 @@ class Monitor(Screen):
             self._bars.update(self._bar, completed=self._done)
         elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
             self._told = now
-            self.console.print(
+            self.say(
                 f"{self.stage} {self._done}/{self.total} · {self._facts(now)} "
-                f"· ETA {self._eta(now)}",
-                soft_wrap=True,
-                highlight=False,
+                f"· ETA {self._eta(now)}"
             )
 
     def evaluation(
@@ -84,12 +83,8 @@ class Monitor(Screen):
         shown = " · ".join(
             f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
         )
-        mark = f"[green]{verdict}[/]" if kept else verdict
-        self.console.print(
-            f"step {self._done} dev: {shown} · {note} · {mark}",
-            soft_wrap=not self.console.is_terminal,
-            highlight=False,
-        )
+        mark = (verdict, "green") if kept else verdict
+        self.say(f"step {self._done} dev: {shown} · {note} · ", mark)
 
     def _facts(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
@@ -116,12 +111,12 @@ class Monitor(Screen):
 def rows_bar(console: Console | None, unit: str = "rows") -> Progress:
     """A bar that counts answered rows, with an ETA; nothing where there is no terminal."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(f"{unit} · ETA"),
+        TextColumn(f"{unit} · ETA", markup=False),
         TimeRemainingColumn(),
-        console=console or Console(stderr=True),
+        console=heard_on(console),
         disable=console is None or not console.is_terminal,
         transient=True,
     )

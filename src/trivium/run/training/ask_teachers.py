@@ -13,6 +13,7 @@ from trivium.run.folder.names import TEACHERS
 from trivium.run.predictor.base import Texts
 from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.encoded import Encoded, encode
+from trivium.run.screen.console import say
 from trivium.run.screen.progress import rows_bar
 from trivium.run.teachers.kept import answers_to, keep_answers, read_answers_to
 from trivium.run.teachers.lessons import Found, Lesson, Lessons
@@ -91,11 +92,7 @@ def _ask_all(work: Work, lessons: Sequence[Lesson], stopping: threading.Event) -
             chosen = torch.tensor([place[row] for row in lesson.rows])
             keep_answers(work.run_dir, lesson, (total_UK / len(lesson.teachers))[chosen])
             who = ", ".join(str(teacher.folder) for teacher in lesson.teachers)
-            work.console.print(
-                f"{lesson.task.name}: {len(lesson.rows):,} rows answered by {who}",
-                soft_wrap=True,
-                highlight=False,
-            )
+            say(work.console, f"{lesson.task.name}: {len(lesson.rows):,} rows answered by {who}")
     return True
 
 

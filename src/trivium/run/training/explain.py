@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import torch
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
+from rich.text import Text
 
 from trivium.part import Part
 from trivium.parts.tasks import Task
@@ -13,6 +12,8 @@ from trivium.recipe import Stage
 from trivium.recipe.stage import Floor
 from trivium.run.assembly.device import choose_device, choose_precision, precision_name
 from trivium.run.rows.splits import Split
+from trivium.run.screen.console import note, say
+from trivium.run.screen.grid import Grid, print_grid
 from trivium.run.teachers.lessons import Lesson
 from trivium.run.training.plan import coverage
 from trivium.run.training.preview import Preview
@@ -20,7 +21,7 @@ from trivium.run.training.preview import Preview
 
 def print_preview(preview: Preview, console: Console) -> None:
     recipe = preview.recipe
-    grid = Grid(title=f"Tasks on one encoder ({recipe.encoder})", title_justify="left")
+    grid = Grid(f"Tasks on one encoder ({recipe.encoder})")
     for title in ("task", "rows", "answers (train)", "tokens", "cut", "repeated"):
         left = title in ("task", "answers (train)")
         grid.add_column(
@@ -31,14 +32,14 @@ def print_preview(preview: Preview, console: Console) -> None:
         lengths = encoded.lengths()
         rows = "\n".join(_rows(preview.data[name], split) for split in ("train", "dev"))
         grid.add_row(
-            "\n".join([f"[bold]{name}[/]", task.kind, *_choices(task)]),
+            Text.assemble((name, "bold"), "\n", "\n".join([task.kind, *_choices(task)])),
             rows,
             _answers(task, preview.data[name]["train"]),
             f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
             f"{preview.truncated(name):,}",
             f"{preview.repeated(name):,}",
         )
-    console.print(grid)
+    print_grid(grid, console)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
     for name, splits in preview.data.items():  # noqa: PLR1702
@@ -47,12 +48,10 @@ def print_preview(preview: Preview, console: Console) -> None:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
                 if file.drawn is not None:
                     rows = f"{file.drawn:,} of {file.rows:,} rows, a sample, "
-                console.print(
-                    f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}",
-                    style="dim",
-                )
+                line = f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}"
+                say(console, line, style="dim")
     for warning in preview.warnings:
-        console.print(f"[yellow]note[/] {escape(warning)}", soft_wrap=True)
+        note(console, warning)
 
 
 def _rows(splits: Mapping[str, Split], split: str) -> str:
@@ -71,26 +70,27 @@ def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
     precision = precision_name(choose_precision(preview.recipe.precision, device))
     epochs = plan.steps / plan.steps_per_epoch
 
-    def say(line: str) -> None:
-        console.print(line, soft_wrap=True, highlight=False)
-
     say(
-        f"[bold]stage {stage.name}[/]: {plan.steps:,} steps = {epochs:.3g} "
+        console,
+        (f"stage {stage.name}", "bold"),
+        f": {plan.steps:,} steps = {epochs:.3g} "
         f"epochs of {plan.steps_per_epoch:,}, {precision} on {device} with "
-        f"{torch.get_num_threads()} threads"
+        f"{torch.get_num_threads()} threads",
     )
     for line in _explanation(preview, stage):
-        say(f"  {line}")
+        say(console, f"  {line}")
     for name, passes in coverage(stage, plan).items():
         times = passes * plan.rows[name] / preview.rows(stage)[name]
         say(
+            console,
             f"  {name}: {plan.rows[name]:,} rows an epoch by {plan.sizes[name]}, "
             f"each training row seen about {times:.1f} "
-            f"times in all, loss weight {plan.weights[name]:g}"
+            f"times in all, loss weight {plan.weights[name]:g}",
         )
     say(
+        console,
         f"  {trained:,} parameters trained, {frozen:,} frozen; "
-        f"about {memory.total() / 2**30:.1f} GiB of memory"
+        f"about {memory.total() / 2**30:.1f} GiB of memory",
     )
 
 

@@ -4,20 +4,20 @@ import torch
 
 from trivium.run.assembly.device import precision_name
 from trivium.run.assembly.machine import peak_memory
-from trivium.run.folder.resume import remove_resume
-from trivium.run.folder.scores import Cost, Scores, Selected, write_scores
+from trivium.run.folder.scores import Cost, Scores, Selected
 from trivium.run.predictor.scoring import evaluate_into, overall
 from trivium.run.predictor.trained import load_single
 from trivium.run.training.state import Counters
 from trivium.run.training.work import Work
 
 
-def finish(work: Work, counters: Counters) -> None:
-    """Judge the saved model as `evaluate` would, and write what there is to know of the run."""
+def finish(work: Work, counters: Counters) -> Scores:
+    """Judge the saved model as `evaluate` would, and write its predictions; what there is to know
+    of the run."""
     predictor = load_single(work.run_dir, device=str(work.setup.device))
     tasks = evaluate_into(work.run_dir, predictor, work.data)
     model = predictor.model
-    scores = Scores(
+    return Scores(
         tasks=tasks,
         overall=overall(work.tasks, tasks),
         precision=precision_name(model.encoder.precision),
@@ -32,8 +32,6 @@ def finish(work: Work, counters: Counters) -> None:
         ),
         selected=Selected.model_validate(counters.kept),
     )
-    write_scores(work.run_dir, scores)
-    remove_resume(work.run_dir)
 
 
 def _peak_memory(device: torch.device) -> int:

@@ -8,6 +8,7 @@ from trivium.run.folder.model import save_model
 from trivium.run.folder.names import MODEL
 from trivium.run.folder.scores import TaskScores
 from trivium.run.predictor.scoring import evaluate_splits, overall
+from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
 from trivium.run.training.state import Counters, TrainState
 from trivium.run.training.work import Work
@@ -38,7 +39,7 @@ def set_floors(work: Work, stage: Stage, counters: Counters) -> None:
             counters.floors[name] = floor.value(value)
     work.journal.write("guard", stage=stage.name, before=before, floors=counters.floors)
     shown = " · ".join(f"{name} {floor:.4f}" for name, floor in counters.floors.items())
-    work.console.print(f"stage {stage.name} is guarded by floors: {shown}", soft_wrap=True)
+    say(work.console, f"stage {stage.name} is guarded by floors: {shown}")
 
 
 def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
@@ -73,14 +74,14 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
             metric=work.tasks[name].metric, value=values[name], floor=floor,
             back_to=counters.kept,
         )  # fmt: skip
-        work.console.print(
+        say(
+            work.console,
             f"refused: {name} fell to {values[name]:.4f}, below its floor {floor:.4f}; back to "
             f"stage {counters.kept.get('stage')}, step {counters.kept.get('step')}",
-            soft_wrap=True,
         )
     impatient = stage.patience is not None and counters.waited >= stage.patience
     if impatient and not broken:
-        work.console.print(f"no better model in {stage.patience} evaluations: stage ends")
+        say(work.console, f"no better model in {stage.patience} evaluations: stage ends")
     return bool(broken) or impatient
 
 

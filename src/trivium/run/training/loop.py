@@ -9,6 +9,7 @@ from trivium.recipe import Stage
 from trivium.run.folder.model import load_weights_into
 from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
+from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
 from trivium.run.training.judge import judge, keep, set_floors
 from trivium.run.training.parameters import start_stage
@@ -17,6 +18,8 @@ from trivium.run.training.state import Counters, TrainState, counters_of, pack_s
 from trivium.run.training.step import train_step
 from trivium.run.training.work import Work
 
+FIRST_CHECKPOINT_S = 10.0
+"""So that a disk which cannot hold one is found early, and a short run is not lost."""
 CHECKPOINT_EVERY_S = 120.0
 """What a crash can cost. Evaluations need no checkpoint of their own: they happen again, alike."""
 
@@ -40,7 +43,7 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         if saved and index == counters.stage:
             unpack_state(state, *saved, work.processes.rank)
             saved = None
-            work.console.print(f"resumed at stage {stage.name}, step {counters.step}")
+            say(work.console, f"resumed at stage {stage.name}, step {counters.step}")
         else:
             work.journal.write("stage", stage=stage.name, steps=plan.steps, tasks=plan.tasks)
             set_floors(work, stage, counters)
@@ -62,7 +65,7 @@ def _run_stage(
 ) -> None:
     counters = state.counters
     last = saved = time.monotonic()
-    setup = work.setup_of(stage)
+    setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
         while counters.step < plan.steps:
@@ -77,12 +80,12 @@ def _run_stage(
             if over:
                 break
             every = stage.checkpoint_every or math.inf
-            due = counters.step % every == 0 or now - saved > CHECKPOINT_EVERY_S
+            due = counters.step % every == 0 or now - saved > wait_s
             # Clocks and signals differ between processes, but all must save and stop at one step.
             due, stop = work.processes.agree(due, stopping.is_set())
             if due or stop:
                 _save(work, state)
-                saved = time.monotonic()
+                saved, wait_s = time.monotonic(), CHECKPOINT_EVERY_S
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
             last = time.monotonic()  # judging and saving are no seconds of training

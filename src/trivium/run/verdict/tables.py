@@ -4,10 +4,9 @@ import json
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as Grid
 
-from trivium.run.screen.grid import markdown_table, print_grid
+from trivium.run.screen.console import note, say
+from trivium.run.screen.grid import Grid, markdown_table, print_grid
 from trivium.run.verdict.facts import Comparison, Cost, Group, TaskScore, Verdict
 from trivium.run.verdict.sentences import signed
 
@@ -17,16 +16,16 @@ MARKS = {"better": "green", "worse": "red"}
 
 def print_verdict(verdict: Verdict, console: Console) -> None:
     for table in tables_of(verdict):
-        grid = Grid(title=table.title, title_justify="left")
+        grid = Grid(table.title)
         for place, name in enumerate(table.head):
             grid.add_column(name, justify="left" if place < table.words else "right")
         for cells, style in zip(table.cells, table.styles, strict=True):
-            grid.add_row(*map(escape, cells), style=style)
+            grid.add_row(*cells, style=style)
         print_grid(grid, console)
     for line in lines_of(verdict):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for note in verdict.notes:
-        console.print(f"[yellow]note[/] {escape(note)}", soft_wrap=True, highlight=False)
+        say(console, line)
+    for text in verdict.notes:
+        note(console, text)
 
 
 def as_markdown(verdict: Verdict) -> str:

@@ -1,0 +1,102 @@
+"""What the program says on a terminal: from one place, and never as markup.
+
+Labels, texts, names and paths are people's: `[/INST]` may be a label, and `train.csv:100:` is a
+line. So all that is said here is `Text`, whose style is no part of it, whatever a caller's console
+would make of strings.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from io import TextIOBase
+from typing import IO, TextIO, cast
+
+from rich.console import Console
+from rich.text import Text
+
+Part = str | Text | tuple[str, str]
+"""Something said: plain, or with its style as the second half."""
+
+
+def heard_on(console: Console | None) -> Console:
+    """A caller's console, or else the program's own, on standard error."""
+    return plain_console() if console is None else console
+
+
+def plain_console(file: IO[str] | None = None, width: int | None = None) -> Console:
+    """The one kind of console that the program makes: a string on it is what it is.
+
+    file: by default standard error. Where that is closed, or leads to a full disk, nobody hears
+    what is said, and work goes on.
+    """
+    if file is None:
+        file = cast(IO[str], _Unfailing(sys.stderr))
+    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+
+
+def say(console: Console, *parts: Part, style: str = "", wraps: bool = False) -> None:
+    """A line; it stays one however long it is, unless it `wraps`, as above a live part.
+
+    style: of the whole.
+    """
+    line = Text.assemble(*parts, style=style)
+    console.print(line, soft_wrap=not wraps, highlight=False)
+
+
+def note(console: Console, text: str) -> None:
+    """Something that people should know, though nothing is wrong."""
+    say(console, ("note", "yellow"), f" {text}")
+
+
+def silence(stream: TextIO | None) -> None:
+    """Send what is still to be written to a stream nowhere: it could not be written, and would be
+    tried, and fail, once more when the program ends. None: it was closed by a shell."""
+    if stream is None:
+        return
+    with suppress(OSError), open(os.devnull, "wb") as nowhere:  # OSError: it is no file at all
+        os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def settle(stream: TextIO | None) -> None:
+    """Hand over what is still to be written to a stream, or else silence it."""
+    try:
+        if stream is not None:
+            stream.flush()
+    except OSError:
+        silence(stream)
+
+
+class _Unfailing(TextIOBase):
+    """Standard error, whose failures nobody could be told of; None: it was closed by a shell."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding if self._stream else "utf-8"
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno() if self._stream else super().fileno()
+
+    def write(self, text: str) -> int:
+        if self._stream:
+            self._guarded(lambda stream: stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        if self._stream:
+            self._guarded(lambda stream: stream.flush())
+
+    def _guarded(self, use: Callable[[TextIO], object]) -> None:
+        assert self._stream is not None
+        try:
+            use(self._stream)
+        except BrokenPipeError:  # whoever listened went away, as `head` does: the program ends
+            raise
+        except OSError:
+            silence(self._stream)
