@@ -1,11 +1,12 @@
 """The models that are served: MiniLM with three heads, and one that can be brought down."""
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer as Pieces
+import torch
 from torch import nn
 
 from benchmarks.inputs import DATA
@@ -22,6 +23,8 @@ from trivium.types import Row
 SPREAD = 0.5
 """Standard deviation of the heads' weights: enough for labels to differ from text to text."""
 SENTENCES = "ids-sst-dev.csv"
+UNUSED = "[unused7]"
+"""A piece that no text is ever cut into."""
 EXAMPLE = Path(__file__).resolve().parents[2] / "recipes/data/support-desk/messages-train.csv"
 
 
@@ -47,19 +50,20 @@ def make_run(folder: Path) -> Path:
 
 
 def make_poisonable(run: Path, folder: Path) -> Path:
-    """A run whose tokenizer has a word more than its encoder has vectors.
+    """A run in which a word of its own, POISON, has a vector that overflows.
 
-    Whatever text holds POISON brings the computation down, and no other does: torch refuses to
-    look up a vector that is not there.
+    Whatever text holds it makes answers that are no numbers, which raises, and no other does.
     """
     loaded = load_model(run / MODEL)
     altered = folder / "tokenizer"
     altered.mkdir(parents=True)
     loaded.tokenizer.save(altered)
-    pieces = Pieces.from_file(str(altered / "tokenizer.json"))
-    pieces.add_tokens([POISON])
-    assert pieces.get_vocab_size() > loaded.model.encoder.config.vocab_size
-    pieces.save(str(altered / "tokenizer.json"))
+    pieces = json.loads((altered / "tokenizer.json").read_text(encoding="utf-8"))
+    place = pieces["model"]["vocab"].pop(UNUSED)
+    pieces["model"]["vocab"][POISON] = place
+    (altered / "tokenizer.json").write_text(json.dumps(pieces), encoding="utf-8")
+    with torch.no_grad():
+        loaded.model.encoder.embeddings.word_embeddings.weight[place] = torch.finfo().max
     save_model(
         loaded.model, loaded.tasks, Tokenizer(altered), folder / MODEL, precision=loaded.precision
     )

@@ -10,6 +10,7 @@ from benchmarks.serving.mixture import LONGEST, REFUSED, failures, mixture
 from benchmarks.serving.models import make_poisonable, make_run, sentences
 
 import trivium
+from trivium.errors import RecipeError
 
 
 def test_a_text_with_the_poison_brings_the_computation_down_and_no_other_does(
@@ -22,7 +23,7 @@ def test_a_text_with_the_poison_brings_the_computation_down_and_no_other_does(
         assert poisonable.probabilities(task, texts) == model.probabilities(task, texts)
     assert set(model.predict(TASKS[0], sentences(tmp_path)[:200])) <= set(LABELS)
     model.predict(TASKS[0], [f"a {POISON} here"])
-    with pytest.raises(IndexError):
+    with pytest.raises(RecipeError, match="is no number"):
         poisonable.predict(TASKS[0], [*texts, f"a {POISON} here"])
 
 

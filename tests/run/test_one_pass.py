@@ -45,9 +45,9 @@ def counted(predictor: TorchPredictor) -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         forward = predictor.model.encoder.forward
 
-        def count(tokens: Any, task: str = "") -> Any:
+        def count(tokens: Any, task: str = "", **how: Any) -> Any:
             seen.append(len(tokens.lengths_R))
-            return forward(tokens, task)
+            return forward(tokens, task, **how)
 
         patch.setattr(predictor.model.encoder, "forward", count)
         yield seen

@@ -73,9 +73,9 @@ def test_a_repeated_text_is_encoded_once(trained: Path, monkeypatch: pytest.Monk
     seen: list[int] = []
     forward = predictor.model.encoder.forward
 
-    def counted(tokens: Any, task: str = "") -> Any:
+    def counted(tokens: Any, task: str = "", **how: Any) -> Any:
         seen.append(len(tokens.lengths_R))
-        return forward(tokens, task)
+        return forward(tokens, task, **how)
 
     monkeypatch.setattr(predictor.model.encoder, "forward", counted)
     predictor.readout("near", [("good cat", "bad dog"), ("bad dog", "good cat")] * 50)

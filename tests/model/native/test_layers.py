@@ -258,6 +258,29 @@ def test_two_passes_of_a_step_add_their_gradients() -> None:
     assert first.keys() == second.keys() == together.keys()
 
 
+@pytest.mark.parametrize("learns", [False, True])
+def test_a_pass_with_other_weights_before_the_backward_pass_changes_no_gradient(
+    learns: bool,
+) -> None:
+    model, tokens = encoder(), packed(TEXTS)
+    _, right = native(model, tokens)
+    model.zero_grad()
+    with switched("vectors"):
+        weight_RD = torch.randn(len(TEXTS), 96, generator=torch.Generator().manual_seed(1))
+        starts_R = tokens.lengths_R.cumsum(0) - tokens.lengths_R
+        loss = (model(tokens)[starts_R].float() * weight_RD).sum()
+        own = {name: parameter.data for name, parameter in model.named_parameters()}
+        for parameter in model.parameters():
+            parameter.data = parameter.data * 1.5
+        with nullcontext() if learns else torch.no_grad():
+            model(tokens)
+        for name, parameter in model.named_parameters():
+            parameter.data = own[name]
+        torch.autograd.backward(loss)
+    grads = gradients(model)
+    assert all(torch.equal(grads[name], right[name]) for name in right)
+
+
 def test_a_second_backward_pass_is_refused_in_words() -> None:
     model, tokens = encoder(), packed(TEXTS)
     kernels()

@@ -29,7 +29,7 @@ from trivium.apps.serve.wire import (
 )
 from trivium.errors import RecipeError
 from trivium.run.folder.sealed import seal_of
-from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.base import Predictor, finite
 from trivium.run.predictor.load import backend_of, load
 
 LONGEST_REASON = 300
@@ -105,7 +105,7 @@ def answer(predictor: Predictor, ask: Ask) -> Answer | Failure:
     """What is said of a batch, or why computing it raised."""
     started = time.perf_counter()
     try:
-        readouts = predictor.read(ask.readings)
+        readouts = dict(finite(predictor.read(ask.readings)))
     except Exception as error:
         return Failure(number=ask.number, why=reason(error))
     return Answer(ask.number, time.perf_counter() - started, readouts)

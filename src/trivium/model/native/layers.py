@@ -29,6 +29,8 @@ class _Layers(torch.autograd.Function):
     def forward(ctx: Any, x_ND: Tensor, task: Task, *parameters: Tensor) -> Tensor:
         work = Forward(task, x_ND)
         ctx.work, ctx.parameters = work, parameters
+        if task.learns:
+            task.stack.lend(work)
         return work.hidden_ND
 
     @staticmethod

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FILE = Path(os.environ.get("TRIVIUM_NATIVE_FILE") or Path(__file__).parents[2] / "_native.so")
+_BUILT = Path(__file__).parents[2] / "_native" / "kernels.so"
+FILE = Path(os.environ.get("TRIVIUM_NATIVE_FILE") or _BUILT)
 """Another one can be named, such as one that checks itself."""
 SWITCH = "TRIVIUM_NATIVE"
 """Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused."""

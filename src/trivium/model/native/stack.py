@@ -1,5 +1,6 @@
 """A stack of layers with their packed weights, kept with its encoder."""
 
+import weakref
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -51,13 +52,8 @@ class Stack:
 
     def __init__(self, layers: Sequence[LayerModules]) -> None:
         self.layers = list(layers)
-        self.weights = [
-            LayerWeights(
-                Packed(layer.qkv), Packed((layer.mixed,)), Packed((layer.inner,)),
-                Packed((layer.outer,)),
-            )
-            for layer in layers
-        ]  # fmt: skip
+        self.weights = self._fresh()
+        """Not those of an earlier pass whose backward pass is still to come: see `lend`."""
         self.pointers = torch.empty(0, dtype=torch.int64)
         """Of every layer, in the order of `native/encode.c`."""
         self._linear = [part for layer in self.layers for part in layer.linear()]
@@ -66,6 +62,7 @@ class Stack:
         self._own = [module._parameters for module in (*self._linear, *norms)]
         self._stamp: tuple[int, ...] = ()
         self._learns = False
+        self._lent: list[weakref.ref[object]] = []
 
     @property
     def width(self) -> int:
@@ -85,12 +82,28 @@ class Stack:
         stamp = self._state()
         if stamp == self._stamp and (self._learns or not learns):
             return
+        self._lent = [holder for holder in self._lent if holder() is not None]
+        if self._lent and stamp != self._stamp:
+            self.weights, self._lent = self._fresh(), []
         for packed in (each for layer in self.weights for each in layer):
             packed.refresh(library, learns=learns)
         self.pointers = torch.tensor(
             [_pointers(*both) for both in zip(self.layers, self.weights, strict=True)]
         )
         self._stamp, self._learns = stamp, learns
+
+    def lend(self, holder: object) -> None:
+        """Let the present weights be as they are for as long as `holder` lives: it holds them for a
+        backward pass, and until then another pass may have other parameters."""
+        self._lent.append(weakref.ref(holder))
+
+    def _fresh(self) -> list[LayerWeights]:
+        return [
+            LayerWeights(
+                *(Packed(p) for p in (each.qkv, (each.mixed,), (each.inner,), (each.outer,)))
+            )
+            for each in self.layers
+        ]
 
     def _state(self) -> tuple[int, ...]:
         """What differs as soon as any parameter is another, or has other values."""

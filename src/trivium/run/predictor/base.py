@@ -59,7 +59,7 @@ class Predictor(ABC):
         for name in asks:
             if name != PLAIN:
                 form_named(name, self.forms)
-        found = self.read(readings)
+        found = finite(self.read(readings))
         return {name: found[name] if name in found else self._none(name) for name in asks}
 
     def _none(self, task: str) -> Floats:
@@ -141,3 +141,15 @@ class Predictor(ABC):
         if not self.embeds:
             raise RecipeError("an ensemble has several encoders, and so no vector of a text.")
         return self.arrays({PLAIN: texts})[PLAIN]
+
+
+def finite(readouts: Mapping[str, Floats]) -> Mapping[str, Floats]:
+    """The readouts as they are. Raises RecipeError where one is no number, by its task."""
+    for name, readout_BK in readouts.items():
+        if not np.isfinite(readout_BK).all():
+            what = f"the answer of {name}" if name != PLAIN else "a text's vector"
+            raise RecipeError(
+                f"{what} is no number (NaN or infinity): the model's weights are damaged, or their "
+                "training went astray. Take another model, or compute in fp32."
+            )
+    return readouts
