@@ -49,6 +49,23 @@ async def test_a_full_queue_says_when_to_come_back(model: trivium.Predictor) -> 
     assert int(refused.headers["retry-after"]) >= 1
 
 
+async def test_who_would_wait_for_half_of_his_time_is_refused_before_his_body_is_read(
+    model: trivium.Predictor,
+) -> None:
+    # The stand-in says 1,000 tokens a second, and 4 tokens wait: 4 ms.
+    for timeout_s, status in ((0.1, 400), (0.005, 429)):
+        settings = Settings(name="tiny", timeout_s=timeout_s)
+        async with client_of(model, settings) as client:
+            client.service.may_go.clear()
+            first = asyncio.ensure_future(client.ask("/v1/predict", ASK, x_request_timeout="60"))
+            await waiting(client, 1)
+            assert client.service.load().queued_tokens == 4
+            refused = await client.post("/v1/predict", content=b"not JSON")
+            assert refused.status_code == status
+            client.service.may_go.set()
+            await first
+
+
 async def test_what_the_queue_can_never_hold_is_too_large_not_too_many(
     model: trivium.Predictor,
 ) -> None:

@@ -21,6 +21,9 @@ from trivium.apps.serve.settings import MAX_DETAILS, OFF_LOOP_BYTES, Settings
 WATCHED_AFTER_S = 0.2
 """How long an answer may take before it is watched whether the client is still there."""
 
+PATIENCE = 0.5
+"""Share of the time for an answer that a request may have to wait before it is begun."""
+
 COMPUTES = "a row that can be computed"
 
 T = TypeVar("T")
@@ -63,6 +66,7 @@ class Front:
         note: Note = request.scope["trivium.note"]
         deadline_of(request, self.settings)  # a header that cannot be read is told first
         self.refuse_if_closed()
+        self._refuse_if_full(1)  # before anything is read: when most are refused, that is the work
         slowest = note.arrived + self.settings.timeout_s
         body = await read_body(request, self.settings.max_body_bytes, slowest)
         note.is_large = len(body) > OFF_LOOP_BYTES
@@ -128,9 +132,12 @@ class Front:
         load = self.service.load()
         if rows > load.most_rows:
             self._refuse_if_larger_than_queue(rows, 0)
-        if load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens:
-            speed = load.tokens_per_s
-            raise _full(load.queued_tokens / speed if speed else 1.0)
+        wait_s = load.queued_tokens / load.tokens_per_s if load.tokens_per_s else 0.0
+        is_full = load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens
+        # Whoever would wait for most of his time is told at once, while he can still go elsewhere;
+        # and what is answered when the time is nearly over is often answered to nobody.
+        if is_full or wait_s > PATIENCE * self.settings.timeout_s:
+            raise _full(wait_s or 1.0)
 
     def _refuse_if_larger_than_queue(self, rows: int, tokens: int) -> None:
         """Raises Problem: 413 for what could never be taken."""

@@ -32,6 +32,8 @@ from trivium.run.folder.sealed import seal_of
 from trivium.run.predictor.base import Predictor, finite
 from trivium.run.predictor.load import backend_of, load
 
+BEHIND_THE_FRONT = 5
+"""What is added to a worker's niceness."""
 LONGEST_REASON = 300
 """Characters."""
 
@@ -86,6 +88,7 @@ def main(arguments: list[str]) -> None:
         pipes.send(Refusal(why=str(error) if isinstance(error, RecipeError) else reason(error)))
         os._exit(1)
     one_thread()
+    give_way()
     pipes.send(Hello(described=described))
     while True:
         pipes.send(answer(predictor, asks.get()))
@@ -115,6 +118,12 @@ def reason(error: Exception) -> str:
     """An exception in a line."""
     said = f"{type(error).__name__}: {error}".splitlines()[0][:LONGEST_REASON]
     return said.encode(errors="replace").decode()
+
+
+def give_way() -> None:
+    """To the front, where cores are short: else who comes when all are busy is not even refused."""
+    if hasattr(os, "nice"):
+        os.nice(BEHIND_THE_FRONT)
 
 
 def one_thread() -> None:
