@@ -56,7 +56,13 @@ def main() -> None:
         reached += bench.poison(models.make_poisonable(run, folder / "poison"))
     say(f"\n{goals.table(reached)}")
     ratios = {goal.what: round(goal.found, 3) for goal in reached}
-    facts = {"workers": given.workers, "cpu": cpu_name(), **asdict(plan), **measure.machine()}
+    facts = {
+        "workers": given.workers,
+        "apart": given.apart,
+        "cpu": cpu_name(),
+        **asdict(plan),
+        **measure.machine(),
+    }
     if given.json:
         text = json.dumps({"goals": ratios, **bench.figures, **facts}, indent=2)
         given.json.write_text(f"{text}\n", encoding="utf-8")
@@ -65,8 +71,9 @@ def main() -> None:
 
 def _given() -> argparse.Namespace:
     parser = measure.options(__doc__)
-    cores = programs.cores()
-    parser.add_argument("--workers", type=measure.positive, default=cores, help="that compute")
+    parser.add_argument("--workers", type=measure.positive, help="that compute; one per core")
+    apart = "servers on the first half of the cores, the client on the others"
+    parser.add_argument("--apart", action="store_true", help=apart)
     parser.add_argument("--connections", type=measure.positive, default=32, help="closed loop")
     parser.add_argument("--seconds", type=float, default=3.0, help="of an interval")
     parser.add_argument("--rounds", type=measure.positive, default=3)
@@ -75,7 +82,13 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--servers", nargs="+", choices=programs.NAMES, help="only these")
     parser.add_argument("--quick", action="store_true", help="short: only to see whether it works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="all figures")
-    return parser.parse_args()
+    given = parser.parse_args()
+    cores, half = programs.cores(), len(programs.cores()) // 2
+    if given.apart and not half:
+        parser.error("--apart: one core cannot be shared out")
+    given.servers_on, given.client_on = (cores[:half], cores[half:]) if given.apart else ((), ())
+    given.workers = given.workers or len(given.servers_on or cores)
+    return given
 
 
 def _wanted(given: argparse.Namespace, found: dict[str, Program]) -> list[Program]:
@@ -105,11 +118,12 @@ class Bench:
     def side_by_side(self, wanted: list[Program]) -> list[goals.Goal]:
         """All servers in turn, then too much for ours."""
         with ExitStack() as held:
-            servers = started(wanted, self.folder, held, self.say)
+            servers = started(wanted, self.folder, held, self.say, self.given.servers_on)
             if not servers:
                 raise SystemExit("no server could be started")
             self._compare(servers)
-            field = Field(servers, held.enter_context(Client()), self.folder)
+            client = held.enter_context(Client(self.given.client_on))
+            field = Field(servers, client, self.folder)
             self.figures["idle"] = field.prepare(self.texts)
             self.figures["mib"] = {n: round(sum(s.rss_mib().values())) for n, s in servers.items()}
             for name, idle in self.figures["idle"].items():

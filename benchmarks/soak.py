@@ -76,7 +76,7 @@ def _given() -> argparse.Namespace:
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two looks")
     help_rate = "requests a second (default: half of what it can do, measured before)"
     parser.add_argument("--rate", type=float, help=help_rate)
-    parser.add_argument("--workers", type=measure.positive, default=programs.cores())
+    parser.add_argument("--workers", type=measure.positive, default=len(programs.cores()))
     return parser.parse_args()
 
 

@@ -102,10 +102,17 @@ class Field:
 
 
 def started(
-    wanted: Iterable[Program], folder: Path, held: ExitStack, tell: Callable[[str], None]
+    wanted: Iterable[Program],
+    folder: Path,
+    held: ExitStack,
+    tell: Callable[[str], None],
+    on: Sequence[int] = (),
 ) -> dict[str, Server]:
-    """Servers that are ready, by name; those that cannot start are told of and left out."""
-    begun = [held.enter_context(Server(program, folder)) for program in wanted]
+    """Servers that are ready, by name; those that cannot start are told of and left out.
+
+    on: cores that they are kept to.
+    """
+    begun = [held.enter_context(Server(program, folder, on)) for program in wanted]
     ready = {}
     for server in begun:
         try:

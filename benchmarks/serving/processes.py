@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -65,8 +65,8 @@ class Program:
 class Server:
     """A server with all the processes that it starts; stopped when the `with` block ends."""
 
-    def __init__(self, program: Program, folder: Path) -> None:
-        """folder: for its log."""
+    def __init__(self, program: Program, folder: Path, on: Sequence[int] = ()) -> None:
+        """folder: for its log. on: cores that it is kept to; all, where none is named."""
         self.program, self.name, self.port = program, program.name, free_port()
         self.log = folder / f"{self.name}.log"
         with self.log.open("wb") as out:
@@ -76,7 +76,7 @@ class Server:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
-        self._root = psutil.Process(self._process.pid)
+        self._root = _kept(self._process, on)
 
     def __enter__(self) -> Self:
         return self
@@ -167,11 +167,12 @@ def get(port: int, path: str) -> tuple[int, bytes]:
 class Client:
     """The process that asks, used for one job after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, on: Sequence[int] = ()) -> None:
         command = [sys.executable, "-m", "benchmarks.serving.client"]
         self._process = subprocess.Popen(
             command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
+        _kept(self._process, on)
 
     def __enter__(self) -> Self:
         return self
@@ -201,6 +202,14 @@ class Client:
     def run(self, job: Job) -> list[Outcome]:
         self.start(job)
         return self.outcomes()
+
+
+def _kept(process: "subprocess.Popen[Any]", on: Sequence[int]) -> psutil.Process:
+    """A process that was just begun, kept to these cores, with all that it starts."""
+    found = psutil.Process(process.pid)
+    if on:
+        found.cpu_affinity(list(on))
+    return found
 
 
 def imports(python: str, names: Sequence[str]) -> Mapping[str, str]:

@@ -31,11 +31,11 @@ class Folders:
     peers: Path
 
 
-def cores() -> int:
+def cores() -> list[int]:
     """That this process may use."""
     if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def programs(folders: Folders, workers: int, python: str) -> dict[str, Program]:
