@@ -35,6 +35,7 @@ from trivium.apps.study.table import summarise
 from trivium.cli import app
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.recipe import load_recipe
 from trivium.run.folder.differences import ABSENT, differences
 from trivium.run.folder.panels import read_contents
 from trivium.run.folder.studies import folders_of
@@ -638,3 +639,54 @@ def test_a_run_that_fails_is_shown_and_the_others_are_finished(
     assert "go on with: trivium study" in said.getvalue()
     assert "lame seed 0: failed" in (tmp_path / "out" / "table.md").read_text()
     assert "nowhere.tsv" in (tmp_path / "out" / "lame" / "seed-0.log").read_text()
+
+
+# --- each task alone ---------------------------------------------------------------------------
+
+
+def test_each_task_alone_is_a_row_after_its_recipe(pair: list[Path], tmp_path: Path) -> None:
+    plan = plan_study(pair[:1], tmp_path / "out", 2, ["stages.0.steps=1"], singles=True)
+    rows = ["base", "base-only-mood", "base-only-near", "base-only-same"]
+    assert list(plan.paths) == rows
+    assert [run.name for run in plan.runs] == rows * 2
+    near = plan.runs[-2]
+    assert near.recipe == load_recipe(pair[0], ["stages.0.steps=1", "seed=1"], only=["near"])
+    assert near.command[-2:] == ["--only", "near"]
+    assert "--singles" in plan.command
+    assert plan.command.count("base.yaml") == 1
+
+
+def test_a_recipe_of_one_task_is_its_own_baseline(values: dict[str, Any], tmp_path: Path) -> None:
+    values["tasks"] = {"mood": values["tasks"]["mood"]}
+    plan = plan_study(
+        [write(tmp_path / "alone.yaml", values)], tmp_path / "out", 1, [], singles=True
+    )
+    assert list(plan.paths) == ["alone"]
+
+
+def test_a_row_of_a_task_alone_is_no_other_recipe_s(pair: list[Path], tmp_path: Path) -> None:
+    twin = tmp_path / "base-only-mood.yaml"
+    shutil.copy(pair[0], twin)
+    with pytest.raises(RecipeError, match="'base-only-mood', as another"):
+        plan_study([pair[0], twin], tmp_path / "out", 1, [], singles=True)
+
+
+def test_one_model_is_compared_with_those_of_its_tasks_alone(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["tasks"] = {name: values["tasks"][name] for name in ("mood", "near")}
+    recipe = write(tmp_path / "both.yaml", values, steps=2)
+    words = ["compare", "--against-singles", str(recipe), "--runs", str(tmp_path / "runs")]
+    words += ["--no-time", "--resamples", "100", "--out", str(tmp_path / "verdict.json")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    verdict = json.loads((tmp_path / "verdict.json").read_text())
+    against = {
+        (each["system"], each["task"], each["baseline"])
+        for each in verdict["comparisons"]
+        if each["is_sharing"] and each["task"] != "overall"
+    }
+    assert against == {("both", "mood", "both-only-mood"), ("both", "near", "both-only-near")}
+    again = CliRunner().invoke(app, [*words, "--overwrite"])
+    assert again.exit_code == 0, again.output
+    assert "3 of them finished" in again.output

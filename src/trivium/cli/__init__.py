@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import exporting, hub, serving, several, single
+from trivium.cli import exporting, hub, judging, serving, several, single
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
@@ -40,8 +40,8 @@ for command in (
     exporting.export,
     several.study,
     several.tune,
-    several.report,
-    several.compare,
+    judging.report,
+    judging.compare,
     hub.push,
     hub.pull,
     serving.serve,

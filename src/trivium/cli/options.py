@@ -39,6 +39,14 @@ Changes = Annotated[
         "[bold]*[/] stands for every name or number there, as in [bold]'stages.*.epochs=1'[/].",
     ),
 ]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        "--only",
+        metavar="TASK",
+        help="Of the recipe's tasks only this one, or these: [bold]topic,urgency[/].",
+    ),
+]
 BudgetName = Annotated[
     str,
     typer.Option(
@@ -104,6 +112,11 @@ def messages() -> Iterator[Console]:
     except KeyboardInterrupt:
         say(console, "stopped")
         raise typer.Exit(STOPPED) from None
+
+
+def names(given: str | None) -> list[str]:
+    """Of a list with commas."""
+    return [name.strip() for name in given.split(",")] if given is not None else []
 
 
 def is_first() -> bool:

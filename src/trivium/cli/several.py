@@ -16,6 +16,7 @@ from trivium.cli.options import (
     RunPaths,
     messages,
 )
+from trivium.errors import Interrupted
 from trivium.run.screen.console import say
 
 
@@ -95,6 +96,10 @@ def study(
     ] = 3,
     budget: BudgetName = "full",
     set_: Changes = None,
+    singles: Annotated[
+        bool,
+        typer.Option("--singles", help="Train each recipe for every task of it alone, too."),
+    ] = False,
 ) -> None:
     """Train several recipes with several seeds; compare them in one table.
 
@@ -111,11 +116,16 @@ def study(
     with messages() as console:
         from trivium.apps.study import has_failures
         from trivium.apps.study import study as run_study
-        from trivium.errors import Interrupted
 
         try:
             table = run_study(
-                recipes, out, seeds=seeds, budget=budget, changes=set_ or [], console=console
+                recipes,
+                out,
+                seeds=seeds,
+                budget=budget,
+                changes=set_ or [],
+                singles=singles,
+                console=console,
             )
         except Interrupted as stop:
             say(console, str(stop))
@@ -154,7 +164,6 @@ def tune(
     folder = out or Path("runs") / recipe.stem
     with messages() as console:
         from trivium.apps.tune import tune as run_search
-        from trivium.errors import Interrupted
 
         try:
             run_search(
@@ -170,79 +179,3 @@ def tune(
         except Interrupted as stop:
             say(console, str(stop))
             raise typer.Exit(STOPPED) from None
-
-
-def compare(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Folders of finished runs; a study's own folder stands for all its runs.",
-        ),
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
-    ] = None,
-    resamples: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
-    ] = None,
-    time_: Annotated[
-        bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-    ] = False,
-    device: Device = "auto",
-) -> None:
-    """Say what one model for several tasks costs or gains, and how sure that is.
-
-    Runs whose recipes differ in the seed only (or in device and folder of
-    data) are one system. Each task's baseline is the system trained for it
-    alone, else the first that has it.
-    Differences on dev come with a 95 % interval (a paired bootstrap of rows
-    and seeds); training, memory, size and speed stand beside.
-
-    Example: trivium compare runs/sentiment runs/similarity runs/both
-    """
-    with messages() as console:
-        from trivium.run.compare import compare as compare_runs
-        from trivium.run.verdict.bootstrap import RESAMPLES
-
-        compare_runs(
-            runs,
-            out=out,
-            resamples=RESAMPLES if resamples is None else resamples,
-            time=time_,
-            device=device,
-            overwrite=overwrite,
-            console=console,
-        )
-        if out is not None:
-            say(console, f"verdict: {out}")
-
-
-def report(
-    runs: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RUN",
-            help="Folders of finished runs, or ensembles; a study's own stands for all its runs.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-    ] = False,
-) -> None:
-    """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
-
-    It can be read without a network, on a phone, and passed on. Needs
-    trivium\\[report]. Example: trivium report runs/first --out report.html
-    """
-    with messages() as console:
-        from trivium.apps.report import report as write_report
-
-        path = write_report(runs, out, overwrite=overwrite, console=console)
-        size = path.stat().st_size / 2**20
-        say(console, f"report: {path} ({size:.1f} MiB)")

@@ -13,6 +13,7 @@ from trivium.cli.options import (
     BudgetName,
     Changes,
     Device,
+    Only,
     OverwriteFile,
     Precision,
     Prefix,
@@ -24,11 +25,14 @@ from trivium.cli.options import (
     answer,
     is_first,
     messages,
+    names,
 )
 from trivium.run.screen.console import note, say
 
 
-def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
+def check(
+    recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None, only: Only = None
+) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
     Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
@@ -38,7 +42,7 @@ def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None)
     with messages() as console:
         from trivium.run.check import check as check_recipe
 
-        check_recipe(recipe, console, budget=budget, changes=set_ or [])
+        check_recipe(recipe, console, budget=budget, changes=set_ or [], only=names(only))
 
 
 def train(
@@ -48,6 +52,7 @@ def train(
     ] = None,
     budget: BudgetName = "full",
     set_: Changes = None,
+    only: Only = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
     ] = False,
@@ -73,6 +78,7 @@ def train(
                 run,
                 budget=budget,
                 changes=set_ or [],
+                only=names(only),
                 resume=resume,
                 overwrite=overwrite,
                 console=console,
@@ -80,6 +86,7 @@ def train(
         except Interrupted as stop:
             given = ["--budget", budget] if budget != "full" else []
             given += [word for change in set_ or [] for word in ("--set", change)]
+            given += ["--only", only] if only is not None else []
             again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None

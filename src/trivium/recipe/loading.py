@@ -9,6 +9,7 @@ from trivium.recipe.dotted import apply, put
 from trivium.recipe.file import RecipeFile
 from trivium.recipe.folders import with_folders
 from trivium.recipe.given import AnyRecipe, Given, take
+from trivium.recipe.only import only_tasks
 from trivium.recipe.parse import parse_file
 from trivium.recipe.plain_yaml import unshared
 from trivium.recipe.reading import settings_and_notes
@@ -16,17 +17,22 @@ from trivium.recipe.schema import Recipe
 
 
 def load_recipe(
-    recipe: AnyRecipe | Given, changes: Sequence[str] = (), budget: str = FULL
+    recipe: AnyRecipe | Given,
+    changes: Sequence[str] = (),
+    budget: str = FULL,
+    only: Sequence[str] = (),
 ) -> Recipe:
     """The recipe in a YAML file, with a budget and then `dotted.path=value` changes, checked.
 
     recipe: the file, or what stands for one: see `AnyRecipe`. Relative `data` and `encoder` folders
-    are made absolute, so that the recipe means the same elsewhere. Raises RecipeError.
+    are made absolute, so that the recipe means the same elsewhere. only: these of its tasks, see
+    `trivium.recipe.only`. Raises RecipeError.
 
         recipe = trivium.load_recipe("recipes/quickstart.yaml", ["stages.0.epochs=1", "seed=3"])
         recipe.stages[0].epochs, recipe.seed
     """
-    return load_recipe_file(recipe, changes, budget).recipe
+    loaded = load_recipe_file(recipe, changes, budget).recipe
+    return only_tasks(loaded, only) if only else loaded
 
 
 def load_recipe_file(

@@ -7,6 +7,7 @@ from rich.console import Console
 from trivium.recipe.budget import FULL
 from trivium.recipe.given import AnyRecipe, take
 from trivium.recipe.loading import check_budgets, load_recipe_file
+from trivium.recipe.only import only_tasks
 from trivium.recipe.space import search_in_words, search_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.assembly.model import build
@@ -25,12 +26,13 @@ def check(
     *,
     budget: str = FULL,
     changes: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Preview:
     """Read and check everything a recipe names, and print what training would do.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
-    are tried, too. changes: `dotted.path=value`, after the budget. Nothing is written. Raises
-    RecipeError where something is wrong.
+    are tried, too. changes: `dotted.path=value`, after the budget. only: these of its tasks.
+    Nothing is written. Raises RecipeError where something is wrong.
 
         preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
         preview.warnings
@@ -40,6 +42,8 @@ def check(
     file = load_recipe_file(given, changes, budget)
     check_budgets(file, given, changes)
     choose_device(file.recipe.device)
+    if only:
+        file = file.model_copy(update={"recipe": only_tasks(file.recipe, only), "search": None})
     search = search_of(file, given.path) if file.search else None
     loaded, data = load_data(file.recipe)
     lessons = find_lessons(loaded, data)

@@ -19,7 +19,7 @@ from trivium.run.verdict.tables import (
     as_markdown,
     print_verdict,
 )
-from trivium.run.verdict.verdict import verdict
+from trivium.run.verdict.verdict import refuse_too_few, verdict
 
 FORMS = (".md", ".json")
 
@@ -44,8 +44,7 @@ def compare(
     console = heard_on(console)
     path = Path(os.path.abspath(out)) if out is not None else None
     with alone(path) if path is not None else nullcontext():
-        if path is not None:
-            _refuse_unusable(path, overwrite)
+        refuse_unusable(path, resamples, overwrite=overwrite)
         result = verdict(runs, resamples=resamples, time=time, device=device, console=console)
         print_verdict(result, console)
         if path is not None:
@@ -53,10 +52,11 @@ def compare(
     return result
 
 
-# --- the file ----------------------------------------------------------------------------------
-
-
-def _refuse_unusable(out: Path, overwrite: bool) -> None:
+def refuse_unusable(out: Path | None, resamples: int, *, overwrite: bool) -> None:
+    """RecipeError where the verdict could not be reached or written, whatever the runs say."""
+    refuse_too_few(resamples)
+    if out is None:
+        return
     if out.suffix not in FORMS:
         raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")
     refuse_unwritable(out, overwrite=overwrite, example="verdict.md")

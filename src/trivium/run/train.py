@@ -53,6 +53,7 @@ def train(
     *,
     budget: str = FULL,
     changes: Sequence[str] = (),
+    only: Sequence[str] = (),
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
@@ -60,14 +61,15 @@ def train(
     """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
-    `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
-    never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
-    something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
+    `dotted.path=value`, after the budget. only: these of the recipe's tasks. resume: go on from the
+    last checkpoint, bit for bit as if never stopped. overwrite: replace an earlier run. Raises
+    RecipeError before any work where something is wrong, and Interrupted after a first Ctrl-C, once
+    the state is saved.
 
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
     """
-    loaded = load_recipe(recipe, changes, budget)
+    loaded = load_recipe(recipe, changes, budget, only)
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()

@@ -29,6 +29,7 @@ def study(
     seeds: int = 3,
     budget: str = FULL,
     changes: Sequence[str] = (),
+    singles: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
@@ -36,7 +37,8 @@ def study(
     recipes: files, or recipes and dictionaries in place of files, as in `AnyRecipe`; or all of them
     by the names of their rows. One that is in no file of its row's name is written into `out`, as
     NAME.yaml; without a name it is recipe-1, recipe-2, … budget: of every recipe. changes:
-    `dotted.path=value` for every recipe, after the budget.
+    `dotted.path=value` for every recipe, after the budget. singles: train every recipe of several
+    tasks for each of them alone, too, in rows called NAME-only-TASK (`trivium.recipe.only`).
 
     A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
     kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
@@ -52,7 +54,7 @@ def study(
     """
     refuse_without_locks("study")
     console = heard_on(console)
-    plan = plan_study(recipes, out, seeds, changes, budget)
+    plan = plan_study(recipes, out, seeds, changes, budget, singles=singles)
     _make_folder(plan)
     say(
         console,

@@ -20,6 +20,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import RecipeFile
 from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.ensembles import EnsembleRecipe
+from trivium.recipe.only import only_tasks
 
 __all__ = ["PAGE", "Plan", "plan_study"]
 
@@ -36,6 +37,8 @@ class Plan:
     seeds: int
     budget: str
     changes: tuple[str, ...]
+    singles: bool
+    """Whether recipes of several tasks are trained for each task alone, too."""
     runs: tuple[Run, ...]
     """All recipes with the first seed, then all with the second: so that a study that is stopped
     early has something to compare. Each seed's ensembles come after its runs."""
@@ -47,8 +50,10 @@ class Plan:
         """What to type to go on."""
         changes = [word for change in self.changes for word in ("--set", change)]
         budget = [] if self.budget == FULL else ["--budget", self.budget]
-        files = map(str, self.paths.values())
-        words = ["trivium", "study", *files, "--seeds", str(self.seeds), *budget, *changes]
+        files = dict.fromkeys(map(str, self.paths.values()))
+        singles = ["--singles"] if self.singles else []
+        words = ["trivium", "study", *files, "--seeds", str(self.seeds), *singles]
+        words += [*budget, *changes]
         return shlex.join([*words, "--out", str(self.out)])
 
     def runs_of(self, name: str) -> list[Run]:
@@ -61,12 +66,15 @@ def plan_study(
     seeds: int,
     changes: Sequence[str],
     budget: str = FULL,
+    *,
+    singles: bool = False,
 ) -> Plan:
     """All runs, every recipe loaded and every folder looked at. Writes nothing.
 
-    Raises RecipeError: for all recipes that are wrong or lack the budget, for two that would share
-    a folder, for an ensemble whose members are no rows, for a folder with a run of other settings,
-    and for a file where a recipe's would be written.
+    singles: with the runs of every recipe for one of its tasks alone. Raises RecipeError: for all
+    recipes that are wrong or lack the budget, for two that would share a folder, for an ensemble
+    whose members are no rows, for a folder with a run of other settings, and for a file where a
+    recipe's would be written.
     """
     if seeds < 1:
         raise RecipeError(f"--seeds {seeds}: a study needs at least one seed.")
@@ -74,21 +82,58 @@ def plan_study(
         raise RecipeError("--set seed: a study sets the seeds itself; say how many with --seeds.")
     out = Path(out)
     loaded = load_entries(entries_of(recipes, out), changes, budget)
-    runs = [
-        run for seed in range(seeds) for run in _runs_of_seed(loaded, seed, out, changes, budget)
-    ]
+    rows = _rows(loaded, singles=singles)
+    runs = [run for seed in range(seeds) for run in _runs_of_seed(rows, seed, out, changes, budget)]
     for run in runs:
         run.refuse_other()
     texts = _texts(loaded, runs)
     for path in texts:
         refuse_foreign_file(path)
-    paths = {entry.name: entry.path for entry in loaded}
-    reported = {entry.name: content.reported for entry, content in loaded.items()}
-    return Plan(paths, reported, out, seeds, budget, tuple(changes), tuple(runs), texts)
+    return Plan(
+        paths={row.name: row.entry.path for row in rows},
+        reported={row.name: None if row.only else row.content.reported for row in rows},
+        out=out,
+        seeds=seeds,
+        budget=budget,
+        changes=tuple(changes),
+        singles=singles,
+        runs=tuple(runs),
+        texts=texts,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Of the table: a recipe, or a recipe for some of its tasks."""
+
+    name: str
+    entry: Entry
+    content: Loaded
+    only: tuple[str, ...] = ()
+
+
+def _rows(loaded: Mapping[Entry, Loaded], *, singles: bool) -> list[_Row]:
+    """In the order of the table. Raises RecipeError where two would have one name."""
+    rows = []
+    for entry, content in loaded.items():
+        rows.append(_Row(entry.name, entry, content))
+        if singles and isinstance(content, RecipeFile):
+            tasks = content.recipe.tasks
+            own = [n for n, t in tasks.items() if t.answers_questions and not t.auxiliary]
+            alone = own if len(own) > 1 else []
+            rows += [_Row(f"{entry.name}-only-{n}", entry, content, (n,)) for n in alone]
+    names = [row.name.casefold() for row in rows]
+    for row in rows:
+        if names.count(row.name.casefold()) > 1:
+            raise RecipeError(
+                f"{row.entry.source}: a row of the study would be called {row.name!r}, as another "
+                "one is; rename a recipe's file."
+            )
+    return rows
 
 
 def _runs_of_seed(
-    loaded: Mapping[Entry, Loaded],
+    rows: Sequence[_Row],
     seed: int,
     out: Path,
     changes: Sequence[str],
@@ -97,21 +142,25 @@ def _runs_of_seed(
     """A seed's runs, and then the ensembles of them."""
     runs: list[Run] = []
     by_file: dict[str, Run] = {}
-    for entry, content in loaded.items():
-        if isinstance(content, RecipeFile):
+    for row in rows:
+        if isinstance(row.content, RecipeFile):
+            recipe = row.content.recipe.model_copy(update={"seed": seed})
             run = Run(
-                name=entry.name,
-                path=entry.path,
-                recipe=content.recipe.model_copy(update={"seed": seed}),
-                folder=out / entry.name / f"seed-{seed}",
+                name=row.name,
+                path=row.entry.path,
+                recipe=only_tasks(recipe, row.only) if row.only else recipe,
+                folder=out / row.name / f"seed-{seed}",
                 changes=(*changes, f"seed={seed}"),
                 budget=budget,
+                only=row.only,
             )
             runs.append(run)
-            by_file |= dict.fromkeys(entry.files, run)
-    for entry, content in loaded.items():
-        if isinstance(content, EnsembleRecipe):
-            runs.append(ensemble_run(entry.name, entry.source, content, by_file, out))
+            by_file |= {} if row.only else dict.fromkeys(row.entry.files, run)
+    runs.extend(
+        ensemble_run(row.name, row.entry.source, row.content, by_file, out)
+        for row in rows
+        if isinstance(row.content, EnsembleRecipe)
+    )
     return runs
 
 

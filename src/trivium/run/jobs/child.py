@@ -45,6 +45,8 @@ class Job:
     """`dotted.path=value`, as in --set."""
     budget: str = FULL
     """As in --budget."""
+    only: tuple[str, ...] = ()
+    """As in --only."""
 
     @property
     def log(self) -> Path:
@@ -63,6 +65,7 @@ class Job:
     def command(self) -> list[str]:
         settings = [] if self.budget == FULL else ["--budget", self.budget]
         settings += [word for change in self.changes for word in ("--set", change)]
+        settings += ["--only", ",".join(self.only)] if self.only else []
         words = ["train", str(self.path), "--out", str(self.folder), *settings]
         return [sys.executable, "-m", "trivium", *words, *(["--resume"] if self.has_begun else [])]
 

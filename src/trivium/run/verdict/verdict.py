@@ -35,11 +35,7 @@ def verdict(
     minute in all, on `device`. Raises RecipeError for folders that are no finished runs, where
     nothing can be compared, and where a task's dev rows differ.
     """
-    if resamples < FEWEST_RESAMPLES:
-        raise RecipeError(
-            f"--resamples {resamples}: an interval needs {FEWEST_RESAMPLES} or more; "
-            f"{RESAMPLES:,} take seconds."
-        )
+    refuse_too_few(resamples)
     systems, notes = systems_of(runs)
     _refuse_too_few(systems)
     baselines, chosen = baselines_of(systems)
@@ -64,6 +60,15 @@ def verdict(
         summaries=summaries,
         notes=[*notes, *_notes(systems, baselines, comparisons, resamples)],
     )
+
+
+def refuse_too_few(resamples: int) -> None:
+    """RecipeError for resamples of which no interval can be made."""
+    if resamples < FEWEST_RESAMPLES:
+        raise RecipeError(
+            f"--resamples {resamples}: an interval needs {FEWEST_RESAMPLES} or more; "
+            f"{RESAMPLES:,} take seconds."
+        )
 
 
 def _refuse_too_few(systems: Sequence[System]) -> None:

@@ -1,0 +1,137 @@
+"""Commands that judge runs. They import their verb when they run; see `trivium.cli`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from trivium.cli.options import FAILED, STOPPED, BudgetName, Changes, Device, messages
+from trivium.errors import Interrupted, RecipeError
+from trivium.run.screen.console import say
+
+
+def compare(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs; a study's own folder stands for all its runs.",
+        ),
+    ] = None,
+    against_singles: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="Train this recipe, and for each of its tasks alone, as far as that is not done; "
+            "compare these. With --seeds, --budget, --set, and --runs for their folder.",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="With --against-singles: seeds 0 to N - 1.")] = 1,
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs", metavar="FOLDER", help="With --against-singles; else runs/NAME-singles."
+        ),
+    ] = None,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
+    ] = None,
+    time_: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")
+    ] = True,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Say what one model for several tasks costs or gains, and how sure that is.
+
+    Runs whose recipes differ in the seed only (or in device and folder of
+    data) are one system. Each task's baseline is the system trained for it
+    alone, else the first that has it.
+    Differences on dev come with a 95 % interval (a paired bootstrap of rows
+    and seeds); training, memory, size and speed stand beside.
+
+    Examples: trivium compare runs/sentiment runs/similarity runs/both;
+    trivium compare --against-singles recipes/quickstart.yaml --seeds 3
+    """
+    given = list(runs or [])
+    with messages() as console:
+        from trivium.run.compare import compare as compare_runs
+        from trivium.run.compare import refuse_unusable
+        from trivium.run.verdict.bootstrap import RESAMPLES
+
+        resamples = RESAMPLES if resamples is None else resamples
+        if against_singles is not None:
+            refuse_unusable(out, resamples, overwrite=overwrite)
+            folder = trained or Path("runs") / f"{against_singles.stem}-singles"
+            given.insert(0, folder)
+            _train_singles(against_singles, folder, seeds, budget, set_ or [], console)
+        elif trained is not None or seeds != 1 or budget != "full" or set_:
+            raise RecipeError(
+                "--runs, --seeds, --budget and --set: say what to train, by --against-singles; "
+                "runs that are there are compared as they are."
+            )
+        compare_runs(
+            given,
+            out=out,
+            resamples=resamples,
+            time=time_,
+            device=device,
+            overwrite=overwrite,
+            console=console,
+        )
+        if out is not None:
+            say(console, f"verdict: {out}")
+
+
+def _train_singles(
+    recipe: Path, out: Path, seeds: int, budget: str, changes: list[str], console: Console
+) -> None:
+    """A study of the recipe and of its tasks alone. Raises typer.Exit where a run is missing."""
+    from trivium.apps.study import has_failures
+    from trivium.apps.study import study as run_study
+
+    try:
+        table = run_study(
+            [recipe], out, seeds=seeds, budget=budget, changes=changes, singles=True,
+            console=console,
+        )  # fmt: skip
+    except Interrupted as stop:
+        say(console, str(stop))
+        raise typer.Exit(STOPPED) from None
+    if has_failures(table):
+        raise typer.Exit(FAILED)
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN",
+            help="Folders of finished runs, or ensembles; a study's own stands for all its runs.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+    ] = False,
+) -> None:
+    """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
+
+    It can be read without a network, on a phone, and passed on. Needs
+    trivium\\[report]. Example: trivium report runs/first --out report.html
+    """
+    with messages() as console:
+        from trivium.apps.report import report as write_report
+
+        path = write_report(runs, out, overwrite=overwrite, console=console)
+        size = path.stat().st_size / 2**20
+        say(console, f"report: {path} ({size:.1f} MiB)")
