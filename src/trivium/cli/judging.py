@@ -10,45 +10,52 @@ from trivium.cli.options import FAILED, STOPPED, BudgetName, Changes, Device, me
 from trivium.errors import Interrupted, RecipeError
 from trivium.run.screen.console import say
 
+AgainstSingles = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="RECIPE",
+        help="Train this recipe, and for each of its tasks alone, as far as that is not done; "
+        "compare these. With --seeds, --budget, --set, and --runs for their folder.",
+    ),
+]
+Seeds = Annotated[int, typer.Option(help="With --against-singles: seeds 0 to N - 1.")]
+Trained = Annotated[
+    Path | None,
+    typer.Option(
+        "--runs", metavar="FOLDER", help="With --against-singles; else runs/NAME-singles."
+    ),
+]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="RUN",
+        help="Folders of finished runs; a study's own folder stands for all its runs.",
+    ),
+]
+Verdict = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
+]
+Resamples = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
+]
+Timed = Annotated[bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+]
+
 
 def compare(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUN",
-            help="Folders of finished runs; a study's own folder stands for all its runs.",
-        ),
-    ] = None,
-    against_singles: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="RECIPE",
-            help="Train this recipe, and for each of its tasks alone, as far as that is not done; "
-            "compare these. With --seeds, --budget, --set, and --runs for their folder.",
-        ),
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="With --against-singles: seeds 0 to N - 1.")] = 1,
-    trained: Annotated[
-        Path | None,
-        typer.Option(
-            "--runs", metavar="FOLDER", help="With --against-singles; else runs/NAME-singles."
-        ),
-    ] = None,
+    runs: Runs = None,
+    against_singles: AgainstSingles = None,
+    seeds: Seeds = 1,
+    trained: Trained = None,
     budget: BudgetName = "full",
     set_: Changes = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
-    ] = None,
-    resamples: Annotated[
-        int | None,
-        typer.Option(metavar="N", help="Of the bootstrap that intervals come from; else 5,000."),
-    ] = None,
-    time_: Annotated[
-        bool, typer.Option("--time/--no-time", help="Time how fast the models answer.")
-    ] = True,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-    ] = False,
+    out: Verdict = None,
+    resamples: Resamples = None,
+    time_: Timed = True,
+    overwrite: Overwrite = False,
     device: Device = "auto",
 ) -> None:
     """Say what one model for several tasks costs or gains, and how sure that is.
@@ -75,21 +82,19 @@ def compare(
             given.insert(0, folder)
             _train_singles(against_singles, folder, seeds, budget, set_ or [], console)
         elif trained is not None or seeds != 1 or budget != "full" or set_:
-            raise RecipeError(
-                "--runs, --seeds, --budget and --set: say what to train, by --against-singles; "
-                "runs that are there are compared as they are."
-            )
+            raise RecipeError(NOTHING_TO_TRAIN)
         compare_runs(
-            given,
-            out=out,
-            resamples=resamples,
-            time=time_,
-            device=device,
-            overwrite=overwrite,
+            given, out=out, resamples=resamples, time=time_, device=device, overwrite=overwrite,
             console=console,
-        )
+        )  # fmt: skip
         if out is not None:
             say(console, f"verdict: {out}")
+
+
+NOTHING_TO_TRAIN = (
+    "--runs, --seeds, --budget and --set: say what to train, by --against-singles; runs that are "
+    "there are compared as they are."
+)
 
 
 def _train_singles(
@@ -120,9 +125,7 @@ def report(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
 

@@ -84,15 +84,20 @@ def train(
                 console=console,
             )
         except Interrupted as stop:
-            given = ["--budget", budget] if budget != "full" else []
-            given += [word for change in set_ or [] for word in ("--set", change)]
-            given += ["--only", only] if only is not None else []
-            again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
+            again = _again(recipe, run, budget, set_ or [], only)
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():
             print_scores(scores, console)
             say(console, f"model: {run / MODEL}")
+
+
+def _again(recipe: Path, run: Path, budget: str, changes: list[str], only: str | None) -> str:
+    """What to type to train the same."""
+    given = ["--budget", budget] if budget != "full" else []
+    given += [word for change in changes for word in ("--set", change)]
+    given += ["--only", only] if only is not None else []
+    return shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
 
 
 def evaluate(
