@@ -4,12 +4,12 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
 from trivium.answering.form import Form
 from trivium.answering.says import AnySays
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, did_you_mean
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head
 from trivium.parts.heads import AnyHead, HeadPart
@@ -18,6 +18,8 @@ from trivium.parts.tasks.rows import RowsPart
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Answer, Batch, Target, Tokens
 
+CORRELATIONS = ("pearson", "spearman")
+"""Scores between -1 and 1."""
 FORM = ("kind", "labels", "range", "threshold", "separator")
 """Settings of a task that say what its answers are."""
 
@@ -40,8 +42,14 @@ class Task(RowsPart):
     loss: AnyLoss | None = None
     """By default chosen by the kind of task: `resolved_loss` says which."""
 
+    metric: str = Field(default="", validate_default=True)
+    """The score by which models are chosen, guarded, searched and compared: one of those that the
+    kind of task has (`judged_by`), by default the first of them."""
+
     losses: ClassVar[type[LossPart]]
     """What fits the kind of task."""
+    judged_by: ClassVar[tuple[str, ...]]
+    """Its scores, as far as higher is better."""
     problem_type: ClassVar[str] = ""
     """What `transformers` calls such a task."""
     answers_questions: ClassVar[bool] = True
@@ -56,6 +64,15 @@ class Task(RowsPart):
             return values
         words = {key: values[key] for key in ("head", "loss") if isinstance(values.get(key), str)}
         return values | {key: {"kind": word} for key, word in words.items()}
+
+    @field_validator("metric")
+    @classmethod
+    def _a_score_that_it_has(cls, value: str) -> str:
+        if value and value not in cls.judged_by:
+            raise ValueError(
+                f"{value!r} is no score of this kind of task{did_you_mean(value, cls.judged_by)}"
+            )
+        return value or cls.judged_by[0]
 
     @model_validator(mode="after")
     def _loss_fits_answers(self) -> "Task":
@@ -95,11 +112,6 @@ class Task(RowsPart):
     def scale(self) -> tuple[float, float]:
         """The lower and the upper end of what readouts can be: 0 and 1 of probabilities."""
         return 0.0, 1.0
-
-    @property
-    @abstractmethod
-    def metric(self) -> str:
-        """Name of the score by which models are chosen."""
 
     @abstractmethod
     def default_head(self) -> HeadPart: ...
@@ -162,8 +174,10 @@ class Task(RowsPart):
         """Metric name to value; higher is better."""
 
     def leaderboard(self, scores: dict[str, float]) -> float:
-        """The task's part of the leaderboard mean, between 0 and 1."""
-        return scores[self.metric]
+        """The task's part of the leaderboard mean, between 0 and 1: of a correlation r it is
+        (r + 1) / 2."""
+        value = scores[self.metric]
+        return (value + 1) / 2 if self.metric in CORRELATIONS else value
 
     # --- what all kinds share -----------------------------------------------------------------
 

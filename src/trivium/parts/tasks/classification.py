@@ -1,9 +1,10 @@
 """One label out of several, for a text or a pair."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
+from pydantic import model_validator
 from torch import Tensor
 
 from trivium.answering.says import AnySays, OneLabel
@@ -13,14 +14,30 @@ from trivium.types import Answer, Target
 
 
 class Classification(Labelled):
-    """Cross-entropy over `labels`; judged by accuracy, with macro-F1 (and F1 for two classes)."""
+    """Cross-entropy over `labels`; judged by accuracy, or macro-F1, or F1 of the second of two
+    labels."""
 
     kind: Literal["classification"] = "classification"
     problem_type: ClassVar[str] = "single_label_classification"
+    judged_by: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "f1")
 
-    @property
-    def metric(self) -> str:
-        return "accuracy"
+    @model_validator(mode="after")
+    def _f1_is_of_two(self) -> Self:
+        self._check_metric()
+        return self
+
+    def with_labels(self, cells: Sequence[str]) -> Labelled:
+        task = super().with_labels(cells)
+        assert isinstance(task, Classification)
+        task._check_metric()
+        return task
+
+    def _check_metric(self) -> None:
+        if self.metric == "f1" and self.labels is not None and len(self.labels) != 2:
+            raise ValueError(
+                f"metric: f1 is that of the second of two labels, but there are "
+                f"{len(self.labels)}; use macro_f1"
+            )
 
     def target(self, cell: str) -> float:
         return self.index(cell)

@@ -59,6 +59,7 @@ class MaskedWords(Task):
     head: WordsHead | None = None  # type: ignore[assignment]
 
     losses: ClassVar[type[LossPart]] = LabelLoss
+    judged_by: ClassVar[tuple[str, ...]] = ("masked_accuracy",)
     draws_targets: ClassVar[bool] = True
     answers_questions: ClassVar[bool] = False
     rows_are: ClassVar[str] = "text"
@@ -148,10 +149,6 @@ class MaskedWords(Task):
     @property
     def outputs(self) -> int:
         return 0  # as many as the encoder has word pieces
-
-    @property
-    def metric(self) -> str:
-        return "masked_accuracy"
 
     @property
     def asked_share(self) -> float:

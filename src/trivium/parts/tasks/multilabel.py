@@ -33,6 +33,7 @@ class Multilabel(Labelled):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label is part of the answer."""
 
+    judged_by: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "exact_match")
     fewest: ClassVar[int] = 1
     problem_type: ClassVar[str] = "multi_label_classification"
     empty_hint: ClassVar[str] = ", or `empty_cell: none_apply` if it says that no label applies"
@@ -49,10 +50,6 @@ class Multilabel(Labelled):
                     f"labels: {label!r} holds the separator {self.separator!r}; rename it, "
                     "or set `separator` to what stands between labels"
                 )
-
-    @property
-    def metric(self) -> str:
-        return "micro_f1"
 
     def labels_in(self, cell: str) -> list[str]:
         in_list = listed(cell)

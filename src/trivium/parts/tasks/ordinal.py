@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,8 @@ class Ordinal(Classification):
     """
 
     kind: Literal["ordinal"] = "ordinal"  # type: ignore[assignment]
+
+    judged_by: ClassVar[tuple[str, ...]] = ("accuracy", "macro_f1", "one_off", "spearman")
 
     @model_validator(mode="after")
     def _numbers_in_order(self) -> "Ordinal":

@@ -25,6 +25,7 @@ class Regression(Task):
     """Lowest and highest score. Answers are clipped to it."""
 
     losses: ClassVar[type[LossPart]] = ScoreLoss
+    judged_by: ClassVar[tuple[str, ...]] = ("pearson", "spearman")
     problem_type: ClassVar[str] = "regression"
 
     @field_validator("range")
@@ -41,10 +42,6 @@ class Regression(Task):
     @property
     def scale(self) -> tuple[float, float]:
         return self.range
-
-    @property
-    def metric(self) -> str:
-        return "pearson"
 
     def default_head(self) -> AnyHead:
         return CosineHead() if self.sequences == 2 else LinearHead()
@@ -106,7 +103,3 @@ class Regression(Task):
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         return metrics.regression(readout_BK.squeeze(1), target_B)
-
-    def leaderboard(self, scores: dict[str, float]) -> float:
-        """A correlation r counts as (r + 1) / 2."""
-        return (scores[self.metric] + 1) / 2
