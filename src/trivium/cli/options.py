@@ -39,6 +39,13 @@ Changes = Annotated[
         "[bold]*[/] stands for every name or number there, as in [bold]'stages.*.epochs=1'[/].",
     ),
 ]
+RunFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the run; by default runs/NAME of the recipe.")
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="End by then, with a model judged: no more steps than there is time for."),
+]
 Only = Annotated[
     str | None,
     typer.Option(

@@ -13,11 +13,13 @@ from trivium.cli.options import (
     BudgetName,
     Changes,
     Device,
+    Minutes,
     Only,
     OverwriteFile,
     Precision,
     Prefix,
     RecipePath,
+    RunFolder,
     RunOrName,
     RunPath,
     TableForm,
@@ -31,7 +33,13 @@ from trivium.run.screen.console import note, say
 
 
 def check(
-    recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None, only: Only = None
+    recipe: RecipePath,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    only: Only = None,
+    time_: Annotated[
+        bool, typer.Option("--time", help="Run a few steps, to tell how long it will take.")
+    ] = False,
 ) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
@@ -42,17 +50,18 @@ def check(
     with messages() as console:
         from trivium.run.check import check as check_recipe
 
-        check_recipe(recipe, console, budget=budget, changes=set_ or [], only=names(only))
+        check_recipe(
+            recipe, console, budget=budget, changes=set_ or [], only=names(only), time=time_
+        )
 
 
 def train(
     recipe: RecipePath,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the run; by default runs/NAME of the recipe.")
-    ] = None,
+    out: RunFolder = None,
     budget: BudgetName = "full",
     set_: Changes = None,
     only: Only = None,
+    minutes: Minutes = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
     ] = False,
@@ -79,12 +88,13 @@ def train(
                 budget=budget,
                 changes=set_ or [],
                 only=names(only),
+                minutes=minutes,
                 resume=resume,
                 overwrite=overwrite,
                 console=console,
             )
         except Interrupted as stop:
-            again = _again(recipe, run, budget, set_ or [], only)
+            again = _again(recipe, run, budget, set_ or [], only, minutes)
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():
@@ -92,11 +102,19 @@ def train(
             say(console, f"model: {run / MODEL}")
 
 
-def _again(recipe: Path, run: Path, budget: str, changes: list[str], only: str | None) -> str:
+def _again(
+    recipe: Path,
+    run: Path,
+    budget: str,
+    changes: list[str],
+    only: str | None,
+    minutes: float | None,
+) -> str:
     """What to type to train the same."""
     given = ["--budget", budget] if budget != "full" else []
     given += [word for change in changes for word in ("--set", change)]
     given += ["--only", only] if only is not None else []
+    given += ["--minutes", f"{minutes:g}"] if minutes is not None else []
     return shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
 
 

@@ -18,6 +18,7 @@ from trivium.run.screen.console import heard_on, say
 from trivium.run.teachers.find import find_lessons
 from trivium.run.training.explain import print_preview
 from trivium.run.training.preview import Preview
+from trivium.run.training.timing import timed_lines
 
 
 def check(
@@ -27,12 +28,14 @@ def check(
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
+    time: bool = False,
 ) -> Preview:
     """Read and check everything a recipe names, and print what training would do.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
     are tried, too. changes: `dotted.path=value`, after the budget. only: these of its tasks.
-    Nothing is written. Raises RecipeError where something is wrong.
+    time: run some steps of each stage, to tell how long it will take. Nothing is written. Raises
+    RecipeError where something is wrong.
 
         preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
         preview.warnings
@@ -41,7 +44,7 @@ def check(
     given = take(recipe)
     file = load_recipe_file(given, changes, budget)
     check_budgets(file, given, changes)
-    choose_device(file.recipe.device)
+    device = choose_device(file.recipe.device)
     if only:
         file = file.model_copy(update={"recipe": only_tasks(file.recipe, only), "search": None})
     search = search_of(file, given.path) if file.search else None
@@ -53,6 +56,8 @@ def check(
     if search:
         check_metrics(objectives_of(loaded, search), loaded, data, given.path)
     print_preview(preview, console)
+    for line in timed_lines(preview, tokenizer, device) if time else ():
+        say(console, line)
     if search:
         words = search_in_words(loaded, search, given.path)
         say(console, ("search", "bold"), f" (tune): {words}")

@@ -1,8 +1,10 @@
 """Training: stages of steps, from a recipe to a run directory."""
 
+import math
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from trivium.errors import Interrupted
+from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import AnyRecipe, Recipe, load_recipe
 from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
@@ -28,7 +30,12 @@ from trivium.run.folder.names import MODEL, RECIPE, SCORES
 from trivium.run.folder.provenance import write_provenance
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
-from trivium.run.folder.start import check_same_recipe, refuse_unusable, start_run
+from trivium.run.folder.start import (
+    check_same_recipe,
+    refuse_unusable,
+    run_recipe,
+    start_run,
+)
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
@@ -42,7 +49,10 @@ from trivium.run.training.distributed import Processes, join, leave
 from trivium.run.training.explain import print_preview
 from trivium.run.training.finish import finish
 from trivium.run.training.loop import run_stages
+from trivium.run.training.minutes import as_begun, fit, in_words, shortened
+from trivium.run.training.pace import STEPS, finish_s, paces
 from trivium.run.training.parameters import start_from_counts
+from trivium.run.training.plan import plan_stage
 from trivium.run.training.preview import Preview
 from trivium.run.training.work import Setup, Work
 
@@ -54,6 +64,7 @@ def train(
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
+    minutes: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
@@ -61,7 +72,9 @@ def train(
     """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
-    `dotted.path=value`, after the budget. only: these of the recipe's tasks. resume: go on from the
+    `dotted.path=value`, after the budget. only: these of the recipe's tasks. minutes: end by then,
+    with a model judged: there are as many steps as a few of them, timed, say that there is time
+    for, never more than the recipe has, and the run's recipe says how many. resume: go on from the
     last checkpoint, bit for bit as if never stopped. overwrite: replace an earlier run. Raises
     RecipeError before any work where something is wrong, and Interrupted after a first Ctrl-C, once
     the state is saved.
@@ -69,12 +82,16 @@ def train(
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
     """
+    began = time.monotonic()
+    if minutes is not None and not 0 < minutes < math.inf:
+        raise RecipeError(f"--minutes {minutes}: give a number above 0.")
     loaded = load_recipe(recipe, changes, budget, only)
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
         with writing, _console_of(processes, console) as speaker:
-            order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
+            until = began + 60 * minutes if minutes is not None else None
+            order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite, until)
             before = _number_of(order.run_dir / RECIPE)
             with refusals_told(order.run_dir, lambda: _what_is_left(order, before)):
                 return _train(loaded, order).as_dict()
@@ -92,6 +109,8 @@ class _Order:
     console: Console
     resume: bool
     overwrite: bool
+    until: float | None = None
+    """By `time.monotonic()`: when it is to have ended."""
 
 
 def _train(recipe: Recipe, order: _Order) -> Scores:
@@ -99,6 +118,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     _open(order)
     recipe, data = load_data(recipe)
     if order.resume:
+        if order.until is not None:  # how many steps there are was decided when it began
+            recipe = as_begun(recipe, run_recipe(run_dir))
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
             say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
@@ -155,6 +176,10 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     print_preview(Preview(recipe, data, encoded, model, lessons), order.console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
+    setup = Setup(recipe, encoded, model, device, processes)
+    if order.until is not None and not order.resume:
+        recipe = _in_time(setup, predictor, data, lessons, order)
+        setup = replace(setup, recipe=recipe)
     if processes.first and not order.resume:
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
         write_provenance(order.run_dir, recipe, data)
@@ -163,7 +188,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         # Dropout of its own: the same masks on other rows would make less noise than one process.
         torch.manual_seed(recipe.seed + 7919 * processes.rank)
     return Work(
-        setup=Setup(recipe, encoded, model, device, processes),
+        setup=setup,
         run_dir=order.run_dir,
         data=data,
         digest=lessons.digest(data_digest(data)),
@@ -171,6 +196,29 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
     )
+
+
+def _in_time(
+    setup: Setup, predictor: TorchPredictor, data: Data, lessons: Lessons, order: _Order
+) -> Recipe:
+    """The recipe with as many steps as there is time for."""
+    assert order.until is not None
+    if lessons.by_stage:
+        raise RecipeError(
+            "--minutes: the recipe has teachers, and nobody knows how long their answers take; say "
+            "how long it is to train by a stage's `steps` or `epochs`."
+        )
+    say(order.console, f"--minutes: {STEPS} steps of each stage are timed")
+    measured = paces(setup, predictor, data), finish_s(setup, predictor, data)
+    # Clocks differ, but all processes must do the same.
+    found, end_s = setup.processes.from_first(measured)
+    left = setup.processes.from_first(order.until - time.monotonic()) - end_s
+    stages = setup.recipe.stages
+    rows = {name: len(each) for name, each in setup.encoded.items()}
+    plans = [plan_stage(stage, setup.recipe, rows) for stage in stages]
+    timed = fit(stages, plans, found, left)
+    say(order.console, f"--minutes: {in_words(timed, left)}")
+    return shortened(setup.recipe, timed)
 
 
 def _number_of(file: Path) -> int | None:
