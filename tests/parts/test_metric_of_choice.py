@@ -12,6 +12,7 @@ from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import parse_recipe
+from trivium.run.predictor.model import ModelPredictor
 
 KINDS: dict[str, dict[str, Any]] = {
     "classification": {"labels": ["a", "b", "c"]},
@@ -44,7 +45,7 @@ def test_the_first_score_of_a_kind_is_the_default_and_is_written_out(kind: str, 
 def test_every_score_that_a_kind_may_be_judged_by_is_among_its_scores(kind: str) -> None:
     some = task(kind, **({"labels": ["a", "b"]} if kind == "classification" else {}))
     readout_BK = torch.rand(6, max(1, some.outputs), generator=torch.Generator().manual_seed(0))
-    targets = {"regression": [0.5, 1, 2, 3, 4, 5], "multilabel": [(1.0, 0.0)] * 6}
+    targets: dict[str, Any] = {"regression": [0.5, 1, 2, 3, 4, 5], "multilabel": [(1.0, 0.0)] * 6}
     found = some.scores(readout_BK, some.targets(targets.get(kind, [0, 1, 1, 0, 1, 0])))
     assert set(some.judged_by) <= set(found)
 
@@ -87,4 +88,6 @@ def test_models_are_chosen_by_it(tiny: Path, tmp_path: Path) -> None:
     assert [each["overall"] for each in judged] == [
         each["scores"]["mood"]["dev"]["macro_f1"] for each in judged
     ]
-    assert trivium.load(tmp_path / "run").task("mood").metric == "macro_f1"
+    model = trivium.load(tmp_path / "run")
+    assert isinstance(model, ModelPredictor)
+    assert model.task("mood").metric == "macro_f1"

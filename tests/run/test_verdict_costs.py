@@ -34,6 +34,18 @@ def test_shares_are_told_where_a_single_system_is_for_the_same_tasks(tmp_path: P
     assert (summary.parameters, summary.train_seconds) == (1, 0.5)
 
 
+def test_runs_that_had_unequal_shares_of_the_processor_are_named(tmp_path: Path) -> None:
+    def busy(name: str, cores: float) -> Path:
+        cost = COST | {"cpu_seconds": 10 * cores}
+        return write_run(tmp_path / name, SAID, cost=cost, stages=[{"lr": cores}])
+
+    free, alike, beside = busy("a", 1.9), busy("bb", 1.2), busy("ccc", 1.1)
+    word = "unequal numbers of cores busy"
+    assert not any(word in note for note in verdict([free, alike], resamples=100).notes)
+    (note,) = [n for n in verdict([free, beside], resamples=100).notes if word in n]
+    assert "1.1 to 1.9" in note or "a 1.9; ccc 1.1" in note
+
+
 def test_no_shares_are_told_where_what_is_replaced_does_more_or_the_same_twice(
     tmp_path: Path,
 ) -> None:

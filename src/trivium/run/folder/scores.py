@@ -35,6 +35,9 @@ class Cost(Record):
 
     seconds: Number | None = None
     """Of training steps."""
+    cpu_seconds: Number | None = None
+    """That these steps kept the cores of the first process busy, all its threads together; far less
+    than its threads times `seconds` where other programs ran beside."""
     rows: Number | None = None
     tokens: Number | None = None
     tokens_per_s: Number | None = None

@@ -23,6 +23,7 @@ def finish(work: Work, counters: Counters) -> Scores:
         precision=precision_name(model.encoder.precision),
         cost=Cost(
             seconds=round(counters.seconds, 2),
+            cpu_seconds=round(counters.cpu_seconds, 2),
             rows=counters.rows,
             tokens=counters.tokens,
             tokens_per_s=round(counters.tokens / max(counters.seconds, 1e-9), 1),

@@ -65,6 +65,7 @@ def _run_stage(
 ) -> None:
     counters = state.counters
     last = saved = time.monotonic()
+    last_cpu = time.process_time()
     setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
@@ -73,6 +74,7 @@ def _run_stage(
             counters.step += 1
             now = time.monotonic()
             counters.seconds += now - last
+            counters.cpu_seconds += time.process_time() - last_cpu
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
@@ -88,7 +90,8 @@ def _run_stage(
                 saved, wait_s = time.monotonic(), CHECKPOINT_EVERY_S
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
-            last = time.monotonic()  # judging and saving are no seconds of training
+            # Judging and saving are no seconds of training.
+            last, last_cpu = time.monotonic(), time.process_time()
 
 
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:

@@ -24,6 +24,8 @@ class Counters:
     tokens: int = 0
     seconds: float = 0.0
     """Time spent in training steps, of all sessions of the run together."""
+    cpu_seconds: float = 0.0
+    """The same, of all cores that worked on them."""
     best: dict[str, float] = field(default_factory=dict)
     """Best dev value so far in this stage: of `overall` and of each task."""
     waited: int = 0

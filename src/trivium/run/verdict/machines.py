@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.systems import System
 
+UNEQUAL = 1.7
+"""Times as many cores that one run may have had of another before that is said."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -38,6 +41,29 @@ def note_of(systems: Sequence[System]) -> list[str]:
         f"Machine, threads or precision of training differ: {lines}. Across them seconds of "
         "training and peak memory do not compare, and no share or sum of them is told."
     ]
+
+
+def busy_note(systems: Sequence[System]) -> list[str]:
+    """What people should know where some runs had far more of the processor than others."""
+    busy: dict[str, list[float]] = {}
+    for system in systems:
+        for run in system.runs:
+            cost = run.scores.cost
+            if cost.seconds and cost.cpu_seconds:
+                busy.setdefault(system.name, []).append(cost.cpu_seconds / cost.seconds)
+    every = [cores for each in busy.values() for cores in each]
+    if not every or not is_one_machine(systems) or max(every) <= UNEQUAL * min(every):
+        return []
+    shown = "; ".join(f"{name} {_span(each)}" for name, each in busy.items())
+    return [
+        f"Runs kept unequal numbers of cores busy ({shown}): as other programs ran beside some of "
+        "them, most likely, their seconds of training do not compare."
+    ]
+
+
+def _span(values: Sequence[float]) -> str:
+    least, most = f"{min(values):.1f}", f"{max(values):.1f}"
+    return least if least == most else f"{least} to {most}"
 
 
 def _trained_on(systems: Sequence[System]) -> dict[Machine, list[str]]:

@@ -13,7 +13,7 @@ from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES, SLOW_RESAMPLES
 from trivium.run.verdict.comparisons import baselines_of, compare_all
 from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
-from trivium.run.verdict.machines import note_of
+from trivium.run.verdict.machines import busy_note, note_of
 from trivium.run.verdict.systems import SPLIT, System, systems_of
 
 FEWEST_RESAMPLES = 100
@@ -105,7 +105,7 @@ def _notes(
             f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
-    notes += note_of(systems)
+    notes += [*note_of(systems), *busy_note(systems)]
     for system in systems:
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
