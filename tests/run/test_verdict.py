@@ -1,6 +1,8 @@
 """Which runs are one system, what stands against what, and what is said of it."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.runs import TASKS, Said, moods, write_run
+from tests.support.runs import TASKS, Said, moods, split_of, write_run
 from trivium.errors import RecipeError
 from trivium.run.folder.finished import read_run
+from trivium.run.folder.predictions import write_predictions
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.systems import systems_of
 from trivium.run.verdict.tables import as_json, as_markdown
@@ -313,6 +316,25 @@ def test_other_rows_are_refused_with_how_many_are_the_same(tmp_path: Path) -> No
     relabelled = write_run(tmp_path / "relabelled", {"mood": other, "near": near(1)})
     with pytest.raises(RecipeError, match="0 are in common, 40 if labels are left aside"):
         verdict([alone, relabelled])
+
+
+def test_answers_on_test_are_compared_on_demand(tmp_path: Path) -> None:
+    def judged(name: str, right: Sequence[int], lr: float) -> Path:
+        run = write_run(tmp_path / name, {"mood": moods([1] * 8, TRUE[:8])}, stages=[{"lr": lr}])
+        task = read_run(run).recipe.tasks["mood"]
+        targets, readout_BK = moods(right, TRUE[:8])
+        split = replace(split_of(task, targets), name="test")
+        write_predictions(run / "predictions" / "mood-test.csv", task, readout_BK, split)
+        return run
+
+    half, most = judged("half", [1, 0] * 4, 1e-6), judged("most", [1] * 7 + [0], 1e-5)
+    with pytest.raises(RecipeError, match="--split 'train'"):
+        verdict([half, most], split="train", resamples=100)
+    found = verdict([half, most], split="test", resamples=100)
+    (comparison,) = [c for c in found.comparisons if c.task == "mood"]
+    assert (found.split, comparison.before, comparison.after) == ("test", 0.5, 7 / 8)
+    on_dev = verdict([half, most], resamples=100)
+    assert {c.difference for c in on_dev.comparisons} == {0}
 
 
 def test_a_run_whose_answers_are_gone_is_refused(shared: list[Path]) -> None:

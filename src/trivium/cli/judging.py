@@ -32,6 +32,7 @@ Runs = Annotated[
         help="Folders of finished runs; a study's own folder stands for all its runs.",
     ),
 ]
+Split = Annotated[str, typer.Option(help="dev, or test: of runs whose recipes name test files.")]
 Verdict = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write the verdict, too: .md or .json.")
 ]
@@ -52,6 +53,7 @@ def compare(
     trained: Trained = None,
     budget: BudgetName = "full",
     set_: Changes = None,
+    split: Split = "dev",
     out: Verdict = None,
     resamples: Resamples = None,
     time_: Timed = True,
@@ -84,8 +86,8 @@ def compare(
         elif trained is not None or seeds != 1 or budget != "full" or set_:
             raise RecipeError(NOTHING_TO_TRAIN)
         compare_runs(
-            given, out=out, resamples=resamples, time=time_, device=device, overwrite=overwrite,
-            console=console,
+            given, out=out, split=split, resamples=resamples, time=time_, device=device,
+            overwrite=overwrite, console=console,
         )  # fmt: skip
         if out is not None:
             say(console, f"verdict: {out}")

@@ -14,6 +14,7 @@ from trivium.run.folder.locks import alone
 from trivium.run.screen.console import heard_on
 from trivium.run.verdict.bootstrap import RESAMPLES
 from trivium.run.verdict.facts import Verdict
+from trivium.run.verdict.systems import SPLIT
 from trivium.run.verdict.tables import (
     as_json,
     as_markdown,
@@ -28,6 +29,7 @@ def compare(
     runs: Sequence[str | Path | FinishedRun],
     *,
     out: str | Path | None = None,
+    split: str = SPLIT,
     resamples: int = RESAMPLES,
     time: bool = True,
     device: str = "auto",
@@ -45,7 +47,9 @@ def compare(
     path = Path(os.path.abspath(out)) if out is not None else None
     with alone(path) if path is not None else nullcontext():
         refuse_unusable(path, resamples, overwrite=overwrite)
-        result = verdict(runs, resamples=resamples, time=time, device=device, console=console)
+        result = verdict(
+            runs, split=split, resamples=resamples, time=time, device=device, console=console
+        )
         print_verdict(result, console)
         if path is not None:
             write_text(path, as_json(result) if path.suffix == ".json" else as_markdown(result))

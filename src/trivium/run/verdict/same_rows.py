@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from trivium.errors import RecipeError
 from trivium.run.folder.predictions import Answers
-from trivium.run.verdict.systems import SPLIT, System
+from trivium.run.verdict.systems import System
 
 
 def refuse_other_rows(systems: Sequence[System], task: str) -> None:
@@ -22,16 +22,17 @@ def refuse_other_rows(systems: Sequence[System], task: str) -> None:
                 )
             if answers.texts != first.texts or answers.labels != first.labels:
                 raise RecipeError(
-                    f"{where}: {_difference(first, answers)}, so their answers cannot be compared "
-                    "row by row. Train both with the same `dev` file (and the same `rows` of it, "
-                    f"labels and relabelling) for {task}, or leave one of them out."
+                    f"{where}: {_difference(first, answers, system.split)}, so their answers "
+                    f"cannot be compared row by row. Train both with the same `{system.split}` "
+                    f"file (and the same `rows` of it, labels and relabelling) for {task}, or "
+                    "leave one of them out."
                 )
 
 
-def _difference(first: Answers, other: Answers) -> str:
+def _difference(first: Answers, other: Answers, split: str) -> str:
     one, two = _rows(first), _rows(other)
     common = (one & two).total()
-    of = f"their {len(first.lines):,} and {len(other.lines):,} {SPLIT} rows"
+    of = f"their {len(first.lines):,} and {len(other.lines):,} {split} rows"
     if common == one.total() == two.total():
         return f"{of} are the same, but in another order"
     texts = (Counter(first.texts) & Counter(other.texts)).total()

@@ -26,6 +26,8 @@ class System:
 
     name: str
     runs: tuple[FinishedRun, ...]
+    split: str = SPLIT
+    """On which answers it is compared: dev or test."""
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
@@ -53,13 +55,13 @@ class System:
 
     @cached_property
     def answers(self) -> dict[str, list[Answers]]:
-        """By task, those of each run. A task without dev rows is left out.
+        """By task, those of each run. A task without rows of the split is left out.
 
         Raises RecipeError where a run was judged on a task but its answers are gone.
         """
         by_task = {}
         for task in self.tasks:
-            by_run = [_answers(run, task) for run in self.runs]
+            by_run = [_answers(run, task, self.split) for run in self.runs]
             kept = [answers for answers in by_run if answers is not None]
             if kept and len(kept) < len(by_run):
                 run = self.runs[by_run.index(None)]
@@ -72,7 +74,9 @@ class System:
         return by_task
 
 
-def systems_of(given: Sequence[str | Path | FinishedRun]) -> tuple[list[System], list[str]]:
+def systems_of(
+    given: Sequence[str | Path | FinishedRun], split: str = SPLIT
+) -> tuple[list[System], list[str]]:
     """The systems, in the order of their first runs; and notes on what was left out.
 
     given: folders of runs, or of studies, which stand for all their finished runs. Raises one
@@ -84,7 +88,8 @@ def systems_of(given: Sequence[str | Path | FinishedRun]) -> tuple[list[System],
     for group in groups:
         _refuse_seed_twice(group)
     systems = [
-        System(name, tuple(group)) for name, group in zip(_names(groups), groups, strict=True)
+        System(name, tuple(group), split)
+        for name, group in zip(_names(groups), groups, strict=True)
     ]
     return systems, notes
 
@@ -126,13 +131,13 @@ def _opened(given: Sequence[str | Path | FinishedRun]) -> tuple[list[FinishedRun
     return list(runs.values()), notes
 
 
-def _answers(run: FinishedRun, task: str) -> Answers | None:
+def _answers(run: FinishedRun, task: str, split: str) -> Answers | None:
     if task not in run.recipe.tasks:
         return None
-    answers = run.answers(task, SPLIT)
-    if answers is None and run.scores.of(task, SPLIT):
+    answers = run.answers(task, split)
+    if answers is None and run.scores.of(task, split):
         raise RecipeError(
-            f"{run.folder}: task {task!r}: its answers ({predictions_file(task, SPLIT)}) are gone. "
+            f"{run.folder}: task {task!r}: its answers ({predictions_file(task, split)}) are gone. "
             "Copy the whole folder, or train the run again."
         )
     return answers

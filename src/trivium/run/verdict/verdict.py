@@ -7,6 +7,7 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.answering import time_answers
 from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES, SLOW_RESAMPLES
@@ -22,21 +23,26 @@ FEWEST_RESAMPLES = 100
 def verdict(
     runs: Sequence[str | Path | FinishedRun],
     *,
+    split: str = SPLIT,
     resamples: int = RESAMPLES,
     time: bool = False,
     device: str = "auto",
     console: Console | None = None,
 ) -> Verdict:
-    """Compare finished runs on their dev answers. Writes nothing; the same runs, the same verdict.
+    """Compare finished runs on their answers. Writes nothing; the same runs, the same verdict.
+
+    split: dev, or test of runs whose recipes name test files; look there once, when all is chosen.
 
     Runs whose recipes differ in the seed only (or in device and folder of data) are one system; a
     study's folder stands for its finished runs. Each task's baseline is its single-task system,
     else the first system that has it. time: load the models and time their answers, about half a
     minute in all, on `device`. Raises RecipeError for folders that are no finished runs, where
-    nothing can be compared, and where a task's dev rows differ.
+    nothing can be compared, and where a task's rows differ.
     """
     refuse_too_few(resamples)
-    systems, notes = systems_of(runs)
+    if split not in JUDGED:
+        raise RecipeError(f"--split {split!r}: must be {' or '.join(JUDGED)}.")
+    systems, notes = systems_of(runs, split)
     _refuse_too_few(systems)
     baselines, chosen = baselines_of(systems)
     notes += chosen
@@ -52,7 +58,7 @@ def verdict(
         and (on_tasks := [c for c in comparisons if c.system == system.name and c.task != OVERALL])
     ]
     return Verdict(
-        split=SPLIT,
+        split=split,
         level=LEVEL,
         groups=groups,
         comparisons=comparisons,
@@ -87,8 +93,8 @@ def _refuse_too_few(systems: Sequence[System]) -> None:
         seen |= set(system.answers)
     listed = "; ".join(f"{system.name}: {', '.join(system.tasks) or 'none'}" for system in systems)
     raise RecipeError(
-        f"no task is answered on {SPLIT} by two of these systems ({listed}), so nothing can be "
-        "compared. Name runs that have a task in common."
+        f"no task is answered on {systems[0].split} by two of these systems ({listed}), so nothing "
+        "can be compared. Name runs that have a task in common."
     )
 
 
@@ -110,8 +116,8 @@ def _notes(
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
             notes.append(
-                f"{system.name}: its runs read their data in {' and in '.join(folders)}; their dev "
-                "rows are the same, and their training rows are taken to be."
+                f"{system.name}: its runs read their data in {' and in '.join(folders)}; their "
+                f"{system.split} rows are the same, and their training rows are taken to be."
             )
         others = {baselines[name].encoder for name in system.answers} - {system.encoder}
         if others:
@@ -120,7 +126,7 @@ def _notes(
                 f"{' and '.join(sorted(others))}: the difference is theirs, too."
             )
         if without := [name for name in system.tasks if name not in system.answers]:
-            notes.append(f"{system.name}: has no {SPLIT} rows for {', '.join(without)}.")
+            notes.append(f"{system.name}: has no {system.split} rows for {', '.join(without)}.")
     slow = {c.task for c in comparisons if c.resamples < resamples and c.task != OVERALL}
     if slow:
         notes.append(
