@@ -12,6 +12,7 @@ from trivium.model.multitask import Head, Pooling, pool, pool_padded
 from trivium.part import Part
 from trivium.types import Tokens
 
+TRUNK_NAME = r"^[A-Za-z_][\w-]*$"
 Features = Literal["uv", "uv_diff_product"]
 """`uv` is [u; v] (Reimers & Gurevych 2019 call it the concatenation of both); `uv_diff_product`
 is [u; v; |u-v|; u*v], which sees agreement directly (their section 3, and InferSent)."""
@@ -42,6 +43,15 @@ class HeadPart(Part):
     def shared_trunk(self) -> str | None:
         """The hidden layers that it shares with heads that name the same; None: all is its own."""
         return None
+
+    def build_trunk(self, width: int, texts: int) -> nn.Module:
+        """The module of its `shared_trunk`, for an encoder of that width and rows of so many
+        encoded texts."""
+        raise TypeError(f"{self.kind}: has no trunk")
+
+    def trunk_shape(self, texts: int) -> dict[str, str]:
+        """What decides the form of its trunk, as a recipe says it: setting -> value in words."""
+        return {}
 
     @abstractmethod
     def build(self, width: int, outputs: int, texts: int) -> Head:
