@@ -54,7 +54,7 @@ class Head(nn.Module, ABC):
         trunk: the module whose name is `self.trunk`; `MultiTaskModel.decide` hands it over.
         """
 
-    def borrow(self, trunk: nn.Module) -> None:  # noqa: B027 the seam
+    def borrow(self, trunk: nn.Module) -> None:
         """Take hold of the trunk, if `represent` already needs it; it stays the model's."""
 
     def stack(

@@ -168,7 +168,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
             yield f"stages.{index}.{problem}"
 
 
-def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:  # noqa: C901
+def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
     names = recipe.stage_tasks(stage)
     for number, part in enumerate(stage.regularizers):
         for name in dict.fromkeys(part.named_tasks):
@@ -196,6 +196,18 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
             "freezes them all; set its `freeze_base: false`, or leave `trains` out"
         )
     yield from _gradient_problems(recipe, stage, names)
+    yield from _guard_problems(recipe, stage, first=first)
+
+
+def _guard_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
+    """What keeps a stage from being guarded as it says."""
+    if stage.guard_from is not None:
+        earlier = [each.name for each in recipe.stages[: recipe.stages.index(stage)]]
+        if stage.guard is None:
+            yield "guard_from: says whose scores a guard is of, but there is no `guard`"
+        elif stage.guard_from not in earlier:
+            hint = did_you_mean(stage.guard_from, earlier)
+            yield f"guard_from: no earlier stage {stage.guard_from!r}{hint}"
     if stage.guard is not None:
         if first:
             yield "guard: the first stage has no earlier scores to guard; put a stage before it"
