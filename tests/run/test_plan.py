@@ -181,7 +181,9 @@ def test_an_epoch_of_all_tasks_together_ends_with_the_mean_the_shortest_or_the_l
     assert coverage(stage, plan)["a"] == pytest.approx(steps / 10)
 
 
-def test_a_reference_with_the_shortest_table_is_an_epoch_of_so_many_batches_of_the_largest() -> None:
+def test_a_reference_with_the_shortest_table_is_an_epoch_of_so_many_batches_of_the_largest() -> (
+    None
+):
     """As a report has it: floor(batches of the reference x its rows / rows of the large one)."""
     rows = {"sentiment": 8544, "paraphrase": 141506, "similarity": 6040}
     joint = {"kind": "joint", "epoch": "shortest"}

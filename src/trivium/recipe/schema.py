@@ -29,6 +29,10 @@ class Recipe(Part):
 
     encoder: str = "minilm"
     """minilm (packaged), a folder, or a hub name of a BERT checkpoint."""
+    start: str | None = None
+    """A finished run, or a model's folder, whose model the first stage starts from: the encoder,
+    adapters, and the heads of tasks that both have alike. `{seed}` in it stands for this recipe's
+    seed. In a study also the file of another of its recipes: of each seed the run of that one."""
     data: str = "."
     """Folder where the tasks' files are; a relative one starts at the recipe's own folder, or
     else at the working directory."""

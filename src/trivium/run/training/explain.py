@@ -40,6 +40,8 @@ def print_preview(preview: Preview, console: Console) -> None:
             f"{preview.repeated(name):,}",
         )
     print_grid(grid, console)
+    if preview.started is not None:
+        say(console, preview.started.line)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
     for name, splits in preview.data.items():  # noqa: PLR1702
