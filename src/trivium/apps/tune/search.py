@@ -31,7 +31,7 @@ from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import AnyRecipe, RecipeFile, load_recipe_file
 from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.given import Given, take
-from trivium.recipe.search import Point, Search
+from trivium.recipe.search import Search
 from trivium.recipe.space import own_values, points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.folder.locks import refuse_without_locks
@@ -134,8 +134,6 @@ class Worker:
     search: Search
     command: str
     """What to type to go on."""
-    own: Point
-    """The recipe's own values of what is searched."""
     reported: Reported | None
     drawn: float = 0.0
 
@@ -156,7 +154,8 @@ class Worker:
         view = self.view()
         recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
         with self.folder.locked():
-            parts = beside(view, self.reported, self.own)
+            own = own_values(self.claims.recipe, self.search, self.claims.path)
+            parts = beside(view, self.reported, own)
             write_results(self.folder.path, view, recipes, self.claims.recipe.encoder, parts)
         if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
             self.draw()
@@ -222,8 +221,7 @@ def _prepare(
     if given.is_file:
         words += ["--budget", budget] if budget != FULL else []
         words += [word for change in changes for word in ("--set", change)]
-    own = own_values(recipe, search, path)
-    return Worker(claims, objectives, search, shlex.join(words), own, loaded.reported)
+    return Worker(claims, objectives, search, shlex.join(words), loaded.reported)
 
 
 def _work(worker: Worker, board: Board, stop: Stop) -> str:
