@@ -157,7 +157,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     if processes.first and not order.resume:
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
-        write_provenance(order.run_dir, recipe, data, started and started.point)
+        write_provenance(order.run_dir, recipe, data, started.point if started else None)
     if order.resume and started is not None:
         refuse_other_start(order.run_dir, started.point)
     processes.wait()

@@ -1,5 +1,6 @@
 """The cosine that a pair's score is made of, against its true score."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,7 +10,6 @@ from torch import Tensor
 from trivium.apps.report.figure import Figure, Panel, Trace, axis, few_digits, plain
 from trivium.apps.report.runs import ReportedRun
 from trivium.model.multitask import Cosine
-from trivium.parts.heads import CosineHead, SigmoidCosineHead
 from trivium.parts.tasks import Regression
 from trivium.run.folder.names import HEADS, MODEL
 from trivium.run.folder.predictions import Answers
@@ -22,7 +22,7 @@ def cosine_panel(title: str, run: ReportedRun, answers: Answers) -> Panel | None
     known. What was clipped to the range of scores has the cosine of the range's end."""
     task = answers.task
     assert isinstance(task, Regression)
-    form = _map_of(run.run.folder, task)
+    form = task.resolved_head.of_cosine(_learned(run.run.folder, task.name))
     if form is None or form.scale == 0:
         return None
     cosine_B = _cosines(answers.readout_BK.squeeze(1), task, form)
@@ -53,18 +53,14 @@ def _cosines(score_B: Tensor, task: Regression, form: Cosine) -> Tensor:
     return (unit_B - form.offset) / form.scale
 
 
-def _map_of(folder: Path, task: Regression) -> Cosine | None:
-    """From a cosine to a score between 0 and 1, as the head has it."""
-    head = task.resolved_head
-    if isinstance(head, SigmoidCosineHead):
-        return Cosine(1.0, 0.0, sigmoid=True)
-    if not isinstance(head, CosineHead):
-        return None
-    if head.map == "fixed":
-        return Cosine(0.5, 0.5, sigmoid=False)
-    try:
-        with safe_open(folder / MODEL / HEADS, "pt") as file:
-            scale, offset = (file.get_tensor(f"{task.name}.{key}") for key in ("scale", "offset"))
-    except (OSError, SafetensorError):
-        return None  # of a run that holds no model, what it learned is not known
-    return Cosine(float(scale), float(offset), sigmoid=False)
+def _learned(folder: Path, name: str) -> Callable[[str], float | None]:
+    """What a run's head learned, by name; nothing of a run that holds no such model."""
+
+    def find(key: str) -> float | None:
+        try:
+            with safe_open(folder / MODEL / HEADS, "pt") as file:
+                return float(file.get_tensor(f"{name}.{key}"))
+        except (OSError, SafetensorError):
+            return None
+
+    return find

@@ -1,6 +1,7 @@
 """What all heads share: their settings, pooling, and the features of a pair."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
-from trivium.model.multitask import Head, Pooling, pool, pool_padded
+from trivium.model.multitask import Cosine, Head, Pooling, pool, pool_padded
 from trivium.part import Part
 from trivium.types import Tokens
 
@@ -42,6 +43,13 @@ class HeadPart(Part):
     @property
     def shared_trunk(self) -> str | None:
         """The hidden layers that it shares with heads that name the same; None: all is its own."""
+        return None
+
+    def of_cosine(self, learned: Callable[[str], float | None]) -> Cosine | None:
+        """What it makes of the cosine of a pair's vectors, if it sees nothing else of them.
+
+        learned: a number that its module learned, by name; None where that is not known.
+        """
         return None
 
     def build_trunk(self, width: int, texts: int) -> nn.Module:

@@ -1,5 +1,6 @@
 """The cosine of a pair's two vectors."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -30,8 +31,17 @@ class CosineHead(PooledPart):
         return 1
 
     def build(self, width: int, outputs: int, texts: int) -> Head:
-        fixed = Cosine(0.5, 0.5, sigmoid=False) if self.map == "fixed" else None
-        return _CosineModule(self.pooling, self.dropout, fixed)
+        return _CosineModule(self.pooling, self.dropout, self._fixed)
+
+    @property
+    def _fixed(self) -> Cosine | None:
+        return Cosine(0.5, 0.5, sigmoid=False) if self.map == "fixed" else None
+
+    def of_cosine(self, learned: Callable[[str], float | None]) -> Cosine | None:
+        scale, offset = learned("scale"), learned("offset")
+        if self._fixed or scale is None or offset is None:
+            return self._fixed
+        return Cosine(scale, offset, sigmoid=False)
 
 
 class SigmoidCosineHead(PooledPart):
@@ -50,6 +60,9 @@ class SigmoidCosineHead(PooledPart):
 
     def build(self, width: int, outputs: int, texts: int) -> Head:
         return _CosineModule(self.pooling, self.dropout, Cosine(1.0, 0.0, sigmoid=True))
+
+    def of_cosine(self, learned: Callable[[str], float | None]) -> Cosine | None:
+        return Cosine(1.0, 0.0, sigmoid=True)
 
 
 class _CosineModule(Pooled):
