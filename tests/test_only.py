@@ -75,6 +75,14 @@ def test_stages_without_the_task_are_left_out_and_the_first_one_has_no_guard() -
     assert list(left.stages[1].guard) == ["near"]
 
 
+def test_a_guard_by_a_stage_that_is_left_out_is_by_the_one_before() -> None:
+    first, second = {"name": "topics", "tasks": ["topic"]}, {"name": "first", "tasks": ["near"]}
+    last = both(name="last", guard=0.9, guard_from="topics")
+    kept = both(name="last", guard=0.9, guard_from="first")
+    assert only_tasks(recipe(first, second, last), ["near"]).stages[-1].guard_from is None
+    assert only_tasks(recipe(first, second, kept), ["near"]).stages[-1].guard_from == "first"
+
+
 def test_a_guard_of_other_tasks_only_is_none() -> None:
     left = only_tasks(recipe(both(), both(name="again", guard={"mood": 0.9})), ["near"])
     assert left.stages[1].guard is None

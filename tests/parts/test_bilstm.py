@@ -1,6 +1,8 @@
 """The biLSTM head: each text by itself, read from both ends, in fp32."""
 
+import copy
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from tests.support.tensors import packed
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import Head, MultiTaskModel
-from trivium.parts.heads import BiLSTMHead
+from trivium.parts.heads import BiLSTMHead, build_trunks, check_trunks
 from trivium.types import Batch
 
 
@@ -110,3 +112,58 @@ def test_a_head_of_its_own_reading_wants_no_pooler() -> None:
     assert not BiLSTMHead().wants_pooler
     with pytest.raises(ValueError, match="Extra inputs"):
         BiLSTMHead.model_validate({"pooling": "cls"})
+
+
+def sharing(**more: object) -> dict[str, BiLSTMHead]:
+    return {
+        name: BiLSTMHead.model_validate({"trunk": "one", "width": 3, "features": "uv"} | more)
+        for name in ("a", "b")
+    }
+
+
+class _Asks(NamedTuple):
+    resolved_head: BiLSTMHead
+    sequences: int
+
+
+def test_heads_that_name_a_trunk_read_with_one_lstm_and_decide_alone() -> None:
+    torch.manual_seed(0)
+    heads = sharing()
+    tasks = {"a": _Asks(heads["a"], 1), "b": _Asks(heads["b"], 2)}
+    built = {name: task.resolved_head.build(8, 2, task.sequences) for name, task in tasks.items()}
+    model = MultiTaskModel(Encoder(tiny()), built, build_trunks(tasks, 8)).eval()
+    names = [name for name, _ in model.named_parameters() if "weight_ih_l0" in name]
+    assert names == ["trunks.one.weight_ih_l0", "trunks.one.weight_ih_l0_reverse"]
+    assert {shared.trunk for shared in model.shared_parameters()} == {None, "one"}
+    text_LD = random(5, 8)
+    lstm = model.trunks["one"]
+    assert isinstance(lstm, nn.LSTM)
+    wanted_C = torch.cat([by_hand(lstm, text_LD, ""), by_hand(lstm, text_LD, "_reverse")])
+    for name in ("a", "b"):
+        torch.testing.assert_close(represented(model.head(name), [text_LD])[0], wanted_C)
+    again = copy.deepcopy(model)
+    assert again.head("a").get_parameter("linear.weight") is not None
+    with torch.no_grad():
+        again.trunks["one"].get_parameter("bias_ih_l0").add_(1)
+    changed_C = represented(again.head("a"), [text_LD])[0]
+    assert not torch.equal(changed_C, wanted_C), "a copy reads with its own trunk"
+    torch.testing.assert_close(represented(model.head("a"), [text_LD])[0], wanted_C)
+
+
+def test_lstms_that_differ_are_not_shared() -> None:
+    one, two = BiLSTMHead(trunk="one"), BiLSTMHead(trunk="one", layers=2)
+    with pytest.raises(ValueError, match=r"their `layers` must be the same, found 2 and 1"):
+        check_trunks({"a": _Asks(one, 1), "b": _Asks(two, 1)})
+
+
+def test_linear_layers_of_a_task_stand_between_the_lstm_and_its_output() -> None:
+    head = BiLSTMHead(width=3, depth=1, activation="none", features="uv", dropout=0)
+    module = head.build(8, 2, 2).eval()
+    vector_BSC = random(4, 2, 6)
+    weight = dict(module.named_parameters())
+    hidden_BC = vector_BSC.flatten(1) @ weight["hidden.layers.0.weight"].T
+    wanted_BK = hidden_BC @ weight["linear.weight"].T + weight["linear.bias"]
+    torch.testing.assert_close(module.decide(vector_BSC), wanted_BK)
+    bent = head.model_copy(update={"activation": "gelu"}).build(8, 2, 2).eval()
+    bent.load_state_dict(module.state_dict())
+    assert not torch.allclose(bent.decide(vector_BSC), wanted_BK)

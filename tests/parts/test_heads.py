@@ -211,3 +211,11 @@ def test_cosine_of_an_empty_vector_is_a_number(head: HeadPart) -> None:
 def test_only_heads_that_pool_by_it_want_the_pooler() -> None:
     assert LinearHead(pooling="pooler").wants_pooler
     assert not any(head.wants_pooler for head in HEADS)
+
+
+def test_a_fixed_map_takes_the_whole_range_of_cosines_to_that_of_scores() -> None:
+    head = CosineHead(map="fixed")
+    assert decided(head, U, V) == pytest.approx((24 / 25 + 1) / 2)
+    assert decided(head, U, [-3.0, -4.0]) == pytest.approx(0, abs=1e-7)
+    assert decided(head, U, U) == pytest.approx(1)
+    assert not dict(built(head).named_parameters()), "there is nothing to learn"

@@ -58,7 +58,7 @@ def test_an_mlp_is_as_deep_and_wide_as_it_is_told() -> None:
 
 def test_what_goes_through_many_layers_keeps_its_size() -> None:
     torch.manual_seed(0)
-    module = MLPHead(depth=4, width=256).hidden(256, 1).eval()
+    module = MLPHead(depth=4, width=256).build_trunk(256, 1).eval()
     hidden_BC = module(random(200, 256), 0.0)
     assert 0.1 < float(hidden_BC.detach().pow(2).mean().sqrt()) < 2
 

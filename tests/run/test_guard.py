@@ -129,3 +129,40 @@ def test_a_guarded_task_without_a_dev_file_is_refused(recipe_values: dict[str, A
     del values["tasks"]["near"]["dev"]
     with pytest.raises(RecipeError, match=r"stages\.1\.guard: near: there is no `dev` file"):
         parse_recipe(values)
+
+
+def three_stages(values: dict[str, Any], **third: Any) -> dict[str, Any]:
+    """As two, and one more of the same kind, each guarded."""
+    values = two_stages(values, guard=0.3, lr=0.003)
+    last = values["stages"][1] | {"name": "again", "tasks": ["same"]}
+    return values | {"stages": [*values["stages"], last | third]}
+
+
+def test_floors_may_be_shares_of_the_scores_that_an_earlier_stage_ended_with(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Stages that keep 0.9 each may fall to 0.81 together, unless both mean the first scores."""
+    values = three_stages(recipe_values, guard_from="together")
+    _, journal, _ = run(values, tmp_path / "run")
+    [first], [second] = of(journal, "guard"), of(journal, "guard", "again")
+    assert second["of"] == "together"
+    assert second["before"] == {name: first["before"][name] for name in second["before"]}
+    assert second["floors"] == first["floors"]
+    _, journal, _ = run(three_stages(recipe_values), tmp_path / "each")
+    [own] = of(journal, "guard", "again")
+    assert own["floors"] != first["floors"]
+
+
+@pytest.mark.parametrize(
+    ("third", "message"),
+    [
+        ({"guard_from": "togther"}, "no earlier stage 'togther'; did you mean 'together'"),
+        ({"guard_from": "again"}, "no earlier stage 'again'"),
+        ({"guard_from": "together", "guard": None}, "there is no `guard`"),
+    ],
+)
+def test_a_guard_from_a_stage_that_is_none_before_it_is_refused(
+    recipe_values: dict[str, Any], third: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(three_stages(recipe_values, **third))

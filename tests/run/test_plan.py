@@ -168,3 +168,24 @@ def test_coverage_counts_a_broken_epoch_in_part() -> None:
 def test_coverage_counts_passes_over_the_capped_rows() -> None:
     stage, plan = planned({"a": 3200, "b": 320}, rows_per_epoch={"a": 320}, epochs=4)
     assert coverage(stage, plan) == pytest.approx({"a": 4, "b": 4})
+
+
+@pytest.mark.parametrize(("epoch", "steps"), [("mean", 14), ("shortest", 10), ("longest", 20)])
+def test_an_epoch_of_all_tasks_together_ends_with_the_mean_the_shortest_or_the_longest(
+    epoch: str, steps: int
+) -> None:
+    rows = {"a": 320, "b": 640, "c": 384}
+    stage, plan = planned(rows, sampler={"kind": "joint", "epoch": epoch}, epochs=1)
+    assert plan.steps_per_epoch == steps
+    # Each step has a batch of every task, so the small ones are cycled while the longest lasts.
+    assert coverage(stage, plan)["a"] == pytest.approx(steps / 10)
+
+
+def test_a_reference_with_the_shortest_table_is_an_epoch_of_so_many_batches_of_the_largest() -> (
+    None
+):
+    """As a report has it: floor(batches of the reference x its rows / rows of the large one)."""
+    rows = {"sentiment": 8544, "paraphrase": 141506, "similarity": 6040}
+    joint = {"kind": "joint", "epoch": "shortest"}
+    _, plan = planned(rows, sampler=joint, reference="sentiment", batch_size=8, epochs=1)
+    assert plan.steps == 1068 * 8544 // 141506 == 64

@@ -54,6 +54,9 @@ class Head(nn.Module, ABC):
         trunk: the module whose name is `self.trunk`; `MultiTaskModel.decide` hands it over.
         """
 
+    def borrow(self, trunk: nn.Module) -> None:
+        """Take hold of the trunk, if `represent` already needs it; it stays the model's."""
+
     def stack(
         self,
         trunk: nn.Module | None = None,  # noqa: ARG002 the seam
@@ -122,6 +125,9 @@ class MultiTaskModel(nn.Module):
         self.trunks = NamedModules(dict(trunks or {}))
         wanted = {head.trunk for head in heads.values()} - {None}
         assert wanted == set(self.trunks.keys()), "a trunk for every name, a name for every trunk"
+        for head in heads.values():
+            if head.trunk is not None:
+                head.borrow(self.trunks[head.trunk])
 
     def head(self, task: str) -> Head:
         head = self.heads[task]

@@ -28,6 +28,10 @@ class SamplerPart(Part):
         """Batches that one draw gives."""
         return 1
 
+    def batches_per_epoch(self, batches: Sequence[int]) -> int:
+        """Batches of all tasks together in an epoch. batches: in one pass over each task."""
+        return sum(batches)
+
     def most_tasks(self, tasks: int, draws: int) -> int:
         """Different tasks that a step of so many draws can hold."""
         return min(tasks, draws * self.tasks_per_draw(tasks))
@@ -39,9 +43,19 @@ class SamplerPart(Part):
 
 
 class Joint(SamplerPart):
-    """Every step holds one batch of every task."""
+    """Every step holds one batch of every task; one that is through begins again."""
 
     kind: Literal["joint"] = "joint"
+    epoch: Literal["mean", "shortest", "longest"] = "mean"
+    """Steps of an epoch: as many as the tasks' passes have batches on average (so that an epoch
+    shows as many rows as with other samplers), or as that of the task with the fewest batches, or
+    the most, has. What an epoch does not show, the next one does."""
+
+    def batches_per_epoch(self, batches: Sequence[int]) -> int:
+        if self.epoch == "mean":
+            return sum(batches)
+        steps = min(batches) if self.epoch == "shortest" else max(batches)
+        return steps * len(batches)
 
     def draw(self, sizes: Sequence[int], step: Step) -> list[int]:
         return list(range(len(sizes)))

@@ -1,7 +1,7 @@
 """What a report reached with a recipe's settings, and budgets: the same recipe, made shorter."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
@@ -22,6 +22,14 @@ RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.(\d+|\*))?")
 Count = Annotated[int, Field(gt=0)]
 
 
+class ReportedTrial(Part):
+    """What was reached with some settings changed."""
+
+    set: dict[str, Any] = Field(min_length=1)
+    """Dotted path -> value, of what the recipe's search changes."""
+    scores: dict[str, float] = Field(min_length=1)
+
+
 class Reported(Part):
     """What a paper or a report reached with these settings."""
 
@@ -32,6 +40,9 @@ class Reported(Part):
     """The encoder it was reached with."""
     scores: dict[str, float] = Field(min_length=1)
     """By task, in the task's main metric on dev."""
+    trials: tuple[ReportedTrial, ...] = ()
+    """The same with other settings, for what the recipe's search tries: `trivium tune` sets them
+    beside its trials."""
 
     @property
     def report(self) -> str:
@@ -40,7 +51,17 @@ class Reported(Part):
 
     def problems(self, tasks: Mapping[str, Task]) -> Iterator[str]:
         """What does not fit the recipe that it was reported of, or the ensemble's."""
-        return unknown_tasks(self.scores, tasks, "reported.scores")
+        yield from unknown_tasks(self.scores, tasks, "reported.scores")
+        for place, trial in enumerate(self.trials):
+            yield from unknown_tasks(trial.scores, tasks, f"reported.trials.{place}.scores")
+
+    def unsearched(self, space: Collection[str]) -> Iterator[str]:
+        """Settings of its trials that a search does not change. space: dotted paths."""
+        for place, trial in enumerate(self.trials):
+            for dotted in trial.set:
+                if dotted not in space:
+                    hint = did_you_mean(dotted, space)
+                    yield f"reported.trials.{place}.set: the search has no {dotted!r}{hint}"
 
 
 class Budget(Part):

@@ -31,6 +31,8 @@ class RecipeFile(Beside):
         tasks = self.recipe.tasks
         for problem in self.reported.problems(tasks) if self.reported else ():
             raise ValueError(problem)
+        for problem in self.reported.unsearched(self._searched) if self.reported else ():
+            raise ValueError(problem)
         for name, budget in self.budgets.items():
             if name == FULL and budget != Budget():
                 raise ValueError(
@@ -40,6 +42,10 @@ class RecipeFile(Beside):
             for problem in budget.problems(tasks, self.recipe.stages):
                 raise ValueError(f"budgets.{name}.{problem}")
         return self
+
+    @property
+    def _searched(self) -> list[str]:
+        return list(self.search.space) if self.search else []
 
     def table(self) -> dict[str, Any]:
         """All of it as JSON would hold it, in one table, as the file has it."""

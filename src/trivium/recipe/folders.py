@@ -18,6 +18,8 @@ def with_folders(recipe: Recipe, path: Path) -> Recipe:
     changes: dict[str, Any] = {"data": _data(recipe, path)}
     if recipe.encoder != "minilm" and Path(folder := _near(home, recipe.encoder)).is_dir():
         changes["encoder"] = folder
+    if recipe.start is not None:
+        changes["start"] = _near(home, recipe.start, otherwise=-1)
     changes["adapters"] = tuple(
         adapter.moved(lambda folder: _near(home, folder)) for adapter in recipe.adapters
     )
@@ -55,9 +57,10 @@ def _near(home: Path, folder: str, otherwise: int = 0) -> str:
 
 
 def _is_there(folder: Path) -> bool:
-    """Whether a folder exists; of one whose name depends on the seed, the folder that holds it."""
+    """Whether a folder, or a recipe's file, exists; of one whose name depends on the seed, the
+    folder that holds it."""
     named = [place for place, part in enumerate(folder.parts) if SEED in part]
-    return Path(*folder.parts[: named[0]] if named else folder.parts).is_dir()
+    return Path(*folder.parts[: named[0]] if named else folder.parts).exists()
 
 
 def moved(values: dict[str, Any], home: Path) -> dict[str, Any]:
@@ -76,6 +79,8 @@ def _place(values: dict[str, Any], home: Path) -> None:
     for key in ("data", "encoder"):
         if isinstance(values.get(key), str) and (home / values[key]).is_dir():
             values[key] = str((home / values[key]).resolve())
+    if isinstance(start := values.get("start"), str) and _is_there(home / start):
+        values["start"] = str((home / start).resolve())
     _place_parts(values, home)
 
 

@@ -43,7 +43,10 @@ def only_tasks(recipe: Recipe, tasks: Sequence[str]) -> Recipe:
     ]
     if not stages:
         raise RecipeError(f"--only {','.join(tasks)}: no stage of the recipe trains that.")
-    stages[0]["guard"] = None  # there are no earlier scores
+    stages[0] |= {"guard": None, "guard_from": None}  # there are no earlier scores
+    for stage in stages:
+        if stage["guard"] is None or stage["guard_from"] not in [each["name"] for each in stages]:
+            stage["guard_from"] = None
     return parse_recipe(values | {"stages": stages}, f"--only {','.join(tasks)}")
 
 

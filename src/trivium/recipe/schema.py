@@ -29,6 +29,10 @@ class Recipe(Part):
 
     encoder: str = "minilm"
     """minilm (packaged), a folder, or a hub name of a BERT checkpoint."""
+    start: str | None = None
+    """A finished run, or a model's folder, whose model the first stage starts from: the encoder,
+    adapters, and the heads of tasks that both have alike. `{seed}` in it stands for this recipe's
+    seed. In a study also the file of another of its recipes: of each seed the run of that one."""
     data: str = "."
     """Folder where the tasks' files are; a relative one starts at the recipe's own folder, or
     else at the working directory."""
@@ -168,7 +172,7 @@ def problems(recipe: Recipe) -> Iterator[str]:
             yield f"stages.{index}.{problem}"
 
 
-def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:  # noqa: C901
+def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
     names = recipe.stage_tasks(stage)
     for number, part in enumerate(stage.regularizers):
         for name in dict.fromkeys(part.named_tasks):
@@ -196,6 +200,18 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
             "freezes them all; set its `freeze_base: false`, or leave `trains` out"
         )
     yield from _gradient_problems(recipe, stage, names)
+    yield from _guard_problems(recipe, stage, first=first)
+
+
+def _guard_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:
+    """What keeps a stage from being guarded as it says."""
+    if stage.guard_from is not None:
+        earlier = [each.name for each in recipe.stages[: recipe.stages.index(stage)]]
+        if stage.guard is None:
+            yield "guard_from: says whose scores a guard is of, but there is no `guard`"
+        elif stage.guard_from not in earlier:
+            hint = did_you_mean(stage.guard_from, earlier)
+            yield f"guard_from: no earlier stage {stage.guard_from!r}{hint}"
     if stage.guard is not None:
         if first:
             yield "guard: the first stage has no earlier scores to guard; put a stage before it"

@@ -41,7 +41,7 @@ def points_of(recipe: Recipe, search: Search, path: Path) -> list[Point]:
         return [dict(zip(values, p, strict=True)) for p in itertools.product(*values.values())]
     if search.sampler.kind != "one_at_a_time":
         return []
-    own = _own_values(recipe, search, path)
+    own = own_values(recipe, search, path)
     others = [
         own | {dotted: value}
         for dotted, setting in search.space.items()
@@ -99,7 +99,7 @@ def _unknown_objectives(recipe: Recipe, search: Search) -> Iterator[str]:
             yield f"maximize.{place}: {name!r} has no `dev` file to judge by"
 
 
-def _own_values(recipe: Recipe, search: Search, path: Path) -> Point:
+def own_values(recipe: Recipe, search: Search, path: Path) -> Point:
     """What the recipe itself says at the search's paths, without those that it does not know.
 
     In the search's own words, where these mean the same: `lr: 1e-5` stands for a whole table.
@@ -134,7 +134,7 @@ def _endless_lists(recipe: Recipe, search: Search, path: Path) -> Iterator[str]:
     if search.sampler.kind not in ("grid", "one_at_a_time"):
         return
     kind = search.sampler.kind
-    own = _own_values(recipe, search, path)
+    own = own_values(recipe, search, path)
     count = 1
     for dotted, setting in search.space.items():
         if setting.values is None:

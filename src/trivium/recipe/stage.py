@@ -21,7 +21,7 @@ class Floor(Part):
     """What a guarded task's dev metric must keep; give one of the two."""
 
     share: float | None = Field(default=None, gt=0, le=1)
-    """Of its value when the stage began."""
+    """Of its value when the stage began, or when the stage that `guard_from` names ended."""
     absolute: float | None = None
 
     @model_validator(mode="after")
@@ -94,6 +94,9 @@ class Stage(Part):
     """Floors under the dev metrics: one share of the earlier scores for every task that the stage
     is judged by, or a floor per task (a number is a share; `{absolute: 0.5}`). The stage ends with
     the first evaluation that breaks one, and the last model that kept them all stands."""
+    guard_from: str | None = None
+    """The earlier stage whose final scores the guard's shares are of; by default the one before.
+    With it several stages in a row cannot fall further than each may alone."""
     conflicts_every: int | None = Field(default=None, gt=0)
     """Steps between measurements of the cosines between the tasks' encoder gradients, as a whole
     and by layer, which go to the journal; wants several tasks in a step. By default 10 where the

@@ -12,6 +12,7 @@ from trivium.recipe.space import search_in_words, search_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.assembly.model import build
 from trivium.run.folder.objectives import check_metrics, objectives_of
+from trivium.run.folder.started import begin
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, say
@@ -51,8 +52,9 @@ def check(
     loaded, data = load_data(file.recipe)
     lessons = find_lessons(loaded, data)
     model, tokenizer = build(loaded)
+    started = begin(loaded, model, planned=True)
     encoded = encode_all(loaded, data, tokenizer, model.encoder.config.max_position_embeddings)
-    preview = Preview(loaded, data, encoded, model, lessons)
+    preview = Preview(loaded, data, encoded, model, lessons, started)
     if search:
         check_metrics(objectives_of(loaded, search), loaded, data, given.path)
     print_preview(preview, console)

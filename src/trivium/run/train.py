@@ -27,7 +27,7 @@ from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, RECIPE, SCORES
-from trivium.run.folder.provenance import write_provenance
+from trivium.run.folder.provenance import refuse_other_start, write_provenance
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import (
@@ -36,6 +36,7 @@ from trivium.run.folder.start import (
     run_recipe,
     start_run,
 )
+from trivium.run.folder.started import begin
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
@@ -173,7 +174,8 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     model, tokenizer = build(recipe)
     encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
     start_from_counts(model, encoded)
-    print_preview(Preview(recipe, data, encoded, model, lessons), order.console)
+    started = begin(recipe, model)
+    print_preview(Preview(recipe, data, encoded, model, lessons, started), order.console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     setup = Setup(recipe, encoded, model, device, processes)
@@ -182,7 +184,9 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         setup = replace(setup, recipe=recipe)
     if processes.first and not order.resume:
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
-        write_provenance(order.run_dir, recipe, data)
+        write_provenance(order.run_dir, recipe, data, started.point if started else None)
+    if order.resume and started is not None:
+        refuse_other_start(order.run_dir, started.point)
     processes.wait()
     if processes.rank:
         # Dropout of its own: the same masks on other rows would make less noise than one process.

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from trivium.apps.report.cosines import cosine_panel
 from trivium.apps.report.figure import (
     Figure,
     Panel,
@@ -133,6 +134,8 @@ def scatters(runs: Sequence[ReportedRun]) -> Section:
         if isinstance(task, Regression):
             title = f"{name} · {run.name}" if len(runs) > 1 else name
             section.panels.append(_scatter(title, run, task, answers))
+            if panel := cosine_panel(title, run, answers):
+                section.panels.append(panel)
     if not section.panels:
         section.notes.append("No task here is answered with a score.")
     return section

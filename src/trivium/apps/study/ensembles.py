@@ -20,6 +20,8 @@ class Run(Job):
 
     name: str
     """Of the recipe, and of its row in the table."""
+    starts_from: "Run | None" = None
+    """The run of this study whose model it starts from."""
 
     @property
     def seed(self) -> int:
@@ -28,7 +30,8 @@ class Run(Job):
     @property
     def waits_for(self) -> list["Run"]:
         """Runs that must be finished before this one can be made."""
-        return []
+        first = self.starts_from
+        return [first] if first is not None and not first.is_finished else []
 
     @property
     def cost(self) -> Cost:

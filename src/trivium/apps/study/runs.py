@@ -16,6 +16,7 @@ from trivium.apps.study.entries import (
     refuse_foreign_file,
     text_of,
 )
+from trivium.apps.study.starts import with_starts
 from trivium.errors import RecipeError
 from trivium.recipe import RecipeFile
 from trivium.recipe.budget import FULL, Reported
@@ -41,7 +42,8 @@ class Plan:
     """Whether recipes of several tasks are trained for each task alone, too."""
     runs: tuple[Run, ...]
     """All recipes with the first seed, then all with the second: so that a study that is stopped
-    early has something to compare. Each seed's ensembles come after its runs."""
+    early has something to compare. Each seed's ensembles come after its runs, and a run after the
+    one that it starts from."""
     texts: dict[Path, str]
     """What is to be written for recipes that have no file of their name: file -> content."""
 
@@ -156,6 +158,7 @@ def _runs_of_seed(
             )
             runs.append(run)
             by_file |= {} if row.only else dict.fromkeys(row.entry.files, run)
+    runs, by_file = with_starts(runs, by_file)
     runs.extend(
         ensemble_run(row.name, row.entry.source, row.content, by_file, out)
         for row in rows

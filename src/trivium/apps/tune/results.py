@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ CAUTION = (
 )
 
 
-def write_results(out: Path, view: Overview, recipes: dict[int, Recipe], encoder: str) -> None:
-    """Everything but the pictures, each file replaced as a whole. recipes: of the best trials."""
+def write_results(
+    out: Path,
+    view: Overview,
+    recipes: dict[int, Recipe],
+    encoder: str,
+    reported: Sequence[str] = (),
+) -> None:
+    """Everything but the pictures, each file replaced as a whole. recipes: of the best trials.
+    reported: parts of the page on what was reported elsewhere."""
     write_text(out / CSV, as_csv(view))
-    write_text(out / TABLE, as_markdown(out.name, view, encoder))
+    parts = [as_markdown(out.name, view, encoder), *reported]
+    write_text(out / TABLE, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
     if len(view.objectives) == 1:
         for number, recipe in recipes.items():
             write_text(out / BEST, _recipe_file(out, view, number, recipe))

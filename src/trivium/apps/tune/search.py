@@ -14,6 +14,7 @@ from trivium.apps.tune.board import Board
 from trivium.apps.tune.claims import PLACE, Claims
 from trivium.apps.tune.folder import RECIPE, Folder, open_folder
 from trivium.apps.tune.plots import draw
+from trivium.apps.tune.reported import beside
 from trivium.apps.tune.results import print_results, write_results
 from trivium.apps.tune.rows import Overview, overview
 from trivium.apps.tune.sampling import Space, make_pruner, make_sampler
@@ -28,10 +29,10 @@ from trivium.apps.tune.storage import (
 from trivium.apps.tune.trial import carry_out
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import AnyRecipe, RecipeFile, load_recipe_file
-from trivium.recipe.budget import FULL
+from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.given import Given, take
 from trivium.recipe.search import Search
-from trivium.recipe.space import points_of, search_of, trials_of
+from trivium.recipe.space import own_values, points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
@@ -133,6 +134,7 @@ class Worker:
     search: Search
     command: str
     """What to type to go on."""
+    reported: Reported | None
     drawn: float = 0.0
 
     @property
@@ -152,7 +154,9 @@ class Worker:
         view = self.view()
         recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
         with self.folder.locked():
-            write_results(self.folder.path, view, recipes, self.claims.recipe.encoder)
+            own = own_values(self.claims.recipe, self.search, self.claims.path)
+            parts = beside(view, self.reported, own)
+            write_results(self.folder.path, view, recipes, self.claims.recipe.encoder, parts)
         if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
             self.draw()
 
@@ -217,7 +221,7 @@ def _prepare(
     if given.is_file:
         words += ["--budget", budget] if budget != FULL else []
         words += [word for change in changes for word in ("--set", change)]
-    return Worker(claims, objectives, search, shlex.join(words))
+    return Worker(claims, objectives, search, shlex.join(words), loaded.reported)
 
 
 def _work(worker: Worker, board: Board, stop: Stop) -> str:

@@ -8,7 +8,8 @@ from trivium.parts.heads.base import HeadPart
 from trivium.parts.heads.bilstm import BiLSTMHead
 from trivium.parts.heads.cosine import CosineHead, SigmoidCosineHead
 from trivium.parts.heads.linear import ConcatHead, LinearHead
-from trivium.parts.heads.mlp import MLPHead, build_trunks, check_trunks
+from trivium.parts.heads.mlp import MLPHead
+from trivium.parts.heads.trunks import build_trunks, check_trunks
 
 AnyHead = Annotated[
     LinearHead | ConcatHead | CosineHead | SigmoidCosineHead | MLPHead | BiLSTMHead,

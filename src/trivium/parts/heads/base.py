@@ -1,6 +1,7 @@
 """What all heads share: their settings, pooling, and the features of a pair."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -8,10 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
-from trivium.model.multitask import Head, Pooling, pool, pool_padded
+from trivium.model.multitask import Cosine, Head, Pooling, pool, pool_padded
 from trivium.part import Part
 from trivium.types import Tokens
 
+TRUNK_NAME = r"^[A-Za-z_][\w-]*$"
 Features = Literal["uv", "uv_diff_product"]
 """`uv` is [u; v] (Reimers & Gurevych 2019 call it the concatenation of both); `uv_diff_product`
 is [u; v; |u-v|; u*v], which sees agreement directly (their section 3, and InferSent)."""
@@ -42,6 +44,22 @@ class HeadPart(Part):
     def shared_trunk(self) -> str | None:
         """The hidden layers that it shares with heads that name the same; None: all is its own."""
         return None
+
+    def of_cosine(self, learned: Callable[[str], float | None]) -> Cosine | None:
+        """What it makes of the cosine of a pair's vectors, if it sees nothing else of them.
+
+        learned: a number that its module learned, by name; None where that is not known.
+        """
+        return None
+
+    def build_trunk(self, width: int, texts: int) -> nn.Module:
+        """The module of its `shared_trunk`, for an encoder of that width and rows of so many
+        encoded texts."""
+        raise TypeError(f"{self.kind}: has no trunk")
+
+    def trunk_shape(self, texts: int) -> dict[str, str]:
+        """What decides the form of its trunk, as a recipe says it: setting -> value in words."""
+        return {}
 
     @abstractmethod
     def build(self, width: int, outputs: int, texts: int) -> Head:

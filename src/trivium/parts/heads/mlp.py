@@ -1,8 +1,7 @@
 """Hidden layers between the vectors and the output; heads that name a trunk share them."""
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch.nn.functional as F
 from pydantic import Field
@@ -11,8 +10,8 @@ from torch import Tensor, nn
 from trivium.model.kernels import dropout
 from trivium.model.multitask import Head
 from trivium.parts.heads.base import (
+    TRUNK_NAME,
     Features,
-    HeadPart,
     Pooled,
     PooledPart,
     feature_width,
@@ -31,7 +30,7 @@ class MLPHead(PooledPart):
     """Of a hidden layer; by default the encoder's."""
     features: Features = "uv_diff_product"
     """Of a separately encoded pair."""
-    trunk: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w-]*$")
+    trunk: str | None = Field(default=None, pattern=TRUNK_NAME)
     """Heads of several tasks that name the same trunk share their hidden layers, and so must have
     them alike; each keeps its own output layer."""
 
@@ -44,32 +43,43 @@ class MLPHead(PooledPart):
         return self.trunk
 
     def build(self, width: int, outputs: int, texts: int) -> Head:
-        hidden = None if self.trunk else self.hidden(width, texts)
+        hidden = None if self.trunk else self.build_trunk(width, texts)
         output = linear_layer(self.width or width, outputs)
         return _MLPModule(self, hidden, output)
 
-    def hidden(self, width: int, texts: int) -> "HiddenLayers":
-        """The layers that a trunk shares."""
+    def build_trunk(self, width: int, texts: int) -> "HiddenLayers":
+        """Its hidden layers."""
         inputs = feature_width(width, texts, self.features)
         return HiddenLayers(inputs, self.width or width, self.depth)
 
+    def trunk_shape(self, texts: int) -> dict[str, str]:
+        vectors = feature_width(1, texts, self.features)
+        what = "one sequence" if texts == 1 else f"a pair's {self.features}"
+        return {
+            "`depth`": str(self.depth),
+            "`width`": "the encoder's" if self.width is None else str(self.width),
+            "input": f"{vectors} × the encoder's width ({what})",
+        }
+
 
 class HiddenLayers(nn.Module):
-    """Linear layers with GELU, dropout before each: x_BF -> hidden_BC."""
+    """Linear layers with GELU (or nothing) after each, dropout before: x_BF -> hidden_BC."""
 
-    def __init__(self, inputs: int, width: int, depth: int) -> None:
+    def __init__(self, inputs: int, width: int, depth: int, *, gelu: bool = True) -> None:
         super().__init__()
+        self.gelu = gelu
         sizes = [inputs] + [width] * depth
         self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             # Keeps the size of what goes through, at any width (He et al. 2015, equation 10).
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if gelu else "linear")
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, drop: float) -> Tensor:
         for layer in self.layers:
-            x = F.gelu(layer(dropout(x, drop, training=self.training)))
+            x = layer(dropout(x, drop, training=self.training))
+            x = F.gelu(x) if self.gelu else x
         return x
 
 
@@ -91,56 +101,3 @@ class _MLPModule(Pooled):
         hidden_BC = layers(join(vector_BSC, self.features), self.dropout)
         output_BK: Tensor = self.linear(dropout(hidden_BC, self.dropout, training=self.training))
         return output_BK
-
-
-class HasHead(Protocol):
-    """What trunks need to know of a task."""
-
-    @property
-    def resolved_head(self) -> HeadPart: ...
-
-    @property
-    def sequences(self) -> int: ...
-
-
-def check_trunks(tasks: Mapping[str, HasHead]) -> None:
-    """ValueError where heads name the same trunk but need different hidden layers."""
-    first: dict[str, str] = {}
-    for name, task in tasks.items():
-        if not isinstance(head := task.resolved_head, MLPHead) or head.trunk is None:
-            continue
-        other = first.setdefault(head.trunk, name)
-        mine, theirs = _shape(task, head), _shape(tasks[other], tasks[other].resolved_head)
-        for setting, value in mine.items():
-            if value != theirs[setting]:
-                raise ValueError(
-                    f"tasks.{name}.head: shares the trunk {head.trunk!r} with task {other!r}, so "
-                    f"their {setting} must be the same, found {value} and {theirs[setting]}. "
-                    "Make them alike, or name another trunk"
-                )
-
-
-def build_trunks(tasks: Mapping[str, HasHead], width: int) -> dict[str, nn.Module]:
-    """The shared hidden layers by trunk, for an encoder of that width.
-
-    Raises ValueError where heads that share them need different ones.
-    """
-    check_trunks(tasks)
-    trunks: dict[str, nn.Module] = {}
-    for task in tasks.values():
-        head = task.resolved_head
-        if isinstance(head, MLPHead) and head.trunk and head.trunk not in trunks:
-            trunks[head.trunk] = head.hidden(width, task.sequences)
-    return trunks
-
-
-def _shape(task: HasHead, head: HeadPart) -> dict[str, str]:
-    """What decides the form of a head's hidden layers, as a recipe says it."""
-    assert isinstance(head, MLPHead)
-    vectors = feature_width(1, task.sequences, head.features)
-    what = "one sequence" if task.sequences == 1 else f"a pair's {head.features}"
-    return {
-        "`depth`": str(head.depth),
-        "`width`": "the encoder's" if head.width is None else str(head.width),
-        "input": f"{vectors} × the encoder's width ({what})",
-    }

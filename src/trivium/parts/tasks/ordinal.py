@@ -88,6 +88,9 @@ class _CumulativeLink(Head):
     def pools(self) -> Pooling | None:
         return self.score.pools
 
+    def borrow(self, trunk: nn.Module) -> None:
+        self.score.borrow(trunk)
+
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
         return self.score.represent(hidden_ND, tokens, encoder)
 

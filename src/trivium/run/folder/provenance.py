@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from trivium.digest import sha256
+from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.folder.names import DATA
 from trivium.run.folder.records import Record, read_record, write_record
@@ -23,16 +24,27 @@ class SplitRows(Record):
     """Labelled rows that are used."""
 
 
+class StartingPoint(Record):
+    """The run whose model a run started from."""
+
+    model: str
+    sha256: str
+    """Of its manifest, which holds those of the model's files."""
+
+
 class Provenance(Record):
     """The content of data.json."""
 
     files: dict[str, DataFile]
     tasks: dict[str, dict[str, SplitRows]]
     """Task -> split."""
+    start: StartingPoint | None = None
 
 
-def write_provenance(run_dir: Path, recipe: Recipe, data: Data) -> None:
-    """Of the files that the rows were just read from."""
+def write_provenance(
+    run_dir: Path, recipe: Recipe, data: Data, start: StartingPoint | None = None
+) -> None:
+    """Of the files that the rows were just read from, and the run that it starts from."""
     tasks = {
         name: {
             split: SplitRows(
@@ -49,7 +61,18 @@ def write_provenance(run_dir: Path, recipe: Recipe, data: Data) -> None:
         if source.file not in files:
             path = Path(recipe.data) / source.file
             files[source.file] = DataFile(sha256=sha256(path), bytes=path.stat().st_size)
-    write_record(run_dir / DATA, Provenance(files=files, tasks=tasks))
+    more = {} if start is None else {"start": start}
+    write_record(run_dir / DATA, Provenance(files=files, tasks=tasks, **more))
+
+
+def refuse_other_start(run_dir: Path, start: StartingPoint | None) -> None:
+    """RecipeError where a run that goes on began with another model than is there now."""
+    facts = read_provenance(run_dir)
+    if facts is not None and facts.start is not None and start != facts.start:
+        raise RecipeError(
+            f"--resume: {facts.start.model} was trained anew since this run began with its model. "
+            "Put that back, or start a new run."
+        )
 
 
 def read_provenance(run_dir: Path) -> Provenance | None:

@@ -1,4 +1,4 @@
-"""Teachers that were trained anew since a run learned from them."""
+"""Teachers, and starting points, that were trained anew since a run learned from them."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,12 @@ from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.run.folder.model import find_model
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, TEACHERS, TENSORS
+from trivium.run.folder.provenance import read_provenance
 
 
 def retrained(run_dir: Path) -> list[str]:
-    """Folders of teachers that hold other models than those whose answers the run has kept.
+    """Folders of teachers that hold other models than those whose answers the run has kept, and
+    that of the run it started from if its model is another now.
 
     Teachers that are gone by now, and answers that were deleted, say nothing.
     """
@@ -22,6 +24,9 @@ def retrained(run_dir: Path) -> list[str]:
         for path in sorted((run_dir / TEACHERS).glob(f"*{TENSORS}"))
         for teacher in _asked(path)
     ]
+    facts = read_provenance(run_dir)
+    if facts is not None and facts.start is not None:
+        asked.append({"run": facts.start.model, "sha256": facts.start.sha256})
     return list(
         dict.fromkeys(
             one["run"]

@@ -40,6 +40,8 @@ def print_preview(preview: Preview, console: Console) -> None:
             f"{preview.repeated(name):,}",
         )
     print_grid(grid, console)
+    if preview.started is not None:
+        say(console, preview.started.line)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
     for name, splits in preview.data.items():  # noqa: PLR1702
@@ -125,7 +127,9 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     lines += [f"{n}: {text}" for n in plan.tasks if (text := preview.model.head(n).origin)]
     lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
     if stage.guard is not None:
-        floors = [f"{n} {_floor(f)}" for n in recipe.judged_tasks(stage) if (f := stage.floor(n))]
+        since = f"after stage {stage.guard_from}" if stage.guard_from else "before"
+        judged = recipe.judged_tasks(stage)
+        floors = [f"{n} {_floor(f, since)}" for n in judged if (f := stage.floor(n))]
         lines.append(
             f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
             "and goes back to the model kept before"
@@ -166,10 +170,10 @@ def _shown(part: Part, *left_out: str) -> str:
     return f"{getattr(part, 'kind', '')} ({settings})" if settings else getattr(part, "kind", "")
 
 
-def _floor(floor: Floor) -> str:
+def _floor(floor: Floor, since: str) -> str:
     if floor.absolute is not None:
         return f">= {floor.absolute:g}"
-    return f">= {floor.share:g} x its score before"
+    return f">= {floor.share:g} x its score {since}"
 
 
 def _answers(task: Task, split: Split) -> str:

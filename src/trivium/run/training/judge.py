@@ -30,16 +30,37 @@ def _main_values(work: Work, scores: TaskScores) -> dict[str, float]:
 
 
 def set_floors(work: Work, stage: Stage, counters: Counters) -> None:
-    """What the guard demands, from the scores of the model that the stage starts with."""
+    """What the guard demands, from the scores of the model that the stage starts with, or of the
+    one that the stage which it names ended with."""
     if stage.guard is None:
         return
-    before = _main_values(work, _scores_now(work, stage))
+    before = _earlier_values(work, stage, counters)
     for name, value in before.items():
         if floor := stage.floor(name):
             counters.floors[name] = floor.value(value)
-    work.journal.write("guard", stage=stage.name, before=before, floors=counters.floors)
+    whose = {"of": stage.guard_from} if stage.guard_from else {}
+    work.journal.write("guard", stage=stage.name, before=before, floors=counters.floors, **whose)
     shown = " · ".join(f"{name} {floor:.4f}" for name, floor in counters.floors.items())
     say(work.console, f"stage {stage.name} is guarded by floors: {shown}")
+
+
+def measure_for_guards(work: Work, stage: Stage, counters: Counters) -> None:
+    """At a stage's end, the scores of its model on all that later guards name it for."""
+    after = work.recipe.stages[work.recipe.stages.index(stage) + 1 :]
+    guards = [later for later in after if later.guard_from == stage.name]
+    values: dict[str, float] = {}
+    for later in guards:
+        if set(work.judged(later)) - values.keys():
+            values |= _main_values(work, _scores_now(work, later))
+    if guards:
+        counters.measured[stage.name] = values
+
+
+def _earlier_values(work: Work, stage: Stage, counters: Counters) -> dict[str, float]:
+    if stage.guard_from is None:
+        return _main_values(work, _scores_now(work, stage))
+    values = counters.measured[stage.guard_from]
+    return {name: values[name] for name in work.judged(stage)}
 
 
 def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:

@@ -11,7 +11,7 @@ from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
 from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
-from trivium.run.training.judge import judge, keep, set_floors
+from trivium.run.training.judge import judge, keep, measure_for_guards, set_floors
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
@@ -55,6 +55,7 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
             keep(work, stage, counters, "last")
         work.processes.wait()  # the first one has just written what all are about to read
         load_weights_into(state.model, work.run_dir / MODEL)
+        measure_for_guards(work, stage, counters)
         counters.stage, counters.step = index + 1, 0
         counters.best, counters.waited, counters.floors = {}, 0, {}
     return counters

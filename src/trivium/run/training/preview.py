@@ -10,6 +10,7 @@ from trivium.model.ownership import is_adapter_parameter
 from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
+from trivium.run.folder.started import Started
 from trivium.run.rows.encoded import Encoded
 from trivium.run.rows.load import SHOWN_PROBLEMS
 from trivium.run.rows.splits import Data, Split
@@ -33,6 +34,8 @@ class Preview:
     encoded: dict[str, Encoded]
     model: MultiTaskModel
     lessons: Lessons = field(default_factory=Lessons)
+    started: Started | None = None
+    """What the model took from another run."""
 
     def plan(self, stage: Stage) -> Plan:
         return plan_stage(stage, self.recipe, self.rows(stage))

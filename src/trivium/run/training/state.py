@@ -34,6 +34,8 @@ class Counters:
     """Where the kept model comes from: stage, step, by."""
     floors: dict[str, float] = field(default_factory=dict)
     """Lowest dev metric that this stage's guard allows each task."""
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Dev metrics at the end of the stages that later guards name: stage -> task -> value."""
     trained: int = 0
     """Largest number of parameters that a stage trained."""
 
