@@ -131,6 +131,8 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
             "and goes back to the model kept before"
         )
     lines.append(f"keeps the model by: {stage.selects_by}")
+    if recipe.train_rows is not None:
+        lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")
     return lines
 
 
