@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.native import adamw as native
 from trivium.model.native.library import SWITCH, library
 from trivium.parts.optim import AdamW, LearningRates
-from trivium.recipe import Stage
+from trivium.recipe import Stage, load_recipe
 
 SHAPE = EncoderConfig(
     vocab_size=40, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -174,3 +175,27 @@ def test_decaying_after_the_step_instead_of_before_differs_by_rate_times_decay_o
 def test_another_word_for_what_decays_is_refused() -> None:
     with pytest.raises(ValidationError, match="decay"):
         AdamW.model_validate({"decay": "none"})
+
+
+def test_a_gradient_of_a_third_of_the_size_takes_the_same_steps() -> None:
+    """So averaging the gradients of three tasks in place of summing them is no lower rate."""
+    ends = []
+    for size in (1.0, 1 / 3):
+        parameter = nn.Parameter(torch.zeros(20))
+        optimizer = AdamW(eps=1e-12).build([("p", parameter)], [], LearningRates(encoder=1e-2))
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(5):
+            parameter.grad = size * torch.randn(20, generator=generator)
+            optimizer.step()
+        ends.append(parameter.detach())
+    torch.testing.assert_close(*ends, rtol=1e-4, atol=1e-7)
+    assert float(ends[0].abs().max()) > 1e-2
+
+
+def test_the_courses_settings_can_be_set_from_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("tasks: {mood: {kind: classification, text: a, label: y, labels: [b, c]}}\n")
+    words = "stages.0.optimizer={kind: adamw, weight_decay: 0, eps: 1e-6, decay: all}"
+    stage = load_recipe(path, [words, "stages.0.clip=null"]).stages[0]
+    assert stage.optimizer == AdamW(weight_decay=0, eps=1e-6, decay="all")
+    assert stage.clip is None

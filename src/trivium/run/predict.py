@@ -65,10 +65,7 @@ def predict_file(
         predictor = load(predictor, precision=precision, device=device, backend=backend)
     table, chosen = _opened(predictor, task, source, form)
     submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-    cache = _Cache(
-        predictor, chosen, prefixed=not isinstance(task, str), detailed=probabilities,
-        raw=submission is not None and submission.raw,
-    )  # fmt: skip
+    cache = _Cache(predictor, chosen, task, submission, detailed=probabilities)
     asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
     added = [f"{prefix}{column}" for column in cache.columns(asks)]
     read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
@@ -177,13 +174,14 @@ class _Cache:
         self,
         predictor: Predictor,
         forms: Mapping[str, Form],
+        task: str | Sequence[str] | None,
+        submission: Submission | None,
         *,
-        prefixed: bool,
         detailed: bool,
-        raw: bool,
     ) -> None:
-        self.predictor, self.forms = predictor, forms
-        self.prefixed, self.detailed, self.raw = prefixed, detailed, raw
+        self.predictor, self.forms, self.detailed = predictor, forms, detailed
+        self.prefixed = not isinstance(task, str)
+        self.raw = submission is not None and submission.raw
         self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
             name: OrderedDict() for name in forms
         }
