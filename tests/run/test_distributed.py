@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from tests.support.distributed import launch, recipe_of, train, weights
+from tests.support.facts import facts
 from tests.support.processes import PATIENCE_S
 from trivium.model.weights import read_weights
 from trivium.run.train import train as train_recipe
@@ -56,8 +57,9 @@ def test_two_processes_reach_the_weights_of_one(
 def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     recipe = recipe_of(
         recipe_values, tmp_path, dropout=0.2, steps=60, checkpoint_every=5, sampler="joint",
-        combiner="pcgrad", batch_size=9,
+        combiner="pcgrad", batch_size=9, evaluate_every=20,
     )  # fmt: skip
+    recipe.write_text(recipe.read_text() + "train_rows: 20\n")
     train(2, recipe, tmp_path / "whole")
     child = launch(2, recipe, tmp_path / "halves")
     deadline = time.monotonic() + PATIENCE_S
@@ -69,6 +71,9 @@ def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_pat
     assert "resumed at stage" in told
     whole, halves = (read_weights(tmp_path / name / "model") for name in ("whole", "halves"))
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
+    scores: list[Any] = [facts(tmp_path / name)["scores"] for name in ("whole", "halves")]
+    assert scores[0] == scores[1]
+    assert "train" in scores[0]["tasks"]["mood"]
 
 
 def test_resuming_with_another_number_of_processes_is_refused(

@@ -55,7 +55,7 @@ def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a recipe in it."""
     folder = tmp_path_factory.mktemp("resume")
     values = make_recipe(tiny, folder)
-    values["stages"] = [values["stages"][0] | STAGES]
+    values |= {"stages": [values["stages"][0] | STAGES], "train_rows": 20}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
     return folder
 
@@ -118,7 +118,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
 
 def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Path) -> None:
     values = make_recipe(tiny, tmp_path)
-    values["stages"] = [values["stages"][0] | STAGES]
+    values |= {"stages": [values["stages"][0] | STAGES], "train_rows": 20}
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(values))
     broken = tmp_path / "broken"

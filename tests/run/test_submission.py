@@ -164,3 +164,21 @@ def test_formats_and_settings_that_do_not_go_together_are_refused(tmp_path: Path
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert "is none of table, cs224n" in " ".join(result.output.split())
+
+
+class Beyond(Counting):
+    """Scores pairs beyond the end of their range."""
+
+    def _said(self, task: str, rows: Sequence[Texts]) -> Floats:
+        return super()._said(task, rows) + np.float32(4)
+
+
+def test_a_score_is_handed_in_as_the_model_has_it(tmp_path: Path) -> None:
+    columns = ["", "id", *PAIR["text"]]
+    write_table(tmp_path / "in.csv", columns, [list(row) for row in PAIRS])
+    for form in ("cs224n", "table"):
+        target = tmp_path / f"{form}.csv"
+        trivium.predict_file(Beyond(), "sts", tmp_path / "in.csv", target, form=form)
+    assert handed_in(tmp_path / "cs224n.csv")[1] == {"a1": "6.5", "b2": "4.0"}
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert [line.rpartition(",")[2] for line in lines] == ["prediction", "5.0", "4.0"]

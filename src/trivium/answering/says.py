@@ -1,7 +1,7 @@
 """What a task says of a row, from its readout: a label, several of them, or a score.
 
-A readout stands on the answer's own scale: probabilities, or a score. Shape letters: see
-`trivium.types`; arrays are NumPy's.
+A readout stands on the answer's own scale: probabilities, or a score, which may lie beyond its
+range: only what is answered is clipped. Shape letters: see `trivium.types`; arrays are NumPy's.
 """
 
 from abc import abstractmethod
@@ -19,6 +19,8 @@ Floats = NDArray[np.float32]
 
 PROBABILITY = "probability_"
 """Begins the names of the columns that hold a label's probability."""
+RAW = "raw"
+"""Name of the column that holds a score that was not clipped."""
 
 
 class Says(Part):
@@ -41,6 +43,10 @@ class Says(Part):
     def columns(self, readout_BK: Floats, *, detailed: bool) -> dict[str, list[Answer]]:  # noqa: ARG002 the seam
         """Columns of a prediction file. detailed: with each label's probability."""
         return {"prediction": self.answers(readout_BK)}
+
+    def kept(self, readout_BK: Floats) -> dict[str, list[Answer]]:
+        """Columns of a run's own files, from which the readout can be told again."""
+        return self.columns(readout_BK, detailed=True)
 
 
 class Labels(Says):
@@ -100,7 +106,7 @@ class SeveralLabels(Labels):
 
 
 class Score(Says):
-    """A number within a range."""
+    """A number within a range, to which the readout is clipped."""
 
     says: Literal["score"] = "score"
     range: tuple[float, float]
@@ -114,7 +120,13 @@ class Score(Says):
         return ["score"]
 
     def answers(self, readout_BK: Floats) -> list[Answer]:
-        return [float(f"{score:.6g}") for score in readout_BK[:, 0].tolist()]
+        score_B = readout_BK[:, 0].clip(*self.range)
+        return [float(f"{score:.6g}") for score in score_B.tolist()]
+
+    def kept(self, readout_BK: Floats) -> dict[str, list[Answer]]:
+        """With the score as it is, to the bit of its fp32: what correlations are of."""
+        raw: list[Answer] = [float(f"{score:.9g}") for score in readout_BK[:, 0].tolist()]
+        return super().kept(readout_BK) | {RAW: raw}
 
 
 AnySays = Annotated[OneLabel | SeveralLabels | Score, Field(discriminator="says")]

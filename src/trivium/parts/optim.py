@@ -45,12 +45,20 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Part):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019), none on biases and LayerNorm."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2).
+
+    The course's own, of minBERT: `{weight_decay: 0, eps: 1e-6, decay: all}` and the stage's
+    `clip: null`. That one adds eps before it corrects the second moment for its start (Kingma & Ba
+    2015, end of section 2), so its eps of step t is ours times (1 - beta_2^t)^(-1/2).
+    """
 
     kind: Literal["adamw"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
+    decay: Literal["weights", "all"] = "weights"
+    """What decays: matrices, which is BERT's way (Devlin et al. 2019, its code), or also biases,
+    LayerNorm and single numbers."""
 
     def build(
         self,
@@ -89,13 +97,18 @@ class AdamW(Part):
         groups: list[dict[str, Any]] = []
         for rate in dict.fromkeys(rate for rate, _, _ in rated):
             for decays in (True, False):
-                chosen = [p for r, name, p in rated if r == rate and _decays(name, p) is decays]
+                chosen = [
+                    p for r, name, p in rated if r == rate and self._decays(name, p) is decays
+                ]
                 if chosen:
                     decay = self.weight_decay if decays else 0.0
                     groups.append(
                         {"params": chosen, "lr": rate, "base_lr": rate, "weight_decay": decay}
                     )
         return groups
+
+    def _decays(self, name: str, parameter: nn.Parameter) -> bool:
+        return self.decay == "all" or _is_matrix(name, parameter)
 
 
 Optimizer = AdamW  # with its second member: Annotated[AdamW | ..., Field(discriminator="kind")]
@@ -107,7 +120,7 @@ def _layers(names: Iterable[str]) -> int:
     return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
-def _decays(name: str, parameter: nn.Parameter) -> bool:
+def _is_matrix(name: str, parameter: nn.Parameter) -> bool:
     return parameter.dim() > 1 and "LayerNorm" not in name and not name.endswith("bias")
 
 

@@ -45,6 +45,10 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
+    train_rows: int | None = Field(default=None, gt=0)
+    """At most so many training rows of each task, always the same ones, are scored as well at every
+    evaluation: beside the scores on dev they show overfitting. Nothing is chosen by them. By
+    default none are, since it takes its time."""
 
     @field_validator("adapters", mode="before")
     @classmethod

@@ -65,7 +65,7 @@ def predict_file(
         predictor = load(predictor, precision=precision, device=device, backend=backend)
     table, chosen = _opened(predictor, task, source, form)
     submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-    cache = _Cache(predictor, chosen, prefixed=not isinstance(task, str), detailed=probabilities)
+    cache = _Cache(predictor, chosen, task, submission, detailed=probabilities)
     asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
     added = [f"{prefix}{column}" for column in cache.columns(asks)]
     read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
@@ -148,11 +148,12 @@ def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tup
 def _writing(
     target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
 ) -> Iterator[Callable[[Row, list[Answer]], None]]:
-    """What writes a row and its answers, the prediction first."""
+    """What writes a row and its answers, the prediction first, a raw score last."""
     if submission is not None:
         with write_lines(target) as line:
             line(submission.header)
-            yield lambda row, answers: line(submission.line(row, answers[0], table.name))
+            place = -1 if submission.raw else 0
+            yield lambda row, answers: line(submission.line(row, answers[place], table.name))
         return
     if clash := sorted(set(added) & set(table.columns)):
         raise RecipeError(
@@ -173,12 +174,14 @@ class _Cache:
         self,
         predictor: Predictor,
         forms: Mapping[str, Form],
+        task: str | Sequence[str] | None,
+        submission: Submission | None,
         *,
-        prefixed: bool,
         detailed: bool,
     ) -> None:
-        self.predictor, self.forms = predictor, forms
-        self.prefixed, self.detailed = prefixed, detailed
+        self.predictor, self.forms, self.detailed = predictor, forms, detailed
+        self.prefixed = not isinstance(task, str)
+        self.raw = submission is not None and submission.raw
         self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
             name: OrderedDict() for name in forms
         }
@@ -191,7 +194,10 @@ class _Cache:
             known, says = self._readouts[name], self.forms[name].says
             readout_BK = np.stack([known[row] for row in rows])
             assert says is not None
-            for column, values in says.columns(readout_BK, detailed=self.detailed).items():
+            columns = says.columns(readout_BK, detailed=self.detailed)
+            if self.raw:
+                columns = says.kept(readout_BK)
+            for column, values in columns.items():
                 found[f"{name}_{column}" if self.prefixed else column] = values
             while len(known) > self.MOST:
                 known.popitem(last=False)

@@ -127,7 +127,8 @@ def scatters(runs: Sequence[ReportedRun]) -> Section:
         "scatter",
         "Predicted against true",
         "Each dot is a row of dev: its true score across, the predicted one up. On the line they "
-        "are equal; point at a dot, or tap it, to read its text.",
+        "are equal; point at a dot, or tap it, to read its text. Scores are drawn as the model has "
+        "them, of which the correlations are; beyond an end of the range, that end is answered.",
     )
     for run, name, answers in _each(runs):
         task = answers.task

@@ -87,9 +87,10 @@ def _said(answers: Answers) -> list[RowAnswer]:
     """What a run answered, row by row."""
     task, readout = answers.task, answers.readout_BK.tolist()
     if isinstance(task, Regression):
+        values = map(float, answers.predictions)
         return [
             RowAnswer(round(value, 4), round(abs(value - true), 4))
-            for (value,), true in zip(readout, answers.target_B.tolist(), strict=True)
+            for value, true in zip(values, answers.target_B.tolist(), strict=True)
         ]
     if isinstance(task, Multilabel):
         return _several_said(task, answers, readout)

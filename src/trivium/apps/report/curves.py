@@ -24,6 +24,11 @@ NO_JOURNAL = (
 LEAST_SPAN, SPANS = 5, 40
 """A loss is smoothed over a fortieth of its steps, or five."""
 
+SEEN = (
+    " The thin line with hollow marks is the score on a fixed sample of training rows "
+    "(`train_rows`), judged as dev is: what lies between the two was learned by heart."
+)
+
 Value = Callable[[Evaluation], float | None]
 
 
@@ -33,7 +38,7 @@ def learning(runs: Sequence[ReportedRun]) -> Section:
         "Learning curves",
         "Training loss above (each step faint, smoothed strong), score on dev below; dotted lines "
         "mark stages, a star the step whose model was kept. A loss that falls while dev stands "
-        "still is overfitting.",
+        "still is overfitting." + (SEEN if any(_has_seen(run) for run in runs) else ""),
         notes=without_journal(runs) + [note for run in runs for note in _refusals(run, len(runs))],
     )
     for task in names_of(runs):
@@ -104,7 +109,7 @@ def _learning_figure(
                       hoverinfo="skip", line={"width": 1, "dash": "solid"}),
                 curve(run.name, run.place, steps, smooth, hovertemplate=_hover("loss", run)),
             ]  # fmt: skip
-        traces += _dev_traces(run, task, metric)
+        traces += _seen_traces(run, task, metric) + _dev_traces(run, task, metric)
     layout: dict[str, Any] = {
         "xaxis": axis("step", anchor="y2", rangemode="tozero"),
         "yaxis": axis("training loss", domain=[0.56, 1], rangemode="tozero"),
@@ -134,6 +139,28 @@ def _losses(
         points += thinned(list(rows))
     steps, raw, smooth = zip(*points, strict=True)
     return list(steps), list(raw), list(smooth), span
+
+
+def _has_seen(run: ReportedRun) -> bool:
+    return any(evaluation.seen for evaluation in run.story.evaluations)
+
+
+def _seen_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:
+    """The score on training rows; nothing where a run was not judged on any."""
+    points = [
+        (evaluation.step, evaluation.seen[task][metric])
+        for evaluation in run.story.evaluations
+        if metric in evaluation.seen.get(task, {})
+    ]
+    if not points:
+        return []
+    steps, values = zip(*points, strict=True)
+    line = curve(
+        run.name, run.place, steps, values, yaxis="y2", mode="lines+markers", showlegend=False,
+        hovertemplate=_hover(f"{metric} on training rows", run), line={"width": 1},
+    )  # fmt: skip
+    line["marker"] = line["marker"] | {"symbol": f"{line['marker']['symbol']}-open"}
+    return [line]
 
 
 def _dev_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:

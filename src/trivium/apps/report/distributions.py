@@ -109,7 +109,7 @@ def _said(answers: Answers) -> list[Target]:
         return [tuple(each) for each in chosen(task, answers.predictions)]
     if isinstance(task, Classification):
         return [float(place) for place in places(task, answers.predictions)]
-    return list(answers.readout_BK.squeeze(1).tolist())
+    return [float(score) for score in answers.predictions]
 
 
 def _rates(task: Task, targets: Sequence[Target]) -> list[float]:

@@ -12,6 +12,7 @@ from trivium.parts.tasks import Classification
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.scores import Mean, Scores
+from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.grid import MINILM
 
 MEANS: dict[Mean, str] = {
@@ -67,7 +68,8 @@ def _cards(run: ReportedRun) -> list[Card]:
     """The overall ones first."""
     means = [_overall_card(run.run.scores, split) for split in run.run.scores.overall]
     tasks = run.run.scores.tasks
-    return means + [_task_card(run, name, split) for name in tasks for split in tasks[name]]
+    judged = [(name, split) for name in tasks for split in tasks[name] if split in JUDGED]
+    return means + [_task_card(run, name, split) for name, split in judged]
 
 
 def _overall_card(scores: Scores, split: str) -> Card:

@@ -8,6 +8,7 @@ from trivium.errors import RecipeError
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import JOURNAL
 from trivium.run.folder.scores import Selected
+from trivium.run.rows.splits import TRAIN
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Evaluation:
     scores: dict[str, dict[str, float]]
     """task -> metric -> value, on dev."""
     overall: float | None
+    seen: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same on training rows, where the recipe has `train_rows`."""
 
 
 @dataclass(slots=True)
@@ -73,12 +76,12 @@ def tell(
             last = start + event["step"]
             _add_step(story, last, event, tasks)
         elif kind == "evaluation":
-            scores = {n: splits["dev"] for n, splits in event["scores"].items() if "dev" in splits}
-            story.evaluations.append(
-                Evaluation(
-                    start + event["step"], event.get("seconds"), scores, event.get("overall")
-                )
+            dev, seen = (
+                {n: splits[split] for n, splits in event["scores"].items() if split in splits}
+                for split in ("dev", TRAIN)
             )
+            told = event.get("seconds"), dev, event.get("overall"), seen
+            story.evaluations.append(Evaluation(start + event["step"], *told))
         elif kind == "refusal":
             story.refusals.append(
                 f"stage {event['stage']}, step {event['step']:,}: refused by the guard, because "

@@ -52,15 +52,16 @@ def says_of(form: Form) -> Says:
 
 def scored(says: Says, readout_BK: Floats, top_k: int | None) -> list[list[dict[str, Any]]]:
     """Per row its labels with their probabilities, the most probable first; a score alone."""
+    if isinstance(says, Score):
+        return [[{"label": says.names[0], "score": score}] for score in says.answers(readout_BK)]
     names = says.names
     most = len(names) if top_k is None else top_k
-    digits = None if isinstance(says, Score) else 6
     rows = []
     for row, order in zip(
         readout_BK.tolist(), np.argsort(-readout_BK, axis=1, kind="stable"), strict=True
     ):
         best = [(names[k], row[k]) for k in order[:most].tolist()]
-        rows.append([{"label": n, "score": _rounded(p, digits)} for n, p in best])
+        rows.append([{"label": n, "score": round(p, 6)} for n, p in best])
     return rows
 
 
@@ -107,7 +108,3 @@ def _said_of_task(
 def _add(rows: Sequence[dict[str, Any]], key: str, values: Sequence[Any]) -> None:
     for row, value in zip(rows, values, strict=True):
         row[key] = value
-
-
-def _rounded(value: float, digits: int | None) -> float:
-    return float(f"{value:.6g}") if digits is None else round(value, digits)

@@ -57,6 +57,9 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
     for question in questions_of(rows):
         title, find = question.title(rows), question.answered_by
         scores.append(Column(f"{title} {question.metric}", find, _score, max, is_score=True))
+        seen = partial(_seen, question)
+        if any(map(seen, rows)):
+            scores.append(Column(f"{title} on train", seen, _score, None, is_score=True))
         reported = partial(_reported, question)
         if any(map(reported, rows)):
             scores.append(Column(f"{title} reported", reported, _as_given, None, is_score=True))
@@ -93,6 +96,12 @@ def cells_of(
                 text += f" ± {column.show(summary.sd)}"
             row.append(mark(text) if is_best else text)
     return list(zip(rows, texts, strict=True))
+
+
+def _seen(question: Question, row: Row) -> Summary | None:
+    """The score on training rows; high ones are no merit, so none is the best."""
+    summary = question.answered_by(row)
+    return summary.seen if summary else None
 
 
 def _reported(question: Question, row: Row) -> Summary | None:

@@ -29,6 +29,8 @@ class TaskSummary:
     mean: float | None
     sd: float | None
     values: list[float | None]
+    seen: Summary | None = None
+    """The same on training rows, where recipes have `train_rows`; else it is not in the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,4 +168,7 @@ class Table:
             for run in row["runs"]:
                 if run["reason"] is None:
                     del run["reason"]
+            for task in row["tasks"].values():
+                if task["seen"] is None:
+                    del task["seen"]
         return content

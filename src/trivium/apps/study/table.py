@@ -30,6 +30,7 @@ from trivium.run.folder.differences import ABSENT, differences
 from trivium.run.folder.environment import Environment, environment, read_environment
 from trivium.run.folder.names import SCORES
 from trivium.run.folder.scores import Cost, Scores, read_scores
+from trivium.run.rows.splits import TRAIN
 
 SPLIT = "dev"
 DevRows = tuple[str, str, str, int | None]
@@ -170,11 +171,15 @@ def _tasks(
     summaries = {}
     for name, task in recipe.tasks.items():
         if recipe.has_dev(name):
-            summary = _summary([each.metric(name, SPLIT, task.metric) for each in scores])
+            summary, seen = (
+                _summary([each.metric(name, split, task.metric) for each in scores])
+                for split in (SPLIT, TRAIN)
+            )
             dev = _judged_on(recipe, task, judged)
             summaries[name] = TaskSummary(
-                task.metric, dev, summary.mean, summary.sd, summary.values
-            )
+                task.metric, dev, summary.mean, summary.sd, summary.values,
+                seen=None if seen.mean is None else seen,
+            )  # fmt: skip
     return summaries
 
 

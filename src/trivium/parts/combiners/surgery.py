@@ -24,8 +24,8 @@ class PCGrad(GramCombiner):
 
     Task i visits the other tasks in random order, drawn from `step.generator`; wherever its
     gradient, as changed so far, opposes the *original* g_j, it loses that part:
-    g_i <- g_i - <g_i, g_j> / |g_j|^2 * g_j. The update is the sum of the changed gradients (the
-    authors' reference code averages them). Without conflicts it is that of `sum`.
+    g_i <- g_i - <g_i, g_j> / |g_j|^2 * g_j. The update is the sum of the changed gradients, as in
+    the authors' own code (tianheyu927/PCGrad). Without conflicts it is that of `sum`.
     """
 
     kind: Literal["pcgrad"] = "pcgrad"

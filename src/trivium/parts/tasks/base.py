@@ -110,7 +110,7 @@ class Task(RowsPart):
 
     @property
     def scale(self) -> tuple[float, float]:
-        """The lower and the upper end of what readouts can be: 0 and 1 of probabilities."""
+        """The lower and the upper end of what answers can be: 0 and 1 of probabilities."""
         return 0.0, 1.0
 
     @abstractmethod
@@ -146,7 +146,7 @@ class Task(RowsPart):
         raise NotImplementedError(f"{type(self).__name__}: has no answer that can be imitated")
 
     def settled(self, readout_BK: Tensor) -> Tensor:
-        """A model's answers as targets, in the form that `targets` gives them."""
+        """A model's answers, of a readout, as targets, in the form that `targets` gives them."""
         raise NotImplementedError(f"{type(self).__name__}: has no answer that can be a target")
 
     def prepare(self, batch: Batch, tokenizer: Tokenizer) -> Batch:
@@ -192,6 +192,10 @@ class Task(RowsPart):
     def columns(self, readout_BK: Tensor, *, detailed: bool) -> dict[str, list[Answer]]:
         """Columns of a prediction file."""
         return self._says.columns(readout_BK.numpy(), detailed=detailed)
+
+    def kept(self, readout_BK: Tensor) -> dict[str, list[Answer]]:
+        """Columns of a run's own file of predictions, from which the readout can be told again."""
+        return self._says.kept(readout_BK.numpy())
 
     @property
     def _says(self) -> AnySays:

@@ -18,7 +18,11 @@ from trivium.types import Answer, Target
 
 
 class Regression(Task):
-    """Mean squared error on the score scaled to 0…1; judged by Pearson's r, with Spearman's."""
+    """Mean squared error on the score scaled to 0…1; judged by Pearson's r, with Spearman's.
+
+    Readouts may leave the range. Correlations are of readouts, and only answers are clipped: what
+    lies beyond an end has an order of its own, which clipping would hide.
+    """
 
     kind: Literal["regression"] = "regression"
     range: tuple[float, float] = Field(default=(0.0, 1.0))
@@ -79,14 +83,14 @@ class Regression(Task):
 
     def imitation(self, output_BK: Tensor, teacher_BK: Tensor, temperature: float) -> Tensor:
         low, high = self.range
-        return F.mse_loss(output_BK.float(), (teacher_BK - low) / (high - low))
+        return F.mse_loss(output_BK.float(), (teacher_BK.clamp(low, high) - low) / (high - low))
 
     def settled(self, readout_BK: Tensor) -> Tensor:
-        return readout_BK.squeeze(1)
+        return readout_BK.squeeze(1).clamp(*self.range)
 
     def readout(self, output_BK: Tensor) -> Tensor:
         low, high = self.range
-        return (low + (high - low) * output_BK).clamp(low, high)
+        return low + (high - low) * output_BK
 
     @property
     def says(self) -> AnySays:

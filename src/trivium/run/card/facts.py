@@ -13,6 +13,7 @@ from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import CARD, MODEL
 from trivium.run.folder.provenance import Provenance, read_provenance
 from trivium.run.folder.scores import Metrics
+from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.progress import silent
 from trivium.run.verdict.bootstrap import how_many, interval, row_scores
 
@@ -119,6 +120,8 @@ def shown(file: str) -> str:
 def _judged(run: FinishedRun) -> Iterator[Judged]:
     for name, task in run.recipe.tasks.items():
         for split, metrics in run.scores.tasks.get(name, {}).items():
+            if split not in JUDGED:
+                continue  # scores on training rows promise nothing to whoever takes the model
             resamples, between = _interval(run, name, split) or (0, None)
             yield Judged(task, split, metrics, between, resamples)
 

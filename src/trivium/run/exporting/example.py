@@ -31,7 +31,7 @@ if "pairs" in facts["inputs"]:
 session = onnxruntime.InferenceSession(str(folder / facts["model"]))
 said = session.run([facts["outputs"][name]], inputs)[0][0]
 labels = list((task.get("labels") or {}).values())
-answer = labels[said.argmax()] if labels else f"{said[0]:.6g}"
+answer = labels[said.argmax()] if labels else f"{said[0].clip(*task['range']):.6g}"
 if "threshold" in task:
     answer = task["separator"].join(
         label for label, p in zip(labels, said, strict=True) if p >= task["threshold"]

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trivium.answering.says import RAW
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, Multilabel, Task
 from trivium.run.folder.names import RECIPE
@@ -20,8 +21,9 @@ from trivium.types import Target
 
 
 def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) -> None:
-    """A split's answers in input order: line, texts, true label, prediction, probabilities."""
-    columns = task.columns(readout_BK, detailed=True)
+    """A split's answers in input order: line, texts, true label, prediction, and probabilities or
+    the score before it was clipped."""
+    columns = task.kept(readout_BK)
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         put = delimited_rows(file, ",")
@@ -54,9 +56,10 @@ class Answers:
     target_B: Tensor
     """As `Task.targets` gives them."""
     readout_BK: Tensor
-    """Probabilities as printed (six decimals), or scores; `task.scores(readout_BK, target_B)` are
-    the run's scores up to that. Where printing made a tie of what was none, the answer's is moved
-    by the least that is needed, so that answers are those of the file."""
+    """Probabilities as printed (six decimals), or scores before they were clipped, to the bit;
+    `task.scores(readout_BK, target_B)` are the run's scores up to that. Where printing made a tie
+    of what was none, the answer's is moved by the least that is needed, so that answers are those
+    of the file. Older files hold clipped scores alone, of which their run's correlations are."""
 
 
 def read_answers(path: Path, task: Task) -> Answers:
@@ -74,13 +77,14 @@ def read_answers(path: Path, task: Task) -> Answers:
             f"{path}:1: wanted the columns {', '.join(shown)} at the end, for the labels in "
             f"{RECIPE}; found {', '.join(columns) or 'none'}. Was it written by another run?"
         )
+    # Of a score `raw`, or its answer where there is none.
+    first = len(records[0][1]) - len(shown) if shown else texts + 2 + (columns == [RAW])
     targets, predicted, readout = [], [], []
     for line, cells in records[1:]:
         try:
             targets.append(_target(task, cells[texts + 1]))
             predicted.append(_target(task, cells[texts + 2]))
-            last = cells[len(cells) - len(shown) :] if shown else [cells[texts + 2]]
-            readout.append([_number(cell) for cell in last])
+            readout.append([_number(cell) for cell in cells[first : first + max(1, len(shown))]])
         except ValueError as error:
             raise RecipeError(
                 f"{path}:{line}: {error}. The file was altered, or training went astray: train "

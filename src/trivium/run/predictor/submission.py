@@ -1,7 +1,8 @@
 """Answers as Stanford's CS224N default final project (minBERT) hands them in.
 
 A first line of `id` and the answer's name between tab and spaces, then `ID , ANSWER` lines, as its
-`evaluation.py` and `classifier.py` write them.
+`evaluation.py` and `classifier.py` write them. A score is not clipped there: it is judged by its
+correlation.
 """
 
 from trivium.answering.form import Form
@@ -25,6 +26,11 @@ class Submission:
         self._numbers: dict[Answer, int] = {}
         if isinstance(form.says, OneLabel):
             self._numbers = _numbers(form.name, form.says, binary=self.name == PARAPHRASE)
+
+    @property
+    def raw(self) -> bool:
+        """Whether a score is written as it is, and not clipped to its range."""
+        return self.name == SIMILARITY
 
     @property
     def header(self) -> str:

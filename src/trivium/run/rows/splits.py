@@ -64,7 +64,8 @@ class Split:
 Data = dict[str, dict[str, Split]]
 """task -> split ("train", "dev", "test") -> rows."""
 
-ALL = ("train", "dev", "test")
+TRAIN = "train"
+ALL = (TRAIN, "dev", "test")
 JUDGED = ("dev", "test")
 """What a finished run is judged on: its recipe knows what was found in the training rows."""
 

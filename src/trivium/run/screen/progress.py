@@ -80,11 +80,13 @@ class Monitor(Screen):
     ) -> None:
         """Dev scores of every task: task -> (metric, value); and what became of the model."""
         self._scores = {task: f"{value:.4f}" for task, (_, value) in scores.items()}
-        shown = " · ".join(
-            f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items()
-        )
         mark = (verdict, "green") if kept else verdict
-        self.say(f"step {self._done} dev: {shown} · {note} · ", mark)
+        self.say(f"step {self._done} dev: {_shown(scores)} · {note} · ", mark)
+
+    def seen(self, scores: Mapping[str, tuple[str, float]]) -> None:
+        """Scores on training rows, if there are any: task -> (metric, value)."""
+        if scores:
+            self.say(f"step {self._done} training rows: {_shown(scores)}", style="dim")
 
     def _facts(self, now: float) -> str:
         seconds = max(now - self._start, 1e-9)
@@ -106,6 +108,10 @@ class Monitor(Screen):
     def _eta(self, now: float) -> str:
         step_s = (now - self._start) / max(1, self._done - self._first)
         return clock(step_s * (self.total - self._done))
+
+
+def _shown(scores: Mapping[str, tuple[str, float]]) -> str:
+    return " · ".join(f"{task} {metric} {value:.4f}" for task, (metric, value) in scores.items())
 
 
 def rows_bar(console: Console | None, unit: str = "rows") -> Progress:

@@ -126,16 +126,22 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         lines.append(f"regularizer {_shown(part, *part.shown_apart)}: {weights}{fp32}")
     lines += [f"{n}: {text}" for n in plan.tasks if (text := preview.model.head(n).origin)]
     lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
-    if stage.guard is not None:
-        since = f"after stage {stage.guard_from}" if stage.guard_from else "before"
-        judged = recipe.judged_tasks(stage)
-        floors = [f"{n} {_floor(f, since)}" for n in judged if (f := stage.floor(n))]
-        lines.append(
-            f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
-            "and goes back to the model kept before"
-        )
+    lines += [_guarded(preview, stage)] if stage.guard is not None else []
     lines.append(f"keeps the model by: {stage.selects_by}")
+    if recipe.train_rows is not None:
+        lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")
     return lines
+
+
+def _guarded(preview: Preview, stage: Stage) -> str:
+    """Under which scores it must not fall, and what happens where it does."""
+    since = f"after stage {stage.guard_from}" if stage.guard_from else "before"
+    judged = preview.recipe.judged_tasks(stage)
+    floors = [f"{n} {_floor(f, since)}" for n in judged if (f := stage.floor(n))]
+    return (
+        f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
+        "and goes back to the model kept before"
+    )
 
 
 def _lesson(lesson: Lesson) -> str:

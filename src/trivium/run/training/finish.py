@@ -7,6 +7,7 @@ from trivium.run.assembly.machine import peak_memory
 from trivium.run.folder.scores import Cost, Scores, Selected
 from trivium.run.predictor.scoring import evaluate_into, overall
 from trivium.run.predictor.trained import load_single
+from trivium.run.training.seen import beside, scores_on_seen
 from trivium.run.training.state import Counters
 from trivium.run.training.work import Work
 
@@ -16,9 +17,10 @@ def finish(work: Work, counters: Counters) -> Scores:
     of the run."""
     predictor = load_single(work.run_dir, device=str(work.setup.device))
     tasks = evaluate_into(work.run_dir, predictor, work.data)
+    seen = scores_on_seen(work, [name for name in tasks if "dev" in tasks[name]], predictor)
     model = predictor.model
     return Scores(
-        tasks=tasks,
+        tasks=beside(tasks, seen),
         overall=overall(work.tasks, tasks),
         precision=precision_name(model.encoder.precision),
         cost=Cost(

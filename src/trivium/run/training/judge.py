@@ -10,6 +10,7 @@ from trivium.run.folder.scores import TaskScores
 from trivium.run.predictor.scoring import evaluate_splits, overall
 from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
+from trivium.run.training.seen import beside, scores_on_seen
 from trivium.run.training.state import Counters, TrainState
 from trivium.run.training.work import Work
 
@@ -79,31 +80,41 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
     counters.waited = 0 if improved else counters.waited + 1
     if kept:
         keep(work, stage, counters, stage.selects_by)
+    seen = scores_on_seen(work, list(scores))  # after the choice, which they are no part of
     work.journal.write(
-        "evaluation", stage=stage.name, step=counters.step, scores=scores,
+        "evaluation", stage=stage.name, step=counters.step, scores=beside(scores, seen),
         overall=values["overall"], kept=kept, seconds=counters.seconds,
     )  # fmt: skip
-    shown = {name: (work.tasks[name].metric, values[name]) for name in scores}
+    metrics = {name: work.tasks[name].metric for name in scores}
+    shown = {name: (metric, values[name]) for name, metric in metrics.items()}
     note = f"overall {values['overall']:.4f}"
     verdict = "kept" if stage.selects_by == "last" else "best so far, kept"
     if not kept:
         verdict = "refused by the guard" if broken else "not better, not kept"
     monitor.evaluation(shown, note, verdict, kept=kept)
+    monitor.seen({name: (metrics[name], found[metrics[name]]) for name, found in seen.items()})
     for name, floor in broken.items():
-        work.journal.write(
-            "refusal", stage=stage.name, step=counters.step, task=name,
-            metric=work.tasks[name].metric, value=values[name], floor=floor,
-            back_to=counters.kept,
-        )  # fmt: skip
-        say(
-            work.console,
-            f"refused: {name} fell to {values[name]:.4f}, below its floor {floor:.4f}; back to "
-            f"stage {counters.kept.get('stage')}, step {counters.kept.get('step')}",
-        )
+        _tell_refusal(work, stage, counters, name, (values[name], floor))
     impatient = stage.patience is not None and counters.waited >= stage.patience
     if impatient and not broken:
         say(work.console, f"no better model in {stage.patience} evaluations: stage ends")
     return bool(broken) or impatient
+
+
+def _tell_refusal(
+    work: Work, stage: Stage, counters: Counters, name: str, below: tuple[float, float]
+) -> None:
+    """below: a score, and the floor that it broke."""
+    value, floor = below
+    work.journal.write(
+        "refusal", stage=stage.name, step=counters.step, task=name,
+        metric=work.tasks[name].metric, value=value, floor=floor, back_to=counters.kept,
+    )  # fmt: skip
+    say(
+        work.console,
+        f"refused: {name} fell to {value:.4f}, below its floor {floor:.4f}; back to "
+        f"stage {counters.kept.get('stage')}, step {counters.kept.get('step')}",
+    )
 
 
 def _is_wanted(stage: Stage, better: list[str]) -> bool:
