@@ -104,10 +104,15 @@ class FaultyDisk:
 
 def faulty_disk(folder: Path, home: Path) -> FaultyDisk:
     """folder: for the library; skips where no C compiler can make it."""
+    return FaultyDisk(faulty_library(folder), home)
+
+
+def faulty_library(folder: Path) -> Path:
+    """`faulty.c`, made in a folder; skips where no C compiler can."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("no C compiler, or no Linux: nothing can be put before the C library")
     library = folder / "faulty.so"
     command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
-    return FaultyDisk(library, home)
+    return library

@@ -1,0 +1,84 @@
+"""Killed at any moment, inside of a write or with the power, under any clock: the same run.
+
+`make torture` kills many more times than the short part, which is always the same.
+"""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.mortal import Mortals, mortals
+from tests.support.tables import make_recipe
+from tests.torture.chain import Tally, Whole, tormented, undisturbed
+
+pytestmark = [pytest.mark.torture, pytest.mark.whole_run, pytest.mark.xdist_group("torture")]
+
+KILLS = int(os.environ.get("TORTURE_KILLS", "0"))
+"""Of a long run (`make torture`), over all tests; 0: a short part, always the same."""
+SEED = int(os.environ.get("TORTURE_SEED", "0"))
+SHORT = 3
+MOST = 12
+"""Kills of one training before it may end in peace."""
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mortals]:
+    disk = mortals(tmp_path_factory.mktemp("library"), tmp_path_factory.mktemp("disk"))
+    yield disk
+    disk.close()
+
+
+@pytest.fixture(scope="module")
+def values(tiny: Path, disk: Mortals, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Three stages: gradients accumulated, one with a teacher, one with a guard; PALs in all."""
+    folder = tmp_path_factory.mktemp("recipe")
+    values = make_recipe(tiny, folder)
+    plain = {"batch_size": 8, "lr": 1e-3, "evaluate_every": 3, "checkpoint_every": 2}
+    teacher = {**values, "stages": [{"steps": 2, "batch_size": 8, "lr": 1e-3}]}
+    (folder / "teacher.yaml").write_text(yaml.safe_dump(teacher))
+    lived = disk.run(["train", folder / "teacher.yaml", "--out", folder / "teacher"])
+    assert lived.codes == [0], lived.said
+    distill = {"kind": "distill", "teachers": {"mood": str(folder / "teacher")}}
+    return values | {
+        "adapters": [{"kind": "pals", "size": 8}],
+        "stages": [
+            plain | {"name": "together", "steps": 6, "batches_per_step": 2},
+            plain | {"name": "taught", "steps": 5, "regularizers": [distill]},
+            plain | {"name": "alone", "steps": 6, "tasks": ["mood"], "guard": 0.5},
+        ],
+    }
+
+
+def whole_run(disk: Mortals, values: dict[str, Any], home: Path, processes: int) -> Whole:
+    (home / "recipe.yaml").write_text(yaml.safe_dump(values))
+    return undisturbed(disk, home / "recipe.yaml", disk.home / f"whole{processes}", processes)
+
+
+def torment(disk: Mortals, whole: Whole, seed: int, kills: int) -> list[Tally]:
+    """Trainings, one after the other, until there were so many kills."""
+    tallies: list[Tally] = []
+    chance = random.Random(seed)
+    while (left := kills - sum(tally.killed.total() for tally in tallies)) > 0:
+        tallies.append(tormented(disk, whole, disk.home / "run", chance, min(left, MOST)))
+        print(f"seed {seed}, {whole.processes} process(es): {tallies[-1]}", flush=True)
+    return tallies
+
+
+def test_a_training_killed_at_any_moment_ends_as_the_one_that_was_not(
+    disk: Mortals, values: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = whole_run(disk, values, tmp_path, 1)
+    torment(disk, whole, seed=SEED, kills=round(0.75 * KILLS) or SHORT)
+
+
+@pytest.mark.skipif(not KILLS, reason="`make torture` does")
+def test_so_does_one_in_two_processes(
+    disk: Mortals, values: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = whole_run(disk, values, tmp_path, 2)
+    torment(disk, whole, seed=SEED + 1, kills=max(1, round(0.25 * KILLS)))
