@@ -29,11 +29,11 @@ def live(order, rank, writing):
     os.dup2(writing, 1); os.dup2(writing, 2)
     sys.argv = ["trivium", *order["command"]]
     os.environ |= order["environment"] | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-    end = order["end"] if rank == order["end"]["rank"] else order["end"] | {"nth": None}
-    nth = 2**40 if end["nth"] is None else end["nth"]
-    if rank == 0 or end["nth"] is not None:
+    end = order["end"]
+    if rank == 0:
+        nth = 2**40 if end["nth"] is None else end["nth"]
         disk.faulty_die(order["home"].encode(), ctypes.c_long(nth), end["torn"], end["power"])
-    if end["after_us"] is not None:
+    if end["after_us"] is not None and end["rank"] in (None, rank):
         disk.faulty_die_after(ctypes.c_long(end["after_us"]))
     disk.faulty_clock(ctypes.c_long(order["clock"]))
     code = 1
@@ -78,15 +78,15 @@ class End:
     """When a process dies; by default it does not."""
 
     nth: int | None = None
-    """Before which call that changes something below the folder, from 0."""
+    """Before which call of the first process that changes something below the folder, from 0."""
     torn: bool = False
     """Whether half of what that call was to write is written."""
     power: bool = False
     """Whether what was not synced is lost."""
     after_us: int | None = None
-    """Of all processes: after so many microseconds."""
-    rank: int = 0
-    """The process that counts its calls."""
+    """After so many microseconds."""
+    rank: int | None = None
+    """The process that dies then; None: all."""
 
 
 @dataclass(frozen=True, slots=True)

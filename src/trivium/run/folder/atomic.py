@@ -161,6 +161,13 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def remove_whole(folder: Path) -> None:
+    """A folder that a crash leaves whole, or none: half of it has another name, and is swept."""
+    doomed = _fresh_name(folder)
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
 def clear(path: Path) -> None:
     """As `remove`; but a link stays, and what it leads to is emptied."""
     if not path.is_symlink():

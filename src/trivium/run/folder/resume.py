@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.weights import read_tensors, write_tensors
-from trivium.run.folder.atomic import in_place_of
+from trivium.run.folder.atomic import in_place_of, remove_whole
 from trivium.run.folder.names import RESUME, STATE, STATE_TENSORS
 from trivium.run.folder.sealed import seal, unseal
 
@@ -36,7 +36,7 @@ def save_resume(
         seal(fresh, STATE, dict(values))
     # Only now: until the new one is whole and on disk, the old ones are all there is.
     for number in numbers[: len(numbers) + 1 - keep]:
-        shutil.rmtree(home / f"{number:06d}")
+        remove_whole(home / f"{number:06d}")
 
 
 def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
