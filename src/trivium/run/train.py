@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,9 @@ from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import MODEL, RECIPE, SCORES
+from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
 from trivium.run.folder.provenance import write_provenance
+from trivium.run.folder.replaced import let_go, put_back, settle
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import check_same_recipe, refuse_unusable, start_run
@@ -61,8 +62,10 @@ def train(
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
     `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
-    never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
-    something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
+    never stopped. overwrite: replace an earlier run, which is removed once the new one has its
+    first checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError
+    before any work where something is wrong, and Interrupted after a first Ctrl-C, once the state
+    is saved.
 
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
@@ -73,9 +76,10 @@ def train(
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
         with writing, _console_of(processes, console) as speaker:
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
-            before = _number_of(order.run_dir / RECIPE)
-            with refusals_told(order.run_dir, lambda: _what_is_left(order, before)):
-                return _train(loaded, order).as_dict()
+            earlier = _earlier(order.run_dir)
+            with refusals_told(order.run_dir, lambda: _what_is_left(order, earlier)):
+                with _old_run_back(order):
+                    return _train(loaded, order).as_dict()
     finally:
         leave()
 
@@ -99,6 +103,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     if order.resume:
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
+            if processes.first:
+                remove_resume(run_dir)  # which its end may not have come to
             say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     lessons = _find_lessons(recipe, data, order)
@@ -116,6 +122,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         made = read_environment(run_dir) or Environment()
         write_card(FinishedRun(run_dir, recipe, scores, made))
         write_scores(run_dir, scores)  # last: a run that has them is finished
+        let_go(run_dir)
         remove_resume(run_dir)
     processes.wait()
     return read_scores(run_dir)
@@ -127,6 +134,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
 def _open(order: _Order) -> None:
     """Refuse a folder that must not be written to, before any work."""
     if order.processes.first:
+        settle(order.run_dir)
         refuse_unusable(order.run_dir, resume=order.resume, overwrite=order.overwrite)
         if order.resume:
             recover(order.run_dir / MODEL)
@@ -171,24 +179,47 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     )
 
 
+@contextmanager
+def _old_run_back(order: _Order) -> Iterator[None]:
+    """After an error, the run that was to be replaced, if there is nothing else to go on with."""
+    try:
+        yield
+    except Interrupted:  # kept something, if only what teachers said
+        raise
+    except BaseException:
+        if order.processes.first and order.overwrite:
+            with suppress(OSError):  # it stays aside, whole
+                put_back(order.run_dir)
+        raise
+
+
+def _earlier(run_dir: Path) -> set[int]:
+    """Which recipes are there before training begins: of the run, and of one that is set aside."""
+    numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
+    return {number for number in numbers if number is not None}
+
+
 def _number_of(file: Path) -> int | None:
     """Tells a file from the one that takes its place."""
     return file.stat().st_ino if file.is_file() else None
 
 
-def _what_is_left(order: _Order, before: int | None) -> str:
-    """After the disk failed: what was kept, and how to go on. before: of the recipe that was there
-    at the start."""
+def _what_is_left(order: _Order, earlier: set[int]) -> str:
+    """After the disk failed: what was kept, and how to go on."""
     now = _number_of(order.run_dir / RECIPE)
     if now is None:
         return "Nothing was kept: start again once there is room."
-    if order.overwrite and now == before:
-        return "Nothing was kept of the new run: start again, with --overwrite, once there is room."
+    if order.overwrite and now in earlier:
+        return (
+            "Nothing was kept of the new run, and the old one is as it was: start again, with "
+            "--overwrite, once there is room."
+        )
     saved = saved_state(order.run_dir)
     if saved is None:
+        aside = order.run_dir / REPLACED
         return (
             "No step was saved; once there is room, or the disk is sound, --resume begins with the "
-            "first."
+            "first." + (f" The run that was there is in {aside}." if aside.is_dir() else "")
         )
     counters = saved["counters"]
     return (
