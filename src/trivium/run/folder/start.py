@@ -110,7 +110,7 @@ def _try_writing(run_dir: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise RecipeError(f"{run_dir}: {place} is a file, so no folder can be made in it.")
-    probe = fresh_name(place / run_dir.name)
+    probe = fresh_name(place / (run_dir.resolve().name or "run"))
     try:
         probe.touch()
         probe.unlink()
