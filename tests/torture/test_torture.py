@@ -5,6 +5,7 @@
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.mortal import Mortals, mortals
+from tests.support.mortal import End, Mortals, mortals
 from tests.support.tables import make_recipe
-from tests.torture.chain import Tally, Whole, tormented, undisturbed
+from tests.torture.chain import Tally, Whole, how, tormented, trained, undisturbed, unlike
 
 pytestmark = [pytest.mark.torture, pytest.mark.whole_run, pytest.mark.xdist_group("torture")]
 
@@ -56,7 +57,8 @@ def values(tiny: Path, disk: Mortals, tmp_path_factory: pytest.TempPathFactory) 
 
 def whole_run(disk: Mortals, values: dict[str, Any], home: Path, processes: int) -> Whole:
     (home / "recipe.yaml").write_text(yaml.safe_dump(values))
-    return undisturbed(disk, home / "recipe.yaml", disk.home / f"whole{processes}", processes)
+    shutil.rmtree(disk.home / "whole", ignore_errors=True)
+    return undisturbed(disk, home / "recipe.yaml", disk.home / "whole", processes)
 
 
 def torment(disk: Mortals, whole: Whole, seed: int, kills: int) -> list[Tally]:
@@ -64,7 +66,9 @@ def torment(disk: Mortals, whole: Whole, seed: int, kills: int) -> list[Tally]:
     tallies: list[Tally] = []
     chance = random.Random(seed)
     while (left := kills - sum(tally.killed.total() for tally in tallies)) > 0:
-        tallies.append(tormented(disk, whole, disk.home / "run", chance, min(left, MOST)))
+        tallies.append(
+            tormented(disk, whole, disk.home / f"run{whole.processes}", chance, min(left, MOST))
+        )
         print(f"seed {seed}, {whole.processes} process(es): {tallies[-1]}", flush=True)
     return tallies
 
@@ -73,7 +77,28 @@ def test_a_training_killed_at_any_moment_ends_as_the_one_that_was_not(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
     whole = whole_run(disk, values, tmp_path, 1)
-    torment(disk, whole, seed=SEED, kills=round(0.75 * KILLS) or SHORT)
+    torment(disk, whole, seed=SEED, kills=round(0.5 * KILLS) or SHORT)
+
+
+def test_so_does_one_killed_at_its_very_end(
+    disk: Mortals, values: dict[str, Any], tmp_path: Path
+) -> None:
+    """After the last step: the model is kept and judged, its answers, scores and card written."""
+    whole = whole_run(disk, values, tmp_path, 1)
+    run, near = disk.home / "run", tmp_path / "near"
+    assert trained(disk, whole, run, End(nth=whole.calls - 60)).codes == [-9]
+    shutil.copytree(run, near)
+    calls = trained(disk, whole, run).calls
+    chance = random.Random(SEED + 2)
+    places = range(calls) if KILLS else [calls - 4, *chance.sample(range(calls), SHORT - 1)]
+    for nth in chance.sample(places, min(len(places), round(0.3 * KILLS) or SHORT)):
+        shutil.rmtree(run)
+        shutil.copytree(near, run)
+        end = End(nth=nth, power=chance.random() < 0.7)
+        assert trained(disk, whole, run, end).codes == [-9]
+        assert trained(disk, whole, run).codes == [0]
+        assert unlike(run, whole) == [], end
+        print(f"killed {how(end)} at call {nth} of {calls} since the last checkpoint", flush=True)
 
 
 @pytest.mark.skipif(not KILLS, reason="`make torture` does")
@@ -81,4 +106,4 @@ def test_so_does_one_in_two_processes(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
     whole = whole_run(disk, values, tmp_path, 2)
-    torment(disk, whole, seed=SEED + 1, kills=max(1, round(0.25 * KILLS)))
+    torment(disk, whole, seed=SEED + 1, kills=max(1, round(0.2 * KILLS)))

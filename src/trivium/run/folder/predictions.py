@@ -13,6 +13,7 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, Multilabel, Task
+from trivium.run.folder.atomic import sync
 from trivium.run.folder.names import RECIPE
 from trivium.run.rows.splits import Split
 from trivium.text.writing import delimited_rows
@@ -20,7 +21,10 @@ from trivium.types import Target
 
 
 def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) -> None:
-    """A split's answers in input order: line, texts, true label, prediction, probabilities."""
+    """A split's answers in input order: line, texts, true label, prediction, probabilities.
+
+    They are on the disk at the end, so that a run with scores has them after any crash.
+    """
     columns = task.columns(readout_BK, detailed=True)
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -32,6 +36,8 @@ def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) 
             texts = [text.replace("\0", "\ufffd") for text in example.texts]
             answers: list[Any] = [true, *(column[row] for column in columns.values())]
             put([str(example.line), *texts, *("" if a is None else str(a) for a in answers)])
+    for written in (path, path.parent):
+        sync(written)
 
 
 _RETURN = "\udc0d"
