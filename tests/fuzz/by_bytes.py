@@ -29,10 +29,14 @@ from tests.support.recipes import GOOD
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good", "bad", "##s"]
 TOKENIZER = {
     "version": "1.0", "added_tokens": [],
-    "normalizer": {"type": "BertNormalizer", "lowercase": True},
+    "normalizer": {
+        "type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
+        "strip_accents": None, "lowercase": True,
+    },
     "pre_tokenizer": {"type": "BertPreTokenizer"},
     "model": {
         "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+        "max_input_chars_per_word": 100,
         "vocab": {piece: place for place, piece in enumerate(PIECES)},
     },
 }  # fmt: skip
@@ -77,6 +81,9 @@ def main() -> None:
     # In memory, where there is such a place: every input is a file for the reader.
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     path = Path(tempfile.mkdtemp(dir=shared)) / name
+
+    path.write_bytes(sound())
+    read(path)
 
     def one(data: bytes) -> None:
         path.write_bytes(data)

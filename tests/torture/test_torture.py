@@ -15,7 +15,18 @@ import yaml
 
 from tests.support.mortal import End, Mortals, mortals
 from tests.support.tables import make_recipe
-from tests.torture.chain import Tally, Whole, how, tormented, trained, undisturbed, unlike
+from tests.torture.chain import (
+    Tally,
+    Whole,
+    content,
+    how,
+    tormented,
+    trained,
+    undisturbed,
+    unlike,
+)
+from trivium.run.folder.names import RECIPE, REPLACED, RESUME
+from trivium.run.folder.replaced import settle
 
 pytestmark = [pytest.mark.torture, pytest.mark.whole_run, pytest.mark.xdist_group("torture")]
 
@@ -77,7 +88,7 @@ def test_a_training_killed_at_any_moment_ends_as_the_one_that_was_not(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
     whole = whole_run(disk, values, tmp_path, 1)
-    torment(disk, whole, seed=SEED, kills=round(0.5 * KILLS) or SHORT)
+    torment(disk, whole, seed=SEED, kills=round(0.4 * KILLS) or SHORT)
 
 
 def test_so_does_one_killed_at_its_very_end(
@@ -91,7 +102,7 @@ def test_so_does_one_killed_at_its_very_end(
     calls = trained(disk, whole, run).calls
     chance = random.Random(SEED + 2)
     places = range(calls) if KILLS else [calls - 4, *chance.sample(range(calls), SHORT - 1)]
-    for nth in chance.sample(places, min(len(places), round(0.3 * KILLS) or SHORT)):
+    for nth in chance.sample(places, min(len(places), round(0.25 * KILLS) or SHORT)):
         shutil.rmtree(run)
         shutil.copytree(near, run)
         end = End(nth=nth, power=chance.random() < 0.7)
@@ -101,9 +112,34 @@ def test_so_does_one_killed_at_its_very_end(
         print(f"killed {how(end)} at call {nth} of {calls} since the last checkpoint", flush=True)
 
 
+def test_a_run_that_is_to_be_replaced_is_there_until_the_new_one_could_be_gone_on_with(
+    disk: Mortals, values: dict[str, Any], tmp_path: Path
+) -> None:
+    whole, run, old = whole_run(disk, values, tmp_path, 1), disk.home / "run", tmp_path / "old"
+    command = ["train", str(whole.recipe), "--out", str(run)]
+    shutil.rmtree(run, ignore_errors=True)
+    assert disk.run([*command, "--set", "seed=1"]).codes == [0]
+    run.rename(old)
+    before, chance = content(old), random.Random(SEED + 3)
+    for _ in range(round(0.2 * KILLS) or SHORT):
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(old, run)
+        # It is set aside in the first 30 calls or so, and let go in the first 100.
+        end = End(nth=int(chance.random() ** 2 * 120), power=chance.random() < 0.5)
+        assert disk.run([*command, "--overwrite"], end).codes == [-9]
+        settle(run)  # as the next training begins
+        homes = {True: run / REPLACED, False: run}
+        is_new = (run / RECIPE).read_bytes() != (old / RECIPE).read_bytes()
+        has_kept = any((run / RESUME).glob("[0-9]*"))
+        assert has_kept or content(homes[is_new]) == before, end
+        assert disk.run([*command, "--resume" if is_new else "--overwrite"]).codes == [0]
+        assert unlike(run, whole) == [], end
+        print(f"replacing killed at call {end.nth}: new {is_new}, kept {has_kept}", flush=True)
+
+
 @pytest.mark.skipif(not KILLS, reason="`make torture` does")
 def test_so_does_one_in_two_processes(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
     whole = whole_run(disk, values, tmp_path, 2)
-    torment(disk, whole, seed=SEED + 1, kills=max(1, round(0.2 * KILLS)))
+    torment(disk, whole, seed=SEED + 1, kills=max(1, round(0.15 * KILLS)))
