@@ -65,7 +65,10 @@ def licence_of(told: Message) -> str:
 
 def table(project: Mapping[str, Any], before: Mapping[str, str] | None = None) -> list[str]:
     """Lines of Markdown. before: rows of an earlier table, for packages that are not here now."""
-    rows = ["| package | wanted by | licence, as its metadata say | of version |", "|---|---|---|---|"]
+    rows = [
+        "| package | wanted by | licence, as its metadata say | of version |",
+        "|---|---|---|---|",
+    ]
     for one in dependencies(project):
         wanted = ", ".join(one.wanted_by)
         try:

@@ -5,7 +5,6 @@ from email.message import Message
 from importlib.metadata import PackageNotFoundError, metadata
 
 import pytest
-
 from benchmarks.dependencies import PAGE, ROOT, dependencies, licence_of, rows_of, table
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))

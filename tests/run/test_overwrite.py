@@ -18,6 +18,7 @@ from trivium.run.folder import replaced
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import OURS, RECIPE, REPLACED
 from trivium.run.training import loop
+from trivium.run.training.step import train_step
 
 QUIET = Console(file=StringIO())
 Values = dict[str, Any]
@@ -51,12 +52,12 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 def steps_until(number: int, what: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """From here on, that many steps of any training go well."""
-    step, left = loop.train_step, iter([True] * number)
+    left = iter([True] * number)
 
     def counted(*arguments: Any) -> Any:
         if not next(left, False):
             raise what
-        return step(*arguments)
+        return train_step(*arguments)
 
     monkeypatch.setattr(loop, "train_step", counted)
 

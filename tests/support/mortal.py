@@ -119,7 +119,7 @@ class Mortals:
     def run(
         self,
         command: Sequence[str | Path],
-        end: End = End(),  # noqa: B008 frozen
+        end: End = End(),
         *,
         processes: int = 1,
         clock_s: int = 0,

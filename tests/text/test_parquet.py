@@ -39,7 +39,9 @@ def test_a_column_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     with pq.ParquetWriter(path, schema, store_schema=False) as writer:
         writer.write_table(pa.table({"text": ["a"]}, schema=schema))
     path.write_bytes(path.read_bytes().replace(b"text", b"te\xa1t"))
-    with pytest.raises(RecipeError, match=r"rows\.parquet: is not a readable Parquet file \(.*utf-8"):
+    with pytest.raises(
+        RecipeError, match=r"rows\.parquet: is not a readable Parquet file \(.*utf-8"
+    ):
         open_table(path)
 
 

@@ -83,8 +83,7 @@ def drawn_end(chance: random.Random, whole: Whole) -> End:
 def how(end: End) -> str:
     if end.after_us is not None:
         return "by the clock"
-    what = "with the power" if end.power else "in half a write" if end.torn else "between writes"
-    return what
+    return "with the power" if end.power else "in half a write" if end.torn else "between writes"
 
 
 def tormented(disk: Mortals, whole: Whole, run: Path, chance: random.Random, most: int) -> Tally:
@@ -115,7 +114,7 @@ def trained(
     whole: Whole,
     run: Path,
     end: End = End(),
-    clock_s: int = 0,  # noqa: B008
+    clock_s: int = 0,
 ) -> Lived:
     """One try: begun, or gone on with."""
     resumes = ["--resume"] if (run / RECIPE).is_file() else []

@@ -77,9 +77,9 @@ def train(
         with writing, _console_of(processes, console) as speaker:
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
             earlier = _earlier(order.run_dir)
-            with refusals_told(order.run_dir, lambda: _what_is_left(order, earlier)):
-                with _old_run_back(order):
-                    return _train(loaded, order).as_dict()
+            told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
+            with told, _old_run_back(order):
+                return _train(loaded, order).as_dict()
     finally:
         leave()
 

@@ -195,8 +195,7 @@ def remove_leftovers(home: Path, of: str | None = None) -> None:
 
 
 def fresh_name(path: Path) -> Path:
-    """A name beside `path` that nobody has; whoever is alone there next sweeps what is called so.
-    """
+    """A name beside `path` that nobody has; who is alone there next sweeps what is called so."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
 
 

@@ -51,7 +51,6 @@ def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
             set_aside(run_dir)
 
 
-
 def is_trace(name: str) -> bool:
     """Whether a file tells of a process that was killed in its first moment, or is at work."""
     return is_leftover(name) or is_lock_inside(name)
