@@ -15,7 +15,7 @@ import yaml
 
 from tests.support.mortal import End, Mortals, mortals
 from tests.support.tables import make_recipe
-from tests.torture.chain import (
+from tests.support.torment import (
     Tally,
     Whole,
     content,
