@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz native-check bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture audit native-check bench clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,27 @@ test-newest: $(UV) ## the suite on the newest Python and the newest of everythin
 fuzz: install ## 10,000 tables, recipes and model folders of any content; some minutes
 	HF_HUB_OFFLINE=1 FUZZ_CASES=10000 $(BIN)/python -m pytest -n 2 -m fuzz tests/fuzz
 
+# Fetched when first wanted, not by the extra `dev`: it has wheels for few interpreters.
+READERS := csv tsv jsonl parquet recipe json vocabulary tokenizer
+BYTES_S ?= 60
+fuzz-bytes: install ## readers of files, a minute each, fed with bytes by what code they reach (atheris)
+	$(BIN)/python -c "import atheris" 2>/dev/null || $(BIN)/pip install --quiet atheris
+	for reader in $(READERS); do HF_HUB_OFFLINE=1 $(BIN)/python -m tests.fuzz.by_bytes $$reader \
+	  build/fuzz/$$reader -max_total_time=$(BYTES_S) -max_len=4096 -print_final_stats=1 || exit 1; done
+
+torture: install ## trainings killed 100 times, in writes and with the power; compared; half an hour
+	HF_HUB_OFFLINE=1 TORTURE_KILLS=100 $(BIN)/python -m pytest -s -n 0 -m torture tests/torture
+
+# Tools that are fetched when first wanted, into an environment of their own: they depend on much.
+AUDIT := .venv-audit/bin
+$(AUDIT)/pip-audit:
+	$(PYTHON) -m venv .venv-audit
+	$(AUDIT)/pip install --quiet pip-audit pip-licenses
+
+audit: install $(AUDIT)/pip-audit ## known holes in all that is installed, and its licences; asks PyPI
+	$(AUDIT)/pip-licenses --python $(BIN)/python --order license
+	$(AUDIT)/pip-audit --strict --skip-editable --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+
 lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -103,4 +124,4 @@ bench: install ## speed against peers; an hour and a half of an idle machine
 	$(BIN)/python -m benchmarks.serve
 
 clean: ## remove the environment and caches, not the runs
-	rm -rf .venv .venv-oldest .venv-newest .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build
+	rm -rf .venv .venv-oldest .venv-newest .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

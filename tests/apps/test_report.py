@@ -524,6 +524,24 @@ def test_a_run_whose_journal_holds_no_times_is_reported_without_them(tmp_path: P
     assert "its journal holds no times" in words(page_of([run], tmp_path / "report.html"))
 
 
+def test_a_journal_of_two_trainings_is_told_of_and_no_curve_is_drawn_of_it(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "both"
+    shutil.copytree(pair[0], run)
+    lines = (run / "journal.jsonl").read_text().splitlines(keepends=True)
+    steps = [line for line in lines if '"event": "step"' in line]
+    # Two at once: every line of the one, and in between some of the other's.
+    mixed = [part for line in lines for part in (line, line if line in steps[3:] else "")]
+    (run / "journal.jsonl").write_text("".join(mixed))
+    page = page_of([run, pair[1]], tmp_path / "report.html")
+    told = f"both has a journal with {2 * len(steps) - 3:,} lines of steps for {len(steps):,} steps"
+    assert told in words(page)
+    drawn = [name for name in block(page, "figures") if name.startswith(("learning", "time"))]
+    assert drawn, "those of the other run"
+    assert "both" not in str([block(page, "figures")[name] for name in drawn])
+
+
 # --- refusals ----------------------------------------------------------------------------------
 
 

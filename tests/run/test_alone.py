@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -204,6 +206,7 @@ def test_every_verb_that_writes_a_place_wants_it_alone(
         lambda: trivium.export_lora(a, peft=place),
         lambda: trivium.export_lora(a, merged=place),
         lambda: trivium.report(a, place, console=quiet),
+        lambda: trivium.predict_file(a, "mood", tmp_path / "data" / "mood-dev.tsv", place),
     ]
     for call in calls:
         with pytest.raises(RecipeError, match="another process"):
@@ -213,3 +216,33 @@ def test_every_verb_that_writes_a_place_wants_it_alone(
     with alone(tmp_path / "verdict.md"), pytest.raises(RecipeError, match="another process"):
         trivium.compare([a, c], out=tmp_path / "verdict.md", time=False, console=quiet)
     assert not place.exists()
+
+
+def test_of_two_who_answer_into_one_file_one_is_refused_and_nothing_is_left_beside_it(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    trivium.train(
+        recipe_values, tmp_path / "run", changes=["stages.0.steps=1"],
+        console=Console(file=StringIO()),
+    )  # fmt: skip
+    predictor, table = trivium.load(tmp_path / "run"), tmp_path / "data" / "mood-dev.tsv"
+    trivium.predict_file(predictor, "mood", table, tmp_path / "wanted.csv")
+    out = tmp_path / "answers" / "out.csv"
+    out.parent.mkdir()
+    (out.parent / ".out.csv.0123abcd.new").write_text("half of what a killed process wrote")
+    start = threading.Barrier(4)
+
+    def answer(_: int) -> str:
+        start.wait()
+        try:
+            return str(trivium.predict_file(predictor, "mood", table, out))
+        except RecipeError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as threads:
+        said = sorted(threads.map(answer, range(4)), key=len)
+    assert said[0] == "32"
+    for refused in said[1:]:
+        assert "is writing there now. Wait for its end" in refused or "is there already" in refused
+    assert out.read_bytes() == (tmp_path / "wanted.csv").read_bytes()
+    assert list(out.parent.iterdir()) == [out]

@@ -18,12 +18,14 @@ import pytest
 SOURCE = Path(__file__).with_name("faulty.c")
 
 DRIVER = """
-import ctypes, io, json, os, sys, traceback
+import ctypes, importlib, io, json, os, sys, traceback
 import torch
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
 import trivium.run.ensemble, trivium.run.soup, trivium.run.export_lora, trivium.apps.report
 from trivium.cli import main
 
+for name in sys.argv[1:]:
+    importlib.import_module(name)
 torch.set_num_threads(1)
 disk = ctypes.CDLL(None)
 disk.faulty_seen.restype = ctypes.c_long
@@ -68,10 +70,10 @@ class Ended:
 class FaultyDisk:
     """Runs commands of `trivium`, each in a process of its own; below `home` writes may fail."""
 
-    def __init__(self, library: Path, home: Path) -> None:
+    def __init__(self, library: Path, home: Path, modules: Sequence[str] = ()) -> None:
         self.home = home
         self._driver = subprocess.Popen(
-            [sys.executable, "-c", DRIVER],
+            [sys.executable, "-c", DRIVER, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -102,12 +104,17 @@ class FaultyDisk:
         self._driver.communicate()
 
 
-def faulty_disk(folder: Path, home: Path) -> FaultyDisk:
-    """folder: for the library; skips where no C compiler can make it."""
+def faulty_disk(folder: Path, home: Path, modules: Sequence[str] = ()) -> FaultyDisk:
+    """folder: for the library; skips where no C compiler can make it. modules: loaded once, too."""
+    return FaultyDisk(faulty_library(folder), home, modules)
+
+
+def faulty_library(folder: Path) -> Path:
+    """`faulty.c`, made in a folder; skips where no C compiler can."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         pytest.skip("no C compiler, or no Linux: nothing can be put before the C library")
     library = folder / "faulty.so"
     command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(command, check=True, capture_output=True)
-    return FaultyDisk(library, home)
+    return library

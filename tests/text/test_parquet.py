@@ -33,6 +33,18 @@ def test_a_broken_parquet_file_is_refused(tmp_path: Path) -> None:
     assert refusal(path).startswith(f"{path}: is not a readable Parquet file")
 
 
+def test_a_column_whose_name_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    schema = pa.schema({"text": pa.string()})
+    with pq.ParquetWriter(path, schema, store_schema=False) as writer:
+        writer.write_table(pa.table({"text": ["a"]}, schema=schema))
+    path.write_bytes(path.read_bytes().replace(b"text", b"te\xa1t"))
+    with pytest.raises(
+        RecipeError, match=r"rows\.parquet: is not a readable Parquet file \(.*utf-8"
+    ):
+        open_table(path)
+
+
 def test_parquet_without_its_extra_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable
+from trivium.run.folder.locks import alone
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
@@ -51,26 +52,38 @@ def predict_file(
     name before their columns (`topic_prediction`); None: all whose columns the table has. "-" is
     standard input or output. form: `table`, in the format of the target's ending, or `cs224n`: see
     `predictor.submission`. A file that is there is replaced only with `overwrite`, and the source
-    never. Memory does not grow with the file. A bad row ends it with RecipeError naming the line,
-    before the target is touched.
+    never; one that another process is writing is refused. Memory does not grow with the file. A bad
+    row ends it with RecipeError naming the line, before the target is touched.
 
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
         trivium.predict_file("runs/first", None, messages, "answers.csv")
     """
     _refuse_forms(form, task, probabilities=probabilities)
-    _refuse_target(source, target, overwrite=overwrite)
-    predictor = run
-    if not isinstance(predictor, Predictor):
-        predictor = load(predictor, precision=precision, device=device, backend=backend)
-    table, chosen = _opened(predictor, task, source, form)
-    submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-    cache = _Cache(predictor, chosen, task, submission, detailed=probabilities)
-    asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
-    added = [f"{prefix}{column}" for column in cache.columns(asks)]
+    with _alone_at(source, target, overwrite=overwrite):
+        predictor = run
+        if not isinstance(predictor, Predictor):
+            predictor = load(predictor, precision=precision, device=device, backend=backend)
+        table, chosen = _opened(predictor, task, source, form)
+        submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
+        cache = _Cache(predictor, chosen, task, submission, detailed=probabilities)
+        asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
+        added = [f"{prefix}{column}" for column in cache.columns(asks)]
+        with _writing(target, table, added, submission) as put:
+            return _answer(table, chosen, cache, put, console)
+
+
+def _answer(
+    table: Table,
+    chosen: Mapping[str, Form],
+    cache: "_Cache",
+    put: Callable[[Row, list[Answer]], None],
+    console: Console | None,
+) -> int:
+    """Answer row after row; how many there were. put: writes one."""
     read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
     rows = empty = 0
-    with _writing(target, table, added, submission) as put, _progress(console) as bar:
+    with _progress(console) as bar:
         counter = bar.add_task(", ".join(chosen), total=None)
         for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
             empty += sum(not row.cells[column].strip() for row in part for column in read)
@@ -95,9 +108,11 @@ def _refuse_forms(form: str, task: str | Sequence[str] | None, *, probabilities:
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
 
 
-def _refuse_target(source: str | Path, target: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that is not to be written, before any work."""
+@contextmanager
+def _alone_at(source: str | Path, target: str | Path, *, overwrite: bool) -> Iterator[None]:
+    """Refuse a file that is not to be written, before any work; in the block, nobody else may."""
     if str(target) == "-":
+        yield
         return
     path = Path(os.path.abspath(target))
     if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
@@ -105,6 +120,10 @@ def _refuse_target(source: str | Path, target: str | Path, *, overwrite: bool) -
             f"{target}: is the table that is read; its answers go into another file (--out)."
         )
     refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
+    with alone(path):
+        # Once more: another process may just have written it.
+        refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
+        yield
 
 
 def _opened(

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import MODEL, RECIPE, SCORES
+from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
 from trivium.run.folder.provenance import refuse_other_start, write_provenance
+from trivium.run.folder.replaced import let_go, put_back, settle
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import (
@@ -49,11 +50,10 @@ from trivium.run.training.ask_teachers import teach
 from trivium.run.training.distributed import Processes, join, leave
 from trivium.run.training.explain import print_preview
 from trivium.run.training.finish import finish
+from trivium.run.training.in_time import TEACHERS_TAKE_TIME, in_time
 from trivium.run.training.loop import run_stages
-from trivium.run.training.minutes import as_begun, fit, in_words, shortened
-from trivium.run.training.pace import STEPS, finish_s, paces
+from trivium.run.training.minutes import as_begun
 from trivium.run.training.parameters import start_from_counts
-from trivium.run.training.plan import plan_stage
 from trivium.run.training.preview import Preview
 from trivium.run.training.work import Setup, Work
 
@@ -76,9 +76,10 @@ def train(
     `dotted.path=value`, after the budget. only: these of the recipe's tasks. minutes: end by then,
     with a model judged: there are as many steps as a few of them, timed, say that there is time
     for, never more than the recipe has, and the run's recipe says how many. resume: go on from the
-    last checkpoint, bit for bit as if never stopped. overwrite: replace an earlier run. Raises
-    RecipeError before any work where something is wrong, and Interrupted after a first Ctrl-C, once
-    the state is saved.
+    last checkpoint, bit for bit as if never stopped. overwrite: replace an earlier run, which is
+    removed once the new one has its first checkpoint, or is finished, and is as it was if that
+    fails before. Raises RecipeError before any work where something is wrong, and Interrupted after
+    a first Ctrl-C, once the state is saved.
 
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
@@ -93,8 +94,9 @@ def train(
         with writing, _console_of(processes, console) as speaker:
             until = began + 60 * minutes if minutes is not None else None
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite, until)
-            before = _number_of(order.run_dir / RECIPE)
-            with refusals_told(order.run_dir, lambda: _what_is_left(order, before)):
+            earlier = _earlier(order.run_dir)
+            told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
+            with told, _old_run_back(order):
                 return _train(loaded, order).as_dict()
     finally:
         leave()
@@ -123,6 +125,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
             recipe = as_begun(recipe, run_recipe(run_dir))
         check_same_recipe(run_dir, recipe)
         if (run_dir / SCORES).is_file():
+            if processes.first:
+                remove_resume(run_dir)  # which its end may not have come to
             say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     lessons = _find_lessons(recipe, data, order)
@@ -140,6 +144,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         made = read_environment(run_dir) or Environment()
         write_card(FinishedRun(run_dir, recipe, scores, made))
         write_scores(run_dir, scores)  # last: a run that has them is finished
+        let_go(run_dir)
         remove_resume(run_dir)
     processes.wait()
     return read_scores(run_dir)
@@ -151,6 +156,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
 def _open(order: _Order) -> None:
     """Refuse a folder that must not be written to, before any work."""
     if order.processes.first:
+        settle(order.run_dir)
         refuse_unusable(order.run_dir, resume=order.resume, overwrite=order.overwrite)
         if order.resume:
             recover(order.run_dir / MODEL)
@@ -180,7 +186,9 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     setup = Setup(recipe, encoded, model, device, processes)
     if order.until is not None and not order.resume:
-        recipe = _in_time(setup, predictor, data, lessons, order)
+        if lessons.by_stage:
+            raise RecipeError(TEACHERS_TAKE_TIME)
+        recipe = in_time(setup, predictor, data, order.until, order.console)
         setup = replace(setup, recipe=recipe)
     if processes.first and not order.resume:
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
@@ -202,27 +210,24 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     )
 
 
-def _in_time(
-    setup: Setup, predictor: TorchPredictor, data: Data, lessons: Lessons, order: _Order
-) -> Recipe:
-    """The recipe with as many steps as there is time for."""
-    assert order.until is not None
-    if lessons.by_stage:
-        raise RecipeError(
-            "--minutes: the recipe has teachers, and nobody knows how long their answers take; say "
-            "how long it is to train by a stage's `steps` or `epochs`."
-        )
-    say(order.console, f"--minutes: {STEPS} steps of each stage are timed")
-    measured = paces(setup, predictor, data), finish_s(setup, predictor, data)
-    # Clocks differ, but all processes must do the same.
-    found, end_s = setup.processes.from_first(measured)
-    left = setup.processes.from_first(order.until - time.monotonic()) - end_s
-    stages = setup.recipe.stages
-    rows = {name: len(each) for name, each in setup.encoded.items()}
-    plans = [plan_stage(stage, setup.recipe, rows) for stage in stages]
-    timed = fit(stages, plans, found, left)
-    say(order.console, f"--minutes: {in_words(timed, left)}")
-    return shortened(setup.recipe, timed)
+@contextmanager
+def _old_run_back(order: _Order) -> Iterator[None]:
+    """After an error, the run that was to be replaced, if there is nothing else to go on with."""
+    try:
+        yield
+    except Interrupted:  # kept something, if only what teachers said
+        raise
+    except BaseException:
+        if order.processes.first and order.overwrite:
+            with suppress(OSError):  # it stays aside, whole
+                put_back(order.run_dir)
+        raise
+
+
+def _earlier(run_dir: Path) -> set[int]:
+    """Which recipes are there before training begins: of the run, and of one that is set aside."""
+    numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
+    return {number for number in numbers if number is not None}
 
 
 def _number_of(file: Path) -> int | None:
@@ -230,19 +235,22 @@ def _number_of(file: Path) -> int | None:
     return file.stat().st_ino if file.is_file() else None
 
 
-def _what_is_left(order: _Order, before: int | None) -> str:
-    """After the disk failed: what was kept, and how to go on. before: of the recipe that was there
-    at the start."""
+def _what_is_left(order: _Order, earlier: set[int]) -> str:
+    """After the disk failed: what was kept, and how to go on."""
     now = _number_of(order.run_dir / RECIPE)
     if now is None:
         return "Nothing was kept: start again once there is room."
-    if order.overwrite and now == before:
-        return "Nothing was kept of the new run: start again, with --overwrite, once there is room."
+    if order.overwrite and now in earlier:
+        return (
+            "Nothing was kept of the new run, and the old one is as it was: start again, with "
+            "--overwrite, once there is room."
+        )
     saved = saved_state(order.run_dir)
     if saved is None:
+        aside = order.run_dir / REPLACED
         return (
             "No step was saved; once there is room, or the disk is sound, --resume begins with the "
-            "first."
+            "first." + (f" The run that was there is in {aside}." if aside.is_dir() else "")
         )
     counters = saved["counters"]
     return (

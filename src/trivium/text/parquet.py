@@ -60,8 +60,11 @@ def _schema(path: Path) -> "pa.Schema":
     pa, pq = _pyarrow(str(path))
     try:
         with pq.ParquetFile(path) as file:
-            return file.schema_arrow
-    except (pa.ArrowException, OSError) as error:
+            schema = file.schema_arrow
+            assert schema.names is not None  # which pyarrow decodes no earlier than here
+            return schema
+    # A ValueError: of a column's name that is not UTF-8.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise RecipeError(f"{path}: is not a readable Parquet file ({_short(error)}).") from None
 
 

@@ -121,7 +121,9 @@ def _replacing(path: str | Path) -> Iterator[BinaryIO]:
         raise RecipeError(f"{path}: is not a regular file, so it cannot be replaced.")
     left = "What was there is as it was" if target.exists() else "Nothing was kept"
     left += ". Once there is room, type the same command again."
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+    # Called as `run.folder.atomic` calls what it writes: who is alone there next removes what a
+    # process that was killed left.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.new")
     try:
         stream = part.open("xb")
     except OSError as error:

@@ -79,7 +79,7 @@ def time(runs: Sequence[ReportedRun]) -> Section:
 
 
 def without_journal(runs: Sequence[ReportedRun]) -> list[str]:
-    return [f"{run.name} {NO_JOURNAL}." for run in runs if not run.story.stages]
+    return [f"{run.name} {run.story.mixed or NO_JOURNAL}." for run in runs if not run.story.stages]
 
 
 def _refusals(run: ReportedRun, runs: int) -> list[str]:

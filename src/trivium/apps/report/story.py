@@ -1,5 +1,6 @@
 """What a journal tells: losses, dev scores, kept steps and cosines over the whole of a run."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,11 +48,16 @@ class Story:
     refusals: list[str] = field(default_factory=list)
     kept: int | None = None
     """Step of the model that the run ended with."""
+    mixed: str = ""
+    """Why the journal's own story cannot be told: it is that of several trainings."""
 
 
 def story_of(run: FinishedRun) -> Story:
-    """The journal of a run; an empty story where it has none. Raises RecipeError."""
+    """The journal of a run; an empty story where it has none, or several trainings'. Raises
+    RecipeError."""
     try:
+        if mixed := _mixed(run.events()):
+            return Story(mixed=mixed)
         return tell(run.events(), list(run.recipe.tasks), run.scores.selected)
     except RecipeError:
         raise
@@ -60,6 +66,19 @@ def story_of(run: FinishedRun) -> Story:
             f"{run.folder / JOURNAL}: is not as training leaves it ({error!r}). Copy the run again "
             "if it was damaged; without the file, the report is made without curves."
         ) from error
+
+
+def _mixed(events: Iterable[dict[str, Any]]) -> str:
+    """What is wrong with a journal that tells a step more than once; "" if none does."""
+    lines = Counter((e["stage"], e["step"]) for e in events if e["event"] == "step")
+    if lines.total() == len(lines):
+        return ""
+    return (
+        f"has a journal with {lines.total():,} lines of steps for {len(lines):,} steps: several "
+        "trainings wrote into one folder, as older versions let them. None of its curves is drawn, "
+        "since nobody can tell whose a line is; its scores are of the model that is there. For "
+        "curves, train it again"
+    )
 
 
 def tell(

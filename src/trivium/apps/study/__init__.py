@@ -14,7 +14,7 @@ from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
-from trivium.run.folder.atomic import recover
+from trivium.run.folder.atomic import recover, refusals_told
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.screen.console import heard_on, say
@@ -61,7 +61,8 @@ def study(
         f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
         f"{sum(run.is_finished for run in plan.runs)} of them finished",
     )
-    with stop_on_signal() as stop:
+    left = f"Finished runs are kept; once there is room, go on with: {plan.command}"
+    with refusals_told(plan.out, lambda: left), stop_on_signal() as stop:
         failed = _carry_out_all(plan, stop, console)
         table = summarise(plan, failed)
         write_table(plan, table)

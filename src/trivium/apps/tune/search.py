@@ -2,7 +2,8 @@
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from trivium.recipe.given import Given, take
 from trivium.recipe.search import Search
 from trivium.recipe.space import own_values, points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
+from trivium.run.folder.atomic import refusals_told
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
@@ -86,7 +88,7 @@ def tune(
         budget=budget,
     )
     say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
-    with explained(worker.folder.storage), stop_on_signal() as stop:
+    with worker.explained(), stop_on_signal() as stop:
         with Board(console, worker.view()) as board:
             gave_up = _work(worker, board, stop)
         worker.write()
@@ -145,6 +147,13 @@ class Worker:
     def aim(self) -> str:
         words = [f"{'low' if o.is_cost else 'high'} {o.title}" for o in self.objectives]
         return f"{' and '.join(words)} by {self.search.sampler.kind}"
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """What its disk, or a database, refuses in the block, in words."""
+        left = f"Finished trials are kept; once there is room, go on with: {self.command}"
+        with refusals_told(self.folder.path, lambda: left), explained(self.folder.storage):
+            yield
 
     def view(self) -> Overview:
         return overview(self.claims, self.objectives)

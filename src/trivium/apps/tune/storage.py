@@ -15,6 +15,7 @@ from trivium.apps.tune.folder import Folder, other_settings
 from trivium.errors import RecipeError
 from trivium.recipe import RecipeFile
 from trivium.recipe.parse import parse_file
+from trivium.run.folder.atomic import refusals_told
 
 LOCAL = ("sqlite", "journal")
 """Files in the search's folder, which only its own workers use."""
@@ -47,7 +48,9 @@ def open_study(
     open_or_begin: Callable[[], optuna.Study],
 ) -> optuna.Study:
     """The search as Optuna keeps it. Raises RecipeError where it is another recipe's."""
-    with explained(folder.storage), folder.locked():
+    again = "Once there is room, the same command goes on from here."
+    told = refusals_told(folder.path, lambda: again)
+    with told, explained(folder.storage), folder.locked():
         if folder.has_trials and name not in optuna.get_all_study_names(storage):
             raise RecipeError(
                 f"{folder.path}: holds trials that the storage {folder.storage} knows nothing of. "

@@ -18,6 +18,7 @@ from trivium.run.exporting.answers import Exported, computes_bf16, inputs_of, op
 from trivium.run.exporting.graph import Graph, Names, names_of
 from trivium.run.exporting.onnx_file import write_onnx
 from trivium.run.exporting.opened import Opened, calibration, facts, forms_of
+from trivium.run.exporting.openvino_file import save_openvino
 from trivium.run.exporting.smaller import (
     Smaller,
     onnx_dynamic,
@@ -129,7 +130,7 @@ class _Making:
         if self.wanted.backend == "openvino":
             openvino = extras.openvino()
             model = openvino.convert_model(onnx_path)
-            openvino.save_model(model, self.path, compress_to_fp16=False)
+            save_openvino(model, self.path)
             del model  # which may hold the file
             for left in self.folder.glob(f"{ONNX}*"):
                 left.unlink()

@@ -11,6 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from trivium.run.exporting import extras
+from trivium.run.exporting.openvino_file import save_openvino
 from trivium.run.predictor.graph import Feeds
 
 Smaller = Callable[[Path, Path], None]
@@ -40,7 +41,7 @@ def openvino_weights(source: Path, target: Path) -> None:
         model = nncf.compress_weights(
             openvino.Core().read_model(source), mode=nncf.CompressWeightsMode.INT8_ASYM
         )
-    openvino.save_model(model, target, compress_to_fp16=False)
+    save_openvino(model, target)
 
 
 def openvino_smooth(texts: Sequence[Feeds]) -> Smaller:
@@ -56,7 +57,7 @@ def openvino_smooth(texts: Sequence[Feeds]) -> Smaller:
                 subset_size=len(texts),
                 model_type=nncf.ModelType.TRANSFORMER,
             )
-        openvino.save_model(model, target, compress_to_fp16=False)
+        save_openvino(model, target)
 
     return smaller
 

@@ -68,12 +68,12 @@ def staged(path: Path, content: str | bytes) -> Iterator[None]:
     """While the block lasts, what a file shall hold is on the disk beside it; then it takes its
     place. Raises OSError with the file's name."""
     target = Path(os.path.realpath(path))
-    fresh = _fresh_name(target)
+    fresh = fresh_name(target)
     try:
         with fresh.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
         # Before the rename: else a power cut may leave the new name on an empty file.
-        _sync(fresh)
+        sync(fresh)
         yield
         fresh.replace(target)
     except BaseException as error:
@@ -121,7 +121,7 @@ def refusals_told(place: Path, left: Callable[[], str]) -> Iterator[None]:
 
 def fresh_folder(folder: Path) -> Path:
     """A new folder beside `folder`, or beside what that is a link to."""
-    fresh = _fresh_name(Path(os.path.realpath(folder)))
+    fresh = fresh_name(Path(os.path.realpath(folder)))
     fresh.mkdir(parents=True)
     return fresh
 
@@ -132,8 +132,8 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     for path in fresh.rglob("*"):
         if path.is_file():
             path.chmod(0o644)  # safetensors writes for the owner only, but folders are shared
-        _sync(path)
-    _sync(fresh)
+        sync(path)
+    sync(fresh)
     old = _old_name(folder)
     remove(old)
     # Python cannot put a folder in the place of one that holds something in a single call: so there
@@ -141,7 +141,7 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -159,6 +159,13 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def remove_whole(folder: Path) -> None:
+    """A folder that a crash leaves whole, or none: half of it has another name, and is swept."""
+    doomed = fresh_name(folder)
+    folder.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def clear(path: Path) -> None:
@@ -187,7 +194,8 @@ def remove_leftovers(home: Path, of: str | None = None) -> None:
                 remove(path)
 
 
-def _fresh_name(path: Path) -> Path:
+def fresh_name(path: Path) -> Path:
+    """A name beside `path` that nobody has; who is alone there next sweeps what is called so."""
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
 
 
@@ -195,7 +203,8 @@ def _old_name(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Put a file, or the names that a folder holds, on the disk."""
     is_folder = path.is_dir()
     if is_folder and not hasattr(os, "O_DIRECTORY"):
         return  # Windows opens no folders; its file system keeps their entries in order by itself

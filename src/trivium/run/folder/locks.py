@@ -18,7 +18,7 @@ from typing import IO
 
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import remove_leftovers, where_it_leads
-from trivium.run.folder.names import RECIPE, RESUME, TEACHERS
+from trivium.run.folder.names import MODEL, RECIPE, RESUME, TEACHERS
 
 if sys.platform == "win32":
     import msvcrt
@@ -129,7 +129,7 @@ def _sweep(real: Path) -> None:
     """Remove what killed processes were writing, which nobody else can be writing now."""
     remove_leftovers(real.parent, real.name)
     if (real / RECIPE).is_file():
-        for home in (real, real / RESUME, real / TEACHERS):
+        for home in (real, real / MODEL, real / RESUME, real / TEACHERS):
             remove_leftovers(home)
 
 

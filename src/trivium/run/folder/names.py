@@ -12,6 +12,8 @@ TEACHERS = "teachers"
 DATA = "data.json"
 OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA]
 """All that the folder of a run holds."""
+REPLACED = ".replaced"
+"""In a run's folder: the run that was there, until the new one has its first checkpoint."""
 ENSEMBLE = "ensemble.json"
 """What makes a folder an ensemble's."""
 MEMBERS = "members"

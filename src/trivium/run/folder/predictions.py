@@ -14,6 +14,7 @@ from torch import Tensor
 from trivium.answering.says import RAW
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, Multilabel, Task
+from trivium.run.folder.atomic import sync
 from trivium.run.folder.names import RECIPE
 from trivium.run.rows.splits import Split
 from trivium.text.writing import delimited_rows
@@ -22,7 +23,10 @@ from trivium.types import Target
 
 def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) -> None:
     """A split's answers in input order: line, texts, true label, prediction, and probabilities or
-    the score before it was clipped."""
+    the score before it was clipped.
+
+    They are on the disk at the end, so that a run with scores has them after any crash.
+    """
     columns = task.kept(readout_BK)
     path.parent.mkdir(exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -34,6 +38,8 @@ def write_predictions(path: Path, task: Task, readout_BK: Tensor, split: Split) 
             texts = [text.replace("\0", "\ufffd") for text in example.texts]
             answers: list[Any] = [true, *(column[row] for column in columns.values())]
             put([str(example.line), *texts, *("" if a is None else str(a) for a in answers)])
+    for written in (path, path.parent):
+        sync(written)
 
 
 _RETURN = "\udc0d"

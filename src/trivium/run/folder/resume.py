@@ -1,6 +1,5 @@
 """What resuming needs: the training state, in generations, so that a damaged one costs little."""
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from trivium.errors import RecipeError
 from trivium.model.weights import read_tensors, write_tensors
-from trivium.run.folder.atomic import in_place_of
+from trivium.run.folder.atomic import in_place_of, remove_whole
 from trivium.run.folder.names import RESUME, STATE, STATE_TENSORS
+from trivium.run.folder.replaced import let_go
 from trivium.run.folder.sealed import seal, unseal
 
 KEPT_GENERATIONS = 2
@@ -35,8 +35,9 @@ def save_resume(
         write_tensors(tensors, fresh / STATE_TENSORS)
         seal(fresh, STATE, dict(values))
     # Only now: until the new one is whole and on disk, the old ones are all there is.
+    let_go(run_dir)
     for number in numbers[: len(numbers) + 1 - keep]:
-        shutil.rmtree(home / f"{number:06d}")
+        remove_whole(home / f"{number:06d}")
 
 
 def load_resume(run_dir: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -61,8 +62,9 @@ def _whole(run_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def remove_resume(run_dir: Path) -> None:
-    # What cannot be removed does no harm: a run with scores is never resumed.
-    shutil.rmtree(run_dir / RESUME, ignore_errors=True)
+    if (run_dir / RESUME).is_dir():
+        with suppress(OSError):  # it does no harm: a run with scores is never resumed
+            remove_whole(run_dir / RESUME)
 
 
 def _generations(home: Path) -> list[int]:

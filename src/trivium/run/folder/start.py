@@ -1,8 +1,6 @@
 """A run's folder at its start: refused where something would be lost, else described."""
 
 import json
-import os
-import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +8,11 @@ from typing import Any
 from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
-from trivium.run.folder.atomic import clear, is_leftover, recover, remove_leftovers, staged
+from trivium.run.folder.atomic import fresh_name, is_leftover, recover, remove_leftovers, staged
 from trivium.run.folder.environment import environment
 from trivium.run.folder.locks import is_lock_inside
-from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, OURS, RECIPE
+from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, RECIPE
+from trivium.run.folder.replaced import set_aside
 
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -42,24 +41,19 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
 def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
     """Make the folder, with the whole recipe and the environment in it.
 
-    What is replaced goes once they are on the disk; its recipe last, so that after a crash the
-    folder still is a run, which can be replaced.
+    What is to be replaced is set aside once they are on the disk (`folder.replaced`).
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     remove_leftovers(run_dir)
     made = json.dumps(environment().as_dict(), indent=2) + "\n"
     with staged(run_dir / ENVIRONMENT, made), staged(run_dir / RECIPE, dump_recipe(recipe)):
-        if overwrite:
-            for name in (one for one in OURS if one != RECIPE):
-                clear(run_dir / name)
-
-
-_PROBE = re.compile(r"\.trivium-\d+")
+        if overwrite and (run_dir / RECIPE).is_file():
+            set_aside(run_dir)
 
 
 def is_trace(name: str) -> bool:
     """Whether a file tells of a process that was killed in its first moment, or is at work."""
-    return is_leftover(name) or is_lock_inside(name) or _PROBE.fullmatch(name) is not None
+    return is_leftover(name) or is_lock_inside(name)
 
 
 def refuse_taken(
@@ -115,7 +109,7 @@ def _try_writing(run_dir: Path) -> None:
         place = place.parent
     if not place.is_dir():
         raise RecipeError(f"{run_dir}: {place} is a file, so no folder can be made in it.")
-    probe = place / f".trivium-{os.getpid()}"
+    probe = fresh_name(place / (run_dir.resolve().name or "run"))
     try:
         probe.touch()
         probe.unlink()
