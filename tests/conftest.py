@@ -1,10 +1,16 @@
 """What every test starts from: no network, one thread, the packaged MiniLM, a tiny checkpoint."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is first imported
+# Workers, and all that tests start: compiled once, whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+gc.disable()  # while tests are collected: all that is made then stays
 
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +29,22 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tensors here are small, and other work may share the machine
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
+
+LONGEST_ID = 100
+"""Characters of a value within a test's name."""
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values are cut: every worker sends the names of all tests, and each test's three times.
+
+    pytest numbers what is the same by then.
+    """
+    return ascii(val[:LONGEST_ID]) if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # nothing that was imported is looked through again
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
