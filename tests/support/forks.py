@@ -15,19 +15,23 @@ from pathlib import Path
 
 from tests.support.processes import PATIENCE_S
 
-SERVER = """
-import gc, json, os, signal, sys, traceback
+ROOT = Path(__file__).parents[2]
+
+LOADED = """
 import torch, torch._dynamo  # which every optimizer loads when it is made
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
-from trivium.cli import main
+"""
+
+SERVER = """
+import gc, importlib, json, os, signal, sys, traceback
+import torch
 
 torch.set_num_threads(1)
-gc.collect()
-gc.freeze()
 
 def begin(order):
     reading = os.open(os.devnull, os.O_RDONLY)
-    writing = [os.open(path, os.O_WRONLY | os.O_CREAT) for path in order["files"]]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    writing = [os.open(path, flags, 0o600) for path in order["files"]]
     for number, file in enumerate([reading, *writing]):
         os.dup2(file, number)
         os.close(file)
@@ -35,12 +39,14 @@ def begin(order):
     os.environ.clear()
     os.environ.update(order["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = ["trivium", *order["words"]]
+    sys.argv = [order["module"], *order["words"]]
     code = 1
     try:
-        main()
+        importlib.import_module(order["module"]).main()
         code = 0
     except SystemExit as stop:
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
         code = 130
@@ -53,6 +59,8 @@ def begin(order):
         os._exit(code)
 
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C at a terminal is for the tests
+gc.collect()
+gc.freeze()
 for line in sys.stdin:
     order = json.loads(line)
     if "words" in order:
@@ -103,10 +111,12 @@ class Fork:
 class Forks:
     """Starts processes of `trivium`; what they say lies in `folder`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, loaded: str = LOADED) -> None:
+        """loaded: Python, run once."""
         self._folder, self._begun = folder, 0
         self._server = subprocess.Popen(
-            [sys.executable, "-c", SERVER],
+            [sys.executable, "-c", loaded + SERVER],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -125,17 +135,19 @@ class Forks:
     def start(
         self,
         *words: str | Path,
+        module: str = "trivium.cli",
         environment: Mapping[str, str] | None = None,
         output: Path | None = None,
         errors: Path | None = None,
     ) -> Fork:
-        """Start `trivium` with these words. output, errors: files to write to instead."""
+        """Start the module's `main` with these words. output, errors: files to write to instead."""
         self._begun += 1
         files = [
             output or self._folder / f"{self._begun}.out",
             errors or self._folder / f"{self._begun}.err",
         ]
         order = {
+            "module": module,
             "words": list(map(str, words)),
             "files": list(map(str, files)),
             "folder": os.getcwd(),
