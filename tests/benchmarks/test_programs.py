@@ -81,7 +81,7 @@ def run(data: Path, programs: Forks) -> Program:
     """Run a program of `benchmarks`; its last line, and nothing else, unless something is off."""
 
     def ask(name: str, *told: str) -> dict[str, Any]:
-        words = ["--data", data, *told, "--threads", "1", "--json-only"]
+        words = ["--data", str(data), *told, "--threads", "1", "--json-only"]
         done = programs.start(*words, module=f"benchmarks.{name}")
         output, errors = done.communicate()
         assert done.returncode == 0, errors
