@@ -92,7 +92,7 @@ class Fork:
         deadline = time.monotonic() + timeout
         while (code := self.poll()) is None:
             assert time.monotonic() < deadline, "it does not end"
-            time.sleep(0.005)
+            time.sleep(0.01)
         return code
 
     def communicate(self, timeout: float = PATIENCE_S) -> tuple[str, str]:
