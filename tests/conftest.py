@@ -1,12 +1,14 @@
 """What every test starts from: no network, one thread, the packaged MiniLM, a tiny checkpoint."""
 
+import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is first imported
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import torch
 import yaml
 from hypothesis import settings
 
+from tests.support.forks import Forks
 from tests.support.tables import WORDS, make_recipe
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint, save_encoder
@@ -23,6 +26,29 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tensors here are small, and other work may share the machine
 settings.register_profile("steady", deadline=None)  # a busy machine is no failure
 settings.load_profile("steady")
+# Workers, and all that tests start, find everything compiled, whatever the environment says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
+gc.disable()  # while tests are collected: all that is made then stays
+
+LONGEST_ID = 100
+"""Characters of a value within a test's name."""
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Long values are cut: every worker sends the names of all tests, and each test's three times.
+
+    pytest numbers what is the same by then.
+    """
+    return (
+        ascii(val[:LONGEST_ID]) if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
+    )
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # nothing that was imported is looked through again
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +80,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
             torch.nn.init.zeros_(parameter)
     save_encoder(encoder, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Starts `trivium` in processes of their own, without loading PyTorch for each."""
+    found = Forks(tmp_path_factory.mktemp("forks"))
+    yield found
+    found.close()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.facts import facts
-from tests.support.processes import PATIENCE_S, wait_until
+from tests.support.forks import Forks
+from tests.support.processes import wait_until
 from tests.support.shell import spoken
 from tests.support.studies import finish_by_hand, refusal
 from tests.support.tables import make_recipe
@@ -532,16 +532,15 @@ def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> Non
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
-    home: Path, whole: tuple[Path, str], tmp_path: Path
+    home: Path, whole: tuple[Path, str], forks: Forks, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     for name in ("joint", "long"):
         shutil.copytree(whole[0] / name / "seed-0", out / name / "seed-0")
-    command = [sys.executable, "-m", "trivium", *words(home, out), str(home / "both.yaml")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, process_group=0)
+    process = forks.start(*words(home, out), home / "both.yaml")
     wait_until(lambda: any((out / "both").glob(".seed-0.*.new")), process)
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=PATIENCE_S)
+    process.communicate()
     wait_until(lambda: is_free(out / "both" / "seed-0.log"))
     shutil.rmtree(out / "both" / "seed-0", ignore_errors=True)  # if it was faster
     half = out / "both" / ".seed-0.0123abcd.new"
@@ -573,7 +572,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: PLR0915
-    home: Path, whole: tuple[Path, str], tmp_path: Path
+    home: Path, whole: tuple[Path, str], forks: Forks, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     log, resume = out / "long" / "seed-0.log", out / "long" / "seed-0" / "resume"
@@ -596,12 +595,10 @@ def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: P
     saved = max(int(path.name) for path in resume.iterdir())
     table = (out / "table.json").read_bytes()
 
-    process = subprocess.Popen(  # it goes on, and is killed
-        [sys.executable, "-m", "trivium", *words(home, out)], stderr=subprocess.PIPE, text=True
-    )
+    process = forks.start(*words(home, out))  # it goes on, and is killed
     wait_until(lambda: (resume / f"{saved + 3:06d}").is_dir(), process)
     process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    _, errors = process.communicate()
     assert "1/2 joint seed 0: finished before, skipped" in " ".join(errors.split())
     assert (out / "table.json").read_bytes() == table
     wait_until(lambda: is_free(log))  # its child saves and stops by itself

@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.facts import facts
-from tests.support.processes import PATIENCE_S, wait_until
+from tests.support.forks import Forks
+from tests.support.processes import wait_until
 from tests.support.searches import (
     SPACE,
     finish,
@@ -655,10 +656,10 @@ def is_free(log: Path) -> bool:
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
 def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(  # noqa: PLR0915
-    values: dict[str, Any], tmp_path: Path
+    values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:
     stage = values["stages"][0] | LONG
-    path = write(tmp_path, values | {"stages": [stage]}, trials=3)  # pruned, one would not resume
+    path = write(tmp_path, values | {"stages": [stage]}, trials=2)  # pruned, one would not resume
     out = tmp_path / "out"
     first, second = (out / "trials" / number for number in ("0000", "0001"))
 
@@ -673,16 +674,14 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     assert result.exit_code == 130, result.output
     said = " ".join(result.output.split())
     assert "stopping: trial 0 saves" in said
-    assert "0 of 3 trials: 1 running. Go on with: trivium tune" in said
+    assert "0 of 2 trials: 1 running. Go on with: trivium tune" in said
     assert "Traceback" not in said + first.with_suffix(".log").read_text()
     recipe = first.with_suffix(".yaml").read_bytes()
 
-    process = subprocess.Popen(  # it ends the first, and is killed in the second
-        [sys.executable, "-m", "trivium", *words(path, out)], stderr=subprocess.PIPE, text=True
-    )
+    process = forks.start(*words(path, out))  # it ends the first, and is killed in the second
     wait_until(lambda: (second / "resume" / "000003").is_dir(), process)
     process.send_signal(signal.SIGKILL)
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    _, errors = process.communicate()
     assert "trial 0: was interrupted, goes on" in errors
     drawn = second.with_suffix(".yaml").read_bytes()
     wait_until(lambda: is_free(second.with_suffix(".log")))  # its child saves and stops by itself
@@ -694,7 +693,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     assert second.with_suffix(".yaml").read_bytes() == drawn
     for trial in (first, second):
         assert trial.with_suffix(".log").read_text().count("resumed at stage train") == 1
-    assert [trial["number"] for trial in found["trials"]] == [0, 1, 2]
+    assert [trial["number"] for trial in found["trials"]] == [0, 1]
     assert {trial["state"] for trial in found["trials"]} == {"done"}
     best = found["trials"][found["best"][0]]
     scores = trivium.train(out / "best.yaml", tmp_path / "again", console=console)
@@ -711,7 +710,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
 def test_two_workers_share_a_search_and_a_trial_that_fails_stops_no_one(
-    values: dict[str, Any], tmp_path: Path
+    values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:
     settings = {
         "space": {
@@ -724,13 +723,11 @@ def test_two_workers_share_a_search_and_a_trial_that_fails_stops_no_one(
     }
     path = write(tmp_path, values, **settings)
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trivium", *words(path, out)], stderr=subprocess.PIPE, text=True
-    )
+    process = forks.start(*words(path, out))
     wait_until(lambda: (out / "trials" / "0000.log").is_file(), process)
     console, said = spoken()
     found = trivium.tune(path, out, console=console)
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    _, errors = process.communicate()
     assert process.returncode == 0, errors
     assert len(found["trials"]) == 3
     view = worker(path, out, storage="sqlite").view()

@@ -1,9 +1,8 @@
 """Whole programs on few rows: that they run, compare the same work, and say all that they found."""
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from benchmarks.start import TASK
 
 from benchmarks import start, training
 from tests.support.exports import LABELS, untrained
+from tests.support.forks import Forks
 from tests.support.tables import sentence, write_table
 
-ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.whole_run
+pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("programs")]
 Program = Callable[..., dict[str, Any]]
 wants_datasets = pytest.mark.skipif(
     find_spec("datasets") is None, reason="sentence-transformers trains only where it is installed"
@@ -26,6 +25,32 @@ wants_engines = pytest.mark.skipif(
     not all(map(find_spec, ("onnxscript", "onnx_ir", "onnxruntime", "openvino"))),
     reason="an engine, or what writes its graph, is not installed",
 )
+
+LOADED = """
+import functools, importlib.util, os, subprocess, sys, tempfile, types
+import torch._dynamo
+import benchmarks.start, benchmarks.training, benchmarks.prediction
+if importlib.util.find_spec("datasets"):
+    import benchmarks.pairs
+
+def run(command, *, check, stdout, text, env):
+    python, _, module, *words = command
+    assert (python, check, stdout, text) == (sys.executable, True, subprocess.PIPE, True)
+    with tempfile.NamedTemporaryFile("r") as said:
+        child = os.fork()
+        if child == 0:
+            files = [said.name, "/dev/stderr"]
+            begin(dict(module=module, words=words, files=files, folder=".", environment=dict(env)))
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code:
+            raise subprocess.CalledProcessError(code, command)
+        return subprocess.CompletedProcess(command, code, said.read())
+
+# A variant has a process of its own, as always; it need not load everything anew.
+benchmarks.training.subprocess = types.SimpleNamespace(run=run, PIPE=subprocess.PIPE)
+# What is started a second time, warm, takes as long as the first time, and says the same.
+benchmarks.start._start = functools.cache(benchmarks.start._start)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +68,24 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Starts programs and their own processes, all with the peers' libraries loaded."""
+    found = Forks(tmp_path_factory.mktemp("programs"), LOADED)
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def run(data: Path) -> Program:
+def run(data: Path, programs: Forks) -> Program:
     """Run a program of `benchmarks`; its last line, and nothing else, unless something is off."""
 
     def ask(name: str, *told: str) -> dict[str, Any]:
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--data", str(data), *told]
-        done = subprocess.run(
-            [*command, "--threads", "1", "--json-only"],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        (line,) = done.stdout.splitlines()
+        words = ["--data", str(data), *told, "--threads", "1", "--json-only"]
+        done = programs.start(*words, module=f"benchmarks.{name}")
+        output, errors = done.communicate()
+        assert done.returncode == 0, errors
+        (line,) = output.splitlines()
         found: dict[str, Any] = json.loads(line)
         return found
 

@@ -1,6 +1,5 @@
 """Of several processes, one writes a folder: the others are told so, and change nothing."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from rich.console import Console
 
 import trivium
+from tests.support.forks import Forks
 from tests.support.processes import PATIENCE_S, wait_until
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import fresh_folder, replace_folder, write_text
@@ -139,32 +139,22 @@ def test_two_who_write_one_name_at_once_write_two_files(tmp_path: Path) -> None:
 # --- verbs ---------------------------------------------------------------------------------------
 
 
-def trivium_at(*arguments: str | Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "trivium", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
 @pytest.mark.whole_run
 @pytest.mark.parametrize("options", [["--resume"], ["--overwrite"], []])
 def test_a_second_training_in_a_folder_is_refused_and_the_first_goes_on(
-    options: list[str], recipe_file: Callable[..., Path], tmp_path: Path
+    options: list[str], recipe_file: Callable[..., Path], forks: Forks, tmp_path: Path
 ) -> None:
     recipe, run = recipe_file(steps=100_000, evaluate_every=100_000), tmp_path / "run"
-    first = trivium_at("train", recipe, "--out", run)
+    first = forks.start("train", recipe, "--out", run)
     wait_until(lambda: (run / "journal.jsonl").exists(), first)
     before = (run / "recipe.yaml").stat()
-    second = trivium_at("train", recipe, "--out", run, *options)
-    _, said = second.communicate(timeout=PATIENCE_S)
+    second = forks.start("train", recipe, "--out", run, *options)
+    _, said = second.communicate()
     assert (second.returncode, said.count("error ")) == (2, 1)
     assert f"{run}: another process ({first.pid}) is writing there now." in said
     assert (run / "recipe.yaml").stat() == before
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=PATIENCE_S)
+    first.communicate()
     assert first.returncode == 130
     steps = [line for line in (run / "journal.jsonl").read_text().splitlines() if '"step"' in line]
     numbers = [line.partition('"step": ')[2].partition(",")[0] for line in steps]
@@ -173,16 +163,18 @@ def test_a_second_training_in_a_folder_is_refused_and_the_first_goes_on(
 
 
 @pytest.mark.whole_run
-def test_two_resumes_at_once_are_one(recipe_file: Callable[..., Path], tmp_path: Path) -> None:
+def test_two_resumes_at_once_are_one(
+    recipe_file: Callable[..., Path], forks: Forks, tmp_path: Path
+) -> None:
     """Whichever comes first goes on; the journal is that of one training."""
     recipe, run = recipe_file(steps=200, checkpoint_every=10), tmp_path / "run"
-    first = trivium_at("train", recipe, "--out", run)
+    first = forks.start("train", recipe, "--out", run)
     wait_until(lambda: any((run / "resume").glob("0*")), first)
     first.kill()
     first.communicate()
-    both = [trivium_at("train", recipe, "--out", run, "--resume") for _ in range(2)]
-    said = [process.communicate(timeout=PATIENCE_S)[1] for process in both]
-    codes = sorted(process.returncode for process in both)
+    both = [forks.start("train", recipe, "--out", run, "--resume") for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    codes = sorted(process.wait() for process in both)
     # Where one had ended before the other looked, that is told that nothing is left to do.
     assert codes == [0, 2] or (codes == [0, 0] and "this run is finished" in "".join(said)), said
     lines = (run / "journal.jsonl").read_text().splitlines()

@@ -2,18 +2,16 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tests.support.distributed import launch, recipe_of, train, weights
+from tests.support.distributed import recipe_of, together, torchrun, train, weights
 from tests.support.facts import facts
-from tests.support.processes import PATIENCE_S
+from tests.support.forks import Forks
+from tests.support.processes import PATIENCE_S, wait_until
 from trivium.model.weights import read_weights
 from trivium.run.train import train as train_recipe
 
@@ -35,11 +33,11 @@ STAGES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
 def test_two_processes_reach_the_weights_of_one(
-    recipe_values: dict[str, Any], tmp_path: Path, stage: dict[str, Any]
+    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path, stage: dict[str, Any]
 ) -> None:
     recipe = recipe_of(recipe_values, tmp_path, **stage)
     train_recipe(recipe, tmp_path / "run1")
-    train(2, recipe, tmp_path / "run2")
+    train(forks, recipe, tmp_path / "run2")
     one, two = (tmp_path / f"run{count}" for count in (1, 2))
     for name, tensor in weights(one).items():
         torch.testing.assert_close(weights(two)[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
@@ -54,20 +52,21 @@ def test_two_processes_reach_the_weights_of_one(
         assert a.get("cosines", {}) == pytest.approx(b.get("cosines", {}), abs=1e-3)
 
 
-def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_resume_bit_for_bit(
+    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
+) -> None:
+    """And torchrun's two processes do what those that the tests start do."""
     recipe = recipe_of(
         recipe_values, tmp_path, dropout=0.2, steps=60, checkpoint_every=5, sampler="joint",
         combiner="pcgrad", batch_size=9, evaluate_every=20,
     )  # fmt: skip
     recipe.write_text(recipe.read_text() + "train_rows: 20\n")
-    train(2, recipe, tmp_path / "whole")
-    child = launch(2, recipe, tmp_path / "halves")
-    deadline = time.monotonic() + PATIENCE_S
-    while not list((tmp_path / "halves" / "resume").glob("0*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    train(forks, recipe, tmp_path / "whole")
+    child = torchrun(2, "train", recipe, "--out", tmp_path / "halves")
+    wait_until(lambda: list((tmp_path / "halves" / "resume").glob("0*")), child)
     child.send_signal(signal.SIGTERM)
     child.communicate(timeout=PATIENCE_S)
-    told = train(2, recipe, tmp_path / "halves", "--resume")
+    told = train(forks, recipe, tmp_path / "halves", "--resume")
     assert "resumed at stage" in told
     whole, halves = (read_weights(tmp_path / name / "model") for name in ("whole", "halves"))
     assert all(torch.equal(whole[name], halves[name]) for name in whole)
@@ -77,18 +76,15 @@ def test_two_processes_resume_bit_for_bit(recipe_values: dict[str, Any], tmp_pat
 
 
 def test_resuming_with_another_number_of_processes_is_refused(
-    recipe_values: dict[str, Any], tmp_path: Path
+    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:
     recipe = recipe_of(recipe_values, tmp_path, steps=400, checkpoint_every=2)
-    child = launch(1, recipe, tmp_path / "run")
-    deadline = time.monotonic() + PATIENCE_S
-    while not list((tmp_path / "run" / "resume").glob("0*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    child = forks.start("train", recipe, "--out", tmp_path / "run")
+    wait_until(lambda: list((tmp_path / "run" / "resume").glob("0*")), child)
     child.kill()
-    child.communicate()
-    child = launch(2, recipe, tmp_path / "run", "--resume")
-    _, errors = child.communicate(timeout=PATIENCE_S)
-    assert child.returncode != 0
+    child.wait()
+    code, errors = together(forks, 2, "train", recipe, "--out", tmp_path / "run", "--resume")
+    assert code != 0
     assert "the run began with 1 processes, now there are 2" in errors
 
 
@@ -96,11 +92,10 @@ def test_a_mistake_is_told_by_one_process_and_ends_torchruns_report(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
     recipe = recipe_of(recipe_values, tmp_path, frozen_encoder=True)
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    command = [*torchrun, "-m", "trivium", "check", str(recipe)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    child = torchrun(2, "check", recipe)
+    _, errors = child.communicate(timeout=PATIENCE_S)
     said = "stages.0.frozen_encoder: no such setting; write `trains: frozen`"
-    lines = done.stderr.splitlines()
-    assert done.returncode != 0
+    lines = errors.splitlines()
+    assert child.returncode != 0
     assert [line for line in lines if line.startswith("error ")] == [f"error {recipe}: {said}"]
     assert said in "\n".join(lines[-3:])

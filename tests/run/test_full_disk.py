@@ -14,6 +14,7 @@ import yaml
 
 from tests.support.facts import facts
 from tests.support.faulty import Ended, FaultyDisk, faulty_disk
+from tests.support.forks import Forks
 from tests.support.tables import make_recipe
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("full disk")]
@@ -189,7 +190,7 @@ def test_on_a_small_disk_that_is_really_full(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "help", "version"])
 def test_answers_that_do_not_fit_are_told_in_one_line(
-    verb: str, recipe: Path, whole: tuple[Path, int]
+    verb: str, recipe: Path, whole: tuple[Path, int], forks: Forks, tmp_path: Path
 ) -> None:
     table = str(recipe.parent / "data" / "mood-dev.tsv")
     words = {
@@ -198,13 +199,13 @@ def test_answers_that_do_not_fit_are_told_in_one_line(
         "help": ["--help"],
         "version": ["--version"],
     }[verb]
-    command = [sys.executable, "-m", "trivium", *words]
-    with open("/dev/full", "w") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert ended.returncode == 1
-    assert ended.stderr.startswith("error standard output: No space left on device")
-    assert ended.stderr.count("\n") == 1
-    with open("/dev/full", "w") as full:  # what is said beside an answer is not worth a failure
-        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, text=True, check=False)
-    assert ended.returncode == 0
-    assert ended.stdout
+    full = Path("/dev/full")
+    ended = forks.start(*words, output=full, errors=tmp_path / "said")
+    assert ended.wait() == 1
+    said = (tmp_path / "said").read_text()
+    assert said.startswith("error standard output: No space left on device")
+    assert said.count("\n") == 1
+    # What is said beside an answer is not worth a failure.
+    ended = forks.start(*words, output=tmp_path / "answers", errors=full)
+    assert ended.wait() == 0
+    assert (tmp_path / "answers").read_text()

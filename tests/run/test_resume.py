@@ -1,10 +1,7 @@
 """Stopped and resumed training is the uninterrupted one, bit for bit."""
 
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +9,8 @@ import pytest
 import yaml
 
 from tests.support.facts import facts
-from tests.support.processes import PATIENCE_S
+from tests.support.forks import Fork, Forks
+from tests.support.processes import wait_until
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
@@ -23,31 +21,22 @@ pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("resume")]
 STAGES = {"steps": 160, "evaluate_every": 25, "checkpoint_every": 4, "sampler": "proportional"}
 
 
-def start(recipe: Path, run_dir: Path, *options: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "trivium", "train", str(recipe), "--out", str(run_dir)]
-    # One thread: the tensors are tiny, and threads of parallel tests would fight.
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*command, *options], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+def start(forks: Forks, recipe: Path, run_dir: Path, *options: str) -> Fork:
+    return forks.start("train", recipe, "--out", run_dir, *options)
 
 
-def finish(recipe: Path, run_dir: Path, *options: str) -> str:
-    process = start(recipe, run_dir, *options)
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, errors.decode()
-    return errors.decode()
+def finish(forks: Forks, recipe: Path, run_dir: Path, *options: str) -> str:
+    return forks.finish("train", recipe, "--out", run_dir, *options)
 
 
-def wait_for_step(process: subprocess.Popen[bytes], run_dir: Path, generation: int) -> None:
+def wait_for_step(process: Fork, run_dir: Path, generation: int) -> None:
     """Until so many checkpoints were written."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline and process.poll() is None:
+
+    def is_there() -> bool:
         names = {p.name for p in (run_dir / "resume").glob("0*")} if run_dir.exists() else set()
-        if any(int(name) >= generation for name in names):
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"no checkpoint {generation}: exit {process.returncode}")
+        return any(int(name) >= generation for name in names)
+
+    wait_until(is_there, process)
 
 
 @pytest.fixture(scope="module")
@@ -61,71 +50,75 @@ def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(home: Path) -> tuple[Path, Path]:
+def uninterrupted(forks: Forks, home: Path) -> tuple[Path, Path]:
     """The recipe, and its run without a break."""
-    finish(home / "recipe.yaml", home / "whole")
+    finish(forks, home / "recipe.yaml", home / "whole")
     return home / "recipe.yaml", home / "whole"
 
 
-def test_a_killed_run_resumes_bit_for_bit(uninterrupted: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_killed_run_resumes_bit_for_bit(
+    uninterrupted: tuple[Path, Path], forks: Forks, tmp_path: Path
+) -> None:
     recipe, whole = uninterrupted
     broken = tmp_path / "broken"
     chance = random.Random()
     for attempt in range(2):  # killed twice, each time at a step nobody chose
         options = ["--resume"] if attempt else []
-        process = start(recipe, broken, *options)
+        process = start(forks, recipe, broken, *options)
         wait_for_step(process, broken, generation=2 + 16 * attempt + chance.randrange(12))
         time.sleep(chance.random() * 0.1)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert not (broken / "scores.json").exists(), "it was killed too late to show anything"
-    errors = finish(recipe, broken, "--resume")
+    errors = finish(forks, recipe, broken, "--resume")
     assert "resumed at stage train, step" in errors
     assert facts(broken) == facts(whole)
 
 
 def test_ctrl_c_saves_leaves_130_and_resumes_bit_for_bit(
-    uninterrupted: tuple[Path, Path], tmp_path: Path
+    uninterrupted: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:
     recipe, whole = uninterrupted
     broken = tmp_path / "broken"
-    process = start(recipe, broken)
+    process = start(forks, recipe, broken)
     wait_for_step(process, broken, generation=3)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130, errors.decode()
-    assert "--resume" in errors.decode()
-    assert "Traceback" not in errors.decode()
-    finish(recipe, broken, "--resume")
+    _, errors = process.communicate()
+    assert process.returncode == 130, errors
+    assert "--resume" in errors
+    assert "Traceback" not in errors
+    finish(forks, recipe, broken, "--resume")
     assert facts(broken) == facts(whole)
 
 
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
-    uninterrupted: tuple[Path, Path], tmp_path: Path
+    uninterrupted: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:
     recipe, whole = uninterrupted
     broken = tmp_path / "broken"
-    process = start(recipe, broken)
+    process = start(forks, recipe, broken)
     wait_for_step(process, broken, generation=5)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     newest = max((broken / "resume").glob("0*"))
     state = newest / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-100])
-    finish(recipe, broken, "--resume")
+    finish(forks, recipe, broken, "--resume")
     assert facts(broken) == facts(whole)
 
 
-def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Path) -> None:
+def test_resuming_refuses_another_recipe_and_other_data(
+    tiny: Path, forks: Forks, tmp_path: Path
+) -> None:
     values = make_recipe(tiny, tmp_path)
     values |= {"stages": [values["stages"][0] | STAGES], "train_rows": 20}
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump(values))
     broken = tmp_path / "broken"
-    process = start(recipe, broken)
+    process = start(forks, recipe, broken)
     wait_for_step(process, broken, generation=2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=PATIENCE_S)
+    process.communicate()
 
     with pytest.raises(RecipeError, match="seed was 0 and is now 7"):
         train(load_recipe(recipe, ["seed=7"]), broken, resume=True)
@@ -136,9 +129,11 @@ def test_resuming_refuses_another_recipe_and_other_data(tiny: Path, tmp_path: Pa
         train(recipe, broken, resume=True)
 
 
-def test_a_finished_run_has_nothing_to_resume(uninterrupted: tuple[Path, Path]) -> None:
+def test_a_finished_run_has_nothing_to_resume(
+    uninterrupted: tuple[Path, Path], forks: Forks
+) -> None:
     recipe, whole = uninterrupted
     before = facts(whole)
-    assert "finished" in finish(recipe, whole, "--resume")
+    assert "finished" in finish(forks, recipe, whole, "--resume")
     assert facts(whole) == before
     assert not (whole / "resume").exists()

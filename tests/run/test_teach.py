@@ -14,6 +14,7 @@ from rich.console import Console
 
 import trivium
 from tests.support import distributed
+from tests.support.forks import Forks
 from tests.support.tables import make_recipe, write_table
 from trivium.digest import sha256
 from trivium.errors import Interrupted, RecipeError
@@ -679,7 +680,7 @@ def test_answers_say_whose_they_are(student: Student, school: Path, tmp_path: Pa
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("processes")
 def test_two_processes_learn_from_the_answers_that_the_first_was_given(
-    recipe_values: Values, tmp_path: Path, school: Path
+    recipe_values: Values, forks: Forks, tmp_path: Path, school: Path
 ) -> None:
     write_table(Path(recipe_values["data"]) / "more.tsv", ["text"], [["cat dog"], ["red"], ["day"]])
     part = {
@@ -690,7 +691,7 @@ def test_two_processes_learn_from_the_answers_that_the_first_was_given(
         recipe_values, tmp_path, regularizers=[part], batch_size=7, sampler="joint"
     )
     trivium.train(recipe, tmp_path / "run1", console=quiet())
-    distributed.train(2, recipe, tmp_path / "run2")
+    distributed.train(forks, recipe, tmp_path / "run2")
     for name in ("mood", "same", "near"):
         assert torch.equal(answers(tmp_path / "run1", name), answers(tmp_path / "run2", name))
     one, two = (distributed.weights(tmp_path / f"run{count}") for count in (1, 2))

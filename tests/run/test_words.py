@@ -13,8 +13,9 @@ import yaml
 from rich.console import Console
 
 import trivium
-from tests.support.distributed import launch, recipe_of
-from tests.support.processes import PATIENCE_S
+from tests.support import distributed
+from tests.support.distributed import recipe_of
+from tests.support.forks import Forks
 from tests.support.tables import WORDS, make_recipe, write_table
 from trivium.errors import RecipeError
 from trivium.model.weights import read_tensors, read_weights
@@ -302,7 +303,7 @@ def test_a_batch_in_pieces_teaches_what_it_does_as_a_whole(
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("processes")
 def test_two_processes_train_words_as_one_does(
-    recipe_values: dict[str, Any], tmp_path: Path
+    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:
     # Texts of very different lengths: their words must count alike, whoever reads them.
     folder = Path(recipe_values["data"])
@@ -310,10 +311,8 @@ def test_two_processes_train_words_as_one_does(
     (folder / "own.txt").write_text("\n".join(f"{line} {n}" for n, line in enumerate(lines)))
     plain = {"tasks": ["words", "near"], "sampler": "joint", "combiner": "pcgrad", "steps": 5}
     path = undisturbed(recipe_values, tmp_path, batch_size=7, **plain)
-    for processes in (1, 2):
-        child = launch(processes, path, tmp_path / f"run-{processes}")
-        _, errors = child.communicate(timeout=PATIENCE_S)
-        assert child.returncode == 0, errors
+    trivium.train(path, tmp_path / "run-1", console=Console(file=StringIO()))
+    distributed.train(forks, path, tmp_path / "run-2")
     one, two = (read_weights(tmp_path / f"run-{n}" / "model") for n in (1, 2))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4, msg=name)

@@ -19,7 +19,7 @@ SOURCE = Path(__file__).with_name("faulty.c")
 
 DRIVER = """
 import ctypes, importlib, io, json, os, sys, traceback
-import torch
+import torch, torch._dynamo  # which every optimizer loads when it is made
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
 import trivium.run.ensemble, trivium.run.soup, trivium.run.export_lora, trivium.apps.report
 from trivium.cli import main

@@ -5,12 +5,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 PATIENCE_S = 600
 """How long a test waits for what a process of its own is to do: only what hangs is a failure."""
 
 
-def wait_until(true: Callable[[], object], process: subprocess.Popen[str] | None = None) -> None:
+class Process(Protocol):
+    """What can be asked whether it has ended."""
+
+    def poll(self) -> int | None: ...
+
+
+def wait_until(true: Callable[[], object], process: Process | None = None) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < deadline
