@@ -45,6 +45,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "pals": [{"kind": "pals", "size": 8, "heads": 2}],
         "zero pals on top": [{"kind": "pals", "size": 8, "heads": 2, "top": 1, "zero_start": True}],
         "houlsby": [{"kind": "houlsby", "size": 4}],
+        "lhuc": [{"kind": "lhuc", "tasks": ["mood", "near"]}],
         "lora": [{"kind": "lora", "rank": 2, "dropout": 0.1}],
         "lora and pals": ["lora", {"kind": "pals", "size": 8, "heads": 2, "tasks": ["near"]}],
     },
