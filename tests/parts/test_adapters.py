@@ -374,7 +374,9 @@ def test_more_layers_than_there_are_is_refused(part: AdapterPart) -> None:
             action()
 
 
-@pytest.mark.parametrize("part", [PALs(tasks=("mod",)), Houlsby(tasks=("mod",)), LHUC(tasks=("mod",))])
+@pytest.mark.parametrize(
+    "part", [PALs(tasks=("mod",)), Houlsby(tasks=("mod",)), LHUC(tasks=("mod",))]
+)
 def test_unknown_task_is_refused_with_the_nearest_one(part: AdapterPart) -> None:
     with pytest.raises(RecipeError, match="no task 'mod'; did you mean 'mood'"):
         attached(part)

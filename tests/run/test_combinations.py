@@ -30,7 +30,7 @@ from trivium.run.training import judge, loop, step
 
 Values = dict[str, Any]
 
-GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad"]
+GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad", "gradnorm"]
 
 TEACHER = "teacher"
 """Stands for the folder of the `teacher` fixture."""
