@@ -65,7 +65,8 @@ class Stage(Part):
     tokens_at_once: int | None = Field(default=None, gt=0)
     """A batch with more tokens goes through the model in pieces of texts of like length, which
     bounds memory and changes no gradient (but that of the noise of dropout); by default 4,096 on a
-    CPU and 32,768 on a GPU. A loss that compares rows, `cosent`, keeps its batch whole."""
+    CPU and 32,768 on a GPU. A loss that compares rows, `cosent` or `mnrl`, keeps its batch
+    whole."""
     rows_per_epoch: dict[str, int] = Field(default_factory=dict)
     """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
     reference: str | None = None

@@ -163,7 +163,7 @@ def heaviest(
     limit: tokens of a piece, see `pieces`.
     """
     task, count = encoded.task, len(encoded)
-    length_SB = encoded.lengths().clip(max=encoded.packer.max_length).reshape(task.sequences, -1)
+    length_SB = encoded.lengths().clip(max=encoded.packer.max_length).reshape(-1, count)
     name = task.name
     stream = Stream(name, count, plan.sizes[name], seed, min(plan.rows[name], count))
     most = 0.0

@@ -119,6 +119,8 @@ class Preview:
         for name, size in plan.sizes.items():
             for note in tasks[name].resolved_loss.notes(size):
                 yield f"{name}: {note}"
+            for note in tasks[name].notes(facts):
+                yield f"{name}: {note}"
 
     def _facts(self, plan: Plan) -> StageFacts:
         config = self.model.encoder.config

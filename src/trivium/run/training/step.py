@@ -126,7 +126,8 @@ def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
     encoded, processes = setup.encoded[name], setup.processes
     whole_B = compared_targets(encoded, rows, processes, setup.device)
     if whole_B is not None:
-        none_BK = torch.zeros(0, encoded.task.outputs, device=setup.device)
+        outputs = encoded.task.outputs_beside(setup.model.encoder.config.hidden_size)
+        none_BK = torch.zeros(0, outputs, device=setup.device)
         tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
 
 
