@@ -1,6 +1,7 @@
 """Losses and scores of vectors: against sentence-transformers, their definitions, and by hand."""
 
 import math
+from itertools import product
 from typing import Any
 
 import pytest
@@ -36,18 +37,17 @@ def by_definition(unit_BSC: Tensor, text_BS: Tensor, scale: float, *, symmetric:
     number = text_BS.tolist()
     cosine = lambda i, s, j, t: float(unit_BSC[i, s] @ unit_BSC[j, t])  # noqa: E731
     losses = []
-    for source, columns in [(0, range(1, texts))] + ([(1, range(1))] if symmetric else []):
-        for i in range(rows):
-            target = 1 - source
-            chosen = [cosine(i, source, i, target)]
-            for t in columns:
-                for j in range(rows):
-                    is_right = i == j and t == target
-                    partner = t == target and number[j][source] == number[i][source]
-                    if not (is_right or partner or number[j][t] in number[i][:2]):
-                        chosen.append(cosine(i, source, j, t))
-            logits = [scale * value for value in chosen]
-            losses.append(math.log(sum(map(math.exp, logits))) - logits[0])
+    sources = [(0, range(1, texts))] + ([(1, range(1))] if symmetric else [])
+    for (source, columns), i in product(sources, range(rows)):
+        target = 1 - source
+        chosen = [cosine(i, source, i, target)]
+        for t, j in product(columns, range(rows)):
+            is_right = i == j and t == target
+            partner = t == target and number[j][source] == number[i][source]
+            if not (is_right or partner or number[j][t] in number[i][:2]):
+                chosen.append(cosine(i, source, j, t))
+        logits = [scale * value for value in chosen]
+        losses.append(math.log(sum(map(math.exp, logits))) - logits[0])
     return sum(losses) / len(losses)
 
 
@@ -135,7 +135,8 @@ def test_retrieval_by_hand() -> None:
     unit_B2C = torch.tensor([[at(0), at(10)], [at(40), at(90)], [at(80), at(45)]])
     # Row 0 finds its own; row 1 has 45 and 10 before its 90; row 2 has 90 before its 45.
     found = retrieval(unit_B2C, distinct(3))
-    assert found == {"accuracy_at_1": pytest.approx(1 / 3), "mrr": pytest.approx((1 + 1/3 + 1/2) / 3)}  # fmt: skip
+    assert found["accuracy_at_1"] == pytest.approx(1 / 3)
+    assert found["mrr"] == pytest.approx((1 + 1 / 3 + 1 / 2) / 3)
     # Were rows 1 and 2 of one text, neither's second would be wrong for the other.
     assert retrieval(unit_B2C, torch.tensor([[0, 1], [2, 3], [2, 5]]))["accuracy_at_1"] == (
         pytest.approx(2 / 3)
@@ -261,7 +262,7 @@ def test_dev_rows_without_the_score_are_refused() -> None:
 @pytest.mark.parametrize("cell", ["", "near", "nan", "inf", "1_0"])
 def test_a_score_that_is_no_number_is_a_bad_row(cell: str) -> None:
     task = Matching(name="m", text=("a", "b"), score="near")
-    with pytest.raises(ValueError, match="column 'near' holds .*, which is not a number"):
+    with pytest.raises(ValueError, match=r"column 'near' holds .*, which is not a number"):
         task.example(Row({"a": "x", "b": "y", "near": cell}, 2))
 
 

@@ -77,6 +77,12 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "words": {
         "none": {},
         "words": {"words": {"kind": "mlm", "of": ["mood", "near"], "mask": {"whole_words": True}}},
+        "matching": {"words": {
+            "kind": "matching", "text": ["first", "second"], "train": "near-train.tsv",
+            "dev": "near-dev.tsv", "label": "score", "positive": [1, 2], "negative": 0,
+        }},
+        "simcse": {"words": {"kind": "simcse", "of": ["mood", "near"],
+                             "loss": {"kind": "mnrl", "symmetric": True}}},
     },
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
@@ -204,7 +210,8 @@ def test_a_combination_trains_resumes_and_survives_saving(  # noqa: PLR0915
         "mood": ["good cat runs", "bad"], "same": [("red dog", "blue dog")], "near": [("a", "b")],
     }  # fmt: skip
     if case["words"] != "none":
-        rows["words"] = ["good cat runs", "bad"]
+        pairs = [("good cat", "runs"), ("bad", "bad")]
+        rows["words"] = pairs if case["words"] == "matching" else ["good cat runs", "bad"]
     before: dict[str, torch.Tensor] = {}
     save = model_folder.save_model
 
