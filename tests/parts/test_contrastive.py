@@ -35,7 +35,10 @@ def by_definition(unit_BSC: Tensor, text_BS: Tensor, scale: float, *, symmetric:
     """The mean of -log softmax over what is wrong for each row, word for word."""
     rows, texts = text_BS.shape
     number = text_BS.tolist()
-    cosine = lambda i, s, j, t: float(unit_BSC[i, s] @ unit_BSC[j, t])  # noqa: E731
+
+    def cosine(i: int, s: int, j: int, t: int) -> float:
+        return float(unit_BSC[i, s] @ unit_BSC[j, t])
+
     losses = []
     sources = [(0, range(1, texts))] + ([(1, range(1))] if symmetric else [])
     for (source, columns), i in product(sources, range(rows)):
@@ -58,7 +61,7 @@ def by_definition(unit_BSC: Tensor, text_BS: Tensor, scale: float, *, symmetric:
 @pytest.mark.parametrize("scale", [20.0, 1.0])
 def test_mnrl_and_its_gradient_are_those_of_sentence_transformers(texts: int, scale: float) -> None:
     vector_BSC = (3 * units(7, texts)).requires_grad_()
-    reference = theirs.MultipleNegativesRankingLoss(None, scale=scale)  # type: ignore[arg-type]
+    reference = theirs.MultipleNegativesRankingLoss(None, scale=scale)
     wanted = reference.compute_loss_from_embeddings(list(vector_BSC.unbind(1)), None)
     found = MNRL(scale=scale).pairs(F.normalize(vector_BSC, dim=2), distinct(7, texts))
     torch.testing.assert_close(found, wanted)

@@ -82,7 +82,7 @@ def test_what_is_judged_are_the_vectors_that_people_get(values: Values, tmp_path
     scores = trivium.evaluate(tmp_path / "run", console=quiet())["tasks"]["match"]["dev"]
     wanted = retrieval(unit_B2C, target_B2)
     assert {name: scores[name] for name in wanted} == pytest.approx(wanted)
-    with pytest.raises(RecipeError, match="practises .* and has no answers to give"):
+    with pytest.raises(RecipeError, match=r"practises .* and has no answers to give"):
         model.predict("match", [("good cat", "cat good")])
 
 
@@ -140,7 +140,7 @@ def test_simcse_without_dropout_is_told(values: Values, tmp_path: Path) -> None:
 def test_without_a_file_of_pairs_a_recipe_is_refused(values: Values) -> None:
     recipe = matching(values)
     del recipe["tasks"]["match"]["train"]
-    with pytest.raises(RecipeError, match="tasks.match: has no pairs; name its file"):
+    with pytest.raises(RecipeError, match=r"tasks.match: has no pairs; name its file"):
         parse_recipe(recipe)
 
 

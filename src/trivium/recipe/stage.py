@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trivium.part import Part
+from trivium.parts.averaging import Averaging
 from trivium.parts.combiners import Combiner, Sum
 from trivium.parts.optim import AdamW, LearningRates, Linear, Optimizer, Schedule
 from trivium.parts.regularizers import AnyRegularizer
@@ -83,6 +84,9 @@ class Stage(Part):
     optimizer: Optimizer = AdamW()
     lr: LearningRates = LearningRates()
     schedule: Schedule = Linear(warmup=0.06)
+    average: Averaging | None = None
+    """An average of the trained weights over steps, `ema` or `swa`, which is judged and kept in
+    their place."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's whole gradient."""
     evaluate_every: int | None = Field(default=None, gt=0)
@@ -104,7 +108,9 @@ class Stage(Part):
     checkpoint_every: int | None = Field(default=None, gt=0)
     """Steps between resume files, besides one every two minutes."""
 
-    @field_validator("sampler", "combiner", "optimizer", "schedule", "trains", mode="before")
+    @field_validator(
+        "sampler", "combiner", "optimizer", "schedule", "trains", "average", mode="before"
+    )
     @classmethod
     def _plain_word(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value

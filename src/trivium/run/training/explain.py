@@ -130,6 +130,8 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
             f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
             "and goes back to the model kept before"
         )
+    if stage.average is not None:
+        lines.append(f"judges and keeps averaged weights: {_shown(stage.average)}")
     lines.append(f"keeps the model by: {stage.selects_by}")
     return lines
 

@@ -11,6 +11,7 @@ from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
 from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
+from trivium.run.training.averaged import averaged
 from trivium.run.training.judge import judge, keep, set_floors
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
@@ -52,7 +53,8 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         _run_stage(work, stage, plan, state, stopping)
         # The next stage starts from the kept model, not from the last step's.
         if not work.judged(stage):  # nothing to choose by: the last weights are kept
-            keep(work, stage, counters, "last")
+            with averaged(state):
+                keep(work, stage, counters, "last")
         work.processes.wait()  # the first one has just written what all are about to read
         load_weights_into(state.model, work.run_dir / MODEL)
         counters.stage, counters.step = index + 1, 0
@@ -76,7 +78,7 @@ def _run_stage(
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
-            over = judged and bool(work.judged(stage)) and judge(work, stage, state, monitor)
+            over = judged and bool(work.judged(stage)) and _judge(work, stage, state, monitor)
             if over:
                 break
             every = stage.checkpoint_every or math.inf
@@ -89,6 +91,11 @@ def _run_stage(
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
             last = time.monotonic()  # judging and saving are no seconds of training
+
+
+def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
+    with averaged(state):
+        return judge(work, stage, state, monitor)
 
 
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:

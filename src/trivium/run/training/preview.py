@@ -112,6 +112,8 @@ class Preview:
         if not any(plan.weights.values()):
             yield "every task's loss weight is 0, so nothing is learned"
         yield from stage.trains.notes(facts)
+        if stage.average is not None:
+            yield from stage.average.notes(facts)
         trunks = Counter(tasks[name].resolved_head.shared_trunk for name in plan.tasks)
         for trunk, count in trunks.items():
             if trunk and count == 1:

@@ -13,6 +13,7 @@ from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
+from trivium.run.training.averaged import follow
 from trivium.run.training.distributed import Processes
 from trivium.run.training.gradients import (
     Apart,
@@ -48,6 +49,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     stage.combiner.observe(losses, step)
     for part in stage.regularizers:
         part.after_step(state.model, step)
+    follow(stage.average, state, step)
     state.counters.rows += tally.rows
     state.counters.tokens += tally.tokens
     facts |= _seldom_told(step, tally, penalties)
