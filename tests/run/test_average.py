@@ -81,7 +81,7 @@ def ran(values: Values, folder: Path, **stage: Any) -> list[Values]:
 def test_what_is_kept_are_the_averages_of_torchs_own_class(
     values: Values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
-    average = Stage(average=KINDS[name]).average  # type: ignore[arg-type]
+    average = Stage(average=KINDS[name]).average
     assert average is not None
     oracle = Oracle(average)
     monkeypatch.setattr("trivium.run.training.step.follow", oracle.follow)

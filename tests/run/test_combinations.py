@@ -72,6 +72,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "bregman": ["bregman"],
         "rdrop": ["rdrop"],
         "smart and bregman": [{"kind": "smart", "eps": 1e-2, "steps": 2}, "bregman"],
+        "l2_sp": ["l2_sp"],
         "distill": [{"kind": "distill", "teachers": {"same": TEACHER, "near": TEACHER}}],
     },
     "words": {
@@ -84,6 +85,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "simcse": {"words": {"kind": "simcse", "of": ["mood", "near"],
                              "loss": {"kind": "mnrl", "symmetric": True}}},
     },
+    "average": {"none": None, "ema": {"kind": "ema", "decay": 0.5},
+                "swa": {"kind": "swa", "after": 0.3}},
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
 }  # fmt: skip
@@ -169,7 +172,7 @@ def recipe_of(
         "conflicts_every": None,
         # One task a draw: three draws make a step in which gradients can disagree.
         "batches_per_step": 1 if picked["sampler"] == "joint" else 3,
-        **{k: picked[k] for k in ("sampler", "combiner", "regularizers", "trains")},
+        **{k: picked[k] for k in ("sampler", "combiner", "regularizers", "trains", "average")},
     }  # fmt: skip
     recipe = parse_recipe(values | {
         "precision": picked["precision"], "adapters": picked["adapters"], "stages": [stage],

@@ -24,7 +24,8 @@ STAGES: dict[str, dict[str, Any]] = {
     "surgery": {"combiner": "pcgrad", "sampler": "joint", "batch_size": 13, "conflicts_every": 2},
     "class weights": {"weighted": True, "batch_size": 7, "sampler": "joint",
                       "combiner": "gradnorm"},
-    "compared rows": {"ranked": True, "batch_size": 13, "sampler": "joint"},
+    "compared rows": {"ranked": True, "batch_size": 13, "sampler": "joint",
+                      "regularizers": [{"kind": "l2_sp", "alpha": 0.5, "beta": 0.5}]},
     "compared rows that not all have": {
         "ranked": True, "sampler": "joint", "batches_per_step": 2, "combiner": "pcgrad",
         "batch_size": {"mood": 4, "same": 4, "near": 1},

@@ -27,8 +27,8 @@ class AveragingPart(Part):
 
 
 class EMA(AveragingPart):
-    """An exponential average (Tarvainen & Valpola 2017, section 2): v <- decay * v + (1 - decay) * w
-    after every step. v starts at the weights after the first step."""
+    """An exponential average (Tarvainen & Valpola 2017, section 2):
+    v <- decay * v + (1 - decay) * w after every step. v starts at the weights after the first."""
 
     kind: Literal["ema"] = "ema"
     decay: float = Field(default=0.999, ge=0, lt=1)

@@ -44,6 +44,7 @@ from trivium.run.training.finish import finish
 from trivium.run.training.loop import run_stages
 from trivium.run.training.parameters import start_from_counts
 from trivium.run.training.preview import Preview
+from trivium.run.training.start import start_of
 from trivium.run.training.work import Setup, Work
 
 
@@ -161,7 +162,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         # Dropout of its own: the same masks on other rows would make less noise than one process.
         torch.manual_seed(recipe.seed + 7919 * processes.rank)
     return Work(
-        setup=Setup(recipe, encoded, model, device, processes),
+        setup=Setup(recipe, encoded, model, device, processes, start_of(recipe, model.encoder)),
         run_dir=order.run_dir,
         data=data,
         digest=lessons.digest(data_digest(data)),

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from typing import Any
 
 from trivium.errors import Interrupted
 from trivium.recipe import Stage
@@ -15,6 +16,7 @@ from trivium.run.training.averaged import averaged
 from trivium.run.training.judge import judge, keep, set_floors
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
+from trivium.run.training.start import refuse_another_start
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.training.step import train_step
 from trivium.run.training.work import Work
@@ -28,7 +30,7 @@ CHECKPOINT_EVERY_S = 120.0
 def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counters:
     saved = load_resume(work.run_dir) if resume else None
     if saved:
-        counters = counters_of(saved[1], work.digest, work.processes)
+        counters = _resumed(work, saved[1])
         # What came after the checkpoint will be written again, alike to the bit.
         work.journal.cut(saved[1]["journal"])
     else:
@@ -59,6 +61,12 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         load_weights_into(state.model, work.run_dir / MODEL)
         counters.stage, counters.step = index + 1, 0
         counters.best, counters.waited, counters.floors = {}, 0, {}
+    return counters
+
+
+def _resumed(work: Work, values: dict[str, Any]) -> Counters:
+    counters = counters_of(values, work.digest, work.processes)
+    refuse_another_start(work.setup.start, values.get("start", ""))
     return counters
 
 
@@ -103,5 +111,5 @@ def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
     tensors, values = pack_state(state, work.digest, work.processes)
     if work.processes.first:
         # Flushed first, so that the journal is never behind a checkpoint that tells its length.
-        values = values | {"journal": work.journal.flush()}
+        values |= {"journal": work.journal.flush(), "start": work.setup.start.digest}
         save_resume(work.run_dir, tensors, values, keep=1 if only else KEPT_GENERATIONS)
