@@ -79,8 +79,8 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "none": {},
         "words": {"words": {"kind": "mlm", "of": ["mood", "near"], "mask": {"whole_words": True}}},
         "matching": {"words": {
-            "kind": "matching", "text": ["first", "second"], "train": "near-train.tsv",
-            "dev": "near-dev.tsv", "label": "score", "positive": [1, 2], "negative": 0,
+            "kind": "matching", "text": ["first", "second"], "train": "pairs-train.tsv",
+            "dev": "pairs-dev.tsv", "label": "same", "positive": 1, "negative": 0,
         }},
         "simcse": {"words": {"kind": "simcse", "of": ["mood", "near"],
                              "loss": {"kind": "mnrl", "symmetric": True}}},
@@ -99,6 +99,9 @@ def makes_sense(case: dict[str, str]) -> bool:
     lora = "lora" in case["adapters"]
     if lora and case["trains"] not in ("full", "frozen"):
         return False  # LoRA freezes what these choose from
+    vectors = case["words"] in ("matching", "simcse")
+    if case["trains"] == "frozen" and vectors and case["adapters"] in ("none", "lhuc"):
+        return False  # their head has no parameters
     if case["trains"] == "frozen" and case["combiner"] in GRAM:
         return lora or case["heads"] == "trunk"  # else nothing shared is trained
     return True
