@@ -201,7 +201,9 @@ FAMILIES: list[Any] = [
 
 CONCRETE = {member.__name__ for family in FAMILIES for member in get_args(get_args(family)[0])}
 
-CONCRETE |= {"MaskedWords", "WordsHead", "WordsModule"}
+CONCRETE |= {"MaskedWords", "WordsHead", "WordsModule", "Matching", "SimCSE", "VectorsHead"}
+
+CONCRETE |= {"EMA", "SWA"}
 
 ALLOWED = {
     # A stage's defaults.

@@ -150,7 +150,7 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
         (
             "tasks.sim.kind=x",
             "tasks.sim: no such kind 'x'; there are 'classification', 'ordinal', 'multilabel', "
-            "'regression', 'mlm'",
+            "'regression', 'mlm', 'matching', 'simcse'",
         ),
         (
             "stages.0.schedule={warmup: 1}",

@@ -56,6 +56,7 @@ TASKS: dict[str, Any] = {
 ADAPTERS: list[Any] = [
     {"kind": "pals", "size": 8, "heads": 2, "tasks": ["pairs"]},
     {"kind": "houlsby", "size": 4, "top": 1, "tasks": ["concat", "pairs"]},
+    {"kind": "lhuc", "tasks": ["bilstm"]},
     {"kind": "lora", "rank": 2, "alpha": 8, "on": ["query", "value", "output", "pooler"]},
 ]
 

@@ -1,5 +1,6 @@
 """Adapters against a plain padded BERT in float64, their formulas, and their promises."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.support.tensors import adapter_names, packed, relative
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.lora import adapter_state, load_adapter_state
-from trivium.parts.adapters import AdapterPart, AnyAdapter, Houlsby, LoRA, PALs
+from trivium.parts.adapters import LHUC, AdapterPart, AnyAdapter, Houlsby, LoRA, PALs
 from trivium.parts.optim import AdamW, LearningRates
 from trivium.types import Tokens
 
@@ -85,10 +86,10 @@ class Reference:
         here = f"encoder.layer.{index}."
         q, k, v = (self.linear(f"{here}attention.self.{n}", x) for n in ("query", "key", "value"))
         update = self.linear(f"{here}attention.output.dense", mha(q, k, v, HEADS, real_RL))
-        update = self.houlsby(index, 0, task, update)
+        update = self.within(index, 0, task, update)
         a = self.norm(f"{here}attention.output.LayerNorm", x + update)
         inner = F.gelu(self.linear(f"{here}intermediate.dense", a))
-        update = self.houlsby(index, 1, task, self.linear(f"{here}output.dense", inner))
+        update = self.within(index, 1, task, self.linear(f"{here}output.dense", inner))
         return self.norm(f"{here}output.LayerNorm", a + update + self.pals(index, task, x, real_RL))
 
     def pals(self, index: int, task: str, x: Tensor, real_RL: Tensor) -> Tensor:
@@ -103,11 +104,12 @@ class Reference:
         mixed = mha(q, k, v, self.pals_heads, real_RL)
         return F.gelu(mixed @ self.state[f"{here}up.weight"].T)
 
-    def houlsby(self, index: int, half: int, task: str, h: Tensor) -> Tensor:
+    def within(self, index: int, half: int, task: str, h: Tensor) -> Tensor:
         here = f"sides.houlsby.{task}.layer.{index}.{half}."
-        if f"{here}down.weight" not in self.state:
-            return h
-        return h + self.linear(f"{here}up", F.gelu(self.linear(f"{here}down", h)))
+        if f"{here}down.weight" in self.state:
+            h = h + self.linear(f"{here}up", F.gelu(self.linear(f"{here}down", h)))
+        a = self.state.get(f"sides.lhuc.{task}.layer.{index}.{half}")
+        return h if a is None else 2 / (1 + torch.exp(-a)) * h
 
     def linear(self, name: str, x: Tensor) -> Tensor:
         weight = self.state[f"{name}.weight"]
@@ -143,9 +145,11 @@ ADAPTERS: dict[str, tuple[AdapterPart, ...]] = {
     "pals beside the top layer": (PALs(size=10, heads=2, top=1),),
     "houlsby": (Houlsby(size=5),),
     "houlsby in the top two": (Houlsby(size=5, top=2),),
+    "lhuc": (LHUC(),),
+    "lhuc in the top layer": (LHUC(top=1),),
     "lora": (LoRA(rank=3, alpha=6),),
     "lora on query and output": (LoRA(rank=3, alpha=6, on=("query", "output")),),
-    "all": (PALs(size=10, heads=2), Houlsby(size=5), LoRA(rank=3, alpha=6)),
+    "all": (PALs(size=10, heads=2), Houlsby(size=5), LHUC(), LoRA(rank=3, alpha=6)),
     "mixed": (
         PALs(size=10, heads=2, tasks=("type",), top=2),
         Houlsby(size=5, top=1),
@@ -212,7 +216,9 @@ def test_gradients_in_float64_agree_with_finite_differences(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "adapter", [PALs(zero_start=True), Houlsby(zero_start=True), LoRA()], ids=lambda a: a.kind
+    "adapter",
+    [PALs(zero_start=True), Houlsby(zero_start=True), LHUC(), LoRA()],
+    ids=lambda a: a.kind,
 )
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_a_start_at_zero_is_exactly_the_pretrained_function_and_learns(
@@ -226,8 +232,8 @@ def test_a_start_at_zero_is_exactly_the_pretrained_function_and_learns(
     with torch.inference_mode():
         assert torch.equal(encoder(TOKENS, "mood"), plain(TOKENS, "mood"))
     found = gradients(hidden_ND, dict(encoder.named_parameters()))
-    learns = {name.split(".")[-2] for name in added(encoder) if name in found and found[name].any()}
-    assert learns >= ({"lora"} if adapter.kind == "lora" else {"up"})
+    learns = {name for name in added(encoder) if name in found and found[name].any()}
+    assert any({"lora": ".lora.", "lhuc": ".0.1"}.get(adapter.kind, ".up.") in n for n in learns)
 
 
 @pytest.mark.parametrize("adapter", [PALs(), Houlsby()], ids=lambda a: a.kind)
@@ -315,7 +321,8 @@ def test_size_and_heads_of_pals_follow_the_encoders_width(
     [
         PALs(), PALs(size=12, heads=3, top=2), PALs(tasks=("type",)), Houlsby(), Houlsby(top=1),
         Houlsby(size=3, tasks=("mood",)), LoRA(rank=2), LoRA(rank=5, on=("output", "query")),
-        LoRA(rank=2, on=("intermediate", "attention_output", "pooler")),
+        LoRA(rank=2, on=("intermediate", "attention_output", "pooler")), LHUC(),
+        LHUC(tasks=("mood",), top=2),
     ],
 )  # fmt: skip
 def test_count_is_what_attach_adds(part: AdapterPart) -> None:
@@ -331,6 +338,17 @@ def test_count_of_houlsby_and_lora_by_hand() -> None:
     assert Houlsby().count(BERT_BASE, ["a", "b"]) == 2 * 12 * 2 * (2 * 64 * 768 + 64 + 768)
     each = 4 * 2 * 384 + 2 * (384 + 1536)
     assert LoRA(rank=2).count(MINILM, ["a", "b"]) == 2 * 6 * each
+    assert LHUC(top=4).count(MINILM, ["a", "b"]) == 2 * 4 * 2 * 384
+
+
+def test_an_amplitude_of_lhuc_by_hand() -> None:
+    side = LHUC(top=1).build(tiny().config)
+    with torch.no_grad():
+        side.get_parameter("layer.2.1").copy_(math.log(3) * torch.ones(WIDTH))  # sigmoid 3/4
+    h_ND = torch.randn(2, WIDTH)
+    torch.testing.assert_close(side.within(2, 1, h_ND), 1.5 * h_ND)
+    assert torch.equal(side.within(2, 0, h_ND), h_ND)
+    assert torch.equal(side.within(1, 1, h_ND), h_ND), "below the top there is none"
 
 
 # --- settings ----------------------------------------------------------------------------------
@@ -349,20 +367,22 @@ def test_a_size_that_its_heads_do_not_divide_is_refused_with_sizes_that_fit() ->
         PALs(size=326).count(BERT_BASE, TASKS)
 
 
-@pytest.mark.parametrize("part", [PALs(top=4), Houlsby(top=4)], ids=lambda a: a.kind)
+@pytest.mark.parametrize("part", [PALs(top=4), Houlsby(top=4), LHUC(top=4)], ids=lambda a: a.kind)
 def test_more_layers_than_there_are_is_refused(part: AdapterPart) -> None:
     for action in (lambda: attached(part), lambda: part.count(tiny().config, TASKS)):
         with pytest.raises(RecipeError, match=f"{part.kind}: top is 4, but the encoder has 3"):
             action()
 
 
-@pytest.mark.parametrize("part", [PALs(tasks=("mod",)), Houlsby(tasks=("mod",))])
+@pytest.mark.parametrize(
+    "part", [PALs(tasks=("mod",)), Houlsby(tasks=("mod",)), LHUC(tasks=("mod",))]
+)
 def test_unknown_task_is_refused_with_the_nearest_one(part: AdapterPart) -> None:
     with pytest.raises(RecipeError, match="no task 'mod'; did you mean 'mood'"):
         attached(part)
 
 
-@pytest.mark.parametrize("part", [PALs(), Houlsby(), LoRA()], ids=lambda a: a.kind)
+@pytest.mark.parametrize("part", [PALs(), Houlsby(), LHUC(), LoRA()], ids=lambda a: a.kind)
 def test_the_same_adapter_twice_is_refused(part: AdapterPart) -> None:
     with pytest.raises(RecipeError, match="leave one out"):
         part.attach(attached(part), TASKS)
@@ -387,20 +407,20 @@ def test_a_recipes_words_become_adapters() -> None:
     assert read({"kind": "pals", "top": 6}) == PALs(top=6)
     assert read({"kind": "houlsby"}) == Houlsby()
     assert read({"kind": "lora", "on": ["query", "value"]}) == LoRA(on=("query", "value"))
-    for part in (PALs(), Houlsby(), LoRA(rank=2)):
+    for part in (PALs(), Houlsby(), LHUC(top=1), LoRA(rank=2)):
         assert read(part.model_dump(mode="json")) == part
 
 
 def test_lora_freezes_the_base_and_is_shared_unless_told_otherwise() -> None:
     assert (LoRA().freezes_base, LoRA().shared) == (True, True)
     assert not LoRA(freeze_base=False).freezes_base
-    for part in (PALs(), Houlsby()):
+    for part in (PALs(), Houlsby(), LHUC()):
         assert (part.freezes_base, part.shared) == (False, False)
     assert Houlsby(freeze_base=True).freezes_base
 
 
 def test_new_parameters_follow_the_seed_the_device_and_the_mode_of_the_encoder() -> None:
-    for part in (PALs(), Houlsby(), LoRA()):
+    for part in (PALs(), Houlsby(), LHUC(), LoRA()):
         first, second = attached(part), attached(part)
         for name, tensor in adapter_state(first).items():
             assert torch.equal(tensor, adapter_state(second)[name])

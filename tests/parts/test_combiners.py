@@ -38,6 +38,7 @@ from trivium.parts.combiners import (
     CAGrad,
     Combiner,
     CombinerPart,
+    GradNorm,
     GradVac,
     Nash,
     PCGrad,
@@ -52,7 +53,7 @@ SURGEONS: list[CombinerPart] = [PCGrad(), GradVac()]
 SOLVERS: list[CombinerPart] = [
     MGDA(), MGDA(normalize="l2"), CAGrad(), IMTLG(), Nash(), UPGrad(),
 ]  # fmt: skip
-WEIGHTINGS: list[CombinerPart] = [Sum(), Uncertainty(), DWA()]
+WEIGHTINGS: list[CombinerPart] = [Sum(), Uncertainty(), DWA(), GradNorm()]
 EVERY = SURGEONS + SOLVERS + WEIGHTINGS
 SEEDS = range(12)
 
@@ -129,6 +130,7 @@ def test_every_combiner_can_be_named_in_a_recipe() -> None:
     [
         ("cagrad", "c", 1.0), ("cagrad", "c", -0.1), ("gradvac", "beta", 1.1),
         ("dwa", "temperature", 0), ("dwa", "every", 0), ("uncertainty", "lr", 0),
+        ("gradnorm", "alpha", -1), ("gradnorm", "lr", 0),
         ("mgda", "normalize", "l1"), ("pcgrad", "reduction", "mean"),
     ],
 )  # fmt: skip
@@ -139,7 +141,7 @@ def test_a_setting_out_of_bounds_is_refused(kind: str, setting: str, value: obje
 
 def test_only_the_methods_on_gradients_need_the_gram_matrix() -> None:
     assert all(part.needs_gram for part in SURGEONS + SOLVERS)
-    assert not any(part.needs_gram for part in WEIGHTINGS)
+    assert [part for part in WEIGHTINGS if part.needs_gram] == [GradNorm()]
     assert [part.factor("task0", step(1)) for part in EVERY] == [1.0] * len(EVERY)
 
 
@@ -689,10 +691,10 @@ def test_a_run_goes_on_the_same_from_copied_memory(part: CombinerPart) -> None:
     copied = load(save(memory)) if memory else {}
     assert run(part, copied, range(10, 24)) == run(part, memory, range(10, 24))
     assert all(key.startswith(cast(Any, part).kind + ".") for key in memory)
-    assert bool(memory) == isinstance(part, GradVac | Uncertainty | DWA)
+    assert bool(memory) == isinstance(part, GradVac | Uncertainty | DWA | GradNorm)
 
 
-@pytest.mark.parametrize("make", [GradVac, Uncertainty, DWA])
+@pytest.mark.parametrize("make", [GradVac, Uncertainty, DWA, GradNorm])
 def test_memory_makes_a_difference(make: Callable[[], CombinerPart]) -> None:
     remembered = run(make(), {}, range(20))[10:]
     forgotten = run(make(), {}, range(10, 20))

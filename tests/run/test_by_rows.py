@@ -28,6 +28,8 @@ STAGES: dict[str, dict[str, Any]] = {
     "one task a step": {"sampler": {"kind": "proportional"}},
     "several batches in pieces": {"batches_per_step": 2, "tokens_at_once": 30},
     "an average of all weights": {"regularizers": [{"kind": "bregman"}]},
+    "an average that is kept": {"average": {"kind": "swa", "after": 0.2, "every": 3}},
+    "weights that are held to their start": {"regularizers": [{"kind": "l2_sp"}]},
     "weights that stand in": {"regularizers": [{"kind": "smart"}]},
     "layers that thaw": {"trains": {"kind": "gradual", "every": 0.5}},
     "masked words": {"sampler": {"kind": "round_robin"}},

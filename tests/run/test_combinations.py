@@ -30,7 +30,7 @@ from trivium.run.training import judge, loop, step
 
 Values = dict[str, Any]
 
-GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad"]
+GRAM = ["pcgrad", "gradvac", "mgda", "cagrad", "imtl_g", "nash", "upgrad", "gradnorm"]
 
 TEACHER = "teacher"
 """Stands for the folder of the `teacher` fixture."""
@@ -45,6 +45,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "pals": [{"kind": "pals", "size": 8, "heads": 2}],
         "zero pals on top": [{"kind": "pals", "size": 8, "heads": 2, "top": 1, "zero_start": True}],
         "houlsby": [{"kind": "houlsby", "size": 4}],
+        "lhuc": [{"kind": "lhuc", "tasks": ["mood", "near"]}],
         "lora": [{"kind": "lora", "rank": 2, "dropout": 0.1}],
         "lora and pals": ["lora", {"kind": "pals", "size": 8, "heads": 2, "tasks": ["near"]}],
     },
@@ -71,12 +72,21 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "bregman": ["bregman"],
         "rdrop": ["rdrop"],
         "smart and bregman": [{"kind": "smart", "eps": 1e-2, "steps": 2}, "bregman"],
+        "l2_sp": ["l2_sp"],
         "distill": [{"kind": "distill", "teachers": {"same": TEACHER, "near": TEACHER}}],
     },
     "words": {
         "none": {},
         "words": {"words": {"kind": "mlm", "of": ["mood", "near"], "mask": {"whole_words": True}}},
+        "matching": {"words": {
+            "kind": "matching", "text": ["first", "second"], "train": "pairs-train.tsv",
+            "dev": "pairs-dev.tsv", "label": "same", "positive": 1, "negative": 0,
+        }},
+        "simcse": {"words": {"kind": "simcse", "of": ["mood", "near"],
+                             "loss": {"kind": "mnrl", "symmetric": True}}},
     },
+    "average": {"none": None, "ema": {"kind": "ema", "decay": 0.5},
+                "swa": {"kind": "swa", "after": 0.3}},
     "pairs": {"separate": "separate", "joint": "joint"},
     "precision": {"fp32": "fp32", "bf16": "bf16"},
 }  # fmt: skip
@@ -89,6 +99,9 @@ def makes_sense(case: dict[str, str]) -> bool:
     lora = "lora" in case["adapters"]
     if lora and case["trains"] not in ("full", "frozen"):
         return False  # LoRA freezes what these choose from
+    vectors = case["words"] in ("matching", "simcse")
+    if case["trains"] == "frozen" and vectors and case["adapters"] in ("none", "lhuc"):
+        return False  # their head has no parameters
     if case["trains"] == "frozen" and case["combiner"] in GRAM:
         return lora or case["heads"] == "trunk"  # else nothing shared is trained
     return True
@@ -162,7 +175,7 @@ def recipe_of(
         "conflicts_every": None,
         # One task a draw: three draws make a step in which gradients can disagree.
         "batches_per_step": 1 if picked["sampler"] == "joint" else 3,
-        **{k: picked[k] for k in ("sampler", "combiner", "regularizers", "trains")},
+        **{k: picked[k] for k in ("sampler", "combiner", "regularizers", "trains", "average")},
     }  # fmt: skip
     recipe = parse_recipe(values | {
         "precision": picked["precision"], "adapters": picked["adapters"], "stages": [stage],
@@ -203,7 +216,8 @@ def test_a_combination_trains_resumes_and_survives_saving(  # noqa: PLR0915
         "mood": ["good cat runs", "bad"], "same": [("red dog", "blue dog")], "near": [("a", "b")],
     }  # fmt: skip
     if case["words"] != "none":
-        rows["words"] = ["good cat runs", "bad"]
+        pairs = [("good cat", "runs"), ("bad", "bad")]
+        rows["words"] = pairs if case["words"] == "matching" else ["good cat runs", "bad"]
     before: dict[str, torch.Tensor] = {}
     save = model_folder.save_model
 

@@ -21,13 +21,16 @@ pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
 STAGES: dict[str, dict[str, Any]] = {
     # 13 rows a batch: the two shares are never equal.
     "surgery": {"combiner": "pcgrad", "sampler": "joint", "batch_size": 13, "conflicts_every": 2},
-    "class weights": {"weighted": True, "batch_size": 7, "sampler": "joint"},
-    "compared rows": {"ranked": True, "batch_size": 13, "sampler": "joint"},
+    "class weights": {"weighted": True, "batch_size": 7, "sampler": "joint",
+                      "combiner": "gradnorm"},
+    "compared rows": {"ranked": True, "batch_size": 13, "sampler": "joint",
+                      "regularizers": [{"kind": "l2_sp", "alpha": 0.5, "beta": 0.5}]},
     "compared rows that not all have": {
         "ranked": True, "sampler": "joint", "batches_per_step": 2, "combiner": "pcgrad",
         "batch_size": {"mood": 4, "same": 4, "near": 1},
     },
-    "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8}},
+    "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8},
+                        "average": {"kind": "ema", "decay": 0.6}},
 }  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def assert_alike(predictor: Any, asks: Mapping[str, Sequence[Texts]]) -> None:
         (),
         ("adapters=pals",),
         ("adapters=houlsby",),
+        ("adapters=lhuc",),
         ("adapters=lora",),
         ("tasks.mood.head=bilstm", "tasks.same.head={kind: mlp, pooling: max}"),
         ("tasks.near.cut=tail", "tasks.near.max_length=6", "tasks.mood.max_length=5"),

@@ -143,4 +143,64 @@ class CoSENT(ScoreLoss):
         return loss + self.anchor * F.mse_loss(output_B, target_B) if self.anchor else loss
 
 
-AnyLoss = Annotated[CrossEntropy | Focal | MeanSquaredError | CoSENT, Field(discriminator="kind")]
+class PairLoss(LossPart):
+    """A loss for vectors of texts that belong together."""
+
+    needs: ClassVar[str] = "vectors"
+    compares_rows: ClassVar[bool] = True
+
+    @abstractmethod
+    def pairs(self, unit_BSC: Tensor, text_BS: Tensor) -> Tensor:
+        """For each row's text, the one that belongs to it, and perhaps some that do not: a scalar.
+
+        unit_BSC: vectors of length 1; text_BS: numbers that are the same for the same text.
+        """
+
+
+class MNRL(PairLoss):
+    """Multiple negatives ranking (Henderson et al. 2017, section 4.4, of cosines; Gao et al. 2021,
+    equations 1 and 5): -log softmax_j(scale * cos(u_i, v_j)) of the right j = i, mean over rows i.
+
+    The v_j are what belongs to the rows of the batch, and what is given beside it as belonging to
+    none (hard negatives). What is not wrong is left out: a v_j that is the same text as v_i or u_i,
+    and one that belongs to a row whose first text is that of row i.
+    """
+
+    kind: Literal["mnrl"] = "mnrl"
+    scale: float = Field(default=20.0, gt=0)
+    """Inverse temperature of the cosines."""
+    symmetric: bool = False
+    """Each v_i must find its u_i too, among the rows' first texts; the mean of both."""
+
+    def notes(self, rows: int) -> Iterator[str]:
+        if rows == 1:
+            yield "mnrl takes what is wrong from the other rows of a batch, but a batch has one row"
+
+    def pairs(self, unit_BSC: Tensor, text_BS: Tensor) -> Tensor:
+        first_BC, first_B, second_B = unit_BSC[:, 0], text_BS[:, 0], text_BS[:, 1]
+        # The second texts of all rows, then the third ones, ...
+        other_MC = unit_BSC[:, 1:].transpose(0, 1).flatten(0, 1)
+        other_M = text_BS[:, 1:].T.flatten()
+        logit_BM = self.scale * first_BC @ other_MC.T
+        same_BM = (other_M == second_B[:, None]) | (other_M == first_B[:, None])
+        rows = len(first_B)
+        same_BM[:, :rows] |= first_B == first_B[:, None]
+        loss = _choice(logit_BM, same_BM)
+        if not self.symmetric:
+            return loss
+        same_BB = (first_B == second_B[:, None]) | (first_B == first_B[:, None])
+        same_BB |= second_B == second_B[:, None]
+        return (loss + _choice(logit_BM[:, :rows].T, same_BB)) / 2
+
+
+def _choice(logit_BM: Tensor, left_out_BM: Tensor) -> Tensor:
+    """Cross-entropy where column i is right in row i, without the other columns left out."""
+    rows = len(logit_BM)
+    left_out_BM.fill_diagonal_(False)
+    right_B = torch.arange(rows, device=logit_BM.device)
+    return F.cross_entropy(logit_BM.masked_fill(left_out_BM, -torch.inf), right_B)
+
+
+AnyLoss = Annotated[
+    CrossEntropy | Focal | MeanSquaredError | CoSENT | MNRL, Field(discriminator="kind")
+]

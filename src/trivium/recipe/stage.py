@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from trivium.part import Part
+from trivium.parts.averaging import Averaging
 from trivium.parts.combiners import Combiner, Sum
 from trivium.parts.optim import AdamW, LearningRates, Linear, Optimizer, Schedule
 from trivium.parts.regularizers import AnyRegularizer
@@ -65,7 +66,8 @@ class Stage(Part):
     tokens_at_once: int | None = Field(default=None, gt=0)
     """A batch with more tokens goes through the model in pieces of texts of like length, which
     bounds memory and changes no gradient (but that of the noise of dropout); by default 4,096 on a
-    CPU and 32,768 on a GPU. A loss that compares rows, `cosent`, keeps its batch whole."""
+    CPU and 32,768 on a GPU. A loss that compares rows, `cosent` or `mnrl`, keeps its batch
+    whole."""
     rows_per_epoch: dict[str, int] = Field(default_factory=dict)
     """Caps: rows that an epoch shows of a task; the next epoch goes on where it ended."""
     reference: str | None = None
@@ -82,6 +84,9 @@ class Stage(Part):
     optimizer: Optimizer = AdamW()
     lr: LearningRates = LearningRates()
     schedule: Schedule = Linear(warmup=0.06)
+    average: Averaging | None = None
+    """An average of the trained weights over steps, `ema` or `swa`, which is judged and kept in
+    their place."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of a step's whole gradient."""
     evaluate_every: int | None = Field(default=None, gt=0)
@@ -106,7 +111,9 @@ class Stage(Part):
     checkpoint_every: int | None = Field(default=None, gt=0)
     """Steps between resume files, besides one every two minutes."""
 
-    @field_validator("sampler", "combiner", "optimizer", "schedule", "trains", mode="before")
+    @field_validator(
+        "sampler", "combiner", "optimizer", "schedule", "trains", "average", mode="before"
+    )
     @classmethod
     def _plain_word(cls, value: Any) -> Any:
         return {"kind": value} if isinstance(value, str) else value

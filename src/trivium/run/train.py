@@ -55,6 +55,7 @@ from trivium.run.training.loop import run_stages
 from trivium.run.training.minutes import as_begun
 from trivium.run.training.parameters import start_from_counts
 from trivium.run.training.preview import Preview
+from trivium.run.training.start import start_of
 from trivium.run.training.work import Setup, Work
 
 
@@ -184,7 +185,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     print_preview(Preview(recipe, data, encoded, model, lessons, started), order.console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
-    setup = Setup(recipe, encoded, model, device, processes)
+    setup = Setup(recipe, encoded, model, device, processes, start_of(recipe, model.encoder))
     if order.until is not None and not order.resume:
         if lessons.by_stage:
             raise RecipeError(TEACHERS_TAKE_TIME)

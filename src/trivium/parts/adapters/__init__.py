@@ -9,9 +9,10 @@ from pydantic import Field
 
 from trivium.parts.adapters.base import AdapterPart, SidePart
 from trivium.parts.adapters.houlsby import Houlsby
+from trivium.parts.adapters.lhuc import LHUC
 from trivium.parts.adapters.lora import LoRA
 from trivium.parts.adapters.pals import PALs
 
-AnyAdapter = Annotated[PALs | Houlsby | LoRA, Field(discriminator="kind")]
+AnyAdapter = Annotated[PALs | Houlsby | LoRA | LHUC, Field(discriminator="kind")]
 
-__all__ = ["AdapterPart", "AnyAdapter", "Houlsby", "LoRA", "PALs", "SidePart"]
+__all__ = ["LHUC", "AdapterPart", "AnyAdapter", "Houlsby", "LoRA", "PALs", "SidePart"]

@@ -8,12 +8,13 @@ from typing import Annotated
 from pydantic import Field
 
 from trivium.parts.combiners.base import CombinerPart, Sum
+from trivium.parts.combiners.gradnorm import GradNorm
 from trivium.parts.combiners.gramian import IMTLG, MGDA, CAGrad, Nash, UPGrad
 from trivium.parts.combiners.surgery import GradVac, PCGrad
 from trivium.parts.combiners.weighting import DWA, Uncertainty
 
 Combiner = Annotated[
-    Sum | PCGrad | GradVac | MGDA | CAGrad | IMTLG | Nash | UPGrad | Uncertainty | DWA,
+    Sum | PCGrad | GradVac | MGDA | CAGrad | IMTLG | Nash | UPGrad | Uncertainty | DWA | GradNorm,
     Field(discriminator="kind"),
 ]
 
@@ -24,6 +25,7 @@ __all__ = [
     "CAGrad",
     "Combiner",
     "CombinerPart",
+    "GradNorm",
     "GradVac",
     "Nash",
     "PCGrad",

@@ -4,7 +4,7 @@ They act on the losses themselves, so heads are weighted too, and no gradients a
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -46,15 +46,11 @@ class Uncertainty(SummingCombiner):
         for task, loss in losses.items():
             if not math.isfinite(loss):
                 continue
-            s, mean, square, count = self._state(task, step).tolist()
-            slope = (1.0 - math.exp(-s) * loss) / 2
-            count += 1
-            mean = 0.9 * mean + 0.1 * slope
-            square = 0.999 * square + 0.001 * slope * slope
-            spread = math.sqrt(square / (1 - 0.999**count)) + 1e-8
-            s -= self.lr * mean / (1 - 0.9**count) / spread
+            s, *state = self._state(task, step).tolist()
+            move, state = adam(self.lr, (1.0 - math.exp(-s) * loss) / 2, state)
+            s -= move
             s = max(-_WIDEST, min(_WIDEST, s))
-            step.memory[f"{self.kind}.{task}"] = _numbers(s, mean, square, count)
+            step.memory[f"{self.kind}.{task}"] = _numbers(s, *state)
 
     def _state(self, task: str, step: Step) -> Tensor:
         """Log-variance, Adam's two averages, and the number of steps."""
@@ -118,6 +114,19 @@ class DWA(SummingCombiner):
                 total, count, last, before, windows = 0.0, 0.0, total / count, last, windows + 1
             found[key.removeprefix(_SEEN)] = [total, count, last, before, windows]
         return found
+
+
+def adam(lr: float, slope: float, state: Sequence[float]) -> tuple[float, list[float]]:
+    """How far a number goes down its slope in a step of Adam, and the state after it.
+
+    state: the averages of slopes and of their squares, and the number of steps; zeros at first.
+    """
+    mean, square, count = state
+    count += 1
+    mean = 0.9 * mean + 0.1 * slope
+    square = 0.999 * square + 0.001 * slope * slope
+    spread = math.sqrt(square / (1 - 0.999**count)) + 1e-8
+    return lr * mean / (1 - 0.9**count) / spread, [mean, square, count]
 
 
 def _numbers(*values: float) -> Tensor:

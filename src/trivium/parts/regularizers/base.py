@@ -1,7 +1,7 @@
 """What every regularizer can choose and must say, and what it is given."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -83,6 +83,11 @@ class RegularizerPart(Part):
         return 0
 
     @property
+    def about_weights(self) -> bool:
+        """Whether it is about the model's weights, and not about rows: see `pull`."""
+        return False
+
+    @property
     def teaching(self) -> Teaching | None:
         """Who is asked about the rows before training; None where nobody is."""
         return None
@@ -118,6 +123,14 @@ class RegularizerPart(Part):
     @abstractmethod
     def penalty(self, context: Context) -> Tensor | None:
         """A scalar, before `weight`, to add to the batch's loss; None where it is skipped."""
+
+    def pull(self, model: MultiTaskModel, start: Mapping[str, Tensor], step: Step) -> float | None:
+        """Called once a step, when all gradients are there: may change `.grad` by what is about
+        weights. Its penalty, for the journal; None of one that is about rows.
+
+        start: the encoder's weights at the start of the run, by name, if it is `about_weights`.
+        """
+        return None
 
     def after_step(self, model: MultiTaskModel, step: Step) -> None:
         """Called after every optimizer step, whichever tasks it trained."""

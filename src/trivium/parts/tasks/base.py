@@ -1,7 +1,7 @@
 """Task: everything that depends on what a question and its answer look like."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +12,7 @@ from trivium.answering.says import AnySays
 from trivium.errors import RecipeError, did_you_mean
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head
+from trivium.parts.facts import StageFacts
 from trivium.parts.heads import AnyHead, HeadPart
 from trivium.parts.losses import AnyLoss, LossPart
 from trivium.parts.tasks.rows import RowsPart
@@ -239,6 +240,14 @@ class Task(RowsPart):
     def head_outputs(self) -> int:
         """Outputs that the chosen head must give."""
         return self.outputs
+
+    def outputs_beside(self, width: int) -> int:
+        """Outputs of a training row, beside an encoder of that width."""
+        return self.outputs
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        """What in such a stage may not do what was meant, a sentence each."""
+        yield from ()
 
     @property
     def asked_share(self) -> float:

@@ -88,6 +88,16 @@ class RowsPart(Part):
         """Encoded sequences per row, S."""
         return 2 if self.is_pair and self.encode == "separate" else 1
 
+    @property
+    def row_texts(self) -> int:
+        """Texts of a training row."""
+        return len(self.text_columns)
+
+    @property
+    def encodes_apart(self) -> bool:
+        """Whether every text of a row is encoded by itself."""
+        return self.sequences == len(self.text_columns)
+
     # --- files --------------------------------------------------------------------------------
 
     def sources(self, split: str) -> tuple[Source, ...]:

@@ -25,7 +25,7 @@ class Encoded:
     packer: Packer
     table: TokenTable
     texts: list[list[int]]
-    """Per text column, each example's index into `table`."""
+    """Per text of a row, each example's index into `table`."""
     target_B: Tensor
     """[B, K] where several labels may apply."""
     teacher_BK: Tensor | None = None
@@ -46,7 +46,7 @@ class Encoded:
     def row_lengths(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Tokens of each of these rows, after cutting."""
         most, total = self.packer.max_length, np.zeros(len(rows), dtype=np.int64)
-        apart = self.task.sequences == len(self.texts)
+        apart = self.task.encodes_apart
         for texts in self.texts:
             pieces = np.asarray([len(self.table[texts[row]]) for row in rows], dtype=np.int64)
             total += np.minimum(pieces + 2, most) if apart else pieces + 1
@@ -55,7 +55,7 @@ class Encoded:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of every sequence before cutting."""
         pieces = [np.asarray([len(self.table[i]) for i in texts]) for texts in self.texts]
-        if self.task.sequences == len(self.texts):
+        if self.task.encodes_apart:
             return np.concatenate([length + 2 for length in pieces])
         total: NDArray[np.int64] = np.sum(pieces, axis=0)
         return total + 1 + len(pieces)
@@ -63,7 +63,7 @@ class Encoded:
 
 def encode(task: Task, examples: Sequence[Example], table: TokenTable, packer: Packer) -> Encoded:
     """Tokenise examples; texts that `table` knows are not tokenised again."""
-    columns = [[e.texts[c] for e in examples] for c in range(len(task.text_columns))]
+    columns = [[e.texts[c] for e in examples] for c in range(task.row_texts)]
     targets = [example.target for example in examples if example.target is not None]
     return Encoded(
         task, packer, table, [table.add(texts) for texts in columns], task.targets(targets)
@@ -84,8 +84,8 @@ def encode_all(recipe: Recipe, data: Data, tokenizer: Tokenizer, limit: int) -> 
 
 
 def pack_rows(task: Task, packer: Packer, columns: Sequence[Sequence[Ids]]) -> Tokens:
-    """Pairs encoded apart are stacked: all firsts, then all seconds (R = 2B)."""
-    if task.sequences == len(columns):
+    """Texts encoded apart are stacked: all firsts, then all seconds (R = 2B)."""
+    if task.encodes_apart:
         return packer.pack([[ids] for texts in columns for ids in texts])
     return packer.pack(list(zip(*columns, strict=True)))
 

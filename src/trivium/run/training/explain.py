@@ -123,10 +123,13 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         chosen = [name for name in plan.tasks if preview.regularizes(stage, part, name)]
         weights = ", ".join(f"{name} x {part.weight_of(name):g}" for name in chosen)
         fp32 = "; their batches are computed in fp32" if part.needs_fp32 else ""
-        lines.append(f"regularizer {_shown(part, *part.shown_apart)}: {weights}{fp32}")
+        about = f"the model's weights x {part.weight_of(''):g}" if part.about_weights else weights
+        lines.append(f"regularizer {_shown(part, *part.shown_apart)}: {about}{fp32}")
     lines += [f"{n}: {text}" for n in plan.tasks if (text := preview.model.head(n).origin)]
     lines += [_lesson(lesson) for lesson in preview.lessons.of(stage.name).values()]
     lines += [_guarded(preview, stage)] if stage.guard is not None else []
+    if stage.average is not None:
+        lines.append(f"judges and keeps averaged weights: {_shown(stage.average)}")
     lines.append(f"keeps the model by: {stage.selects_by}")
     if recipe.train_rows is not None:
         lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from typing import Any
 
 from trivium.errors import Interrupted
 from trivium.recipe import Stage
@@ -11,9 +12,11 @@ from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
 from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
+from trivium.run.training.averaged import averaged
 from trivium.run.training.judge import judge, keep, measure_for_guards, set_floors
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
+from trivium.run.training.start import refuse_another_start
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.training.step import train_step
 from trivium.run.training.work import Work
@@ -27,7 +30,7 @@ CHECKPOINT_EVERY_S = 120.0
 def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counters:
     saved = load_resume(work.run_dir) if resume else None
     if saved:
-        counters = counters_of(saved[1], work.digest, work.processes)
+        counters = _resumed(work, saved[1])
         # What came after the checkpoint will be written again, alike to the bit.
         work.journal.cut(saved[1]["journal"])
     else:
@@ -38,8 +41,7 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         setup = work.setup_of(stage)
         plan = plan_stage(stage, work.recipe, {n: len(e) for n, e in setup.encoded.items()})
         state = start_stage(setup, stage, plan, counters)
-        trained = [p for group in state.optimizer.param_groups for p in group["params"]]
-        counters.trained = max(counters.trained, sum(p.numel() for p in trained))
+        counters.trained = max(counters.trained, _trained(state))
         if saved and index == counters.stage:
             unpack_state(state, *saved, work.processes.rank)
             saved = None
@@ -52,12 +54,25 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         _run_stage(work, stage, plan, state, stopping)
         # The next stage starts from the kept model, not from the last step's.
         if not work.judged(stage):  # nothing to choose by: the last weights are kept
-            keep(work, stage, counters, "last")
+            with averaged(state):
+                keep(work, stage, counters, "last")
         work.processes.wait()  # the first one has just written what all are about to read
         load_weights_into(state.model, work.run_dir / MODEL)
         measure_for_guards(work, stage, counters)
         counters.stage, counters.step = index + 1, 0
         counters.best, counters.waited, counters.floors = {}, 0, {}
+    return counters
+
+
+def _trained(state: TrainState) -> int:
+    """Parameters that are trained."""
+    groups = state.optimizer.param_groups
+    return sum(parameter.numel() for group in groups for parameter in group["params"])
+
+
+def _resumed(work: Work, values: dict[str, Any]) -> Counters:
+    counters = counters_of(values, work.digest, work.processes)
+    refuse_another_start(work.setup.start, values.get("start", ""))
     return counters
 
 
@@ -79,7 +94,7 @@ def _run_stage(
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
-            over = judged and bool(work.judged(stage)) and judge(work, stage, state, monitor)
+            over = judged and bool(work.judged(stage)) and _judge(work, stage, state, monitor)
             if over:
                 break
             every = stage.checkpoint_every or math.inf
@@ -95,10 +110,15 @@ def _run_stage(
             last, last_cpu = time.monotonic(), time.process_time()
 
 
+def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
+    with averaged(state):
+        return judge(work, stage, state, monitor)
+
+
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:
     """One more checkpoint. only: earlier ones, of a stage that is over, are of no use now."""
     tensors, values = pack_state(state, work.digest, work.processes)
     if work.processes.first:
         # Flushed first, so that the journal is never behind a checkpoint that tells its length.
-        values = values | {"journal": work.journal.flush()}
+        values |= {"journal": work.journal.flush(), "start": work.setup.start.digest}
         save_resume(work.run_dir, tensors, values, keep=1 if only else KEPT_GENERATIONS)

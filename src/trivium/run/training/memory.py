@@ -89,6 +89,8 @@ class StageMemory:
         words = NUMBER * encoder.embeddings.word_embeddings.weight.numel()
         copies = NUMBER * sum(parameter.numel() for parameter in encoder.encoder.parameters())
         averages = trained * sum(part.weight_copies for part in self.stage.regularizers)
+        if self.stage.average is not None:  # and the weights, while it stands in their place
+            averages += 2 * trained
         lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS
         # Of each batch, the gradient of the word vectors is made apart before it is added.
         pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
@@ -163,7 +165,7 @@ def heaviest(
     limit: tokens of a piece, see `pieces`.
     """
     task, count = encoded.task, len(encoded)
-    length_SB = encoded.lengths().clip(max=encoded.packer.max_length).reshape(task.sequences, -1)
+    length_SB = encoded.lengths().clip(max=encoded.packer.max_length).reshape(-1, count)
     name = task.name
     stream = Stream(name, count, plan.sizes[name], seed, min(plan.rows[name], count))
     most = 0.0

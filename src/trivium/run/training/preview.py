@@ -115,12 +115,16 @@ class Preview:
         if not any(plan.weights.values()):
             yield "every task's loss weight is 0, so nothing is learned"
         yield from stage.trains.notes(facts)
+        if stage.average is not None:
+            yield from stage.average.notes(facts)
         trunks = Counter(tasks[name].resolved_head.shared_trunk for name in plan.tasks)
         for trunk, count in trunks.items():
             if trunk and count == 1:
                 yield f"trunk {trunk!r} serves one task only, so nothing is shared by it"
         for name, size in plan.sizes.items():
             for note in tasks[name].resolved_loss.notes(size):
+                yield f"{name}: {note}"
+            for note in tasks[name].notes(facts):
                 yield f"{name}: {note}"
 
     def _facts(self, plan: Plan) -> StageFacts:

@@ -13,6 +13,7 @@ from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
+from trivium.run.training.averaged import follow
 from trivium.run.training.distributed import Processes
 from trivium.run.training.gradients import (
     Apart,
@@ -40,7 +41,9 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     with _words_by_rows(setup, state):
         tally = _run_batches(setup, stage, plan, state, step, apart=apart)
     facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
-    norm = _clip(setup, stage, state, apart)
+    _mean_of_the_rest(setup, state, apart)
+    facts |= _pulls(setup, stage, state, step)
+    norm = _clip(stage, state)
     losses, penalties = tally.means(setup.processes)
     _refuse_what_is_not_finite(stage, step, losses, norm)
     state.optimizer.step()
@@ -48,6 +51,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     stage.combiner.observe(losses, step)
     for part in stage.regularizers:
         part.after_step(state.model, step)
+    follow(stage.average, state, step)
     state.counters.rows += tally.rows
     state.counters.tokens += tally.tokens
     facts |= _seldom_told(step, tally, penalties)
@@ -126,7 +130,8 @@ def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
     encoded, processes = setup.encoded[name], setup.processes
     whole_B = compared_targets(encoded, rows, processes, setup.device)
     if whole_B is not None:
-        none_BK = torch.zeros(0, encoded.task.outputs, device=setup.device)
+        outputs = encoded.task.outputs_beside(setup.model.encoder.config.hidden_size)
+        none_BK = torch.zeros(0, outputs, device=setup.device)
         tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
 
 
@@ -157,16 +162,32 @@ def _combine(
     return facts
 
 
-def _clip(setup: Setup, stage: Stage, state: TrainState, apart: Apart | None) -> float:
-    """Gradients averaged over processes and held to the stage's norm; the norm that they had."""
-    # Those of shared parameters are averages already where they were kept apart.
+def _mean_of_the_rest(setup: Setup, state: TrainState, apart: Apart | None) -> None:
+    """Gradients averaged over processes, but those that were kept apart and so are averages."""
     done = {id(parameter) for parameter in apart.parameters} if apart else set()
-    trained = [p for group in state.optimizer.param_groups for p in group["params"]]
-    _mean_over_processes(setup.processes, [p for p in trained if id(p) not in done])
+    _mean_over_processes(setup.processes, [p for p in _trained(state) if id(p) not in done])
+
+
+def _pulls(setup: Setup, stage: Stage, state: TrainState, step: Step) -> dict[str, Any]:
+    """What regularizers that are about weights make of the gradients; for the journal."""
+    pulls = {
+        part.kind: part.pull(state.model, setup.start.weights, step)
+        for part in stage.regularizers
+        if part.about_weights
+    }
+    return {"pulls": pulls} if pulls else {}
+
+
+def _clip(stage: Stage, state: TrainState) -> float:
+    """Gradients held to the stage's norm; the norm that they had."""
     most = stage.clip or math.inf
     if isinstance(state.optimizer, native.AdamW):
         return state.optimizer.clip(most)
-    return float(nn.utils.clip_grad_norm_(trained, most))
+    return float(nn.utils.clip_grad_norm_(_trained(state), most))
+
+
+def _trained(state: TrainState) -> list[nn.Parameter]:
+    return [p for group in state.optimizer.param_groups for p in group["params"]]
 
 
 def _refuse_what_is_not_finite(

@@ -15,6 +15,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import Encoded
 from trivium.run.rows.splits import Data
 from trivium.run.training.distributed import Processes
+from trivium.run.training.start import Start
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Setup:
     model: MultiTaskModel
     device: torch.device
     processes: Processes = field(default_factory=Processes)
+    start: Start = field(default_factory=Start)
 
 
 @dataclass(frozen=True, slots=True)
