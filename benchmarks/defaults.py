@@ -19,7 +19,7 @@ from typing import Any
 
 import trivium
 
-TRAIN_ROWS, DEV_ROWS = 1500, 1000
+TRAIN_ROWS, DEV_ROWS = 1000, 800
 Rows = list[dict[str, str]]
 
 ONE, PAIR = "sentence", ["sentence1", "sentence2"]
@@ -27,7 +27,7 @@ TABLES: dict[str, tuple[str, str | None, dict[str, Any]]] = {
     # name -> training file, dev file (None: held out of the training file), task
     "sst5": ("cs224n/ids-sst-train.csv", "cs224n/ids-sst-dev.csv", {"label": "sentiment"}),
     "cfimdb": ("cs224n/ids-cfimdb-train.csv", "cs224n/ids-cfimdb-dev.csv",
-               {"label": "sentiment", "max_length": 128}),
+               {"label": "sentiment", "max_length": 64}),
     "quora": ("cs224n/quora-train.csv", "cs224n/quora-dev.csv",
               {"label": "is_duplicate", "text": PAIR, "bad_rows": "skip"}),
     "sts": ("cs224n/sts-train.csv", "cs224n/sts-dev.csv",
@@ -53,8 +53,8 @@ def make_tables(data: Path, out: Path) -> None:
         _write(out / f"{name}-train.tsv", kept)
         _write(out / f"{name}-dev.tsv", held)
     made = _made(random.Random(0))
-    _write(out / f"{MADE}-train.tsv", made[: 12 * 77])
-    _write(out / f"{MADE}-dev.tsv", made[12 * 77 :])
+    _write(out / f"{MADE}-train.tsv", made[: 6 * 77])
+    _write(out / f"{MADE}-dev.tsv", made[6 * 77 :][:DEV_ROWS])
 
 
 def _read(path: Path) -> Rows:

@@ -41,6 +41,8 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
+    probe: bool = True
+    """Whether the usual answer and a linear probe are judged before training, to compare with."""
 
     @field_validator("adapters", mode="before")
     @classmethod

@@ -1,0 +1,88 @@
+"""The encoder's vectors of a task's texts, each distinct text read once, here and on this machine."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from trivium.answering.reading import Reader, Reading
+from trivium.model.multitask import MultiTaskModel, Pooling
+from trivium.parts.heads.base import Features, join
+from trivium.parts.tasks import Task
+from trivium.run.assembly.device import precision_name
+from trivium.run.baselines.cache import bytes_of, cached
+from trivium.run.predictor.torch import TorchPredictor
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What of a task's texts a probe sees: which vectors, and what is made of a pair's two."""
+
+    task: Task
+    """With `encode` as the probe reads it."""
+    pooling: Pooling
+    features: Features
+
+    @property
+    def told(self) -> str:
+        """For hashes: all that `Vectors.of` depends on, but for encoder and texts."""
+        return f"{self.task.sequences} {self.pooling} {self.features}"
+
+
+class Vectors:
+    """Asks one encoder, as it is now, for the features of rows."""
+
+    def __init__(self, predictor: TorchPredictor) -> None:
+        self.predictor = predictor
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of the encoder: its sizes, its numbers, and what it computes in."""
+        encoder = self.predictor.model.encoder
+        digest = hashlib.sha256(encoder.config.model_dump_json().encode())
+        digest.update(precision_name(encoder.precision).encode())
+        for name, tensor in encoder.state_dict().items():
+            digest.update(name.encode())
+            digest.update(bytes_of(tensor))
+        return digest.hexdigest()
+
+    def of(self, look: Look, rows: Sequence[tuple[str, ...]]) -> Tensor:
+        """Features of B rows: feature_BF, fp32, CPU."""
+        name, model = look.task.name, self.predictor.model
+        own = bool(model.encoder.sides.of(name))
+        limit = self.predictor.limit
+        form = look.task.form(limit, own=own)
+        readings = Reader({name: form}, self.predictor.tokenizer, limit).read({name: rows})
+        (reading,) = readings
+        key = self._key(look, reading)
+        read = partial(self._read, reading, look)
+        vector_UD = cached(key, lambda: {"vectors": read()})["vectors"]
+        place_BS = torch.from_numpy(reading.places[name]).long()
+        return join(vector_UD[place_BS], look.features)
+
+    def _read(self, reading: Reading, look: Look) -> Tensor:
+        with _still(self.predictor.model):
+            return self.predictor.vectors(reading, look.task.name, look.pooling).float().cpu().clone()
+
+    def _key(self, look: Look, reading: Reading) -> str:
+        digest = hashlib.sha256(f"vectors 1 {self.digest} {look.pooling}".encode())
+        digest.update(reading.way.own.encode())
+        for array in (reading.ids_N, reading.length_U, reading.first_U):
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+class _still:
+    """The model without dropout, and as it was afterwards."""
+
+    def __init__(self, model: MultiTaskModel) -> None:
+        self.model, self.was_training = model, model.training
+
+    def __enter__(self) -> None:
+        self.model.eval()
+
+    def __exit__(self, *_: object) -> None:
+        self.model.train(self.was_training)
