@@ -28,17 +28,25 @@ from trivium.cli.options import (
 from trivium.run.screen.console import note, say
 
 
-def check(recipe: RecipePath, budget: BudgetName = "full", set_: Changes = None) -> None:
+def check(
+    recipe: RecipePath,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Judge the usual answer and a linear probe, too; seconds."),
+    ] = False,
+) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
-    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
+    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt --probe
     """
     if not is_first():
         return
     with messages() as console:
         from trivium.run.check import check as check_recipe
 
-        check_recipe(recipe, console, budget=budget, changes=set_ or [])
+        check_recipe(recipe, console, budget=budget, changes=set_ or [], probe=probe)
 
 
 def train(
@@ -54,6 +62,9 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
     ] = False,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="No baselines before training: probe=false.")
+    ] = False,
 ) -> None:
     """Train a recipe into a run folder: model/, scores.json, journal.jsonl, predictions/.
 
@@ -61,6 +72,7 @@ def train(
     trivium train recipes/three-tasks.yaml --out runs/three --set seed=1
     """
     run = out or Path("runs") / recipe.stem
+    set_ = [*(set_ or []), *(["probe=false"] if no_probe else [])]
     with messages() as console:
         from trivium.errors import Interrupted
         from trivium.run.folder.names import MODEL
@@ -72,14 +84,14 @@ def train(
                 recipe,
                 run,
                 budget=budget,
-                changes=set_ or [],
+                changes=set_,
                 resume=resume,
                 overwrite=overwrite,
                 console=console,
             )
         except Interrupted as stop:
             given = ["--budget", budget] if budget != "full" else []
-            given += [word for change in set_ or [] for word in ("--set", change)]
+            given += [word for change in set_ for word in ("--set", change)]
             again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None

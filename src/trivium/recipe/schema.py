@@ -96,6 +96,7 @@ class Recipe(Part):
                 ("reference", [stage.reference] if stage.reference else []),
                 ("select", [] if stage.selects_by in SELECTIONS else [stage.selects_by]),
                 ("guard", stage.guard if isinstance(stage.guard, dict) else []),
+                ("lr.heads", self._rated_heads(stage)),
             ):
                 for name in names:
                     if name not in self.tasks:
@@ -110,6 +111,12 @@ class Recipe(Part):
         for problem in problems(self):
             raise ValueError(problem)
         return self
+
+    def _rated_heads(self, stage: Stage) -> list[str]:
+        """What a stage names to give its head a rate of its own, but for trunks."""
+        rated = stage.lr.heads if isinstance(stage.lr.heads, dict) else {}
+        trunks = {task.resolved_head.shared_trunk for task in self.tasks.values()}
+        return [name for name in rated if name not in trunks]
 
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)

@@ -18,8 +18,12 @@ from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
+from trivium.run.baselines.find import BeforeTraining, find_baselines
+from trivium.run.baselines.start import start_heads
+from trivium.run.baselines.told import print_baselines
 from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover, refusals_told
+from trivium.run.folder.below import below_probe
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
@@ -33,7 +37,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data, data_digest
-from trivium.run.screen.console import heard_on, plain_console, say
+from trivium.run.screen.console import heard_on, plain_console, say, warn
 from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
 from trivium.run.teachers.lessons import Lessons, refuse_itself
@@ -113,6 +117,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         work.journal.close()
     if processes.first:
         scores = finish(work, counters)
+        for line in below_probe(recipe, scores):
+            warn(order.console, line)
         made = read_environment(run_dir) or Environment()
         write_card(FinishedRun(run_dir, recipe, scores, made))
         write_scores(run_dir, scores)  # last: a run that has them is finished
@@ -157,6 +163,8 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         start_run(order.run_dir, recipe, overwrite=order.overwrite)
         write_provenance(order.run_dir, recipe, data)
     processes.wait()
+    found = _find_baselines(recipe, data, predictor, order)
+    start_heads(model, found.starts)
     if processes.rank:
         # Dropout of its own: the same masks on other rows would make less noise than one process.
         torch.manual_seed(recipe.seed + 7919 * processes.rank)
@@ -168,7 +176,20 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         predictor=predictor,
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
+        baselines=found.baselines,
     )
+
+
+def _find_baselines(
+    recipe: Recipe, data: Data, predictor: TorchPredictor, order: _Order
+) -> BeforeTraining:
+    """What the tasks have before training, from the first process; shown on its screen."""
+    found = BeforeTraining()
+    if order.processes.first:
+        found = find_baselines(recipe, data, predictor, wanted=recipe.probe)
+        print_baselines(found, order.console)
+    shared: BeforeTraining = order.processes.from_first(found)
+    return shared
 
 
 def _number_of(file: Path) -> int | None:

@@ -29,7 +29,7 @@ MOST_ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BeforeTraining:
     """What is known before training."""
 
     baselines: Mapping[str, Baselines] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Found:
     """By task that starts from a probe the parameters of its head."""
 
 
-def find_baselines(recipe: Recipe, data: Data, predictor: TorchPredictor, *, wanted: bool) -> Found:
+def find_baselines(recipe: Recipe, data: Data, predictor: TorchPredictor, *, wanted: bool) -> BeforeTraining:
     """Baselines of all tasks, as far as `wanted`, and starts of the heads that ask for them.
 
     predictor: with the encoder as training will find it. Draws nothing from torch's generator, and
@@ -54,7 +54,7 @@ def find_baselines(recipe: Recipe, data: Data, predictor: TorchPredictor, *, wan
         if task.resolved_head.starts_from_probe:
             probe = _probe(_own_look(task), _rows(data[name]["train"]), vectors)
             starts[name] = {key: tensor.float() for key, tensor in probe.weights.items()}
-    return Found(baselines, starts)
+    return BeforeTraining(baselines, starts)
 
 
 def usual(target_B: Tensor) -> Tensor:

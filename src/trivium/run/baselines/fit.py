@@ -101,6 +101,7 @@ def _minimise(module: Head, task: Task, x_BF: Tensor, target_B: Tensor, penalty:
         max_iter=100,
         tolerance_grad=1e-5,
         tolerance_change=1e-7,
+        history_size=10,
         line_search_fn="strong_wolfe",
     )
     target_B = target_B.double() if target_B.is_floating_point() else target_B

@@ -11,6 +11,8 @@ from trivium.run.folder.scores import Baselines, Scores
 SPLIT = "dev"
 FASTER = 5
 """Times the heads' learning rate that is worth a try."""
+FASTEST = 0.02
+"""From where on it is not."""
 
 
 def below_probe(recipe: Recipe, scores: Scores) -> list[str]:
@@ -61,11 +63,10 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
             f"Start its head from the probe (`tasks.{task.name}.head: "
             f"{{kind: {head.kind}, start: probe}}`)"
         )
-    if stage.lr.head_rate > 0:
-        raised = f"{stage.lr.head_rate * FASTER:g}"
+    if 0 < (rate := stage.lr.head_rate(task.name)) < FASTEST:
         yield (
             "raise the learning rate of heads "
-            f"(`--set stages.{place}.lr.heads={raised}`; it was {stage.lr.head_rate:g})"
+            f"(`--set stages.{place}.lr.heads={rate * FASTER:g}`; it was {rate:g})"
         )
     yield f"train for longer ({_longer(place, stage)})"
 

@@ -17,6 +17,7 @@ def finish(work: Work, counters: Counters) -> Scores:
     predictor = load_single(work.run_dir, device=str(work.setup.device))
     tasks = evaluate_into(work.run_dir, predictor, work.data)
     model = predictor.model
+    known = {"baselines": dict(work.baselines)} if work.baselines else {}
     return Scores(
         tasks=tasks,
         overall=overall(work.tasks, tasks),
@@ -31,6 +32,7 @@ def finish(work: Work, counters: Counters) -> Scores:
             trained_parameters=counters.trained,
         ),
         selected=Selected.model_validate(counters.kept),
+        **known,
     )
 
 
