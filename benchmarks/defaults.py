@@ -1,4 +1,4 @@
-"""Are the untouched defaults good enough? Small tables, a small search on each, one table of scores.
+"""Are the untouched defaults good enough? Small tables, and a small search on each.
 
     python benchmarks/defaults.py tables --data ../shared/data --out /tmp/defaults/data
     python benchmarks/defaults.py train --data /tmp/defaults/data --out /tmp/defaults/runs
@@ -59,7 +59,9 @@ def make_tables(data: Path, out: Path) -> None:
 
 def _read(path: Path) -> Rows:
     with open(path, encoding="utf-8", newline="") as file:
-        return [{k or "row": v for k, v in row.items()} for row in csv.DictReader(file, delimiter="\t")]
+        return [
+            {k or "row": v for k, v in row.items()} for row in csv.DictReader(file, delimiter="\t")
+        ]
 
 
 def _shuffled(rows: Rows) -> Rows:
@@ -121,10 +123,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         for heads in (1e-3, 3e-3, 1e-2)
         for epochs in (3, 6)
     },
+    "start probe, heads 0.001": {"lr": {"heads": 1e-3}, "head": {"start": "probe"}},
+    "start probe, heads 0.01": {"lr": {"heads": 1e-2}, "head": {"start": "probe"}},
     "heads 0.01, encoder 1e-4": {"lr": {"heads": 1e-2, "encoder": 1e-4}},
     "heads 0.01, encoder 2e-5": {"lr": {"heads": 1e-2, "encoder": 2e-5}},
 }
-HEADS = {"probe": {"start": "probe"}}
 
 
 def train(data: Path, out: Path, names: Sequence[str], variants: Sequence[str], seed: int) -> None:

@@ -16,7 +16,6 @@ from trivium.model.ownership import head_owner, is_adapter_parameter
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
 
-
 USUAL_HEADS = 1e-3
 """Of heads, and of adapters, that nothing else is known of."""
 Rate = Annotated[float, Field(ge=0)]
@@ -32,9 +31,8 @@ class LearningRates(Part):
     with one of several labels, and 1e-3 of all others: `trivium check` and the run's own recipe say
     what became of it, docs/defaults.md why."""
     adapters: float | None = Field(default=None, ge=0)
-    """Of LoRA and of per-task side modules; by default that of the heads where it is one number that
-    the recipe says, since they are as new, and else 1e-3.
-    (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA, Stickland & Murray 2019 the encoder's rate for
+    """Of LoRA and of per-task side modules; by default that of the heads where the recipe says one
+    number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA, Stickland & Murray 2019 the encoder's rate for
     projected attention.)"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """d: each layer learns at d times the rate of the layer above it (Howard & Ruder 2018, section

@@ -33,8 +33,9 @@ def check(
     """Read and check everything a recipe names, and print what training would do.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
-    are tried, too. changes: `dotted.path=value`, after the budget. probe: also judge the usual answer and a linear probe,
-    which takes some seconds. Nothing is written. Raises RecipeError where something is wrong.
+    are tried, too. changes: `dotted.path=value`, after the budget. probe: also judge the usual
+    answer and a linear probe, which takes seconds. Nothing is written. Raises RecipeError where
+    something is wrong.
 
         preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
         preview.warnings

@@ -38,7 +38,9 @@ class BeforeTraining:
     """By task that starts from a probe the parameters of its head."""
 
 
-def find_baselines(recipe: Recipe, data: Data, predictor: TorchPredictor, *, wanted: bool) -> BeforeTraining:
+def find_baselines(
+    recipe: Recipe, data: Data, predictor: TorchPredictor, *, wanted: bool
+) -> BeforeTraining:
     """Baselines of all tasks, as far as `wanted`, and starts of the heads that ask for them.
 
     predictor: with the encoder as training will find it. Draws nothing from torch's generator, and

@@ -1,4 +1,4 @@
-"""A linear probe: the task's own loss, minimised over one linear layer on features that stand still.
+"""A linear probe: the task's own loss, minimised over one linear layer on fixed features.
 
 For one label of several this is multinomial logistic regression, for several labels one logistic
 regression each, for ordered labels proportional odds (McCullagh 1980), for scores ridge regression.
@@ -37,7 +37,9 @@ class Probe:
     penalty: float
 
 
-def fit(task: Task, feature_BF: Tensor, target_B: Tensor, texts: Sequence[tuple[str, ...]]) -> Probe:
+def fit(
+    task: Task, feature_BF: Tensor, target_B: Tensor, texts: Sequence[tuple[str, ...]]
+) -> Probe:
     """The probe of a task on these rows; the penalty is the one with the least loss on rows that
     were held out, and the fit is then repeated on all of them. texts: of the rows, by which copies
     of one stay together."""

@@ -1,7 +1,8 @@
-"""The encoder's vectors of a task's texts, each distinct text read once, here and on this machine."""
+"""The encoder's vectors of a task's texts; each distinct text is read once on this machine."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -65,7 +66,9 @@ class Vectors:
 
     def _read(self, reading: Reading, look: Look) -> Tensor:
         with _still(self.predictor.model):
-            return self.predictor.vectors(reading, look.task.name, look.pooling).float().cpu().clone()
+            return (
+                self.predictor.vectors(reading, look.task.name, look.pooling).float().cpu().clone()
+            )
 
     def _key(self, look: Look, reading: Reading) -> str:
         digest = hashlib.sha256(f"vectors 1 {self.digest} {look.pooling}".encode())
@@ -75,14 +78,12 @@ class Vectors:
         return digest.hexdigest()
 
 
-class _still:
+@contextmanager
+def _still(model: MultiTaskModel) -> Iterator[None]:
     """The model without dropout, and as it was afterwards."""
-
-    def __init__(self, model: MultiTaskModel) -> None:
-        self.model, self.was_training = model, model.training
-
-    def __enter__(self) -> None:
-        self.model.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.model.train(self.was_training)
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)

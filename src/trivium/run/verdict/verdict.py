@@ -14,6 +14,7 @@ from trivium.run.verdict.comparisons import baselines_of, compare_all
 from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
 from trivium.run.verdict.machines import note_of
+from trivium.run.verdict.probes import probe_notes
 from trivium.run.verdict.systems import SPLIT, System, systems_of
 
 FEWEST_RESAMPLES = 100
@@ -93,7 +94,7 @@ def _notes(
     comparisons: Sequence[Comparison],
     resamples: int,
 ) -> list[str]:
-    notes = []
+    notes = probe_notes(systems)
     alone = [system.name for system in systems if len(system.runs) == 1]
     if alone:
         notes.append(
