@@ -32,8 +32,8 @@ class LearningRates(Part):
     what became of it, docs/defaults.md why."""
     adapters: float | None = Field(default=None, ge=0)
     """Of LoRA and of per-task side modules; by default that of the heads where the recipe says one
-    number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA, Stickland & Murray 2019 the encoder's rate for
-    projected attention.)"""
+    number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA,
+    Stickland & Murray 2019 the encoder's rate for projected attention.)"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """d: each layer learns at d times the rate of the layer above it (Howard & Ruder 2018, section
     3.2, where d is 1/2.6; Clark et al. 2020, appendix B). Layer l of n, counted from 0, gets
