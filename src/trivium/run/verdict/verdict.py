@@ -63,7 +63,7 @@ def verdict(
         comparisons=comparisons,
         costs=costs_of(systems, baselines, timing),
         summaries=summaries,
-        notes=[*notes, *_notes(systems, baselines, comparisons, resamples)],
+        notes=[*probe_notes(systems), *notes, *_notes(systems, baselines, comparisons, resamples)],
     )
 
 
@@ -94,7 +94,7 @@ def _notes(
     comparisons: Sequence[Comparison],
     resamples: int,
 ) -> list[str]:
-    notes = probe_notes(systems)
+    notes = []
     alone = [system.name for system in systems if len(system.runs) == 1]
     if alone:
         notes.append(
