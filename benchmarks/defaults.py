@@ -5,7 +5,7 @@
     python benchmarks/defaults.py show --out /tmp/defaults/runs
 
 `tables` takes rows of training files only: what is judged on is held out of them, but where a set
-has dev rows of its own. `train` goes on where it was stopped. Pictures of variants: VARIANTS.
+has dev rows of its own. `train` goes on where it was stopped. VARIANTS are what is tried.
 """
 
 import argparse
@@ -19,7 +19,6 @@ from typing import Any
 
 import trivium
 
-TRAIN_ROWS, DEV_ROWS = 1000, 800
 Rows = list[dict[str, str]]
 
 ONE, PAIR = "sentence", ["sentence1", "sentence2"]
@@ -44,17 +43,17 @@ MADE = "made77"
 # --- tables -------------------------------------------------------------------------------------
 
 
-def make_tables(data: Path, out: Path) -> None:
+def make_tables(data: Path, out: Path, train_rows: int, dev_rows: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, (train, dev, _) in TABLES.items():
         rows = _shuffled(_read(data / train))
-        held = _shuffled(_read(data / dev))[:DEV_ROWS] if dev else rows[-DEV_ROWS:]
-        kept = rows[:TRAIN_ROWS] if dev else rows[:-DEV_ROWS][:TRAIN_ROWS]
+        held = _shuffled(_read(data / dev))[:dev_rows] if dev else rows[-dev_rows:]
+        kept = rows[:train_rows] if dev else rows[:-dev_rows][:train_rows]
         _write(out / f"{name}-train.tsv", kept)
         _write(out / f"{name}-dev.tsv", held)
     made = _made(random.Random(0))
     _write(out / f"{MADE}-train.tsv", made[: 6 * 77])
-    _write(out / f"{MADE}-dev.tsv", made[6 * 77 :][:DEV_ROWS])
+    _write(out / f"{MADE}-dev.tsv", made[6 * 77 :][:dev_rows])
 
 
 def _read(path: Path) -> Rows:
@@ -150,14 +149,16 @@ def _recipe(data: Path, name: str, variant: str, seed: int) -> dict[str, Any]:
 
 
 def show(out: Path) -> None:
-    """A row per table, a column per variant: the mean over seeds of the main metric."""
+    """A line per table: the mean over seeds of the main metric, by variant, and the probe's."""
     for folder in sorted(path for path in out.iterdir() if path.is_dir()):
         found: dict[str, list[float]] = {}
         for path in sorted(folder.glob("*/scores.json")):
             content = json.loads(path.read_text())
             variant = path.parent.name.rpartition("-")[0].replace("_", " ")
-            dev = content["tasks"][folder.name]["dev"]
-            found.setdefault(variant, []).append(dev.get("accuracy", dev.get("pearson")))
+            known = content["baselines"][folder.name]
+            dev, probe = content["tasks"][folder.name]["dev"], known["probe"]["scores"]["dev"]
+            found.setdefault(variant, []).append(dev[known["metric"]])
+            found["probe"] = [probe[known["metric"]]]
         shown = ", ".join(f"{k}: {sum(v) / len(v):.4f} ({len(v)})" for k, v in found.items())
         print(f"{folder.name}: {shown}")
 
@@ -169,10 +170,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tables", nargs="*", default=[*TABLES, MADE])
     parser.add_argument("--variants", nargs="*", default=list(VARIANTS))
+    parser.add_argument("--rows", type=int, nargs=2, default=(1000, 800), help="train, dev")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     given = parser.parse_args()
     if given.what == "tables":
-        make_tables(given.data, given.out)
+        make_tables(given.data, given.out, *given.rows)
     elif given.what == "show":
         show(given.out)
     for seed in given.seeds if given.what == "train" else []:

@@ -24,8 +24,10 @@ from trivium.run.rows.sample import sample
 from trivium.run.rows.splits import JUDGED, Data, Split
 from trivium.types import Example
 
-MOST_ROWS = 10_000
+MOST_ROWS, FEWEST_ROWS = 10_000, 1_000
 """Training rows that a probe is fitted on, so that it takes seconds whatever the table."""
+MOST_NUMBERS = 3 * 10**9
+"""Rows x features x outputs from which on it is fewer than MOST_ROWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ def find_baselines(
         if wanted:
             baselines[name] = _baselines(task, data[name], vectors)
         if task.resolved_head.starts_from_probe:
-            probe = _probe(_own_look(task), _rows(data[name]["train"]), vectors)
+            look = _own_look(task)
+            probe = _probe(look, _rows(look, data[name]["train"], vectors), vectors)
             starts[name] = {key: tensor.float() for key, tensor in probe.weights.items()}
     return BeforeTraining(baselines, starts)
 
@@ -71,7 +74,8 @@ def usual(target_B: Tensor) -> Tensor:
 
 
 def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Baselines:
-    look, train = _plain_look(task), _rows(splits["train"])
+    look = _plain_look(task)
+    train = _rows(look, splits["train"], vectors)
     probe = _probe(look, train, vectors)
     usual_1K = _widened(usual(_targets(task, splits["train"].examples)), task)
     majority: dict[str, Metrics] = {}
@@ -89,13 +93,10 @@ def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Bas
             scores=probed,
             rows=len(train),
             of_rows=len(splits["train"].examples),
-            features=probe.weights[_WEIGHT[task.kind == "ordinal"]].shape[1],
+            features=vectors.width(look),
             penalty=probe.penalty,
         ),
     )
-
-
-_WEIGHT = {False: "linear.weight", True: "score.linear.weight"}
 
 
 def _widened(usual_1K: Tensor, task: Task) -> Tensor:
@@ -118,8 +119,10 @@ def _own_look(task: Task) -> Look:
     return Look(task, head.pooling, features)
 
 
-def _rows(split: Split) -> Sequence[Example]:
-    return sample(split.examples, MOST_ROWS)
+def _rows(look: Look, split: Split, vectors: Vectors) -> Sequence[Example]:
+    """Those that the probe is fitted on: all, or a sample."""
+    most = MOST_NUMBERS // (vectors.width(look) * max(1, look.task.outputs))
+    return sample(split.examples, min(max(most, FEWEST_ROWS), MOST_ROWS))
 
 
 def _targets(task: Task, examples: Sequence[Example]) -> Tensor:

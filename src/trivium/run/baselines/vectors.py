@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trivium.answering.reading import Reader, Reading
 from trivium.model.multitask import MultiTaskModel, Pooling
-from trivium.parts.heads.base import Features, join
+from trivium.parts.heads.base import Features, feature_width, join
 from trivium.parts.tasks import Task
 from trivium.run.assembly.device import precision_name
 from trivium.run.baselines.cache import bytes_of, cached
@@ -26,11 +26,6 @@ class Look:
     """With `encode` as the probe reads it."""
     pooling: Pooling
     features: Features
-
-    @property
-    def told(self) -> str:
-        """For hashes: all that `Vectors.of` depends on, but for encoder and texts."""
-        return f"{self.task.sequences} {self.pooling} {self.features}"
 
 
 class Vectors:
@@ -49,6 +44,11 @@ class Vectors:
             digest.update(name.encode())
             digest.update(bytes_of(tensor))
         return digest.hexdigest()
+
+    def width(self, look: Look) -> int:
+        """F, the features of a row."""
+        hidden = self.predictor.model.encoder.config.hidden_size
+        return feature_width(hidden, look.task.sequences, look.features)
 
     def of(self, look: Look, rows: Sequence[tuple[str, ...]]) -> Tensor:
         """Features of B rows: feature_BF, fp32, CPU."""
