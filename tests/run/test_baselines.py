@@ -57,7 +57,7 @@ def rows_of(kind: str) -> tuple[Task, Tensor, Tensor, list[tuple[str, ...]]]:
         "regression": np.clip(value_B + 1, 0, 2).tolist(),
     }
     task = task_of(kind)
-    texts = [(f"text {row}",) for row in range(ROWS)]
+    texts: list[tuple[str, ...]] = [(f"text {row}",) for row in range(ROWS)]
     return task, torch.from_numpy(feature_BF).float(), task.targets(targets[kind]), texts
 
 
@@ -297,3 +297,18 @@ def test_a_rate_for_a_task_that_is_not_there_is_refused(recipe_values: dict[str,
     stages = [{"lr": {"heads": {"mod": 0.1}}}]
     with pytest.raises(trivium.RecipeError, match=r"stages\.0\.lr\.heads: no task 'mod'"):
         parse_recipe(recipe_values | {"stages": stages})
+
+
+@pytest.mark.parametrize(
+    ("heads", "said"),
+    [
+        (-1, "not -1"),
+        ("fast", r"stages\.0\.lr\.heads: should be a number"),
+        ({"mood": -1}, "not -1"),
+    ],
+)
+def test_a_rate_of_heads_is_a_number_or_one_per_task(
+    recipe_values: dict[str, Any], heads: Any, said: str
+) -> None:
+    with pytest.raises(trivium.RecipeError, match=said):
+        parse_recipe(recipe_values | {"stages": [{"lr": {"heads": heads}}]})

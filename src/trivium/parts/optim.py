@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from torch.autograd.graph import increment_version
 
@@ -18,7 +18,6 @@ from trivium.parts.trainable import layer_of
 
 USUAL_HEADS = 1e-3
 """Of heads, and of adapters, that nothing else is known of."""
-Rate = Annotated[float, Field(ge=0)]
 
 
 class LearningRates(Part):
@@ -26,7 +25,7 @@ class LearningRates(Part):
 
     encoder: float = Field(default=5e-5, ge=0)
     """Of the encoder's top layer and pooler; of all of it while `layer_decay` is 1."""
-    heads: Rate | dict[str, Rate] | None = None
+    heads: float | dict[str, float] | None = None
     """One for all, or one per task (and per trunk). By default 1e-2 of a linear layer that answers
     with one of several labels, and 1e-3 of all others: `trivium check` and the run's own recipe say
     what became of it, docs/defaults.md why."""
@@ -38,6 +37,14 @@ class LearningRates(Part):
     """d: each layer learns at d times the rate of the layer above it (Howard & Ruder 2018, section
     3.2, where d is 1/2.6; Clark et al. 2020, appendix B). Layer l of n, counted from 0, gets
     encoder * d^(n-1-l), and the embeddings, as one layer more, encoder * d^n."""
+
+    @field_validator("heads")
+    @classmethod
+    def _not_negative(cls, value: Any) -> Any:
+        for rate in value.values() if isinstance(value, dict) else [value or 0]:
+            if rate < 0:
+                raise ValueError(f"a learning rate is 0 or more, not {rate:g}")
+        return value
 
     def rate(self, name: str, layers: int) -> float:
         """Of an encoder parameter; layers: the encoder's. Adapters have one rate in all layers."""
