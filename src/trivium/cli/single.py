@@ -90,14 +90,18 @@ def train(
                 console=console,
             )
         except Interrupted as stop:
-            given = ["--budget", budget] if budget != "full" else []
-            given += [word for change in set_ for word in ("--set", change)]
-            again = shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
-            say(console, f"{stop} Go on with: {again} --resume")
+            say(console, f"{stop} Go on with: {_again(recipe, run, budget, set_)} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():
             print_scores(scores, console)
             say(console, f"model: {run / MODEL}")
+
+
+def _again(recipe: Path, run: Path, budget: str, changes: list[str]) -> str:
+    """The command by which a run was trained."""
+    given = ["--budget", budget] if budget != "full" else []
+    given += [word for change in changes for word in ("--set", change)]
+    return shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
 
 
 def evaluate(
