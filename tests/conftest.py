@@ -1,9 +1,12 @@
 """What every test starts from: no network, one thread, the packaged MiniLM, a tiny checkpoint."""
 
+import atexit
 import gc
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # huggingface_hub reads it when it is first imported
@@ -21,6 +24,9 @@ from tests.support.tables import WORDS, make_recipe
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint, save_encoder
 
+# What tests compute once is theirs: nothing of a user's, and nothing that outlives them.
+os.environ["TRIVIUM_CACHE"] = tempfile.mkdtemp(prefix="trivium-tests-")
+atexit.register(shutil.rmtree, os.environ["TRIVIUM_CACHE"], ignore_errors=True)
 # A shell that runs the tests in the background has them, and all they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # tensors here are small, and other work may share the machine

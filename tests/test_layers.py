@@ -38,7 +38,7 @@ ROOMS = {
             ("folder",),
             ("hub",),
             ("jobs", "predictor"),
-            ("teachers", "members", "verdict", "exporting"),
+            ("baselines", "teachers", "members", "verdict", "exporting"),
             ("training", "card"),
         ]
     )

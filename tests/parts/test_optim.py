@@ -145,7 +145,7 @@ def test_a_layer_norm_of_two_axes_does_not_decay_either() -> None:
 
 def test_a_frozen_encoder_leaves_the_heads_alone() -> None:
     optimizer = AdamW().build([], toy(0).named_parameters(), LearningRates())
-    assert {group["lr"] for group in optimizer.param_groups} == {LearningRates().heads}
+    assert {group["lr"] for group in optimizer.param_groups} == {LearningRates().head_rate("")}
 
 
 # --- rates by layer and for adapters -----------------------------------------------------------
@@ -255,7 +255,7 @@ def test_a_decay_of_one_and_no_adapters_give_the_four_groups_of_old_resume_files
     for lr in (LearningRates(), LearningRates(encoder=1e-4, heads=1e-4, adapters=5e-3)):
         optimizer = AdamW(weight_decay=0.3).build(encoder, head, lr)
         expected = []
-        for named, rate in ((encoder, lr.encoder), (head, lr.heads)):
+        for named, rate in ((encoder, lr.encoder), (head, lr.head_rate(""))):
             still = [n.endswith("bias") or "LayerNorm" in n or n == "scale" for n, _ in named]
             for decay, kept in ((0.3, False), (0.0, True)):
                 chosen = [id(p) for (_, p), s in zip(named, still, strict=True) if s is kept]
@@ -288,7 +288,7 @@ def test_every_parameter_is_in_exactly_one_group(lr: LearningRates, left_out: se
     found = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(found) == sorted(id(p) for _, p in encoder + head)
     assert all(
-        0 <= g["base_lr"] <= max(lr.encoder, lr.heads, lr.adapters or 0)
+        0 <= g["base_lr"] <= max(lr.encoder, lr.head_rate(""), lr.adapters or 0)
         for g in optimizer.param_groups
     )
 

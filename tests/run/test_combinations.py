@@ -56,6 +56,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
         "trunk": {task: {"head": {"kind": "mlp", "trunk": "pairs", "width": 16}}
                   for task in ("same", "near")},
         "bilstm": {task: {"head": {"kind": "bilstm", "width": 8}} for task in ("mood", "same")},
+        "from a probe": {"mood": {"head": {"kind": "linear", "start": "probe", "pooling": "cls"}}},
         "losses": {"mood": {"loss": {"kind": "focal", "gamma": 2}, "class_weights": "balanced"},
                    "same": {"loss": {"kind": "cross_entropy", "label_smoothing": 0.1}},
                    "near": {"loss": {"kind": "cosent", "anchor": 0.5}}},

@@ -31,6 +31,16 @@ from trivium.cli.options import (
 )
 from trivium.run.screen.console import note, say
 
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
+]
+OverwriteRun = Annotated[
+    bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
+]
+NoProbe = Annotated[
+    bool, typer.Option("--no-probe", help="No baselines before training: probe=false.")
+]
+
 
 def check(
     recipe: RecipePath,
@@ -40,10 +50,14 @@ def check(
     time_: Annotated[
         bool, typer.Option("--time", help="Run a few steps, to tell how long it will take.")
     ] = False,
+    probe: Annotated[
+        bool,
+        typer.Option("--probe", help="Judge the usual answer and a linear probe, too; seconds."),
+    ] = False,
 ) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
-    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt
+    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt --probe
     """
     if not is_first():
         return
@@ -51,8 +65,9 @@ def check(
         from trivium.run.check import check as check_recipe
 
         check_recipe(
-            recipe, console, budget=budget, changes=set_ or [], only=names(only), time=time_
-        )
+            recipe, console, budget=budget, changes=set_ or [], only=names(only), time=time_,
+            probe=probe,
+        )  # fmt: skip
 
 
 def train(
@@ -62,12 +77,9 @@ def train(
     set_: Changes = None,
     only: Only = None,
     minutes: Minutes = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: OverwriteRun = False,
+    no_probe: NoProbe = False,
 ) -> None:
     """Train a recipe into a run folder: model/, scores.json, journal.jsonl, predictions/.
 
@@ -75,6 +87,7 @@ def train(
     trivium train recipes/three-tasks.yaml --out runs/three --set seed=1
     """
     run = out or Path("runs") / recipe.stem
+    set_ = [*(set_ or []), *(["probe=false"] if no_probe else [])]
     with messages() as console:
         from trivium.errors import Interrupted
         from trivium.run.folder.names import MODEL
@@ -86,7 +99,7 @@ def train(
                 recipe,
                 run,
                 budget=budget,
-                changes=set_ or [],
+                changes=set_,
                 only=names(only),
                 minutes=minutes,
                 resume=resume,
@@ -94,7 +107,7 @@ def train(
                 console=console,
             )
         except Interrupted as stop:
-            again = _again(recipe, run, budget, set_ or [], only, minutes)
+            again = _again(recipe, run, budget, set_, only, minutes)
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():

@@ -20,3 +20,8 @@ def side_task(name: str) -> str | None:
 def is_adapter_parameter(name: str) -> bool:
     """Whether an adapter added an encoder's parameter."""
     return side_task(name) is not None or ".lora." in name
+
+
+def head_owner(name: str) -> str:
+    """The task whose head, or the trunk, a parameter among those of heads belongs to."""
+    return name.removeprefix(TRUNK).partition(".")[0]

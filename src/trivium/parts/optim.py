@@ -7,14 +7,17 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import nn
 from torch.autograd.graph import increment_version
 
 from trivium.model.native import adamw as native
-from trivium.model.ownership import is_adapter_parameter
+from trivium.model.ownership import head_owner, is_adapter_parameter
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
+
+USUAL_HEADS = 1e-3
+"""Of heads, and of adapters, that nothing else is known of."""
 
 
 class LearningRates(Part):
@@ -22,23 +25,46 @@ class LearningRates(Part):
 
     encoder: float = Field(default=5e-5, ge=0)
     """Of the encoder's top layer and pooler; of all of it while `layer_decay` is 1."""
-    heads: float = Field(default=1e-3, ge=0)
+    heads: float | dict[str, float] | None = None
+    """One for all, or one per task (and per trunk). By default 1e-2 of a linear layer that answers
+    with one of several labels, and 1e-3 of all others: `trivium check` and the run's own recipe say
+    what became of it, docs/defaults.md why."""
     adapters: float | None = Field(default=None, ge=0)
-    """Of LoRA and of per-task side modules; by default that of the heads, since they are as new.
-    (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA, Stickland & Murray 2019 the encoder's rate for
-    projected attention.)"""
+    """Of LoRA and of per-task side modules; by default that of the heads where the recipe says one
+    number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA,
+    Stickland & Murray 2019 the encoder's rate for projected attention.)"""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """d: each layer learns at d times the rate of the layer above it (Howard & Ruder 2018, section
     3.2, where d is 1/2.6; Clark et al. 2020, appendix B). Layer l of n, counted from 0, gets
     encoder * d^(n-1-l), and the embeddings, as one layer more, encoder * d^n."""
 
+    @field_validator("heads")
+    @classmethod
+    def _not_negative(cls, value: Any) -> Any:
+        for rate in value.values() if isinstance(value, dict) else [value or 0]:
+            if rate < 0:
+                raise ValueError(f"a learning rate is 0 or more, not {rate:g}")
+        return value
+
     def rate(self, name: str, layers: int) -> float:
         """Of an encoder parameter; layers: the encoder's. Adapters have one rate in all layers."""
         if is_adapter_parameter(name):
-            return self.heads if self.adapters is None else self.adapters
+            return self.adapter_rate
         if self.layer_decay == 1:
             return self.encoder
         return self.encoder * self.layer_decay ** (layers - 1 - layer_of(name, layers))
+
+    @property
+    def adapter_rate(self) -> float:
+        if self.adapters is not None:
+            return self.adapters
+        return self.heads if isinstance(self.heads, int | float) else USUAL_HEADS
+
+    def head_rate(self, owner: str) -> float:
+        """Of a task's head, or of a trunk."""
+        if isinstance(self.heads, dict):
+            return self.heads.get(owner, USUAL_HEADS)
+        return USUAL_HEADS if self.heads is None else self.heads
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -78,7 +104,7 @@ class AdamW(Part):
         rated = [(lr.rate(name, layers), name, p) for name, p in named]
         own = [each for each in rated if not is_adapter_parameter(each[1])]
         added = [each for each in rated if is_adapter_parameter(each[1])]
-        rest = [(lr.heads, name, p) for name, p in heads]
+        rest = [(lr.head_rate(head_owner(name)), name, p) for name, p in heads]
         groups = [group for part in (own, added, rest) for group in self._groups(part)]
         trained = [parameter for group in groups for parameter in group["params"]]
         if (found := native.fitting(trained)) is not None:

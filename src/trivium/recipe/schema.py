@@ -49,6 +49,8 @@ class Recipe(Part):
     """At most so many training rows of each task, always the same ones, are scored as well at every
     evaluation: beside the scores on dev they show overfitting. Nothing is chosen by them. By
     default none are, since it takes its time."""
+    probe: bool = True
+    """Whether the usual answer and a linear probe are judged before training, to compare with."""
 
     @field_validator("adapters", mode="before")
     @classmethod
@@ -102,6 +104,7 @@ class Recipe(Part):
                 ("reference", [stage.reference] if stage.reference else []),
                 ("select", [] if stage.selects_by in SELECTIONS else [stage.selects_by]),
                 ("guard", stage.guard if isinstance(stage.guard, dict) else []),
+                ("lr.heads", self._rated_heads(stage)),
             ):
                 for name in names:
                     if name not in self.tasks:
@@ -116,6 +119,12 @@ class Recipe(Part):
         for problem in problems(self):
             raise ValueError(problem)
         return self
+
+    def _rated_heads(self, stage: Stage) -> list[str]:
+        """What a stage names to give its head a rate of its own, but for trunks."""
+        rated = stage.lr.heads if isinstance(stage.lr.heads, dict) else {}
+        trunks = {task.resolved_head.shared_trunk for task in self.tasks.values()}
+        return [name for name in rated if name not in trunks]
 
     def stage_tasks(self, stage: Stage) -> list[str]:
         return list(stage.tasks or self.tasks)

@@ -9,10 +9,13 @@ from trivium.recipe.given import AnyRecipe, take
 from trivium.recipe.loading import check_budgets, load_recipe_file
 from trivium.recipe.only import only_tasks
 from trivium.recipe.space import search_in_words, search_of
-from trivium.run.assembly.device import choose_device
+from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.model import build
+from trivium.run.baselines.find import find_baselines
+from trivium.run.baselines.told import print_baselines
 from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.folder.started import begin
+from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, say
@@ -30,13 +33,15 @@ def check(
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
     time: bool = False,
+    probe: bool = False,
 ) -> Preview:
     """Read and check everything a recipe names, and print what training would do.
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
     are tried, too. changes: `dotted.path=value`, after the budget. only: these of its tasks.
-    time: run some steps of each stage, to tell how long it will take. Nothing is written. Raises
-    RecipeError where something is wrong.
+    time: run some steps of each stage, to tell how long it will take. probe: also judge the usual
+    answer and a linear probe, which takes seconds. Nothing is written. Raises RecipeError where
+    something is wrong.
 
         preview = trivium.check("recipes/quickstart.yaml", changes=["stages.0.epochs=1"])
         preview.warnings
@@ -60,6 +65,10 @@ def check(
     print_preview(preview, console)
     for line in timed_lines(preview, tokenizer, device) if time else ():
         say(console, line)
+    if probe:
+        model.encoder.precision = choose_precision(loaded.precision, device)
+        predictor = TorchPredictor(model.to(device), loaded.tasks, tokenizer)
+        print_baselines(find_baselines(loaded, data, predictor, wanted=True), console)
     if search:
         words = search_in_words(loaded, search, given.path)
         say(console, ("search", "bold"), f" (tune): {words}")

@@ -2,11 +2,9 @@
 
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,19 @@ from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
+from trivium.run.baselines.find import BeforeTraining, find_baselines
+from trivium.run.baselines.start import start_heads
+from trivium.run.baselines.told import print_baselines
 from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover, refusals_told
+from trivium.run.folder.below import below_probe
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
 from trivium.run.folder.provenance import refuse_other_start, write_provenance
-from trivium.run.folder.replaced import let_go, put_back, settle
+from trivium.run.folder.replaced import let_go, old_run_back, settle
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import (
@@ -42,7 +44,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data, data_digest
-from trivium.run.screen.console import heard_on, plain_console, say
+from trivium.run.screen.console import heard_on, plain_console, say, warn
 from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
 from trivium.run.teachers.lessons import Lessons, refuse_itself
@@ -56,6 +58,7 @@ from trivium.run.training.minutes import as_begun
 from trivium.run.training.parameters import start_from_counts
 from trivium.run.training.preview import Preview
 from trivium.run.training.start import start_of
+from trivium.run.training.stopping import stop_on_signal
 from trivium.run.training.work import Setup, Work
 
 
@@ -97,7 +100,7 @@ def train(
             order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite, until)
             earlier = _earlier(order.run_dir)
             told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
-            with told, _old_run_back(order):
+            with told, old_run_back(order.run_dir, processes.first and overwrite):
                 return _train(loaded, order).as_dict()
     finally:
         leave()
@@ -122,18 +125,13 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
     _open(order)
     recipe, data = load_data(recipe)
     if order.resume:
-        if order.until is not None:  # how many steps there are was decided when it began
-            recipe = as_begun(recipe, run_recipe(run_dir))
-        check_same_recipe(run_dir, recipe)
+        recipe = _as_it_began(recipe, order)
         if (run_dir / SCORES).is_file():
-            if processes.first:
-                remove_resume(run_dir)  # which its end may not have come to
-            say(order.console, f"{run_dir}: this run is finished; nothing to resume.")
             return read_scores(run_dir)
     lessons = _find_lessons(recipe, data, order)
     work = _prepare(recipe, data, lessons, order)
     try:
-        with _stop_on_signal() as stopping:
+        with stop_on_signal() as stopping:
             if (taught := teach(work, lessons, stopping)) is None:
                 raise Interrupted("stopped while teachers were asked; finished answers are kept.")
             work = replace(work, taught=taught)
@@ -142,6 +140,8 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
         work.journal.close()
     if processes.first:
         scores = finish(work, counters)
+        for line in below_probe(recipe, scores):
+            warn(order.console, line)
         made = read_environment(run_dir) or Environment()
         write_card(FinishedRun(run_dir, recipe, scores, made))
         write_scores(run_dir, scores)  # last: a run that has them is finished
@@ -166,6 +166,18 @@ def _open(order: _Order) -> None:
     keep_memory()
 
 
+def _as_it_began(recipe: Recipe, order: _Order) -> Recipe:
+    """The recipe of a run that is resumed. Raises RecipeError where it began with another one."""
+    if order.until is not None:  # how many steps there are was decided when it began
+        recipe = as_begun(recipe, run_recipe(order.run_dir))
+    check_same_recipe(order.run_dir, recipe)
+    if (order.run_dir / SCORES).is_file():
+        if order.processes.first:
+            remove_resume(order.run_dir)  # which its end may not have come to
+        say(order.console, f"{order.run_dir}: this run is finished; nothing to resume.")
+    return recipe
+
+
 def _find_lessons(recipe: Recipe, data: Data, order: _Order) -> Lessons:
     """What the recipe's teachers will be asked, as far as this run may ask them."""
     lessons = find_lessons(recipe, data)
@@ -186,6 +198,8 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     setup = Setup(recipe, encoded, model, device, processes, start_of(recipe, model.encoder))
+    found = _find_baselines(recipe, data, predictor, order)
+    start_heads(model, found.starts)
     if order.until is not None and not order.resume:
         if lessons.by_stage:
             raise RecipeError(TEACHERS_TAKE_TIME)
@@ -208,27 +222,26 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         predictor=predictor,
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
+        baselines=found.baselines,
     )
-
-
-@contextmanager
-def _old_run_back(order: _Order) -> Iterator[None]:
-    """After an error, the run that was to be replaced, if there is nothing else to go on with."""
-    try:
-        yield
-    except Interrupted:  # kept something, if only what teachers said
-        raise
-    except BaseException:
-        if order.processes.first and order.overwrite:
-            with suppress(OSError):  # it stays aside, whole
-                put_back(order.run_dir)
-        raise
 
 
 def _earlier(run_dir: Path) -> set[int]:
     """Which recipes are there before training begins: of the run, and of one that is set aside."""
     numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
     return {number for number in numbers if number is not None}
+
+
+def _find_baselines(
+    recipe: Recipe, data: Data, predictor: TorchPredictor, order: _Order
+) -> BeforeTraining:
+    """What the tasks have before training, from the first process; shown on its screen."""
+    found = BeforeTraining()
+    if order.processes.first:
+        found = find_baselines(recipe, data, predictor, wanted=recipe.probe)
+        print_baselines(found, order.console)
+    shared: BeforeTraining = order.processes.from_first(found)
+    return shared
 
 
 def _number_of(file: Path) -> int | None:
@@ -268,24 +281,3 @@ def _console_of(processes: Processes, console: Console | None) -> Iterator[Conso
         return
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         yield plain_console(nowhere)
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[threading.Event]:
-    """Set by the first Ctrl-C or SIGTERM, so that a step is finished and saved; a second stops."""
-    stopping = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stopping
-        return
-
-    def ask(_number: int, _frame: Any) -> None:
-        if stopping.is_set():
-            raise KeyboardInterrupt
-        stopping.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ from trivium.apps.report.figure import Panel, Section, Table, share
 from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
 from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
+from trivium.run.folder.below import below_probe
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.scores import Mean, Scores
@@ -36,6 +37,11 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
         section.panels.append(Panel("Every metric", table=_metrics_table(runs), wide=True))
     if len(runs) == 1:
         section.notes.append(_seed_note(runs[0]))
+    section.notes[:0] = [
+        f"{run.name}: {line}"
+        for run in runs
+        for line in below_probe(run.run.recipe, run.run.scores)
+    ]
     if any(run.run.recipe.encoder == "minilm" for run in runs):
         section.notes.append(MINILM)
     return section
@@ -90,9 +96,25 @@ def _task_card(run: ReportedRun, name: str, split: str) -> Card:
         title=name if split == SPLIT else f"{name} · {split}",
         metric=main,
         value=score(metrics.get(main)),
-        more=more + (_one_off(run, name) if split == SPLIT else []),
+        more=more
+        + (_one_off(run, name) if split == SPLIT else [])
+        + _before_training(run, name, split),
         rows=f"{metrics['rows']:,} rows of {split}" if "rows" in metrics else "",
     )
+
+
+def _before_training(run: ReportedRun, name: str, split: str) -> list[tuple[str, str]]:
+    """The main metric of a linear probe, and of always the usual answer."""
+    known = run.run.scores.baselines.get(name)
+    if known is None or split not in known.majority:
+        return []
+    return [
+        (title, score(scores.get(split, {}).get(known.metric)))
+        for title, scores in (
+            ("linear probe", known.probe.scores),
+            ("always the usual answer", known.majority),
+        )
+    ]
 
 
 def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
@@ -188,7 +210,7 @@ def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
         shown = [_count(value) if metric == "rows" else score(value) for value in values]
         rows.append([name, split, metric, *shown])
     for name in names_of(runs):
-        by_run = [dict(_one_off(run, name)) for run in runs]
+        by_run = [dict(_one_off(run, name) + _before_training(run, name, SPLIT)) for run in runs]
         for title in dict.fromkeys(title for scores in by_run for title in scores):
             shares = [scores.get(title, NOTHING) for scores in by_run]
             rows.append([name, SPLIT, title, *shares])

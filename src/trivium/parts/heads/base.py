@@ -2,10 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
@@ -18,12 +18,39 @@ Features = Literal["uv", "uv_diff_product"]
 """`uv` is [u; v] (Reimers & Gurevych 2019 call it the concatenation of both); `uv_diff_product`
 is [u; v; |u-v|; u*v], which sees agreement directly (their section 3, and InferSent)."""
 
+Start = Literal["random", "probe"]
+"""Where a head's weights start: small and drawn, or as those of a linear probe on the encoder as it
+is, fitted to the training rows (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained Features and
+Underperform Out-of-Distribution", LP-FT)."""
+
 
 class HeadPart(Part):
     """What every head can choose."""
 
     kind: str
     dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_linear_ones_start_from_a_probe(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "start" in values and "start" not in cls.model_fields:
+            kind = cls.model_fields["kind"].default
+            raise ValueError(
+                f"start: {values['start']!r}: only a head that is one linear layer can start from "
+                f"a linear probe, and {kind} is none; use linear (one text, or `encode: joint`) or "
+                "concat (a pair), or leave `start` out"
+            )
+        return values
+
+    @property
+    def can_start_from_probe(self) -> bool:
+        """Whether it is one linear layer, such as a linear probe is."""
+        return False
+
+    @property
+    def starts_from_probe(self) -> bool:
+        """Whether its weights start as those of a linear probe."""
+        return False
 
     @property
     @abstractmethod

@@ -10,13 +10,27 @@ from trivium.parts.heads.base import (
     Features,
     Pooled,
     PooledPart,
+    Start,
     feature_width,
     join,
     linear_layer,
 )
 
 
-class LinearHead(PooledPart):
+class _OneLayer(PooledPart):
+    start: Start = "random"
+    """probe: fitted to the training rows before the first step, with the encoder as it is."""
+
+    @property
+    def can_start_from_probe(self) -> bool:
+        return True
+
+    @property
+    def starts_from_probe(self) -> bool:
+        return self.start == "probe"
+
+
+class LinearHead(_OneLayer):
     """Dropout and one linear layer on the pooled text (or jointly encoded pair)."""
 
     kind: Literal["linear"] = "linear"
@@ -29,7 +43,7 @@ class LinearHead(PooledPart):
         return _LinearModule(self.pooling, self.dropout, width, outputs, "uv")
 
 
-class ConcatHead(PooledPart):
+class ConcatHead(_OneLayer):
     """Dropout and one linear layer on features of a separately encoded pair."""
 
     kind: Literal["concat"] = "concat"

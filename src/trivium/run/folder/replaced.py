@@ -6,9 +6,11 @@ last and gives it back first: so it is whole if it has one, and else what it hol
 there or back, when its process was killed.
 """
 
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from trivium.errors import Interrupted
 from trivium.run.folder.atomic import clear, remove, remove_whole, sync
 from trivium.run.folder.names import OURS, RECIPE, REPLACED, RESUME, SCORES
 
@@ -38,6 +40,21 @@ def put_back(run_dir: Path) -> None:
     for name in [RECIPE, *_BUT_RECIPE]:
         remove(run_dir / name)
     _give_back(run_dir)
+
+
+@contextmanager
+def old_run_back(run_dir: Path, wanted: bool) -> Iterator[None]:
+    """After an error in the block, the run that was to be replaced, if there is nothing else to go
+    on with. wanted: whether there was one to be replaced, by this process."""
+    try:
+        yield
+    except Interrupted:  # kept something, if only what teachers said
+        raise
+    except BaseException:
+        if wanted:
+            with suppress(OSError):  # it stays aside, whole
+                put_back(run_dir)
+        raise
 
 
 def let_go(run_dir: Path) -> None:

@@ -77,6 +77,33 @@ class Tried(Record):
     kept: bool
 
 
+class ProbeScores(Record):
+    """A linear probe: one linear layer on the encoder's vectors as they were before training."""
+
+    scores: dict[str, Metrics]
+    """By split, as `TaskScores` has them."""
+    rows: Number
+    """Training rows that it was fitted on."""
+    of_rows: Number
+    """That there were."""
+    features: Number
+    """Numbers by row that the layer saw."""
+    penalty: Number
+    """On the squared weights, chosen by a held-out part of the training rows."""
+
+
+class Baselines(Record):
+    """What a task can have without training."""
+
+    metric: str
+    """The main one, by which they are compared."""
+    answer: str
+    """What suits most training rows (the mean, of scores)."""
+    majority: dict[str, Metrics]
+    """Scores by split of always saying it."""
+    probe: ProbeScores
+
+
 class Scores(Record):
     """The content of scores.json. The order of the fields is that of the file."""
 
@@ -90,6 +117,8 @@ class Scores(Record):
     """Of an ensemble."""
     soup: list[Tried] | None = None
     """Of a soup: what was tried, in order. None of all else."""
+    baselines: dict[str, Baselines] = Field(default_factory=dict)
+    """By task. Runs without a probe, and older ones, have none."""
 
     def of(self, task: str, split: str) -> Metrics:
         """Every metric of a task; empty where it was not judged on the split."""

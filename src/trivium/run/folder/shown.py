@@ -1,6 +1,6 @@
 """Scores for people."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -27,12 +27,22 @@ def print_scores(content: Mapping[str, Any], console: Console) -> None:
             values = [f"{name} {value:.4f}" for name, value in metrics.items() if name != "rows"]
             rows = _number(metrics.get("rows"))
             grid.add_row(Text(task, style="bold"), split, rows, "  ".join(values))
+            for name, value in _before_training(scores, task, split):
+                grid.add_row("", f"  {name}", "", value)
     for split, means in scores.overall.items():
         values = [f"{name} {value:.4f}" for name, value in means.items()]
         grid.add_row(Text("overall", style="bold"), split, "", "  ".join(values))
     print_grid(grid, console)
     if scores.cost != Cost():
         say(console, _training(scores))
+
+
+def _before_training(scores: Scores, task: str, split: str) -> Iterator[tuple[str, str]]:
+    """The main metric of a linear probe, and of always the usual answer."""
+    if known := scores.baselines.get(task):
+        for name, found in (("probe", known.probe.scores), ("usual", known.majority)):
+            if (value := found.get(split, {}).get(known.metric)) is not None:
+                yield name, f"{known.metric} {value:.4f}"
 
 
 def _training(scores: Scores) -> str:

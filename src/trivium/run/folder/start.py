@@ -88,8 +88,9 @@ def refuse_taken(
 
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     """Resuming with another recipe would be neither run: refused, with the first difference."""
-    old = run_recipe(run_dir).model_dump(mode="json")
-    new = recipe.model_dump(mode="json")
+    # Whether a probe is judged before training changes nothing of it.
+    old = run_recipe(run_dir).model_dump(mode="json", exclude={"probe"})
+    new = recipe.model_dump(mode="json", exclude={"probe"})
     if difference := _difference(old, new):
         raise RecipeError(
             f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "

@@ -71,6 +71,13 @@ class TorchPredictor(ModelPredictor):
         vector_UD = self._vectors(reading, [made])[0]
         return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
 
+    @torch.inference_mode()
+    def sequence_vectors(self, reading: Reading, task: str, pooling: Pooling) -> Tensor:
+        """The encoder's vector of each sequence that a reading has for one task, whatever the
+        task's head makes of them: vector_UD. The model is taken as it is, in training or not."""
+        made = _Made(partial(pool, how=pooling), [task], pooling in ("cls", "pooler"))
+        return self._vectors(reading, [made])[0]
+
     # --- one pass for several tasks -------------------------------------------------------------
 
     def _answered(self, reading: Reading) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Task
 from trivium.recipe import Recipe
+from trivium.recipe.rates import with_rates
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
 from trivium.run.rows.splits import ALL, Data, FileRows, Split
@@ -15,7 +16,8 @@ SHOWN_PROBLEMS = 5
 
 
 def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data]:
-    """All files of a recipe, and the recipe with the labels and weights that were found in them.
+    """All files of a recipe, and the recipe with the labels and weights that were found in them,
+    and with the learning rates that it left open.
 
     A test file without the label column is left out: it can be predicted, not scored.
     Raises RecipeError for the first file that cannot be used, with its bad rows by line.
@@ -37,7 +39,8 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
     for task in tasks.values():
         if task.gathers:
             data[task.name] = _gathered(task, data)
-    return recipe.model_copy(update={"tasks": tasks}), data
+    found = recipe.model_copy(update={"tasks": tasks})
+    return with_rates(found) if "train" in splits else found, data
 
 
 def read_split(

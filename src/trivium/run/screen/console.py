@@ -49,6 +49,11 @@ def note(console: Console, text: str) -> None:
     say(console, ("note", "yellow"), f" {text}")
 
 
+def warn(console: Console, text: str) -> None:
+    """Something that people should change, though a result is there."""
+    say(console, ("warning", "bold yellow"), f" {text}")
+
+
 def silence(stream: TextIO | None) -> None:
     """Send what is still to be written to a stream nowhere: it could not be written, and would be
     tried, and fail, once more when the program ends. None: it was closed by a shell."""

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from trivium.part import Part
+from trivium.parts.optim import LearningRates
 from trivium.parts.tasks import Task
 from trivium.recipe import Stage
 from trivium.recipe.stage import Floor
@@ -111,9 +112,7 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     lines.append(
         f"a step: {holds}, sampler {_shown(stage.sampler)}, combiner {_shown(stage.combiner)}"
     )
-    rates = {k: v for k, v in stage.lr.model_dump().items() if v not in (None, 1.0)}
-    shown = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
-    lines.append(f"learning rates: {shown}; schedule {_shown(stage.schedule)}")
+    lines.append(f"learning rates: {_rates(stage.lr)}; schedule {_shown(stage.schedule)}")
     if apart := preview.memory(stage).kept_apart():
         lines.append(
             f"the tasks' gradients are kept apart, {apart / 2**20:,.0f} MiB more than their sum; "
@@ -145,6 +144,17 @@ def _guarded(preview: Preview, stage: Stage) -> str:
         f"guarded: {', '.join(floors)}; ends with the first evaluation that breaks a floor, "
         "and goes back to the model kept before"
     )
+
+
+def _rates(lr: LearningRates) -> str:
+    """Of encoder, heads and the rest, as far as they say something."""
+    shown = []
+    for name, rate in lr.model_dump().items():
+        if isinstance(rate, dict):
+            shown.append("heads " + ", ".join(f"{rate:g} ({one})" for one, rate in rate.items()))
+        elif rate not in (None, 1.0):
+            shown.append(f"{name} {rate:g}")
+    return ", ".join(shown)
 
 
 def _lesson(lesson: Lesson) -> str:

@@ -1,5 +1,7 @@
 """The end of a run: the kept model is judged, and the scores are written."""
 
+from typing import Any
+
 import torch
 
 from trivium.run.assembly.device import precision_name
@@ -19,6 +21,7 @@ def finish(work: Work, counters: Counters) -> Scores:
     tasks = evaluate_into(work.run_dir, predictor, work.data)
     seen = scores_on_seen(work, [name for name in tasks if "dev" in tasks[name]], predictor)
     model = predictor.model
+    known: dict[str, Any] = {"baselines": dict(work.baselines)} if work.baselines else {}
     return Scores(
         tasks=beside(tasks, seen),
         overall=overall(work.tasks, tasks),
@@ -34,6 +37,7 @@ def finish(work: Work, counters: Counters) -> Scores:
             trained_parameters=counters.trained,
         ),
         selected=Selected.model_validate(counters.kept),
+        **known,
     )
 
 

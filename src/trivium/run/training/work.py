@@ -11,6 +11,7 @@ from trivium.model.multitask import MultiTaskModel
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
 from trivium.run.folder.journal import Journal
+from trivium.run.folder.scores import Baselines
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import Encoded
 from trivium.run.rows.splits import Data
@@ -44,6 +45,8 @@ class Work:
     console: Console
     taught: Mapping[str, dict[str, Encoded]] = field(default_factory=dict)
     """Training rows of every task in the stages that have teachers, with what these say."""
+    baselines: Mapping[str, Baselines] = field(default_factory=dict)
+    """What tasks had before training."""
 
     def setup_of(self, stage: Stage) -> Setup:
         """What stays the same during a stage."""

@@ -17,6 +17,8 @@ from trivium.run.folder.studies import folders_of
 from trivium.run.screen.grid import short_names
 
 SPLIT = "dev"
+SAME_ANYWAY = {"seed", "device", "data", "probe"}
+"""What runs of one system may have each their own."""
 SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -170,7 +172,7 @@ def _key(run: FinishedRun) -> str:
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = run.recipe.model_dump(mode="json", exclude={"seed", "device", "data"})
+    settings: Any = run.recipe.model_dump(mode="json", exclude=SAME_ANYWAY)
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}

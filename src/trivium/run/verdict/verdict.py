@@ -15,6 +15,7 @@ from trivium.run.verdict.comparisons import baselines_of, compare_all
 from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
 from trivium.run.verdict.machines import busy_note, note_of
+from trivium.run.verdict.probes import probe_notes
 from trivium.run.verdict.systems import SPLIT, System, systems_of
 
 FEWEST_RESAMPLES = 100
@@ -64,7 +65,7 @@ def verdict(
         comparisons=comparisons,
         costs=costs_of(systems, baselines, timing),
         summaries=summaries,
-        notes=[*notes, *_notes(systems, baselines, comparisons, resamples)],
+        notes=[*probe_notes(systems), *notes, *_notes(systems, baselines, comparisons, resamples)],
     )
 
 

@@ -1,0 +1,1 @@
+"""What a task can have without training: the usual answer, and a linear probe."""

@@ -1,0 +1,77 @@
+"""Runs that end below what their tasks had without training, in words, with what to change."""
+
+import math
+from collections.abc import Iterator
+
+from trivium.parts.tasks import Task
+from trivium.recipe import Recipe, Stage
+from trivium.recipe.stage import DEFAULT_EPOCHS
+from trivium.run.folder.scores import Baselines, Scores
+
+SPLIT = "dev"
+FASTER = 5
+"""Times the heads' learning rate that is worth a try."""
+FASTEST = 0.02
+"""From where on it is not."""
+
+
+def below_probe(recipe: Recipe, scores: Scores) -> list[str]:
+    """A line for every task whose dev score is below that of its linear probe."""
+    return [
+        _line(recipe, name, baselines, ours, theirs)
+        for name, baselines in scores.baselines.items()
+        if name in recipe.tasks
+        if (ours := scores.metric(name, SPLIT, baselines.metric)) is not None
+        if (theirs := baselines.probe.scores.get(SPLIT, {}).get(baselines.metric)) is not None
+        if ours < theirs
+    ]
+
+
+def standard_error(metric: str, value: float, rows: float) -> float:
+    """Roughly: of a share of rows sqrt(p (1 - p) / n), of a correlation (1 - r^2) / sqrt(n)."""
+    if metric in ("pearson", "spearman"):
+        return (1 - value**2) / math.sqrt(rows)
+    return math.sqrt(max(value * (1 - value), 0.0) / rows)
+
+
+def _line(recipe: Recipe, name: str, baselines: Baselines, ours: float, theirs: float) -> str:
+    rows = baselines.probe.scores[SPLIT]["rows"]
+    noise = standard_error(baselines.metric, theirs, rows)
+    is_clear = theirs - ours > noise
+    much = "is below" if is_clear else "is no better than"
+    sure = "" if is_clear else f", though by less than the standard error of {rows:,} rows"
+    changes = "; ".join(_changes(recipe, recipe.tasks[name]))
+    return (
+        f"{name}: {baselines.metric} {ours:.4f} {much} the {theirs:.4f} of a linear probe on the "
+        f"encoder before training{sure}. {changes}."
+    )
+
+
+def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
+    """What is worth a try, the most promising first."""
+    stages = [
+        (place, stage)
+        for place, stage in enumerate(recipe.stages)
+        if task.name in recipe.stage_tasks(stage)
+    ]
+    if not stages:
+        return
+    place, stage = stages[-1]
+    head = task.resolved_head
+    if head.can_start_from_probe and not head.starts_from_probe:
+        yield (
+            f"Start its head from the probe (`tasks.{task.name}.head: "
+            f"{{kind: {head.kind}, start: probe}}`)"
+        )
+    if 0 < (rate := stage.lr.head_rate(task.name)) < FASTEST:
+        yield (
+            "raise the learning rate of heads "
+            f"(`--set stages.{place}.lr.heads={rate * FASTER:g}`; it was {rate:g})"
+        )
+    yield f"train for longer ({_longer(place, stage)})"
+
+
+def _longer(place: int, stage: Stage) -> str:
+    if stage.epochs is None and stage.steps is not None:
+        return f"`--set stages.{place}.steps={2 * stage.steps}`"
+    return f"`--set stages.{place}.epochs={2 * (stage.epochs or DEFAULT_EPOCHS)}`"

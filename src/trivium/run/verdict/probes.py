@@ -1,0 +1,35 @@
+"""What a verdict says of the scores that its systems' tasks had before training."""
+
+from collections.abc import Iterator, Sequence
+
+from trivium.run.folder.below import below_probe
+from trivium.run.verdict.systems import SPLIT, System
+
+
+def probe_notes(systems: Sequence[System]) -> list[str]:
+    """A line per system whose runs know; then one for each task of a run that is below its probe,
+    which come first."""
+    shown = [line for system in systems for line in _beside(system)]
+    low = [
+        f"{run.folder}: {line}"
+        for system in systems
+        for run in system.runs
+        for line in below_probe(run.recipe, run.scores)
+    ]
+    return low + shown
+
+
+def _beside(system: System) -> Iterator[str]:
+    """Seeds share one encoder and one table, so that the first run's baselines are all runs'."""
+    scores = system.runs[0].scores
+    each = []
+    for name, known in scores.baselines.items():
+        probe = known.probe.scores.get(SPLIT, {}).get(known.metric)
+        usual = known.majority.get(SPLIT, {}).get(known.metric)
+        if name in system.answers and probe is not None and usual is not None:
+            each.append(f"{name} {known.metric} {probe:.4f} ({usual:.4f})")
+    if each:
+        yield (
+            f"{system.name}: a linear probe on its encoder before training (and always the usual "
+            f"answer) has {', '.join(each)}."
+        )
