@@ -48,7 +48,7 @@ ROOMS = {
 
 VERBS = len(ROOMS)
 
-LATE = {"pyarrow", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
+LATE = {"pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
 """What may be imported where it is used: extras."""
 
 

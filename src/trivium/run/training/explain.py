@@ -30,7 +30,9 @@ def print_preview(preview: Preview, console: Console) -> None:
     for name, task in recipe.tasks.items():
         encoded = preview.encoded[name]
         lengths = encoded.lengths()
-        rows = "\n".join(_rows(preview.data[name], split) for split in ("train", "dev"))
+        rows = "\n".join(
+            _rows(preview.data[name], split) for split in _shown_splits(preview.data[name])
+        )
         grid.add_row(
             Text.assemble((name, "bold"), "\n", "\n".join([task.kind, *_choices(task)])),
             rows,
@@ -46,12 +48,22 @@ def print_preview(preview: Preview, console: Console) -> None:
         for split in splits.values():
             for file in split.files:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
+                if file.elsewhere:
+                    rows = f"{file.labelled:,} of {file.rows:,} rows, "
                 if file.drawn is not None:
                     rows = f"{file.drawn:,} of {file.rows:,} rows, a sample, "
                 line = f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}"
                 say(console, line, style="dim")
+            if split.drawn:
+                say(console, f"{name} {split.name}: {split.drawn}", style="dim")
     for warning in preview.warnings:
         note(console, warning)
+
+
+def _shown_splits(splits: Mapping[str, Split]) -> list[str]:
+    """test only where it is drawn: that takes rows from training."""
+    held = [name for name, split in splits.items() if name == "test" and split.drawn]
+    return ["train", "dev", *held]
 
 
 def _rows(splits: Mapping[str, Split], split: str) -> str:
