@@ -35,7 +35,7 @@ ROOMS = {
     for floor, rooms in enumerate(
         [
             ("assembly", "rows", "screen"),
-            ("folder",),
+            ("folder", "drafting"),
             ("hub",),
             ("jobs", "predictor"),
             ("teachers", "members", "verdict", "exporting"),

@@ -6,6 +6,7 @@ same bytes as different words without a complaint.
 
 import codecs
 import unicodedata
+from pathlib import Path
 from typing import Literal
 
 Encoding = Literal[
@@ -41,3 +42,24 @@ def excerpt(raw: bytes, place: int, encoding: str) -> str:
 
 def _is_accented(letter: str) -> bool:
     return letter in "ßÆæØøÐðÞþŒœªºƒ" or unicodedata.decomposition(letter) != ""
+
+
+def sniffed(path: Path) -> Encoding | None:
+    """What a text file seems to be in: UTF-8, UTF-16 with a byte order mark, or Windows-1252; None
+    where it is none of them."""
+    with path.open("rb") as file:
+        if file.read(2) in UTF_16:
+            return "utf-16"
+        file.seek(0)
+        odd = [line for line in file if not _is_utf_8(line)]
+    if not odd:
+        return "utf-8"
+    return "cp1252" if seems_windows(b" ".join(odd)) else None
+
+
+def _is_utf_8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

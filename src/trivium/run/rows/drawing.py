@@ -111,7 +111,7 @@ def _groups(rows: Sequence[Candidate]) -> list[_Group]:
             key = parents[key]
         return key
 
-    keys = [_key(row) for row in rows]
+    keys = [key_of(row) for row in rows]
     for row, key in zip(rows, keys, strict=True):
         if row.by is not None and row.by.strip():
             a, b = root(key), root("by " + _plain(row.by))
@@ -126,7 +126,7 @@ def _groups(rows: Sequence[Candidate]) -> list[_Group]:
     return list(found.values())
 
 
-def _key(row: Candidate) -> str:
+def key_of(row: Candidate) -> str:
     """The same for rows that a person would call the same; a pair may be turned round."""
     return "text " + "\0".join(sorted(map(_plain, row.texts)))
 
