@@ -124,6 +124,16 @@ def test_stratified_every_label_has_its_share_to_the_row(tmp_path: Path) -> None
     assert shares == {"often": 10, "some": 3, "few": 1}
 
 
+def test_many_labels_of_few_rows_have_their_share_together(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[sentence(n), f"l{n % 100:02}", ""] for n in range(400)]
+    rows += [[sentence(n + 400), f"one{n}", ""] for n in range(20)]
+    found = drawn(tmp_path, rows, dev={"share": 0.1, "stratify": True})["dev"]
+    shares = Counter(example.target for example in found.examples)
+    assert len(found.examples) == 42
+    assert set(shares.values()) == {1}
+    assert max(int(label) for label in shares if isinstance(label, int | float)) < 100
+
+
 def test_twins_across_files_are_on_one_side(tmp_path: Path) -> None:
     rows = mood_rows(60)
     write_table(tmp_path / "more.tsv", COLUMNS, [[f" {t}".upper(), m, u] for t, m, u in rows])

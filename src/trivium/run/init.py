@@ -10,9 +10,10 @@ from rich.console import Console
 from trivium.errors import RecipeError
 from trivium.recipe.parse import parse_recipe
 from trivium.recipe.schema import Recipe
+from trivium.run.drafting.draft import Ask, Draft, Wanted
 from trivium.run.drafting.files import Group, grouped, look
 from trivium.run.drafting.oddities import oddities
-from trivium.run.drafting.tasks import Ask, Draft, Wanted, drafts
+from trivium.run.drafting.tasks import drafts
 from trivium.run.drafting.written import recipe_text, recipe_values
 from trivium.run.folder.atomic import refuse_unwritable, write_text
 from trivium.run.rows.load import load_data
@@ -63,9 +64,10 @@ def init(
 def _from(folder: Path, home: Path) -> str:
     """The folder of data, as a recipe in that folder names it."""
     try:
-        return Path(os.path.relpath(home, folder)).as_posix()
+        relative = Path(os.path.relpath(home, folder))
     except ValueError:  # on another drive
         return str(home)
+    return str(home) if relative.parts[:3] == ("..",) * 3 else relative.as_posix()
 
 
 def _name_apart(made: Sequence[tuple[Group, Draft]]) -> None:

@@ -78,6 +78,8 @@ class MaskedWords(Task):
                 raise ValueError(f"{name}: masked words have no use for it; leave it out")
         if any(source.relabel for split in ("train", "dev") for source in self.sources(split)):
             raise ValueError("relabel: masked words have no labels; leave it out")
+        if any(source.where for split in ("train", "dev") for source in self.sources(split)):
+            raise ValueError("where: masked words take all the texts of a file; leave it out")
         if (held := self.drawn("dev")) and held.by:
             raise ValueError("dev: by: masked words are drawn by their text alone; leave it out")
         if len(set(self.of)) < len(self.of):

@@ -125,8 +125,8 @@ class RowsPart(Part):
     def dev_words(self) -> str | None:
         """The dev rows, for people: their file, or what they are drawn from."""
         if isinstance(self.dev, Drawn):
-            return self.dev.words(", ".join(source.file for source in self.train or ()))
-        return self.dev.file if self.dev else None
+            return self.dev.words(", ".join(source.words for source in self.train or ()))
+        return self.dev.words if self.dev else None
 
     def open_table(
         self, path: str | Path, needed: Sequence[str], encoding: Encoding | None = None

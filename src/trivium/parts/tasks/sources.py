@@ -28,6 +28,8 @@ class Source(Part):
     rows: int | None = Field(default=None, gt=0)
     """At most so many labelled rows, in the file's order: a sample that is the same in every run,
     whatever its seed, and part of every larger one."""
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Column -> value, or values: only such rows are meant, where one file holds several splits."""
     license: str | None = Field(default=None, min_length=1)
     """For people: under what licence the rows are, such as `CC-BY-4.0`. A model's card tells it."""
     encoding: Encoding | None = None
@@ -44,10 +46,30 @@ class Source(Part):
             raise ValueError("names a label twice")
         return {named[label]: word for label, word in words.items()}
 
+    @field_validator("where", mode="before")
+    @classmethod
+    def _values(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        each = {key: one if isinstance(one, list | tuple) else [one] for key, one in value.items()}
+        return {str(key): tuple(as_text(one).strip() for one in of) for key, of in each.items()}
+
+    @property
+    def rows_are(self) -> tuple[object, ...]:
+        """What tells its rows from those of other sources."""
+        return self.file, *sorted(self.where.items())
+
+    @property
+    def words(self) -> str:
+        """For people: the file, and which of its rows."""
+        each = (f"{key}: {' or '.join(of)}" for key, of in self.where.items())
+        return ", ".join([self.file, *each])
+
     def plain(self) -> Any:
         """As a recipe would say it: the name alone, if there is nothing else."""
         more = self.model_dump(include={"relabel", "rows", "license", "encoding"})
-        told = {name: value for name, value in more.items() if value}
+        each = {key: of[0] if len(of) == 1 else list(of) for key, of in self.where.items()}
+        told = {name: value for name, value in (more | {"where": each}).items() if value}
         return {"file": self.file} | told if told else self.file
 
     def capped(self, rows: int) -> "Source":
@@ -81,8 +103,8 @@ def _source(value: Any) -> Any:
     """A recipe's word for a file, as values of a Source. Raises ValueError."""
     if not isinstance(value, str | dict | Source):
         raise ValueError(
-            "is a file's name, or a table of `file`, `relabel`, `rows`, `license` and `encoding`; "
-            f"found {value!r}"
+            "is a file's name, or a table of `file`, `relabel`, `rows`, `where`, `license` and "
+            f"`encoding`; found {value!r}"
         )
     return {"file": value} if isinstance(value, str) else value
 
@@ -108,9 +130,9 @@ def _several(value: Any) -> Any:
         return None
     given = value if isinstance(value, list | tuple) else [value]
     sources = [_source(item) for item in given]
-    names = [item.get("file") for item in sources if isinstance(item, dict)]
-    for name in names:
-        if names.count(name) > 1 and name is not None:
+    names = [(item.get("file"), item.get("where")) for item in sources if isinstance(item, dict)]
+    for name, where in names:
+        if names.count((name, where)) > 1 and name is not None:
             raise ValueError(f"names {name} twice")
     return sources
 

@@ -37,7 +37,12 @@ _COUPLES = (
     ("query", "title"), ("prompt", "response"),
 )  # fmt: skip
 _SEPARATORS = ("|", ";", ",")
-_SPLITS = {"train", "dev", "test", "val", "valid", "validation", "training", "eval"}
+SPLITS = {
+    "train": "train", "training": "train", "trn": "train",
+    "dev": "dev", "develop": "dev", "valid": "dev", "validation": "dev", "val": "dev",
+    "eval": "dev", "test": "test", "testing": "test", "tst": "test",
+}  # fmt: skip
+"""What people call the splits -> what they are called here."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +97,9 @@ class Column:
             return "["
         for mark in _SEPARATORS:
             pieces = {piece.strip() for cell in some for piece in cell.split(mark)}
-            with_mark = [cell for cell in some if mark in cell]
             short = all(len(piece.split()) <= 3 for piece in pieces)
-            again = sum(all(p.strip() in self.counts for p in c.split(mark)) for c in with_mark)
-            is_mixed = len(pieces) < len(some) or 2 * again > len(with_mark)
-            if 10 * len(with_mark) >= len(some) and short and is_mixed and "" not in pieces:
+            counts = {cell.count(mark) for cell in some}
+            if len(counts) > 1 and short and "" not in pieces and _are_shared(some, mark):
                 return mark
         return None
 
@@ -134,8 +137,8 @@ class Column:
     @property
     def is_split(self) -> bool:
         """Whether it says which rows are to train, and which are held out."""
-        values = {cell.lower() for cell in self.counts}
-        return len(values) > 1 and values <= _SPLITS
+        splits = {SPLITS.get(cell.lower()) for cell in self.counts}
+        return len(splits) > 1 and "train" in splits and None not in splits
 
     @property
     def is_text(self) -> bool:
@@ -164,6 +167,15 @@ class Column:
         if not _whole(self.numbers) or len(self.counts) > FEW_NUMBERS:
             return "regression"
         return "ordinal" if self.is_ordered and len(self.counts) > 2 else "classification"
+
+
+def _are_shared(cells: Sequence[str], mark: str) -> bool:
+    """Whether most cells with a mark hold a piece that other cells hold, too."""
+    pieces = [{piece.strip() for piece in cell.split(mark)} for cell in cells]
+    counts = Counter(piece for own in pieces for piece in own)
+    several = [own for own in pieces if len(own) > 1]
+    shared = sum(any(counts[piece] > 1 for piece in own) for own in several)
+    return 2 * shared > len(several) > 0
 
 
 def couples(texts: Sequence[Column]) -> Iterator[tuple[Column, Column]]:

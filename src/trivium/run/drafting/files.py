@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from trivium.errors import RecipeError
-from trivium.run.drafting.columns import Column
+from trivium.run.drafting.columns import SPLITS, Column
 from trivium.text.encodings import Encoding, sniffed
 from trivium.text.tables import BadRow, Table, open_table
 
 MOST_ROWS = 200_000
 """Rows of a file that are looked at."""
-_NAMES = {
-    "train": "train", "training": "train", "trn": "train",
-    "dev": "dev", "develop": "dev", "valid": "dev", "validation": "dev", "val": "dev",
-    "eval": "dev", "test": "test", "testing": "test", "tst": "test",
-}  # fmt: skip
 _PARTS = re.compile(r"[\s_.,()-]+|(?<=[a-z])(?=[A-Z])")
 _TEXT_ENDINGS = {".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"}
 
@@ -122,10 +117,10 @@ def _refuse_headless(path: Path, columns: Mapping[str, Column]) -> None:
 def split_of(path: Path) -> tuple[str, str | None]:
     """What a file's name says besides, and of which split it is."""
     parts = _PARTS.split(path.stem)
-    splits = [_NAMES[part.lower()] for part in parts if part.lower() in _NAMES]
+    splits = [SPLITS[part.lower()] for part in parts if part.lower() in SPLITS]
     if not splits:
         return path.stem, None
-    rest = [part for part in parts if part and part.lower() not in _NAMES]
+    rest = [part for part in parts if part and part.lower() not in SPLITS]
     says = any(re.search("[A-Za-z]{3}", part) for part in rest)  # else it is a shard's number
     return "-".join(rest) if says else "", splits[-1]
 

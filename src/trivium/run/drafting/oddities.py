@@ -1,7 +1,7 @@
 """What people should look at in their files, whatever the recipe makes of it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from trivium.run.drafting.columns import Column
@@ -22,9 +22,11 @@ def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
     yield from _twins(group, texts, values["label"])
     label = group.train.columns[values["label"]]
     if values["kind"] in ("classification", "ordinal"):
-        yield from _of_labels(group, label)
-    if words := [cell for cell in label.counts if cell.lower() in MISSING]:
-        yield f"{group.train.name}: {_some(words)} counts as a label; empty the cell if it is none"
+        train = values["train"]
+        words = train.get("relabel", {}) if isinstance(train, dict) else {}
+        yield from _of_labels(group, label, words)
+    if none := [cell for cell in label.counts if cell.lower() in MISSING]:
+        yield f"{group.train.name}: {_some(none)} counts as a label; empty the cell if it is none"
 
 
 def _of_reading(file: Found) -> Iterator[str]:
@@ -38,13 +40,6 @@ def _of_reading(file: Found) -> Iterator[str]:
         yield f"{file.name}: {len(file.bad) - SHOWN:,} more rows cannot be read"
     if not file.is_whole:
         yield f"{file.name}: only its first {MOST_ROWS:,} rows were looked at"
-    for column in file.columns.values():
-        if column.is_split:
-            yield (
-                f"{file.name}: column {column.name!r} says which rows are to train and which to "
-                "judge; it is not used. Save the rows as files of their own, with train, dev and "
-                "test in their names"
-            )
 
 
 def _of_cells(file: Found, texts: Sequence[str], label: str) -> Iterator[str]:
@@ -85,8 +80,11 @@ def _keys(file: Found, texts: Sequence[str]) -> list[str]:
     return [key_of(Candidate(row)) for row in rows]
 
 
-def _of_labels(group: Group, label: Column) -> Iterator[str]:
-    if once := [name for name, count in label.counts.items() if count == 1]:
+def _of_labels(group: Group, label: Column, words: Mapping[str, str]) -> Iterator[str]:
+    counts: Counter[str] = Counter()
+    for name, count in label.counts.items():
+        counts[words.get(name, name)] += count
+    if once := [name for name, count in counts.items() if count == 1]:
         yield f"{group.train.name}: labels of one row only: {_some(once)}"
     plain = {name.casefold() for name in label.counts}
     for split, file in group.files.items():

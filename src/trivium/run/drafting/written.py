@@ -4,15 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from trivium.recipe.plain_yaml import parse_yaml, write_inline, write_yaml
-from trivium.run.drafting.tasks import Draft
+from trivium.run.drafting.draft import Draft
 
 _HEAD = (
     "# Drafted by `trivium init`: what it assumed is worth a look. `trivium check` says what\n"
     "# training would do, `trivium train` does it.\n"
-)
-_STAGE = (
-    "stages:\n"
-    "  - name: train                    # epochs, batch size and learning rates: the defaults\n"
 )
 _COLUMN = 36
 
@@ -38,7 +34,8 @@ def recipe_text(encoder: str, data: str, tasks: Sequence[Draft]) -> str:
         lines.append(f"  {write_inline(draft.name)}:\n")
         for key, value in draft.values.items():
             lines.append(_line(key, value, draft.notes.get(key, ""), indent=4))
-    text = _HEAD + "".join(lines) + _STAGE
+    lines += ["stages:\n", _line("- name", "train", "all else as Trivium chooses it", indent=2)]
+    text = _HEAD + "".join(lines)
     values = recipe_values(encoder, data, tasks)
     return text if parse_yaml(text) == values else _HEAD + write_yaml(values)
 

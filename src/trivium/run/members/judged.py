@@ -38,10 +38,10 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
                 continue
             theirs = _judged_task(member.recipe, name)
             judged_on, dev = _judged_on(task), _judged_on(theirs)
-            trained = {source.file for source in theirs.sources("train")}
+            trained = {source.rows_are for source in theirs.sources("train")}
             if judged_on == dev and (dev is None or task.drawn("dev") is not None):
                 continue
-            if any(source.file in trained for source in task.sources("dev")):
+            if any(source.rows_are in trained for source in task.sources("dev")):
                 yield (
                     f"{name}: {member.name} was trained on {task.dev_words()}, which all are "
                     "judged on here: its scores, and the ensemble's, say nothing"
@@ -55,7 +55,7 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
 
 def _judged_on(task: Task) -> tuple[object, ...] | None:
     """What tells a task's dev rows from others."""
-    files = tuple(source.file for source in task.sources("dev"))
+    files = tuple(source.rows_are for source in task.sources("dev"))
     held = task.drawn("dev")
     return (files, held.share, held.by, held.stratify) if held else files or None
 

@@ -45,7 +45,9 @@ def dealt(
 def _file(file: FileRows, split: str, own: int, kept: int) -> FileRows:
     drawn = kept if kept < own else None
     if split == "train":
-        return replace(file, labelled=own, drawn=drawn, elsewhere=file.labelled - own)
+        return replace(
+            file, labelled=own, drawn=drawn, elsewhere=file.elsewhere + file.labelled - own
+        )
     # What cannot be used of a file is told once, with its training rows.
     return FileRows(file.table, own, 0, [], drawn, elsewhere=file.rows - own)
 

@@ -76,11 +76,15 @@ def _mirrored(group: _Group) -> _Group:
     return _Group(1 - group.place, group.rows, group.labels)
 
 
-def _taken(order: Iterable[_Group], everything: Iterable[_Group], drawn: Drawn) -> list[_Group]:
+_ALL = 0.5
+
+
+def _taken(order: Iterable[_Group], everything: Sequence[_Group], drawn: Drawn) -> list[_Group]:
     """The groups that a split takes; order: those that it may, by the place from which it counts.
 
     To stratify, groups are taken by their place while that brings the counts of the split's labels
-    nearer to their share (in the sum of absolute differences).
+    nearer to their share (in the sum of absolute differences). All rows together count as half a
+    label: else many labels of few rows, each of which rounds to none, would give nothing.
     """
     if not drawn.stratify:
         return [group for group in order if group.place < drawn.share]
@@ -88,11 +92,14 @@ def _taken(order: Iterable[_Group], everything: Iterable[_Group], drawn: Drawn) 
     for group in everything:
         total.update(group.labels)
     missing = {label: drawn.share * count for label, count in total.items()}
+    rows = drawn.share * sum(len(group.rows) for group in everything)
     taken = []
     for group in sorted(order, key=lambda group: group.place):
         gain = sum(abs(missing[k]) - abs(missing[k] - n) for k, n in group.labels.items())
+        gain += _ALL * (abs(rows) - abs(rows - len(group.rows)))
         if gain > 0:
             taken.append(group)
+            rows -= len(group.rows)
             for label, count in group.labels.items():
                 missing[label] -= count
     return taken

@@ -8,6 +8,7 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Source, Task
 from trivium.parts.tasks.drawn import Drawn
 from trivium.recipe import Recipe
+from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.dealing import dealt
 from trivium.run.rows.drawing import Candidate, Held, refuse_empty, sides
 from trivium.run.rows.relabel import relabelled
@@ -61,12 +62,13 @@ def read_rows(
 ) -> tuple[Split, list[str | None]]:
     """All of one file's rows for this task; and what each has in the column `by`. Raises
     RecipeError as `read_split` does."""
-    needed = (*task.text_columns, task.label, *([by] if by else []))
+    where, relabel = (source.where, source.relabel) if source else ({}, {})
+    needed = (*task.text_columns, task.label, *([by] if by else []), *where)
     table = task.open_table(path, needed, source.encoding if source else None)
-    has_labels, relabel = isinstance(task, Labelled), source.relabel if source else {}
+    chosen, has_labels = Chosen(table, where), isinstance(task, Labelled)
     examples, bad, unlabelled, cells = [], [], 0, set[str]()
     groups: list[str | None] = []
-    for row in relabelled(task, split, table, relabel):
+    for row in relabelled(task, split, chosen, relabel):
         if isinstance(row, BadRow):
             bad.append(row)
             continue
@@ -82,7 +84,9 @@ def read_rows(
             bad.append(BadRow(row.line, problem))
     refuse_bad_rows(task, split, table, bad)
     respelt = task.respelt(cells)
-    file = FileRows(table, len(examples), unlabelled, bad, respelt=respelt)
+    file = FileRows(
+        table, len(examples), unlabelled, bad, respelt=respelt, elsewhere=chosen.left_out
+    )
     return Split(split, (file,), examples), groups
 
 
@@ -158,8 +162,9 @@ def _with_labels(recipe: Recipe, task: Task) -> Task:
     # The files are read once more for their rows: labels must be known before any row is one.
     cells, names = [], []
     for source in task.sources("train"):
-        table = task.open_table(Path(recipe.data) / source.file, (task.label,), source.encoding)
-        rows = list(relabelled(task, "train", table, source.relabel))
+        needed = (task.label, *source.where)
+        table = task.open_table(Path(recipe.data) / source.file, needed, source.encoding)
+        rows = list(relabelled(task, "train", Chosen(table, source.where), source.relabel))
         refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
         cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
         names.append(table.name)

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from trivium.parts.tasks import RowError, Task
+from trivium.parts.tasks import RowError, Source, Task
+from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.load import read_rows, refuse_bad_rows
 from trivium.run.rows.splits import FileRows, Split
-from trivium.text.encodings import Encoding
 from trivium.text.tables import BadRow
 from trivium.types import Example
 
@@ -18,7 +18,7 @@ def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
         whole, _ = read_rows(task, "train", home / source.file, source)
         rows |= {bare(example) for example in whole.examples}
     for source in (*task.sources("dev"), *task.sources("test")):
-        held_out = read_unlabelled(task, home / source.file, source.encoding)
+        held_out = read_unlabelled(task, home / source.file, source)
         rows |= {bare(example) for example in held_out.examples}
     return rows
 
@@ -31,12 +31,13 @@ def bare(example: Example) -> tuple[str, ...]:
 # --- text without labels -------------------------------------------------------------------------
 
 
-def read_unlabelled(task: Task, path: Path, encoding: Encoding | None = None) -> Split:
+def read_unlabelled(task: Task, path: Path, source: Source | None = None) -> Split:
     """The texts of a file's rows. Raises RecipeError naming bad rows by file and line."""
-    table = task.open_table(path, task.text_columns, encoding)
+    where, encoding = (source.where, source.encoding) if source else ({}, None)
+    table = task.open_table(path, (*task.text_columns, *where), encoding)
     examples: list[Example] = []
     bad: list[BadRow] = []
-    for row in table:
+    for row in Chosen(table, where):
         if isinstance(row, BadRow):
             bad.append(row)
             continue

@@ -44,6 +44,13 @@ def print_preview(preview: Preview, console: Console) -> None:
     print_grid(grid, console)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
+    _print_files(preview, console)
+    for warning in preview.warnings:
+        note(console, warning)
+
+
+def _print_files(preview: Preview, console: Console) -> None:
+    """Every file with how it was understood, and how splits were drawn."""
     for name, splits in preview.data.items():  # noqa: PLR1702
         for split in splits.values():
             for file in split.files:
@@ -56,8 +63,6 @@ def print_preview(preview: Preview, console: Console) -> None:
                 say(console, line, style="dim")
             if split.drawn:
                 say(console, f"{name} {split.name}: {split.drawn}", style="dim")
-    for warning in preview.warnings:
-        note(console, warning)
 
 
 def _shown_splits(splits: Mapping[str, Split]) -> list[str]:
