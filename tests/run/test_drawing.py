@@ -16,8 +16,12 @@ from tests.support.shell import call
 from tests.support.tables import WORDS, make_recipe, sentence, write_table
 from trivium.errors import RecipeError
 from trivium.parts.tasks.drawn import Drawn
-from trivium.recipe import Recipe, parse_recipe
+from trivium.recipe import Recipe, dump_recipe, load_recipe, parse_recipe
+from trivium.recipe.plain_yaml import parse_yaml, read_yaml
+from trivium.run.folder.panels import Panel
 from trivium.run.folder.provenance import read_provenance
+from trivium.run.members.judged import judged_recipe, other_dev_files
+from trivium.run.members.opened import Member
 from trivium.run.rows.drawing import Candidate, sides
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Split
@@ -202,6 +206,75 @@ def test_a_table_that_is_too_small_is_refused_in_one_message(
     assert "task 'mood': " in said
     assert "rows.tsv: of 2 labelled rows, none is left for dev (dev: 0.01" in said
     assert "name a file of dev rows" in said
+
+
+def test_a_share_is_changed_by_its_dotted_path(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(recipe(tmp_path, mood_rows(), dev=0.1)))
+    assert read_yaml(path)["tasks"]["mood"]["dev"] == 0.1
+    changed = load_recipe(path, ["tasks.mood.dev.by=user"])
+    assert changed.tasks["mood"].dev == Drawn(share=0.1, by="user")
+    assert read_yaml(path)["tasks"]["mood"]["train"] == "rows.tsv"
+
+
+def test_a_budget_caps_what_is_drawn(tmp_path: Path) -> None:
+    values = {"tasks": {"mood": {"kind": "classification", "text": "text", "label": "mood",
+                                 "train": "rows.tsv", "dev": 0.3}},
+              "budgets": {"quick": {"rows": 20, "dev_rows": 6}}}  # fmt: skip
+    write_table(tmp_path / "rows.tsv", COLUMNS, mood_rows())
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
+    data = load_data(load_recipe(tmp_path / "recipe.yaml", budget="quick"))[1]["mood"]
+    assert [len(data[split].examples) for split in ("train", "dev")] == [20, 6]
+    assert not {*texts(data["train"])} & {*texts(data["dev"])}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"dev": 0.1}, None),
+        ({"dev": 0.2}, None),
+        ({"dev": 0.05}, "was trained on 0.1 of "),
+        ({"dev": {"share": 0.2, "by": "user"}}, "was trained on 0.1 of "),
+        ({"dev": "other.tsv"}, "was trained on 0.1 of "),
+        ({"train": "more.tsv", "dev": "other.tsv"}, "had "),
+        ({"train": "more.tsv"}, None),
+    ],
+)
+def test_an_ensemble_is_warned_of_members_that_held_out_other_rows(
+    tmp_path: Path, theirs: dict[str, Any], said: str | None
+) -> None:
+    first = recipe(tmp_path, mood_rows(), dev=0.1)
+    recipes = {"a": first, "b": recipe(tmp_path, **theirs)}
+    members = [Member(n, tmp_path, one.tasks, one) for n, one in recipes.items()]
+    judged = judged_recipe(members, {"mood": Panel(how="mean", members=(0, 1))})
+    assert judged is not None
+    assert judged.tasks["mood"].dev == Drawn(share=0.1)
+    notes = list(other_dev_files(members, judged))
+    assert len(notes) == (said is not None)
+    assert said is None or said in notes[0]
+
+
+# --- splits in one file --------------------------------------------------------------------------
+def test_a_file_of_several_splits_gives_each_its_rows(tmp_path: Path) -> None:
+    rows = mood_rows(60)
+    where = {"train": {"user": [f"u{n}" for n in range(15)]}, "dev": {"user": "u15"}}
+    files = {split: {"file": "rows.tsv", "where": meant} for split, meant in where.items()}
+    found = drawn(tmp_path, rows, **files)
+    assert [len(found[split].examples) for split in ("train", "dev")] == [45, 3]
+    assert [found[split].files[0].rows for split in ("train", "dev")] == [60, 60]
+    assert [example.line for example in found["dev"].examples] == [17, 37, 57]
+    again = parse_recipe(parse_yaml(dump_recipe(recipe(tmp_path, **files))))
+    assert again == recipe(tmp_path, **files)
+    assert recipe(tmp_path, **files).tasks["mood"].dev_words() == "rows.tsv, user: u15"
+
+
+def test_rows_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    for where, said in (
+        ({"user": "nobody"}, "has no labelled rows"),
+        ({"usr": "u1"}, "no column 'usr'; did you mean 'user'"),
+    ):
+        with pytest.raises(RecipeError, match=said):
+            drawn(tmp_path, mood_rows(), dev={"file": "rows.tsv", "where": where})
 
 
 # --- a run -------------------------------------------------------------------------------------

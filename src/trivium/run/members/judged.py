@@ -39,7 +39,7 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
             theirs = _judged_task(member.recipe, name)
             judged_on, dev = _judged_on(task), _judged_on(theirs)
             trained = {source.rows_are for source in theirs.sources("train")}
-            if judged_on == dev and (dev is None or task.drawn("dev") is not None):
+            if _held_out_all(task, theirs):
                 continue
             if any(source.rows_are in trained for source in task.sources("dev")):
                 yield (
@@ -51,6 +51,17 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
                     f"{name}: judged on {task.dev_words()}; {member.name} had "
                     f"{theirs.dev_words()}, so the former may hold rows that it was trained on"
                 )
+
+
+def _held_out_all(task: Task, theirs: Task) -> bool:
+    """Whether all that is drawn for the one task is drawn for the other, too."""
+    ours, other = task.drawn("dev"), theirs.drawn("dev")
+    if ours is None or other is None:
+        return False
+    if _judged_on(task) == _judged_on(theirs):
+        return True
+    same = task.sources("dev") == theirs.sources("dev") and ours.by == other.by
+    return same and not (ours.stratify or other.stratify) and other.share >= ours.share
 
 
 def _judged_on(task: Task) -> tuple[object, ...] | None:
