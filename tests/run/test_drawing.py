@@ -258,7 +258,9 @@ def test_an_ensemble_is_warned_of_members_that_held_out_other_rows(
 def test_a_file_of_several_splits_gives_each_its_rows(tmp_path: Path) -> None:
     rows = mood_rows(60)
     where = {"train": {"user": [f"u{n}" for n in range(15)]}, "dev": {"user": "u15"}}
-    files = {split: {"file": "rows.tsv", "where": meant} for split, meant in where.items()}
+    files: dict[str, Any] = {
+        split: {"file": "rows.tsv", "where": meant} for split, meant in where.items()
+    }
     found = drawn(tmp_path, rows, **files)
     assert [len(found[split].examples) for split in ("train", "dev")] == [45, 3]
     assert [found[split].files[0].rows for split in ("train", "dev")] == [60, 60]
