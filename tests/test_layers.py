@@ -35,7 +35,7 @@ ROOMS = {
     for floor, rooms in enumerate(
         [
             ("assembly", "rows", "screen"),
-            ("folder",),
+            ("folder", "drafting"),
             ("hub",),
             ("jobs", "predictor"),
             ("baselines", "teachers", "members", "verdict", "exporting"),
@@ -48,7 +48,7 @@ ROOMS = {
 
 VERBS = len(ROOMS)
 
-LATE = {"pyarrow", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
+LATE = {"pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf"}
 """What may be imported where it is used: extras."""
 
 

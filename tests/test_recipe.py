@@ -231,7 +231,8 @@ def test_what_is_meant_by_another_name_can_be_written(tmp_path: Path, meant: str
     assert homes
     if ":" in meant:
         place = {Recipe: "", Stage: "stages.0."}.get(homes[0], "tasks.mood.")
-        load(tmp_path, f"{place}{setting}={meant.partition(': ')[2]}")
+        change = f"{place}{setting}={meant.partition(': ')[2]}"
+        load(tmp_path, "tasks.mood.train=mood.tsv", change)
 
 
 def test_every_problem_has_a_line_of_its_own(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trivium.run.evaluate import evaluate
     from trivium.run.export import export
     from trivium.run.export_lora import export_lora
+    from trivium.run.init import init
     from trivium.run.predict import predict_file
     from trivium.run.predictor.base import Predictor
     from trivium.run.predictor.load import load
@@ -53,6 +54,7 @@ __all__ = [
     "evaluate",
     "export",
     "export_lora",
+    "init",
     "load",
     "load_recipe",
     "predict_file",
@@ -79,6 +81,7 @@ _HOMES = {
     "evaluate": "trivium.run.evaluate",
     "export": "trivium.run.export",
     "export_lora": "trivium.run.export_lora",
+    "init": "trivium.run.init",
     "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.predict",

@@ -87,7 +87,8 @@ def test_a_plain_name_can_be_given_a_relabelling_by_its_dotted_path(tmp_path: Pa
         ({"train": ["a", {"file": "b", "relabel": {1: 4, "1.0": 3}}]}, "1.relabel: names a label"),
         ({"train": {"file": "a", "relabel": {1: None}}}, "0.relabel: holds an empty label"),
         ({"dev": ["a", "b"]}, "tasks.mood.dev: is one file; only `train` may be several"),
-        ({"test": 3}, "tasks.mood.test: is a file's name, or a table of `file`, `relabel`, `ro"),
+        ({"test": 3}, "tasks.mood.test.share: input should be less than 1, found 3"),
+        ({"test": True}, "tasks.mood.test: is a file's name, or a table of `file`, `relabel`, `ro"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -37,7 +37,8 @@ def test_an_unreadable_file_says_to_check_permissions(
     [
         (b"", None, "is empty", "must name the columns"),
         (b"\xef\xbb\xbf\n1\n", 1, "is blank", "must name the columns"),
-        (b"a\tb\n1\t2\n1\tcaf\xe9\n", 3, "byte 6 of the line is 0xe9", "iconv -f latin1 -t utf-8"),
+        (b"a\tb\n1\t2\n1\tcaf\xe9\n", 3, "byte 6 of the line is 0xe9", "iconv -f cp1252 -t utf-8"),
+        (b"a\tb\n1\t2\n1\tcaf\x81\n", 3, "0x81, which is not UTF-8", "iconv -f latin1 -t utf-8"),
         ("a\tb\n1\t2\n".encode("utf-16"), 1, "is UTF-16", "iconv -f utf-16 -t utf-8"),
         ("a\tb\n1\t2\n".encode("utf-16-le"), 1, "NUL byte", "iconv -f utf-16 -t utf-8"),
         (b"a\tb\n1\t2\0\n", 2, "NUL byte", "remove the byte"),

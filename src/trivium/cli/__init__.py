@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import exporting, hub, judging, serving, several, single
+from trivium.cli import drafting, exporting, hub, judging, serving, several, single
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 
 for command in (
+    drafting.init,
     single.check,
     single.train,
     single.evaluate,

@@ -135,6 +135,9 @@ def evaluate(
     run: RunOrName,
     task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
     file: Annotated[Path | None, typer.Option(help="Another table with labels.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="dev or test; by default both, where there are.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as in scores.json.")] = False,
     precision: Precision = "auto",
     device: Device = "auto",
@@ -148,7 +151,13 @@ def evaluate(
         from trivium.run.folder.shown import print_scores
 
         scores = evaluate_run(
-            run, task=task, file=file, precision=precision, device=device, console=console
+            run,
+            task=task,
+            file=file,
+            split=split,
+            precision=precision,
+            device=device,
+            console=console,
         )
         if as_json:
             answer(json.dumps(scores, indent=2))

@@ -142,6 +142,8 @@ def _capped(task: Task, split: str, cap: int | None) -> dict[str, Any]:
     sources = task.sources(split)
     if cap is None or not sources:
         return {}
+    if held := task.drawn(split):
+        return {f"tasks.{task.name}.{split}": held.capped(cap).plain()}
     each, more = divmod(cap, len(sources))
     plain = [source.capped(each + (place < more)).plain() for place, source in enumerate(sources)]
     return {f"tasks.{task.name}.{split}": plain if split == "train" else plain[0]}

@@ -76,6 +76,8 @@ def _put(values: dict[str, Any], keys: list[str], value: Any, where: str) -> Non
             if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind,
                 short = "file" if key in ("train", "dev", "test") else "kind"  # or for a file
                 place[key] = {short: place[key]}
+            elif key in ("dev", "test") and isinstance(place.get(key), int | float) and done > 0:
+                place[key] = {"share": place[key]}  # a number is short for one
             if place.get(key) is None:
                 place[key] = {}
             place = place[key]

@@ -83,6 +83,19 @@ def write_yaml(values: Any) -> str:
     return text
 
 
+def write_inline(value: Any) -> str:
+    """One value on one line, to stand behind a key."""
+    text: str = yaml.dump(
+        value,
+        Dumper=_Dumper,
+        default_flow_style=True,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf"),
+    )
+    return text.removesuffix("...\n").rstrip("\n")
+
+
 class _Loader(yaml.SafeLoader):
     """Plain data only: no tags, a key twice is an error, and words stay words (see below)."""
 

@@ -1,5 +1,6 @@
 """`trivium evaluate`: a run scored on its own dev files, or one task on another file."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.run.folder.names import RECIPE
+from trivium.run.folder.provenance import other_rows
 from trivium.run.folder.scores import Scores
 from trivium.run.folder.start import run_recipe
 from trivium.run.predictor.model import ModelPredictor
@@ -15,6 +17,7 @@ from trivium.run.predictor.scoring import evaluate_splits, overall, rows_in
 from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data, read_split
 from trivium.run.rows.splits import JUDGED, Data
+from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
 
 
@@ -23,14 +26,15 @@ def evaluate(
     *,
     task: str | None = None,
     file: str | Path | None = None,
+    split: str | None = None,
     precision: str = "auto",
     device: str = "auto",
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
 
-    Answers with the `tasks`, `overall` and `precision` of `scores.json`, as a plain dict.
-    Raises RecipeError.
+    split: dev or test, by default both. Answers with the `tasks`, `overall` and `precision` of
+    `scores.json`, as a plain dict. Raises RecipeError.
 
         scores = trivium.evaluate("runs/first")
         scores["overall"]["dev"]["leaderboard"]
@@ -38,14 +42,18 @@ def evaluate(
     predictor = load_trained(run, precision=precision, device=device)
     if file is not None and task is None:
         raise RecipeError("evaluate: say which task the file is for (--task).")
-    splits: tuple[str, ...] = JUDGED
+    if split is not None and (split not in JUDGED or file is not None):
+        raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
+    splits: tuple[str, ...] = (split,) if split else JUDGED
     if file is not None and task is not None:
-        split = read_split(predictor.task(task), "file", file)
-        if not split.examples:
-            raise RecipeError(f"{split.where}: has no labelled rows for task {task!r}.")
-        data, splits = {task: {"file": split}}, ("file",)
+        rows = read_split(predictor.task(task), "file", file)
+        if not rows.examples:
+            raise RecipeError(f"{rows.where}: has no labelled rows for task {task!r}.")
+        data, splits = {task: {"file": rows}}, ("file",)
     else:
-        data = _own_data(Path(run), predictor, task)
+        data = _own_data(Path(run), predictor, task, splits)
+        for line in other_rows(Path(run), data):
+            note(heard_on(console), line)
     with rows_bar(console) as bar:
         counter = bar.add_task("evaluating", total=rows_in(data, splits))
         scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
@@ -54,7 +62,9 @@ def evaluate(
     return result.as_dict()
 
 
-def _own_data(run: Path, predictor: ModelPredictor, task: str | None) -> Data:
+def _own_data(
+    run: Path, predictor: ModelPredictor, task: str | None, splits: Sequence[str]
+) -> Data:
     """The dev and labelled test rows that a run's recipe names, of all its tasks or of one."""
     if not (run / RECIPE).is_file():
         raise RecipeError(
@@ -67,5 +77,7 @@ def _own_data(run: Path, predictor: ModelPredictor, task: str | None) -> Data:
     tasks = {name: recipe.tasks[name] for name in (*chosen, *others) if name in recipe.tasks}
     if task is not None and not tasks:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
-    _, data = load_data(recipe.model_copy(update={"tasks": tasks}), JUDGED)
+    _, data = load_data(recipe.model_copy(update={"tasks": tasks}), splits)
+    if len(splits) == 1 and not any(data.values()):
+        raise RecipeError(f"{run}: its recipe names no labelled {splits[0]} rows.")
     return {name: data.get(name, {}) for name in chosen}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.text.jsonl import Number, Value, text_of
-from trivium.text.lines import BadRow, format_of
+from trivium.text.lines import BadRow, format_to_write
 from trivium.text.parquet import column_types, plain_type
 from trivium.text.tables import Table
 from trivium.types import Row
@@ -25,7 +25,7 @@ class Copying:
 
 def copying(table: Table, target: str | Path) -> Copying:
     """From a table to a file, in the format of its ending ("-": text). Raises RecipeError."""
-    kind = "tsv" if str(target) == "-" else format_of(Path(target))
+    kind = "tsv" if str(target) == "-" else format_to_write(Path(target))
     if kind == "parquet":
         return _to_parquet(table)
     return Copying({}, _as_json if kind == "jsonl" else _as_text)
@@ -55,7 +55,7 @@ def _to_parquet(table: Table) -> Copying:
     if table.format == "parquet":
         assert table.path is not None, "Parquet is never read from a pipe"
         return Copying(column_types(table.path), _typed)
-    if table.format != "jsonl" or not table.is_file:
+    if table.format not in ("jsonl", "json") or not table.is_file:
         return Copying({}, _typed)
     # JSON lines may mix what a column of Parquet cannot: such a column is text there, as before.
     found = _kinds(table)

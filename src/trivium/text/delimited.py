@@ -38,7 +38,7 @@ def open_delimited(source: Source, kind: Format, delimiter: str | None, is_quote
     def rows() -> Iterator[Row | BadRow]:
         return without_last_blanks(dialect.rows(source.again(), columns))
 
-    return columns, f"{shown}, {quotes}, UTF-8", rows
+    return columns, f"{shown}, {quotes}, {source.shown_encoding}", rows
 
 
 def all_quoted(cells: list[str], delimiter: str) -> str:

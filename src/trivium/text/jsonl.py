@@ -37,7 +37,7 @@ def open_jsonl(source: Source) -> Opened:
         lines = enumerate(source.again(), 1)
         return without_last_blanks(_row(text, line, columns) for line, text in lines)
 
-    return columns, "JSON lines, UTF-8", rows
+    return columns, f"JSON lines, {source.shown_encoding}", rows
 
 
 def text_of(value: Any) -> str:
@@ -59,6 +59,11 @@ def _row(text: str, line: int, columns: tuple[str, ...]) -> Row | BadRow:
         record = _record(text)
     except ValueError as error:
         return BadRow(line, str(error))
+    return row_of(record, line, columns)
+
+
+def row_of(record: dict[str, Value], line: int, columns: tuple[str, ...]) -> Row | BadRow:
+    """A flat object as a row of these columns."""
     if record.keys() == set(columns):
         values = {column: record[column] for column in columns}
         return Row({column: text_of(value) for column, value in values.items()}, line, values)
@@ -74,19 +79,24 @@ def _row(text: str, line: int, columns: tuple[str, ...]) -> Row | BadRow:
 def _record(text: str) -> dict[str, Value]:
     """The values of one flat object; ValueError with the problem and the remedy."""
     try:
-        record = _DECODER.decode(text)
+        record = DECODER.decode(text)
     except json.JSONDecodeError as error:
         found = f"{error.msg}, at column {error.colno}"
         raise ValueError(f"is not JSON: {found}. Write one object per line.") from None
     except RecursionError:
         raise ValueError("is nested too deep. Write one flat object per line.") from None
+    return flat(record, text)
+
+
+def flat(record: Any, text: str | None = None) -> dict[str, Value]:
+    """A value that JSON gave, if it is a flat object; else ValueError. text: what it stood in."""
     if not isinstance(record, dict):
         raise ValueError('is not an object. Write one per line: {"text": ..., "label": ...}.')
     for key, value in record.items():
         if isinstance(value, (dict, list)):
             kind = "an object" if isinstance(value, dict) else "a list"
             raise ValueError(f"key {key!r} holds {kind}. Make it text, a number, true or null.")
-    words = [*record, *map(text_of, record.values())] if "\\u" in text else ()
+    words = [*record, *map(text_of, record.values())] if text is None or "\\u" in text else ()
     if re.search("[\ud800-\udfff]", "".join(words)):
         raise ValueError("holds half a surrogate pair (\\ud800 to \\udfff). Remove it.")
     return record
@@ -106,6 +116,6 @@ def _no_constant(text: str) -> None:
 
 
 # Numbers stay the text that the file has: 1.0 is not 1, and 0.10 is not 0.1.
-_DECODER = json.JSONDecoder(
+DECODER = json.JSONDecoder(
     object_pairs_hook=_once, parse_float=Number, parse_int=Number, parse_constant=_no_constant
 )

@@ -1,18 +1,20 @@
-"""Lines of UTF-8 text from a file or a stream, and what tables of every format share."""
+"""Lines of text from a file or a stream, and what tables of every format share."""
 
 import codecs
 import difflib
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from trivium.errors import RecipeError
+from trivium.text.encodings import Encoding, excerpt, seems_windows
 from trivium.types import Row
 
-Format = Literal["csv", "tsv", "jsonl", "parquet"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "json", "xlsx"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,11 @@ class Source:
     """None for standard input."""
     name: str
     is_file: bool
+    encoding: Encoding = "utf-8"
     _stream: Iterator[str] | None = None
 
     @classmethod
-    def of(cls, path: str | Path) -> "Source":
+    def of(cls, path: str | Path, encoding: Encoding | None = None) -> "Source":
         if str(path) == "-":
             return cls(None, "standard input", False)
         path = Path(path)
@@ -50,7 +53,11 @@ class Source:
         is_stream = path.exists() and not path.is_file() and not path.is_dir()
         if not is_stream:
             _open(path).close()
-        return cls(path, str(path), not is_stream)
+        return cls(path, str(path), not is_stream, encoding or "utf-8")
+
+    @property
+    def shown_encoding(self) -> str:
+        return self.encoding if self.encoding != "utf-8" else "UTF-8"
 
     def head(self) -> list[str]:
         """The first lines; RecipeError unless the very first says something."""
@@ -78,8 +85,11 @@ class Source:
     def _lines(self) -> Generator[str, None, None]:
         stream = _standard_input() if self.path is None else _open(self.path)
         try:
+            if self.encoding == "utf-16":
+                yield from _wide_lines(stream, self.name)
+                return
             for number, raw in enumerate(iter(lambda: stream.readline(_LINE_BYTES), b""), 1):
-                yield _decoded(raw, number, self.name)
+                yield _decoded(raw, number, self.name, self.encoding)
         finally:
             if self.path is not None:
                 stream.close()
@@ -108,10 +118,33 @@ def _open(path: Path) -> BinaryIO:
         ) from None
 
 
-def _decoded(raw: bytes, number: int, name: str) -> str:
+def _wide_lines(stream: BinaryIO, name: str) -> Iterator[str]:
+    """Of UTF-16, whose byte order mark says which half of a character comes first."""
+    text, number = TextIOWrapper(stream, encoding="utf-16", newline="\n"), 0
+    try:
+        while line := text.readline(_LINE_BYTES):
+            number += 1
+            yield _checked(line, number, name)
+    except UnicodeError as error:
+        raise RecipeError(
+            f"{name}:{number + 1}: is not UTF-16 text with a byte order mark ({error}). Leave "
+            "`encoding` out, or say another."
+        ) from None
+    finally:
+        text.detach()  # whoever opened the stream closes it
+
+
+def _checked(line: str, number: int, name: str) -> str:
+    if "\0" in line:
+        raise RecipeError(f"{name}:{number}: holds a NUL, which text does not. Remove it.")
+    return line
+
+
+def _decoded(raw: bytes, number: int, name: str, encoding: Encoding) -> str:
     if number == 1:
         for magic, what in _BINARY.items():
             if raw.startswith(magic):
+                what = what.replace("FILE", Path(name).name)
                 raise RecipeError(f"{name}:1: is {what}; a table is UTF-8 text.")
         raw = raw.removeprefix(codecs.BOM_UTF8)
     if b"\0" in raw:
@@ -124,21 +157,51 @@ def _decoded(raw: bytes, number: int, name: str) -> str:
             f"{name}:{number}: is longer than {_LINE_BYTES >> 20} MiB. Does a row end with LF?"
         )
     try:
-        return raw.decode()
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise RecipeError(
             f"{name}:{number}: byte {error.start + 1} of the line is 0x{raw[error.start]:02x}, "
-            "which is not UTF-8. Convert the file, for instance with `iconv -f latin1 -t utf-8`."
+            f"which is not {encoding.upper()}. {_meant(raw, error.start, name, encoding)}"
         ) from None
+
+
+def _meant(raw: bytes, place: int, name: str, encoding: Encoding) -> str:
+    """What to do about a line that is not in the encoding that it was read in."""
+    file = Path(name).name
+    if encoding != "utf-8":
+        return "Say another `encoding`, or leave it out for UTF-8."
+    if not seems_windows(raw):
+        return (
+            "Convert the file, for instance with `iconv -f latin1 -t utf-8`, or say in the recipe "
+            f"what it is: {{file: {file}, encoding: ...}}."
+        )
+    shown = excerpt(raw, place, "cp1252")
+    return (
+        f"It is Windows-1252, it seems, and reads {shown!r}: in a recipe write {{file: {file}, "
+        f"encoding: cp1252}} in the place of {file}, or convert it with `iconv -f cp1252 -t utf-8`."
+    )
 
 
 def format_of(path: Path) -> Format:
     """The format that the ending of a file's name stands for."""
     kind = _ENDINGS.get(path.suffix.lower())
+    if kind is None and (remedy := _CONVERTED.get(path.suffix.lower())):
+        raise RecipeError(f"{path}: {remedy.replace('FILE', str(path))}")
     if kind is None:
         raise RecipeError(
             f"{path}: the ending {path.suffix!r} is not one of {', '.join(_ENDINGS)}. "
             "Rename the file by what is in it."
+        )
+    return kind
+
+
+def format_to_write(path: Path) -> Format:
+    """The same of a file that is to be written."""
+    kind = format_of(path)
+    if kind in ("json", "xlsx"):
+        raise RecipeError(
+            f"{path}: such files are read, but not written. Let the name end in .csv, .tsv, .jsonl "
+            "or .parquet."
         )
     return kind
 
@@ -175,16 +238,31 @@ _ENDINGS: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
+    ".json": "json",
+    ".xlsx": "xlsx",
+    ".xlsm": "xlsx",
 }
+_CONVERTED = {
+    ".xls": "is an old Excel workbook. Convert it with `soffice --headless --convert-to xlsx "
+    "FILE`, or save the sheet as `CSV UTF-8`.",
+    ".ods": "is a workbook of LibreOffice. Convert it with `soffice --headless --convert-to xlsx "
+    "FILE`, or save the sheet as CSV.",
+}
+"""What is refused with the command that makes a table of it."""
 _LINE_BYTES = 64 * 2**20
+_WIDE = (
+    "UTF-16; write {file: FILE, encoding: utf-16} in a recipe in the place of its name, or convert "
+    "it with `iconv -f utf-16 -t utf-8`"
+)
 _BINARY = {
     b"\x1f\x8b": "gzip; decompress it with `gunzip`",
     b"BZh91AY&SY": "bzip2; decompress it with `bunzip2`",
     b"\xfd7zXZ": "xz; decompress it with `unxz`",
     b"\x28\xb5\x2f\xfd": "zstandard; decompress it with `unzstd`",
-    b"PK\x03\x04": "a zip archive or an Excel workbook; unzip it, or save the sheet as CSV UTF-8",
+    b"PK\x03\x04": "a zip archive or an Excel workbook; unzip it, or save the sheet as CSV UTF-8, "
+    "or let its name end in .xlsx",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook; save the sheet as CSV UTF-8",
     b"PAR1\x15": "Parquet; let its name end in .parquet",
-    b"\xff\xfe": "UTF-16; convert it with `iconv -f utf-16 -t utf-8`",
-    b"\xfe\xff": "UTF-16; convert it with `iconv -f utf-16 -t utf-8`",
+    b"\xff\xfe": _WIDE,
+    b"\xfe\xff": _WIDE,
 }

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from trivium.errors import RecipeError
+from trivium.text.array import open_array
 from trivium.text.delimited import open_delimited
+from trivium.text.encodings import Encoding
+from trivium.text.excel import open_excel
 from trivium.text.jsonl import open_jsonl
 from trivium.text.lines import BadRow, Format, Source, format_of
 from trivium.text.parquet import open_parquet
@@ -52,23 +55,29 @@ def open_table(
     delimiter: str | None = None,
     quoting: Literal["standard", "none"] = "standard",
     format: Format | None = None,
+    encoding: Encoding | None = None,
 ) -> Table:
     """Read the header of a table; "-" is standard input, taken as tab-separated without `format`.
 
     `format` is otherwise that of the file's ending; "csv" and "tsv" only break ties when the
-    separator is detected. quoting="none" makes a quote an ordinary character. Raises RecipeError.
+    separator is detected. quoting="none" makes a quote an ordinary character. encoding: of text
+    that is not UTF-8. Raises RecipeError.
     """
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n\0'):
         raise RecipeError(
             f"{path}: delimiter {delimiter!r} is not one character other than a quote or a line "
             'end. Write for instance delimiter: "\\t" or ";".'
         )
-    source = Source.of(path)
+    source = Source.of(path, encoding)
     kind = format or ("tsv" if source.path is None else format_of(source.path))
     if kind == "parquet":
         columns, dialect, rows = open_parquet(source)
     elif kind == "jsonl":
         columns, dialect, rows = open_jsonl(source)
+    elif kind == "json":
+        columns, dialect, rows = open_array(source)
+    elif kind == "xlsx":
+        columns, dialect, rows = open_excel(source)
     else:
         columns, dialect, rows = open_delimited(source, kind, delimiter, quoting == "standard")
     return Table(source.path, source.name, columns, dialect, kind, source.is_file, rows)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk, system_said
 from trivium.text.delimited import all_quoted
 from trivium.text.jsonl import Number, Value, text_of
-from trivium.text.lines import Format, check_columns, format_of
+from trivium.text.lines import Format, check_columns, format_to_write
 from trivium.text.parquet import parquet_rows
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def write_table(
         with _to_stdout() as stream, _writer(stream, "tsv", columns, "standard output") as writer:
             yield writer
         return
-    kind = format_of(Path(path))
+    kind = format_to_write(Path(path))
     with _replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
         yield writer
 

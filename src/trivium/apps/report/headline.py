@@ -181,9 +181,9 @@ def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
 
 
 def _dev_rows(run: ReportedRun, name: str) -> str:
-    table = run.run.recipe.tasks[name].dev
+    table = run.run.recipe.tasks[name].dev_words()
     rows = _count(run.run.scores.metric(name, SPLIT, "rows"))
-    return f"{table.file}, {rows} rows" if table else f"{rows} rows"
+    return f"{table}, {rows} rows" if table else f"{rows} rows"
 
 
 def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:

@@ -214,12 +214,12 @@ def _judged_on(recipe: Recipe, task: Task, judged: Mapping[DevRows, int]) -> str
     if task.dev is None:  # masked words, which have those of other tasks
         return ", ".join(task.lenders)
     rows = judged.get(_dev_rows(recipe, task), task.dev.rows)
-    return task.dev.file + (f", {rows:,} rows" if rows else "")
+    return str(task.dev_words()) + (f", {rows:,} rows" if rows else "")
 
 
 def _dev_rows(recipe: Recipe, task: Task) -> DevRows:
     assert task.dev is not None
-    return recipe.data, task.name, task.dev.file, task.dev.rows
+    return recipe.data, task.name, str(task.dev_words()), task.dev.rows
 
 
 def _summary(values: Sequence[float | None]) -> Summary:

@@ -33,6 +33,7 @@ class Labelled(Task):
     count 1. balanced: from the training rows, the rarer the more."""
 
     losses: ClassVar[type[LossPart]] = LabelLoss
+    stratifies: ClassVar[bool] = True
     fewest: ClassVar[int] = 2
     """Labels that the kind of task needs at least."""
 

@@ -15,6 +15,7 @@ from trivium.parts.retrieval import retrieval
 from trivium.parts.tasks.cells import as_text
 from trivium.parts.tasks.contrastive import Contrastive, numbered
 from trivium.parts.tasks.rows import Gathered, RowError, RowsPart
+from trivium.text.encodings import Encoding
 from trivium.text.tables import Table
 from trivium.types import Answer, Example, Row, Target
 
@@ -108,8 +109,10 @@ class Matching(Contrastive):
         if not self.train:
             yield f"tasks.{self.name}: has no pairs; name its file of pairs as `train`"
 
-    def open_table(self, path: str | Path, needed: Sequence[str]) -> Table:
-        table = super().open_table(path, self.text_columns)
+    def open_table(
+        self, path: str | Path, needed: Sequence[str], encoding: Encoding | None = None
+    ) -> Table:
+        table = super().open_table(path, self.text_columns, encoding)
         if self.label and self.score not in table.columns:
             refuse_missing(table, (self.label,), f"task {self.name!r}")
         return table

@@ -10,6 +10,7 @@ from trivium.errors import RecipeError, did_you_mean
 from trivium.parts.tasks.base import Task
 from trivium.parts.tasks.rows import Gathered, RowsPart
 from trivium.parts.tasks.texts import Texts, distinct, drawn
+from trivium.text.encodings import Encoding
 from trivium.text.plain import is_plain, open_lines
 from trivium.text.tables import Table
 from trivium.types import Answer, Example, Row, Target
@@ -53,6 +54,12 @@ class TextPractice(Task):
                 raise ValueError(f"{name}: {self.who_has} no use for it; leave it out")
         if any(source.relabel for split in ("train", "dev") for source in self.sources(split)):
             raise ValueError(f"relabel: {self.who_has} no labels; leave it out")
+        if any(source.where for split in ("train", "dev") for source in self.sources(split)):
+            raise ValueError(
+                f"where: {self.who_has} no use for it: all texts of a file are taken; leave it out"
+            )
+        if (held := self.drawn("dev")) and held.by:
+            raise ValueError("dev: by: texts are drawn by themselves alone; leave it out")
         if len(set(self.of)) < len(self.of):
             raise ValueError("of: names a task twice")
         return self
@@ -78,16 +85,18 @@ class TextPractice(Task):
             elif other not in tasks:
                 yield f"tasks.{self.name}.of: no task {other!r}{did_you_mean(other, choices)}"
 
-    def open_table(self, path: str | Path, needed: Sequence[str]) -> Table:
+    def open_table(
+        self, path: str | Path, needed: Sequence[str], encoding: Encoding | None = None
+    ) -> Table:
         """Plain text, or the column `text` of a table, whatever else is needed of other tasks."""
         if is_plain(path):
-            return open_lines(path, self.text)
+            return open_lines(path, self.text, encoding)
         if not self.text:
             raise RecipeError(
                 f"task {self.name!r}: {path}: is a table; say as `text` which column holds the "
                 "text. A file with a text a line ends in .txt."
             )
-        return super().open_table(path, self.text_columns)
+        return super().open_table(path, self.text_columns, encoding)
 
     def gather(self, rows: Mapping[str, Iterable[Example]]) -> Gathered:
         """Every distinct text once, of the splits that have rows; one that stands in dev is not

@@ -3,14 +3,16 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trivium.answering.form import refuse_missing
 from trivium.part import Part
+from trivium.parts.tasks.drawn import Drawn
 from trivium.parts.tasks.sources import OneSource, Source, Sources
 from trivium.text.cutting import Cut
+from trivium.text.encodings import Encoding
 from trivium.text.tables import Table, open_table
 from trivium.types import Example, Row, Target
 
@@ -40,6 +42,7 @@ class RowsPart(Part):
     train: Sources = None
     """One file or several, each with a `relabel` of its own if its labels differ."""
     dev: OneSource = None
+    """A file; or a number such as 0.1, a share of the training rows: see `Drawn`."""
     test: OneSource = None
     encode: Literal["separate", "joint"] = "separate"
     """Pairs: each text by itself (vectors can be reused), or `[CLS] a [SEP] b [SEP]`."""
@@ -68,6 +71,22 @@ class RowsPart(Part):
     """Whether its rows are made by `gather`, of those of its files and of its `lenders`."""
     empty_hint: ClassVar[str] = ""
     """What else to do about an empty label."""
+    stratifies: ClassVar[bool] = False
+    """Whether it has labels, of which each can be given its share of what is drawn."""
+
+    @model_validator(mode="after")
+    def _can_be_drawn(self) -> Self:
+        drawn = {split: held for split in ("dev", "test") if (held := self.drawn(split))}
+        for split, held in drawn.items():
+            if self.train is None:
+                raise ValueError(f"{split}: is a share of the training rows; name a `train` file")
+            if held.stratify and not self.stratifies:
+                raise ValueError(f"{split}: stratify: the task has no labels; leave it out")
+        if len(drawn) == 2 and sum(held.share for held in drawn.values()) >= 1:
+            raise ValueError("dev and test: their shares leave no row to train; take smaller ones")
+        if len({(held.by, held.stratify) for held in drawn.values()}) > 1:
+            raise ValueError("dev and test: are drawn alike; give both the same `by`, `stratify`")
+        return self
 
     @abstractmethod
     def target(self, cell: str) -> Target:
@@ -101,16 +120,29 @@ class RowsPart(Part):
     # --- files --------------------------------------------------------------------------------
 
     def sources(self, split: str) -> tuple[Source, ...]:
-        """The files of a split ("train", "dev", "test"); none where the recipe names none."""
-        return {
-            "train": self.train or (),
-            "dev": (self.dev,) if self.dev else (),
-            "test": (self.test,) if self.test else (),
-        }[split]
+        """The files of a split ("train", "dev", "test"); none where the recipe names none. Of one
+        that is drawn, those that it is drawn from."""
+        held = {"train": None, "dev": self.dev, "test": self.test}[split]
+        if split == "train" or isinstance(held, Drawn):
+            return self.train or ()
+        return (held,) if held else ()
 
-    def open_table(self, path: str | Path, needed: Sequence[str]) -> Table:
+    def drawn(self, split: str) -> Drawn | None:
+        """How a split is drawn from the training rows; None where it is not."""
+        held = {"dev": self.dev, "test": self.test}.get(split)
+        return held if isinstance(held, Drawn) else None
+
+    def dev_words(self) -> str | None:
+        """The dev rows, for people: their file, or what they are drawn from."""
+        if isinstance(self.dev, Drawn):
+            return self.dev.words(", ".join(source.words for source in self.train or ()))
+        return self.dev.words if self.dev else None
+
+    def open_table(
+        self, path: str | Path, needed: Sequence[str], encoding: Encoding | None = None
+    ) -> Table:
         """A file of its rows, which must have these columns. Raises RecipeError."""
-        table = open_table(path, delimiter=self.delimiter, quoting=self.quoting)
+        table = open_table(path, delimiter=self.delimiter, quoting=self.quoting, encoding=encoding)
         refuse_missing(table, needed, f"task {self.name!r}")
         return table
 

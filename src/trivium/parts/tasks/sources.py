@@ -3,10 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    Tag,
+    field_validator,
+)
 
 from trivium.part import Part
 from trivium.parts.tasks.cells import Known, as_text, spellings
+from trivium.parts.tasks.drawn import Drawn
+from trivium.text.encodings import Encoding
 
 
 class Source(Part):
@@ -19,8 +28,12 @@ class Source(Part):
     rows: int | None = Field(default=None, gt=0)
     """At most so many labelled rows, in the file's order: a sample that is the same in every run,
     whatever its seed, and part of every larger one."""
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Column -> value, or values: only such rows are meant, where one file holds several splits."""
     license: str | None = Field(default=None, min_length=1)
     """For people: under what licence the rows are, such as `CC-BY-4.0`. A model's card tells it."""
+    encoding: Encoding | None = None
+    """Of a file of text, where it is not UTF-8: `cp1252` is what Windows and old Excel write."""
 
     @field_validator("relabel", mode="before")
     @classmethod
@@ -33,10 +46,30 @@ class Source(Part):
             raise ValueError("names a label twice")
         return {named[label]: word for label, word in words.items()}
 
+    @field_validator("where", mode="before")
+    @classmethod
+    def _values(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        each = {key: one if isinstance(one, list | tuple) else [one] for key, one in value.items()}
+        return {str(key): tuple(as_text(one).strip() for one in of) for key, of in each.items()}
+
+    @property
+    def rows_are(self) -> tuple[object, ...]:
+        """What tells its rows from those of other sources."""
+        return self.file, *sorted(self.where.items())
+
+    @property
+    def words(self) -> str:
+        """For people: the file, and which of its rows."""
+        each = (f"{key}: {' or '.join(of)}" for key, of in self.where.items())
+        return ", ".join([self.file, *each])
+
     def plain(self) -> Any:
         """As a recipe would say it: the name alone, if there is nothing else."""
-        more = {"relabel": self.relabel, "rows": self.rows, "license": self.license}
-        told = {name: value for name, value in more.items() if value}
+        more = self.model_dump(include={"relabel", "rows", "license", "encoding"})
+        each = {key: of[0] if len(of) == 1 else list(of) for key, of in self.where.items()}
+        told = {name: value for name, value in (more | {"where": each}).items() if value}
         return {"file": self.file} | told if told else self.file
 
     def capped(self, rows: int) -> "Source":
@@ -70,8 +103,8 @@ def _source(value: Any) -> Any:
     """A recipe's word for a file, as values of a Source. Raises ValueError."""
     if not isinstance(value, str | dict | Source):
         raise ValueError(
-            "is a file's name, or a table of `file`, `relabel`, `rows` and `license`; found "
-            f"{value!r}"
+            "is a file's name, or a table of `file`, `relabel`, `rows`, `where`, `license` and "
+            f"`encoding`; found {value!r}"
         )
     return {"file": value} if isinstance(value, str) else value
 
@@ -79,7 +112,16 @@ def _source(value: Any) -> Any:
 def _one(value: Any) -> Any:
     if isinstance(value, list | tuple):
         raise ValueError("is one file; only `train` may be several")
-    return None if value is None else _source(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"share": value}
+    return value if value is None or isinstance(value, Drawn) else _source(value)
+
+
+def _which(value: Any) -> str:
+    """Whether a table names a file, or says what is to be drawn from the training rows."""
+    if not isinstance(value, dict):
+        return type(value).__name__
+    return "Drawn" if value.keys() & {"share", "by", "stratify"} else "Source"
 
 
 def _several(value: Any) -> Any:
@@ -88,14 +130,14 @@ def _several(value: Any) -> Any:
         return None
     given = value if isinstance(value, list | tuple) else [value]
     sources = [_source(item) for item in given]
-    names = [item.get("file") for item in sources if isinstance(item, dict)]
-    for name in names:
-        if names.count(name) > 1 and name is not None:
+    names = [(item.get("file"), item.get("where")) for item in sources if isinstance(item, dict)]
+    for name, where in names:
+        if names.count((name, where)) > 1 and name is not None:
             raise ValueError(f"names {name} twice")
     return sources
 
 
-def _plain_one(value: Source | None) -> Any:
+def _plain_one(value: Source | Drawn | None) -> Any:
     return value.plain() if value else None
 
 
@@ -104,7 +146,10 @@ def _plain_several(value: tuple[Source, ...] | None) -> Any:
     return plain if len(plain) > 1 else plain[0] if plain else None
 
 
-OneSource = Annotated[Source | None, BeforeValidator(_one), PlainSerializer(_plain_one)]
+_Either = Annotated[
+    Annotated[Source, Tag("Source")] | Annotated[Drawn, Tag("Drawn")], Discriminator(_which)
+]
+OneSource = Annotated[_Either | None, BeforeValidator(_one), PlainSerializer(_plain_one)]
 Sources = Annotated[
     Annotated[tuple[Source, ...], Field(min_length=1)] | None,
     BeforeValidator(_several),

@@ -8,7 +8,7 @@ from trivium.parts.tasks import Source, Task
 from trivium.recipe import Recipe
 from trivium.run.folder.panels import Panel
 from trivium.run.members.opened import Member
-from trivium.run.rows.splits import ALL
+from trivium.run.rows.splits import ALL, JUDGED
 
 
 def judged_recipe(members: Sequence[Member], panels: Mapping[str, Panel]) -> Recipe | None:
@@ -36,18 +36,39 @@ def other_dev_files(members: Sequence[Member], judged: Recipe) -> Iterator[str]:
         for member in members:
             if member.recipe is None or name not in member.recipe.tasks:
                 continue
-            judged_on, theirs = task.dev, _judged_task(member.recipe, name)
-            dev, trained = theirs.dev, [source.file for source in theirs.sources("train")]
-            if judged_on is not None and judged_on.file in trained:
+            theirs = _judged_task(member.recipe, name)
+            judged_on, dev = _judged_on(task), _judged_on(theirs)
+            trained = {source.rows_are for source in theirs.sources("train")}
+            if _held_out_all(task, theirs):
+                continue
+            if any(source.rows_are in trained for source in task.sources("dev")):
                 yield (
-                    f"{name}: {member.name} was trained on {judged_on.file}, which all are judged "
-                    "on here: its scores, and the ensemble's, say nothing"
+                    f"{name}: {member.name} was trained on {task.dev_words()}, which all are "
+                    "judged on here: its scores, and the ensemble's, say nothing"
                 )
-            elif dev is not None and (judged_on is None or dev.file != judged_on.file):
+            elif dev is not None and dev != judged_on:
                 yield (
-                    f"{name}: judged on {judged_on.file if judged_on else None}; {member.name} had "
-                    f"{dev.file}, so the former may hold rows that it was trained on"
+                    f"{name}: judged on {task.dev_words()}; {member.name} had "
+                    f"{theirs.dev_words()}, so the former may hold rows that it was trained on"
                 )
+
+
+def _held_out_all(task: Task, theirs: Task) -> bool:
+    """Whether all that is drawn for the one task is drawn for the other, too."""
+    ours, other = task.drawn("dev"), theirs.drawn("dev")
+    if ours is None or other is None:
+        return False
+    if _judged_on(task) == _judged_on(theirs):
+        return True
+    same = task.sources("dev") == theirs.sources("dev") and ours.by == other.by
+    return same and not (ours.stratify or other.stratify) and other.share >= ours.share
+
+
+def _judged_on(task: Task) -> tuple[object, ...] | None:
+    """What tells a task's dev rows from others."""
+    files = tuple(source.rows_are for source in task.sources("dev"))
+    held = task.drawn("dev")
+    return (files, held.share, held.by, held.stratify) if held else files or None
 
 
 def _judged_task(recipe: Recipe, name: str) -> Task:
@@ -58,7 +79,8 @@ def _judged_task(recipe: Recipe, name: str) -> Task:
     home = Path(recipe.data).absolute()
     files = {split: [_at(home, source) for source in task.sources(split)] for split in ALL}
     changes["train"] = tuple(files["train"]) or None
-    changes |= {split: files[split][0] if files[split] else None for split in ("dev", "test")}
+    for split in JUDGED:
+        changes[split] = task.drawn(split) or next(iter(files[split]), None)
     return task.model_copy(update=changes)
 
 

@@ -1,15 +1,20 @@
 """Files to rows: what a recipe names, checked before anything is trained."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Task
+from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Source, Task
+from trivium.parts.tasks.drawn import Drawn
 from trivium.recipe import Recipe
 from trivium.recipe.rates import with_rates
+from trivium.run.rows.chosen import Chosen
+from trivium.run.rows.dealing import dealt
+from trivium.run.rows.drawing import Candidate, Held, refuse_empty, sides
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
-from trivium.run.rows.splits import ALL, Data, FileRows, Split
+from trivium.run.rows.splits import ALL, JUDGED, Data, FileRows, Split
 from trivium.text.tables import BadRow, Table, open_table
 
 SHOWN_PROBLEMS = 5
@@ -27,11 +32,7 @@ def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data
         if given.train is None and "train" in splits and given.answers_questions:
             raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
         task: Task = _with_labels(recipe, given) if given.looks_for_labels else given
-        data[name] = {
-            split: _read_files(recipe, task, split)
-            for split in splits
-            if task.sources(split) and (split != "test" or _has_label(recipe, task))
-        }
+        data[name] = _read_splits(recipe, task, splits)
         for split, rows in data[name].items():
             if not rows.examples:
                 raise RecipeError(f"task {name!r}: {split}: {rows.where} has no {task.rows_are}.")
@@ -47,24 +48,36 @@ def read_split(
     task: Task,
     split: str,
     path: str | Path,
-    relabel: Mapping[str, str] | None = None,
-    rows: int | None = None,
+    source: Source | None = None,
 ) -> Split:
-    """One file's rows for this task, or a sample of so many of the labelled ones.
+    """One file's rows for this task, as the recipe has it read; a sample, if it says so.
 
     Raises RecipeError naming bad rows by file and line, wherever they stand in the file.
     """
-    table, has_labels = (
-        task.open_table(path, (*task.text_columns, task.label)),
-        isinstance(task, Labelled),
-    )
+    whole, _ = read_rows(task, split, path, source)
+    used = sample(whole.examples, source.rows if source else None)
+    drawn = len(used) if len(used) < len(whole.examples) else None
+    return replace(whole, examples=used, files=(replace(whole.files[0], drawn=drawn),))
+
+
+def read_rows(
+    task: Task, split: str, path: str | Path, source: Source | None = None, by: str | None = None
+) -> tuple[Split, list[str | None]]:
+    """All of one file's rows for this task; and what each has in the column `by`. Raises
+    RecipeError as `read_split` does."""
+    where, relabel = (source.where, source.relabel) if source else ({}, {})
+    needed = (*task.text_columns, task.label, *([by] if by else []), *where)
+    table = task.open_table(path, needed, source.encoding if source else None)
+    chosen, has_labels = Chosen(table, where), isinstance(task, Labelled)
     examples, bad, unlabelled, cells = [], [], 0, set[str]()
-    for row in relabelled(task, split, table, relabel or {}):
+    groups: list[str | None] = []
+    for row in relabelled(task, split, chosen, relabel):
         if isinstance(row, BadRow):
             bad.append(row)
             continue
         try:
             examples.append(task.example(row))
+            groups.append(row.cells[by] if by else None)
             if has_labels:
                 cells.add(row.cells[task.label])
         except MissingLabelError:
@@ -73,10 +86,11 @@ def read_split(
             problem = f"{error}; this is after its `relabel`" if relabel else str(error)
             bad.append(BadRow(row.line, problem))
     refuse_bad_rows(task, split, table, bad)
-    used = sample(examples, rows)
-    drawn = len(used) if len(used) < len(examples) else None
     respelt = task.respelt(cells)
-    return Split(split, (FileRows(table, len(examples), unlabelled, bad, drawn, respelt),), used)
+    file = FileRows(
+        table, len(examples), unlabelled, bad, respelt=respelt, elsewhere=chosen.left_out
+    )
+    return Split(split, (file,), examples), groups
 
 
 def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
@@ -90,10 +104,44 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
     raise RecipeError("\n".join([*lines, *rest]))
 
 
+def _read_splits(recipe: Recipe, task: Task, splits: Sequence[str]) -> dict[str, Split]:
+    wanted = [
+        split
+        for split in splits
+        if task.sources(split) and (split != "test" or _has_label(recipe, task))
+    ]
+    held = {split: drawn for split in JUDGED if (drawn := task.drawn(split))}
+    shared = [split for split in wanted if held and (split == "train" or split in held)]
+    found = _draw(recipe, task, held, shared) if shared else {}
+    return {
+        split: found[split] if split in found else _read_files(recipe, task, split)
+        for split in wanted
+    }
+
+
+def _draw(recipe: Recipe, task: Task, held: Held, wanted: Sequence[str]) -> dict[str, Split]:
+    """Splits that share the training files, each with its rows in the files' order."""
+    by = next((drawn.by for drawn in held.values()), None)
+    files = []
+    for source in task.sources("train"):
+        path = Path(recipe.data) / source.file
+        files.append((source, *read_rows(task, "train", path, source, by)))
+    rows = [
+        Candidate(example.texts, group, example.target)
+        for _, part, groups in files
+        for example, group in zip(part.examples, groups, strict=True)
+    ]
+    side, has_twin = sides(rows, held)
+    where = ", ".join(part.where for _, part, _ in files)
+    refuse_empty(side, held, f"task {task.name!r}: {where}")
+    parts = [(source, part) for source, part, _ in files]
+    return {split: dealt(split, parts, side, has_twin, held) for split in wanted}
+
+
 def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
     """All files of a split, as one."""
     parts = [
-        read_split(task, split, Path(recipe.data) / source.file, source.relabel, source.rows)
+        read_split(task, split, Path(recipe.data) / source.file, source)
         for source in task.sources(split)
     ]
     files = tuple(file for one in parts for file in one.files)
@@ -117,8 +165,9 @@ def _with_labels(recipe: Recipe, task: Task) -> Task:
     # The files are read once more for their rows: labels must be known before any row is one.
     cells, names = [], []
     for source in task.sources("train"):
-        table = task.open_table(Path(recipe.data) / source.file, (task.label,))
-        rows = list(relabelled(task, "train", table, source.relabel))
+        needed = (task.label, *source.where)
+        table = task.open_table(Path(recipe.data) / source.file, needed, source.encoding)
+        rows = list(relabelled(task, "train", Chosen(table, source.where), source.relabel))
         refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
         cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
         names.append(table.name)
@@ -142,6 +191,8 @@ def _with_weights(task: Task, train: Split) -> Task:
 
 def _has_label(recipe: Recipe, task: Task) -> bool:
     """Whether the test file can be scored."""
-    assert task.test is not None
-    path = Path(recipe.data) / task.test.file
-    return task.label in open_table(path, delimiter=task.delimiter, quoting=task.quoting).columns
+    if task.test is None or isinstance(task.test, Drawn):
+        return True
+    path, encoding = Path(recipe.data) / task.test.file, task.test.encoding
+    table = open_table(path, delimiter=task.delimiter, quoting=task.quoting, encoding=encoding)
+    return task.label in table.columns

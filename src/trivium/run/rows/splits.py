@@ -22,10 +22,12 @@ class FileRows:
     """Labelled rows that are used, where these are a sample."""
     respelt: Mapping[str, str] = field(default_factory=dict)
     """What stands for a label in another spelling than the task's -> that label."""
+    elsewhere: int = 0
+    """Rows that are another split's, where splits are drawn from one file."""
 
     @property
     def rows(self) -> int:
-        return self.labelled + self.unlabelled + len(self.skipped)
+        return self.labelled + self.unlabelled + len(self.skipped) + self.elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Split:
     examples: list[Example]
     note: str = ""
     """For people: how they came about, where they are not just the rows of the files."""
+    drawn: str = ""
+    """For people: how they were drawn from the training rows, where they were."""
 
     @property
     def where(self) -> str:
@@ -68,6 +72,12 @@ TRAIN = "train"
 ALL = (TRAIN, "dev", "test")
 JUDGED = ("dev", "test")
 """What a finished run is judged on: its recipe knows what was found in the training rows."""
+
+
+def rows_digest(split: Split) -> str:
+    """sha256 of a split's texts and targets, in whatever order they stand."""
+    rows = sorted(repr((example.texts, example.target)) for example in split.examples)
+    return hashlib.sha256("\n".join(rows).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def data_digest(data: Data) -> str:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from trivium.parts.tasks import RowError, Task
-from trivium.run.rows.load import read_split, refuse_bad_rows
+from trivium.parts.tasks import RowError, Source, Task
+from trivium.run.rows.chosen import Chosen
+from trivium.run.rows.load import read_rows, refuse_bad_rows
 from trivium.run.rows.splits import FileRows, Split
 from trivium.text.tables import BadRow
 from trivium.types import Example
@@ -14,10 +15,10 @@ def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
     of them is used or all; and every row of the others."""
     rows = {bare(example) for example in train.examples}
     for source in task.sources("train") if train.is_sample else ():
-        whole = read_split(task, "train", home / source.file, source.relabel)
+        whole, _ = read_rows(task, "train", home / source.file, source)
         rows |= {bare(example) for example in whole.examples}
     for source in (*task.sources("dev"), *task.sources("test")):
-        held_out = read_unlabelled(task, home / source.file)
+        held_out = read_unlabelled(task, home / source.file, source)
         rows |= {bare(example) for example in held_out.examples}
     return rows
 
@@ -30,12 +31,13 @@ def bare(example: Example) -> tuple[str, ...]:
 # --- text without labels -------------------------------------------------------------------------
 
 
-def read_unlabelled(task: Task, path: Path) -> Split:
+def read_unlabelled(task: Task, path: Path, source: Source | None = None) -> Split:
     """The texts of a file's rows. Raises RecipeError naming bad rows by file and line."""
-    table = task.open_table(path, task.text_columns)
+    where, encoding = (source.where, source.encoding) if source else ({}, None)
+    table = task.open_table(path, (*task.text_columns, *where), encoding)
     examples: list[Example] = []
     bad: list[BadRow] = []
-    for row in table:
+    for row in Chosen(table, where):
         if isinstance(row, BadRow):
             bad.append(row)
             continue

@@ -31,7 +31,9 @@ def print_preview(preview: Preview, console: Console) -> None:
     for name, task in recipe.tasks.items():
         encoded = preview.encoded[name]
         lengths = encoded.lengths()
-        rows = "\n".join(_rows(preview.data[name], split) for split in ("train", "dev"))
+        rows = "\n".join(
+            _rows(preview.data[name], split) for split in _shown_splits(preview.data[name])
+        )
         grid.add_row(
             Text.assemble((name, "bold"), "\n", "\n".join([task.kind, *_choices(task)])),
             rows,
@@ -45,16 +47,31 @@ def print_preview(preview: Preview, console: Console) -> None:
         say(console, preview.started.line)
     for stage in recipe.stages:
         _print_stage(preview, stage, console)
+    _print_files(preview, console)
+    for warning in preview.warnings:
+        note(console, warning)
+
+
+def _print_files(preview: Preview, console: Console) -> None:
+    """Every file with how it was understood, and how splits were drawn."""
     for name, splits in preview.data.items():  # noqa: PLR1702
         for split in splits.values():
             for file in split.files:
                 rows = f"{file.rows:,} rows, " if len(split.files) > 1 else ""
+                if file.elsewhere:
+                    rows = f"{file.labelled:,} of {file.rows:,} rows, "
                 if file.drawn is not None:
                     rows = f"{file.drawn:,} of {file.rows:,} rows, a sample, "
                 line = f"{name} {split.name}: {file.table.name}, {rows}{file.table.dialect}"
                 say(console, line, style="dim")
-    for warning in preview.warnings:
-        note(console, warning)
+            if split.drawn:
+                say(console, f"{name} {split.name}: {split.drawn}", style="dim")
+
+
+def _shown_splits(splits: Mapping[str, Split]) -> list[str]:
+    """test only where it is drawn: that takes rows from training."""
+    held = [name for name, split in splits.items() if name == "test" and split.drawn]
+    return ["train", "dev", *held]
 
 
 def _rows(splits: Mapping[str, Split], split: str) -> str:

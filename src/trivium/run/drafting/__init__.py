@@ -1,0 +1,1 @@
+"""A first recipe for tables that nobody has described."""

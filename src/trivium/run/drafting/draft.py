@@ -1,0 +1,32 @@
+"""A task as it is drafted, and what the user may have a say in."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+Ask = Callable[[str, Sequence[str], Sequence[str]], list[str]]
+"""A question, what may be answered, and the answer where nobody chooses another: chosen columns."""
+
+
+@dataclass
+class Wanted:
+    """What the user said beforehand of columns, and whom to ask about the others."""
+
+    text: tuple[str, ...] = ()
+    label: tuple[str, ...] = ()
+    ask: Ask | None = None
+
+
+@dataclass
+class Draft:
+    """A task, and what is said of it."""
+
+    name: str
+    values: dict[str, Any]
+    notes: dict[str, str] = field(default_factory=dict)
+    """Setting -> a few words for the recipe, which hold nothing of the user's."""
+    assumed: list[str] = field(default_factory=list)
+
+
+def said(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, names))

@@ -1,0 +1,194 @@
+"""Files as people have them: Windows-1252 and UTF-16, JSON arrays, Excel workbooks."""
+
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivium.errors import RecipeError
+from trivium.text.tables import BadRow, open_table, write_table
+from trivium.types import Row
+
+
+def rows(path: Path, **how: Any) -> list[dict[str, str] | str]:
+    return [
+        dict(row.cells) if isinstance(row, Row) else f"{row.line}: {row.problem}"
+        for row in open_table(path, **how)
+    ]
+
+
+def refusal(path: Path, **how: Any) -> str:
+    with pytest.raises(RecipeError) as caught:
+        rows(path, **how)
+    return str(caught.value)
+
+
+# --- encodings ---------------------------------------------------------------------------------
+GERMAN = "text,label\nplain,a\nnaïve “Größe” – 5 €,b\n"
+
+
+def test_windows_1252_is_named_with_its_row_and_what_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(GERMAN.encode("cp1252"))
+    said = refusal(path)
+    assert said.startswith(f"{path}:3: byte 3 of the line is 0xef, which is not UTF-8")
+    assert "Windows-1252" in said
+    assert "'naïve “Größe”" in said
+    assert "{file: t.csv, encoding: cp1252}" in said
+    assert rows(path, encoding="cp1252")[1] == {"text": "naïve “Größe” – 5 €", "label": "b"}
+
+
+@pytest.mark.parametrize("text", ["Привет, мир", "こんにちは"])
+def test_bytes_of_other_alphabets_are_not_called_windows_1252(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(f"text,label\n{text},a\n".encode("cp1251" if "П" in text else "shift_jis"))
+    said = refusal(path)
+    assert "Windows-1252" not in said
+    assert "{file: t.csv, encoding: ...}" in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le-bom", "utf-16-be-bom"])
+def test_utf_16_is_named_and_read_where_the_recipe_says_so(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "t.csv"
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    path.write_bytes((mark + GERMAN).encode(encoding.removesuffix("-bom")))
+    assert "{file: t.csv, encoding: utf-16}" in refusal(path)
+    table = open_table(path, encoding="utf-16")
+    assert table.columns == ("text", "label")
+    assert "utf-16" in table.dialect
+    assert rows(path, encoding="utf-16")[1] == {"text": "naïve “Größe” – 5 €", "label": "b"}
+
+
+def test_a_file_that_is_not_in_the_encoding_it_is_said_to_be_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(GERMAN.encode())
+    assert "byte order mark" in refusal(path, encoding="utf-16")
+    path.write_bytes(b"text,label\n\x81,a\n")
+    assert ":2: byte 1 of the line is 0x81, which is not CP1252" in refusal(path, encoding="cp1252")
+
+
+# --- JSON arrays -------------------------------------------------------------------------------
+def test_an_array_is_read_as_json_lines_are(tmp_path: Path) -> None:
+    array, lines = tmp_path / "t.json", tmp_path / "t.jsonl"
+    objects = ['{"t": "a [\\"b\\"], {", "n": 0.10}', '{"t": null, "n": true}', '{"n": 1, "t": "é"}']
+    array.write_text("[\n " + ",\n ".join(objects) + "\n]\n", encoding="utf-8")
+    lines.write_text("".join(f"{each}\n" for each in objects), encoding="utf-8")
+    assert rows(array) == rows(lines)
+    assert [row.line for row in open_table(array)] == [2, 3, 4]
+    array.write_text("[" + ",".join(objects) + "]", encoding="utf-8")
+    assert rows(array) == rows(lines)
+
+
+def test_a_bad_object_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('[{"t": "a"},\n {"t": ["b"]},\n {"s": "c"},\n 3,\n {"t": "d"}]')
+    found = list(open_table(path))
+    bad = {row.line: row.problem for row in found if isinstance(row, BadRow)}
+    assert list(bad) == [2, 3, 4]
+    assert "holds a list" in bad[2]
+    assert "lacks ['t']" in bad[3]
+    assert found[-1] == Row({"t": "d"}, 5, {"t": "d"})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[]", "is an empty array"),
+        ('{"version": 1, "data": [{"t": "a"}]}', "jq -c '.[\"data\"][]'"),
+        ('{"t": "a"}\n{"t": "b"}\n', "end in .jsonl"),
+        ('[{"t": "a"},\n{"t": "b"', ":2: is not JSON"),
+        ('[{"t": "a"}\n{"t": "b"}]', ":2: is not JSON: there is no `,` or `]`"),
+        ('[{"t": 1, "t": 2}]', "has the key 't' twice"),
+        ("[" * 100_000, "nested too deep"),
+        ('"text"', "is no JSON array"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_is_no_array_of_objects_is_refused(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "t.json"
+    path.write_text(content)
+    assert said in refusal(path)
+
+
+# --- Excel -------------------------------------------------------------------------------------
+Workbook = Callable[..., Path]
+
+
+@pytest.fixture
+def workbook(tmp_path: Path) -> Workbook:
+    openpyxl = pytest.importorskip("openpyxl")
+
+    def write(*cells: list[Any], sheets: int = 1) -> Path:
+        book = openpyxl.Workbook()
+        for row in cells:
+            book.active.append(row)
+        for number in range(1, sheets):
+            book.create_sheet(f"more {number}")
+        book.save(tmp_path / "t.xlsx")
+        return tmp_path / "t.xlsx"
+
+    return write
+
+
+def test_the_first_sheet_of_a_workbook_is_a_table(workbook: Workbook) -> None:
+    path = workbook(
+        ["text", "label", "when", None],
+        [" two\nlines", 1, datetime(2024, 5, 6)],
+        ["=x", 0.5, date(2024, 5, 7)],
+        [None, True, datetime(2024, 5, 6, 7, 8)],
+        sheets=2,
+    )
+    table = open_table(path)
+    assert table.columns == ("text", "label", "when")
+    assert table.dialect == "Excel, sheet 'Sheet', the first of 2"
+    assert [list(row.values()) for row in rows(path) if isinstance(row, dict)] == [
+        [" two\nlines", "1", "2024-05-06"],
+        ["", "0.5", "2024-05-07"],  # a formula that nobody computed
+        ["", "true", "2024-05-06T07:08:00"],
+    ]
+    assert [row.line for row in table] == [2, 3, 4]
+
+
+def test_blank_rows_and_cells_without_a_column_are_bad_rows(workbook: Workbook) -> None:
+    path = workbook(["t"], ["a"], [None], ["b", "beside"], [""], [None])
+    assert rows(path) == [
+        {"t": "a"},
+        "3: is blank. Remove the line, or fill it in.",
+        "4: has a cell beside the 1 columns that row 1 names.",
+    ]
+
+
+def test_what_is_no_workbook_is_refused(tmp_path: Path, workbook: Workbook) -> None:
+    whole = workbook(["t"], ["a"]).read_bytes()
+    for content in (b"text,label\n", b"", whole[:2000], b"PK\x03\x04" + bytes(100)):
+        (tmp_path / "bad.xlsx").write_bytes(content)
+        assert "is not a readable Excel workbook" in refusal(tmp_path / "bad.xlsx")
+    assert ":1: is blank" in refusal(workbook([None, None]))
+
+
+def test_without_the_package_the_message_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    (tmp_path / "t.xlsx").write_bytes(b"PK\x03\x04")
+    assert "pip install 'trivium[excel]'" in refusal(tmp_path / "t.xlsx")
+
+
+def test_old_workbooks_are_refused_with_the_command_that_converts_them(tmp_path: Path) -> None:
+    for ending in ("xls", "ods"):
+        path = tmp_path / f"t.{ending}"
+        path.write_bytes(b"\xd0\xcf\x11\xe0")
+        assert f"`soffice --headless --convert-to xlsx {path}`" in refusal(path)
+
+
+@pytest.mark.parametrize("ending", ["json", "xlsx"])
+def test_what_is_only_read_is_not_written(tmp_path: Path, ending: str) -> None:
+    with (
+        pytest.raises(RecipeError, match=r"read, but not written.*\.csv"),
+        write_table(tmp_path / f"t.{ending}", ["t"]),
+    ):
+        pass
+    assert not list(tmp_path.iterdir())
