@@ -76,6 +76,19 @@ Backend = Annotated[
     str, typer.Option(help="torch, onnx, openvino, or auto: what the folder was written for.")
 ]
 
+TopK = Annotated[
+    int | None,
+    typer.Option("--top-k", metavar="K", help="K most probable labels, with their probabilities."),
+]
+LeastCertain = Annotated[
+    int | None,
+    typer.Option(
+        "--least-certain",
+        metavar="N",
+        help="Only the N rows whose label is least certain, those first: what to label next.",
+    ),
+]
+
 
 @contextmanager
 def messages() -> Iterator[Console]:

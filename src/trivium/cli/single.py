@@ -13,6 +13,7 @@ from trivium.cli.options import (
     BudgetName,
     Changes,
     Device,
+    LeastCertain,
     OverwriteFile,
     Precision,
     Prefix,
@@ -21,6 +22,7 @@ from trivium.cli.options import (
     RunPath,
     TableForm,
     TaskNames,
+    TopK,
     answer,
     is_first,
     messages,
@@ -124,6 +126,11 @@ def predict(
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="One more column per label.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --probabilities: one column for all, as JSON.")
+    ] = False,
+    top_k: TopK = None,
+    least_certain: LeastCertain = None,
     form: TableForm = "table",
     prefix: Prefix = "",
     overwrite: OverwriteFile = False,
@@ -137,14 +144,20 @@ def predict(
     trivium predict runs/three --all --file in.csv --out out.csv
     """
     with messages() as console:
+        from trivium.errors import RecipeError
         from trivium.run.predict import predict_file
+
+        if as_json and not probabilities:
+            raise RecipeError("--json: says how --probabilities are written; give both.")
 
         rows = predict_file(
             run,
             _asked(task, every=every),
             file,
             out,
-            probabilities=probabilities,
+            probabilities="json" if as_json else probabilities,
+            top_k=top_k,
+            least_certain=least_certain,
             form=form,
             prefix=prefix,
             overwrite=overwrite,
@@ -153,7 +166,8 @@ def predict(
             backend=backend,
             console=console,
         )
-        say(console, f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+        kept = f", the {least_certain:,} least certain kept" if least_certain else ""
+        say(console, f"{rows:,} rows answered{kept}" + (f": {out}" if out != "-" else ""))
 
 
 def _asked(task: str | None, *, every: bool) -> str | list[str] | None:

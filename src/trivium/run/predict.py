@@ -4,6 +4,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trivium.answering.columns import Detail, Probabilities, told
 from trivium.answering.form import Form, form_named, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable
 from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.doubted import Doubted
 from trivium.run.predictor.load import load
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
 from trivium.run.screen.console import heard_on, note
@@ -27,6 +30,8 @@ from trivium.types import Answer, Row
 
 ROWS_AT_ONCE = 4096
 
+_Put = Callable[[Row, list[Answer]], None]
+
 
 def predict_file(
     run: str | Path | Predictor,
@@ -34,7 +39,9 @@ def predict_file(
     source: str | Path,
     target: str | Path,
     *,
-    probabilities: bool = False,
+    probabilities: Probabilities = False,
+    top_k: int | None = None,
+    least_certain: int | None = None,
     form: str = "table",
     prefix: str = "",
     overwrite: bool = False,
@@ -46,10 +53,14 @@ def predict_file(
     """Answer every row of a table into another table; the number of rows.
 
     All columns of the source are kept, in order and, where both formats have types, with them;
-    `prediction` (and `confidence`; with `probabilities`, one column per label) is added, its name
-    after `prefix`. task: one; or several, which then share the pass over the texts and put their
-    name before their columns (`topic_prediction`); None: all whose columns the table has. "-" is
-    standard input or output. form: `table`, in the format of the target's ending, or `cs224n`: see
+    `prediction` (and `confidence`) is added, its name after `prefix`; with `probabilities`, one
+    column per label, or with "json" one for all of them; with `top_k`, that many of the most
+    probable labels. least_certain: only so many rows, those that the task is least sure of, the
+    least certain first and every text once: what to label next.
+
+    task: one; or several, which then share the pass over the texts and put their name before their
+    columns (`topic_prediction`); None: all whose columns the table has. "-" is standard input or
+    output. form: `table`, in the format of the target's ending, or `cs224n`: see
     `predictor.submission`. A file that is there is replaced only with `overwrite`, and the source
     never. Memory does not grow with the file. A bad row ends it with RecipeError naming the line,
     before the target is touched.
@@ -57,39 +68,49 @@ def predict_file(
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
         trivium.predict_file("runs/first", None, messages, "answers.csv")
+        trivium.predict_file("runs/first", "topic", messages, "label-next.csv", least_certain=20)
     """
-    _refuse_forms(form, task, probabilities=probabilities)
+    detail = Detail(probabilities, top_k)
+    _refuse_forms(form, task, more=detail != Detail() or least_certain is not None)
     _refuse_target(source, target, overwrite=overwrite)
-    predictor = run
-    if not isinstance(predictor, Predictor):
-        predictor = load(predictor, precision=precision, device=device, backend=backend)
+    how = {"precision": precision, "device": device, "backend": backend}
+    predictor = run if isinstance(run, Predictor) else load(run, **how)
     table, chosen = _opened(predictor, task, source, form)
+    detail.refuse_misfit(chosen)
+    doubted = Doubted(least_certain, [*chosen.values()]) if least_certain is not None else None
     submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-    cache = _Cache(predictor, chosen, prefixed=not isinstance(task, str), detailed=probabilities)
+    cache, tell = _Cache(predictor, chosen), _Tell(chosen, detail, not isinstance(task, str))
     asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
-    added = [f"{prefix}{column}" for column in cache.columns(asks)]
-    read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
+    added = [f"{prefix}{column}" for column in tell.columns(cache.readouts(asks))]
     rows = empty = 0
     with _writing(target, table, added, submission) as put, _progress(console) as bar:
         counter = bar.add_task(", ".join(chosen), total=None)
         for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
-            empty += sum(not row.cells[column].strip() for row in part for column in read)
-            columns = cache.columns(_texts(part, chosen))
-            for index, row in enumerate(part):
-                put(row, [column[index] for column in columns.values()])
+            empty += _empty(part, chosen)
+            texts = _texts(part, chosen)
+            readouts = cache.readouts(texts)
+            answers = tell.rows(readouts)
+            if doubted is not None:
+                (name,) = chosen
+                doubted.see(part, texts[name], readouts[name], answers)
+            else:
+                _put_all(put, zip(part, answers, strict=True))
             rows += len(part)
             bar.update(counter, completed=rows)
+        _put_all(put, doubted.rows() if doubted is not None else ())
     if empty and console:
         note(console, f"{empty:,} texts were empty; they were answered all the same.")
     return rows
 
 
-def _refuse_forms(form: str, task: str | Sequence[str] | None, *, probabilities: bool) -> None:
+def _refuse_forms(form: str, task: str | Sequence[str] | None, *, more: bool) -> None:
+    """more: whether more than the answers of all rows is asked for."""
     if form not in FORMS:
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
-    if form == CS224N and probabilities:
+    if form == CS224N and more:
         raise RecipeError(
-            f"--probabilities: the format {form} has no place for them; leave it out."
+            f"--format {form}: has no place for them; leave --probabilities, --top-k and "
+            "--least-certain out."
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
@@ -147,7 +168,7 @@ def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tup
 @contextmanager
 def _writing(
     target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
-) -> Iterator[Callable[[Row, list[Answer]], None]]:
+) -> Iterator[_Put]:
     """What writes a row and its answers, the prediction first."""
     if submission is not None:
         with write_lines(target) as line:
@@ -164,35 +185,50 @@ def _writing(
         yield lambda row, answers: out.write([*copied.values(row), *answers])
 
 
+def _empty(rows: Sequence[Row], forms: Mapping[str, Form]) -> int:
+    """How many texts that are read are empty."""
+    read = list(dict.fromkeys(column for form in forms.values() for column in form.text))
+    return sum(not row.cells[column].strip() for row in rows for column in read)
+
+
+def _put_all(put: _Put, answered: Iterable[tuple[Row, list[Answer]]]) -> None:
+    for row, answers in answered:
+        put(row, answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tell:
+    """What is written of what was said of rows."""
+
+    forms: Mapping[str, Form]
+    detail: Detail
+    prefixed: bool
+
+    def columns(self, readouts: Mapping[str, Floats]) -> dict[str, list[Answer]]:
+        return told(self.forms, readouts, self.detail, prefixed=self.prefixed)
+
+    def rows(self, readouts: Mapping[str, Floats]) -> list[list[Answer]]:
+        return [list(row) for row in zip(*self.columns(readouts).values(), strict=True)]
+
+
 class _Cache:
-    """Answers of the last distinct rows, so that a repeated row is not computed again."""
+    """What was said of the last distinct rows, so that a repeated row is not computed again."""
 
     MOST = 100_000
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        forms: Mapping[str, Form],
-        *,
-        prefixed: bool,
-        detailed: bool,
-    ) -> None:
-        self.predictor, self.forms = predictor, forms
-        self.prefixed, self.detailed = prefixed, detailed
+    def __init__(self, predictor: Predictor, forms: Mapping[str, Form]) -> None:
+        self.predictor = predictor
         self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
             name: OrderedDict() for name in forms
         }
 
-    def columns(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, list[Answer]]:
-        """The added columns; asks: by task, each row's texts."""
+    def readouts(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, Floats]:
+        """readout_BK by task; asks: by task, each row's texts."""
         self._learn(asks)
-        found: dict[str, list[Answer]] = {}
+        found = {}
         for name, rows in asks.items():
-            known, says = self._readouts[name], self.forms[name].says
-            readout_BK = np.stack([known[row] for row in rows])
-            assert says is not None
-            for column, values in says.columns(readout_BK, detailed=self.detailed).items():
-                found[f"{name}_{column}" if self.prefixed else column] = values
+            known = self._readouts[name]
+            found[name] = np.stack([known[row] for row in rows])
             while len(known) > self.MOST:
                 known.popitem(last=False)
         return found
