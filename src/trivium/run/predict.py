@@ -1,30 +1,27 @@
 """`trivium predict`: every row of a table answered, in constant memory."""
 
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from trivium.answering.columns import Detail, Probabilities, told
 from trivium.answering.form import Form, form_named, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.doubted import Doubted
 from trivium.run.predictor.load import load
+from trivium.run.predictor.streaming import batched, good_rows, refuse_target
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
-from trivium.run.screen.console import heard_on, note
+from trivium.run.screen.console import note
+from trivium.run.screen.progress import counting
 from trivium.text.copying import copying
-from trivium.text.tables import BadRow, Table, open_table, write_table
+from trivium.text.tables import Table, open_table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
 
@@ -72,34 +69,19 @@ def predict_file(
     """
     detail = Detail(probabilities, top_k)
     _refuse_forms(form, task, more=detail != Detail() or least_certain is not None)
-    _refuse_target(source, target, overwrite=overwrite)
+    refuse_target(source, target, overwrite=overwrite)
     how = {"precision": precision, "device": device, "backend": backend}
     predictor = run if isinstance(run, Predictor) else load(run, **how)
     table, chosen = _opened(predictor, task, source, form)
     detail.refuse_misfit(chosen)
     doubted = Doubted(least_certain, [*chosen.values()]) if least_certain is not None else None
     submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-    cache, tell = _Cache(predictor, chosen), _Tell(chosen, detail, not isinstance(task, str))
-    asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
-    added = [f"{prefix}{column}" for column in tell.columns(cache.readouts(asks))]
-    rows = empty = 0
-    with _writing(target, table, added, submission) as put, _progress(console) as bar:
-        counter = bar.add_task(", ".join(chosen), total=None)
-        for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
-            empty += _empty(part, chosen)
-            texts = _texts(part, chosen)
-            readouts = cache.readouts(texts)
-            answers = tell.rows(readouts)
-            if doubted is not None:
-                (name,) = chosen
-                doubted.see(part, texts[name], readouts[name], answers)
-            else:
-                _put_all(put, zip(part, answers, strict=True))
-            rows += len(part)
-            bar.update(counter, completed=rows)
-        _put_all(put, doubted.rows() if doubted is not None else ())
-    if empty and console:
-        note(console, f"{empty:,} texts were empty; they were answered all the same.")
+    job = _Job(predictor, chosen, detail, doubted, prefixed=not isinstance(task, str))
+    added = [f"{prefix}{column}" for column in job.columns()]
+    with _writing(target, table, added, submission) as put:
+        rows = job.write(table, put, console)
+    if job.empty and console:
+        note(console, f"{job.empty:,} texts were empty; they were answered all the same.")
     return rows
 
 
@@ -114,18 +96,6 @@ def _refuse_forms(form: str, task: str | Sequence[str] | None, *, more: bool) ->
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
-
-
-def _refuse_target(source: str | Path, target: str | Path, *, overwrite: bool) -> None:
-    """Refuse a file that is not to be written, before any work."""
-    if str(target) == "-":
-        return
-    path = Path(os.path.abspath(target))
-    if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise RecipeError(
-            f"{target}: is the table that is read; its answers go into another file (--out)."
-        )
-    refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
 
 
 def _opened(
@@ -185,30 +155,57 @@ def _writing(
         yield lambda row, answers: out.write([*copied.values(row), *answers])
 
 
-def _empty(rows: Sequence[Row], forms: Mapping[str, Form]) -> int:
-    """How many texts that are read are empty."""
-    read = list(dict.fromkeys(column for form in forms.values() for column in form.text))
-    return sum(not row.cells[column].strip() for row in rows for column in read)
+class _Job:
+    """Rows of a table on their way through a predictor."""
 
+    def __init__(
+        self,
+        predictor: Predictor,
+        forms: Mapping[str, Form],
+        detail: Detail,
+        doubted: Doubted | None,
+        *,
+        prefixed: bool,
+    ) -> None:
+        self.forms, self.detail, self.doubted = forms, detail, doubted
+        self.prefixed, self.cache = prefixed, _Cache(predictor, forms)
+        self.empty = 0
+        """Texts that said nothing."""
 
-def _put_all(put: _Put, answered: Iterable[tuple[Row, list[Answer]]]) -> None:
-    for row, answers in answered:
-        put(row, answers)
+    def columns(self) -> list[str]:
+        """The names of the columns that answers fill."""
+        return list(self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0])
 
+    def write(self, table: Table, put: _Put, console: Console | None) -> int:
+        """Answer all rows; how many there were."""
+        rows = 0
+        with counting(console, f"predicting {', '.join(self.forms)}") as count:
+            for part in batched(good_rows(table), ROWS_AT_ONCE):
+                self._answer(part, put)
+                rows += len(part)
+                count(rows)
+        for row, answers in self.doubted.rows() if self.doubted is not None else ():
+            put(row, answers)
+        return rows
 
-@dataclass(frozen=True, slots=True)
-class _Tell:
-    """What is written of what was said of rows."""
+    def _answer(self, part: Sequence[Row], put: _Put) -> None:
+        read = dict.fromkeys(column for form in self.forms.values() for column in form.text)
+        self.empty += sum(not row.cells[column].strip() for row in part for column in read)
+        texts = _texts(part, self.forms)
+        columns, readouts = self._told(texts)
+        answers = [list(of_row) for of_row in zip(*columns.values(), strict=True)]
+        if self.doubted is not None:
+            (name,) = self.forms
+            self.doubted.see(part, texts[name], readouts[name], answers)
+            return
+        for row, of_row in zip(part, answers, strict=True):
+            put(row, of_row)
 
-    forms: Mapping[str, Form]
-    detail: Detail
-    prefixed: bool
-
-    def columns(self, readouts: Mapping[str, Floats]) -> dict[str, list[Answer]]:
-        return told(self.forms, readouts, self.detail, prefixed=self.prefixed)
-
-    def rows(self, readouts: Mapping[str, Floats]) -> list[list[Answer]]:
-        return [list(row) for row in zip(*self.columns(readouts).values(), strict=True)]
+    def _told(
+        self, asks: Mapping[str, Sequence[tuple[str, ...]]]
+    ) -> tuple[dict[str, list[Answer]], dict[str, Floats]]:
+        readouts = self.cache.readouts(asks)
+        return told(self.forms, readouts, self.detail, prefixed=self.prefixed), readouts
 
 
 class _Cache:
@@ -242,28 +239,3 @@ class _Cache:
         new = {name: rows for name, rows in new.items() if rows}
         for name, readout_BK in self.predictor.arrays(new).items() if new else ():
             self._readouts[name].update(zip(new[name], readout_BK, strict=True))
-
-
-def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
-    for row in table:
-        if isinstance(row, BadRow):
-            raise RecipeError(f"{name}:{row.line}: {row.problem}")
-        yield row
-
-
-def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while part := list(islice(rows, size)):
-        yield part
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("predicting {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} rows/s", markup=False),
-        TimeElapsedColumn(),
-        console=heard_on(console),
-        disable=console is None or not console.is_terminal,
-        transient=True,
-    )
