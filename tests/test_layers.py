@@ -20,7 +20,7 @@ LAYERS = {
             ("parts",),
             ("recipe",),
             ("run",),
-            ("apps",),
+            ("apps", "sklearn"),
             ("cli",),
             ("__main__",),
         ]

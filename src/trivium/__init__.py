@@ -92,7 +92,13 @@ _HOMES = {
 }
 
 
+_MODULES = ["sklearn"]
+"""What needs an extra of its own, and is no single name."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"trivium.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
     try:
@@ -104,4 +110,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]

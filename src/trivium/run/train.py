@@ -22,6 +22,7 @@ from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover, refusals_told
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, RECIPE, SCORES
@@ -51,6 +52,7 @@ def train(
     recipe: AnyRecipe,
     run_dir: str | Path,
     *,
+    tables: Tables | None = None,
     budget: str = FULL,
     changes: Sequence[str] = (),
     resume: bool = False,
@@ -59,7 +61,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
-    recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
+    recipe: its file, or the recipe itself: see `AnyRecipe`. tables: by task a table of its training
+    rows, or {"train": ..., "dev": ..., "test": ...}, in place of its files: DataFrames of any
+    library, a `datasets.Dataset`, lists of dictionaries, dictionaries of columns; they are written
+    into the run's folder. budget: one of the recipe's. changes:
     `dotted.path=value`, after the budget. resume: go on from the last checkpoint, bit for bit as if
     never stopped. overwrite: replace an earlier run. Raises RecipeError before any work where
     something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
@@ -67,14 +72,16 @@ def train(
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
     """
-    loaded = load_recipe(recipe, changes, budget)
+    held = hold(recipe, tables, Path(run_dir))
+    with held.told():
+        loaded = held.placed(load_recipe(held.recipe, changes, budget))
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
         with writing, _console_of(processes, console) as speaker:
-            order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite)
+            order = _Order(Path(run_dir), held, processes, device, speaker, resume, overwrite)
             before = _number_of(order.run_dir / RECIPE)
-            with refusals_told(order.run_dir, lambda: _what_is_left(order, before)):
+            with refusals_told(order.run_dir, lambda: _what_is_left(order, before)), held.told():
                 return _train(loaded, order).as_dict()
     finally:
         leave()
@@ -85,6 +92,7 @@ class _Order:
     """Where a recipe is to be trained, by whom, and what may become of what is there."""
 
     run_dir: Path
+    held: Held
     processes: Processes
     device: torch.device
     console: Console
@@ -93,8 +101,14 @@ class _Order:
 
 
 def _train(recipe: Recipe, order: _Order) -> Scores:
-    processes, run_dir = order.processes, order.run_dir
     _open(order)
+    with order.held.kept(order.run_dir, writes=order.processes.first):
+        order.processes.wait()
+        return _train_on(recipe, order)
+
+
+def _train_on(recipe: Recipe, order: _Order) -> Scores:
+    processes, run_dir = order.processes, order.run_dir
     recipe, data = load_data(recipe)
     if order.resume:
         check_same_recipe(run_dir, recipe)
