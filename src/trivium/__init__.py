@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trivium.recipe import Recipe, Stage, load_recipe
     from trivium.run.check import check
     from trivium.run.compare import compare
+    from trivium.run.embed import embed_file
     from trivium.run.ensemble import ensemble
     from trivium.run.evaluate import evaluate
     from trivium.run.export import export
@@ -49,6 +50,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "embed_file",
     "ensemble",
     "evaluate",
     "export",
@@ -75,6 +77,7 @@ _HOMES = {
     "Task": "trivium.parts.tasks",
     "check": "trivium.run.check",
     "compare": "trivium.run.compare",
+    "embed_file": "trivium.run.embed",
     "ensemble": "trivium.run.ensemble",
     "evaluate": "trivium.run.evaluate",
     "export": "trivium.run.export",

@@ -148,7 +148,7 @@ def test_classes_of_any_type_come_back_as_they_are(
 
 
 def test_what_can_be_learned_is_learned(how: dict[str, Any]) -> None:
-    new = TriviumClassifier(**how, epochs=6, batch_size=8, lr=3e-3)
+    new = TriviumClassifier(**how, epochs=12, batch_size=8, lr=1e-2)
     assert new.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.9
 
 
@@ -280,7 +280,7 @@ def test_it_is_searched_within_a_pipeline(short: dict[str, Any]) -> None:
 
 
 def test_vectors_feed_any_other_estimator(how: dict[str, Any]) -> None:
-    pipeline = make_pipeline(TriviumVectorizer(**how), LogisticRegression())
+    pipeline = make_pipeline(TriviumVectorizer(**how), LogisticRegression(C=1e3))
     assert pipeline.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.6
     assert cross_val_score(pipeline, TEXTS, MOODS, cv=2).shape == (2,)
     vectors = pipeline[0].transform(TEXTS)

@@ -184,7 +184,8 @@ class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # skl
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The most probable class of each row."""
-        found: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        most_B = self.predict_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[most_B]
         return found
 
     def _weights(self) -> Any:
