@@ -3,6 +3,7 @@
 try:
     import matplotlib
     import optuna
+
     import sklearn
 except ImportError as error:
     from trivium.errors import RecipeError
