@@ -9,9 +9,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn import metrics as sklearn
 from torch import Tensor
 
-from sklearn import metrics as sklearn
 from trivium.parts import metrics
 
 

@@ -3,7 +3,6 @@
 try:
     import matplotlib
     import optuna
-
     import sklearn
 except ImportError as error:
     from trivium.errors import RecipeError
