@@ -155,7 +155,7 @@ def _ours(precision: str) -> Embed:
     keep_memory()  # as `trivium.load` does; it holds for the peers as well
     model, tokenizer = build(recipe)
     model.encoder.precision = choose_precision(precision, torch.device("cpu"))
-    return TorchPredictor(model, recipe.tasks, tokenizer).embed
+    return TorchPredictor(model, recipe.tasks, tokenizer).pooled
 
 
 def _theirs(folder: Path, model_kwargs: dict[str, Any]) -> Embed:

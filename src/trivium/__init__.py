@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trivium.recipe import Recipe, Stage, load_recipe
     from trivium.run.check import check
     from trivium.run.compare import compare
+    from trivium.run.embed import embed_file
     from trivium.run.ensemble import ensemble
     from trivium.run.evaluate import evaluate
     from trivium.run.export import export
@@ -50,6 +51,7 @@ __all__ = [
     "__version__",
     "check",
     "compare",
+    "embed_file",
     "ensemble",
     "evaluate",
     "export",
@@ -77,6 +79,7 @@ _HOMES = {
     "Task": "trivium.parts.tasks",
     "check": "trivium.run.check",
     "compare": "trivium.run.compare",
+    "embed_file": "trivium.run.embed",
     "ensemble": "trivium.run.ensemble",
     "evaluate": "trivium.run.evaluate",
     "export": "trivium.run.export",
@@ -95,7 +98,13 @@ _HOMES = {
 }
 
 
+_MODULES = ["sklearn"]
+"""What needs an extra of its own, and is no single name."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"trivium.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
     try:
@@ -107,4 +116,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_MODULES]

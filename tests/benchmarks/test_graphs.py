@@ -23,7 +23,7 @@ TASK = {"kind": "regression", "text": "text", "label": "label", "range": [0, 1]}
 def test_vectors_of_graphs_are_ours_in_the_order_of_the_texts(tiny: Path, tmp_path: Path) -> None:
     recipe = parse_recipe({"encoder": str(tiny), "tasks": {"unused": TASK}, "device": "cpu"})
     model, tokenizer = build(recipe)
-    ours = TorchPredictor(model, recipe.tasks, tokenizer).embed(TEXTS)
+    ours = TorchPredictor(model, recipe.tasks, tokenizer).pooled(TEXTS)
     path = tmp_path / "encoder.onnx"
     graphs.write_graph(model, path)
     assert torch.allclose(graphs.onnxruntime_fp32(path, tiny, 1)(TEXTS), ours, atol=1e-5)

@@ -33,7 +33,7 @@ def test_peft_and_the_merged_encoder_give_the_runs_own_vectors(
     left = trivium.export_lora(lora_run, peft=tmp_path / "peft", merged=tmp_path / "merged")
     assert left == ["pals stays behind: it has no place in that format"]
     text = "good cat runs"
-    wanted_D = load_single(lora_run).embed([text], pooling="cls")[0]
+    wanted_D = load_single(lora_run).pooled([text], pooling="cls")[0]
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "merged")
     inputs = tokenizer(text, return_tensors="pt")
     base = AutoModel.from_pretrained(lora_run / "model").eval()
@@ -58,7 +58,7 @@ def test_lora_may_begin_from_a_peft_folder(
     path.write_text(yaml.safe_dump(values))
     trivium.train(path, tmp_path / "again", console=Console(file=StringIO()))
     texts = ["good cat runs", "bad"]
-    first, again = (load_single(tmp_path / name).embed(texts) for name in ("run", "again"))
+    first, again = (load_single(tmp_path / name).pooled(texts) for name in ("run", "again"))
     torch.testing.assert_close(again, first)
 
 

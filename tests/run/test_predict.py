@@ -269,9 +269,9 @@ def test_a_single_text_and_a_single_pair_are_one_row(trained: Path) -> None:
     assert model.predict("near", ("a", "b")) == model.predict("near", [("a", "b")])
     assert model.probabilities("mood", "good") == model.probabilities("mood", ["good"])
     assert model.vectors("good cat").shape == (1, 32)
-    assert load_single(trained).embed("good cat").shape == (1, 32)
+    assert load_single(trained).pooled("good cat").shape == (1, 32)
     row = {"text": "good cat"}
-    assert model.answer(row) == model.answer([row]) == model.answer([row], "mood")  # type: ignore[arg-type]
+    assert model.answer(row) == model.answer([row]) == model.answer([row], "mood")
 
 
 @pytest.mark.parametrize(
@@ -338,10 +338,10 @@ def test_a_head_tensor_is_never_silently_random(trained: Path) -> None:
 def test_embeddings_are_the_mean_of_the_texts_tokens(trained: Path) -> None:
     predictor = load_single(trained)
     texts = ["good cat", "bad", "good cat"]
-    vector_BD = predictor.embed(texts)
+    vector_BD = predictor.pooled(texts)
     assert vector_BD.shape == (3, 32)
     torch.testing.assert_close(vector_BD[0], vector_BD[2])
-    torch.testing.assert_close(predictor.embed(["bad"])[0], vector_BD[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(predictor.pooled(["bad"])[0], vector_BD[1], atol=1e-5, rtol=0)
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """Answers in the form of the CS224N default final project, read as its own scripts would."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ class Counting(Predictor):
         recipe = parse_recipe({"tasks": TASKS})
         self.forms = {name: task.form(512) for name, task in recipe.tasks.items()}
 
-    def arrays(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Floats]:
-        return {task: self._said(task, rows) for task, rows in asks.items()}
+    def arrays(self, asks: Mapping[str, Iterable[Any]]) -> dict[str, Floats]:
+        return {task: self._said(task, [*rows]) for task, rows in asks.items()}
 
     def _said(self, task: str, rows: Sequence[Texts]) -> Floats:
         words = ["none", "one", "two"]

@@ -5,7 +5,7 @@ Shape letters: see `trivium.types`; arrays are NumPy's. U distinct sequences.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,15 @@ from numpy.typing import NDArray
 from trivium.answering.form import Form
 from trivium.errors import RecipeError, did_you_mean
 from trivium.text.cutting import Cut, Ids, cut
+from trivium.text.frames import TableLike, columns_of, is_frame, values_of
 from trivium.text.tokenizer import Tokenizer
 
 Texts = str | tuple[str, ...]
 """One row's text, or its pair of texts."""
+
+Rows = Iterable[Any]
+"""`Texts` of many rows: a list, an array or a Series of them, or a DataFrame with the columns that
+a task reads. What is none is refused when it is read."""
 
 PLAIN = ""
 """Stands for a task where the encoder's vector of a text is wanted: the mean over its tokens."""
@@ -92,14 +97,14 @@ class Reader:
             for name, form in self.forms.items()
         }
 
-    def read(self, asks: Mapping[str, Sequence[Texts]]) -> list[Reading]:
+    def read(self, asks: Mapping[str, Rows]) -> list[Reading]:
         """The passes through the encoder, for all rows of all tasks.
 
         Raises RecipeError for an unknown task or a row with the wrong number of texts.
         """
         return gather(self.asked(asks))
 
-    def asked(self, asks: Mapping[str, Sequence[Texts]]) -> list[Asked]:
+    def asked(self, asks: Mapping[str, Rows]) -> list[Asked]:
         """Every row of every task, in order; rows about the same text share its `Line`."""
         rows = {name: self._sequences(name, asks[name]) for name in asks}
         pieces = self._pieces(rows)
@@ -116,7 +121,7 @@ class Reader:
             for row in of_task
         ]
 
-    def _sequences(self, name: str, rows: Sequence[Texts]) -> list[list[tuple[str, ...]]]:
+    def _sequences(self, name: str, rows: Rows) -> list[list[tuple[str, ...]]]:
         """Of each row the texts of its sequences."""
         if name not in self.forms:
             raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, self.forms)}.")
@@ -178,11 +183,24 @@ def _several(form: Form, rows: object) -> Iterable[Texts]:
         first, second = rows
         if isinstance(first, str) and isinstance(second, str):
             return [(first, second)]
+    if isinstance(rows, (list, tuple)):
+        return rows
+    if is_frame(rows):
+        return _of_frame(form, rows)
     if isinstance(rows, (bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         wanted = "pairs of texts" if form.is_pair else "texts"
         raise RecipeError(f"task {form.name!r}: rows must be a list of {wanted}, found {kind}.")
-    return rows
+    return values_of(rows)
+
+
+def _of_frame(form: Form, table: TableLike) -> list[tuple[Any, ...]]:
+    where = f"task {form.name!r}: the table"
+    columns = columns_of(table, where)
+    for column in form.text:
+        if column not in columns:
+            raise RecipeError(f"{where}: no column {column!r}{did_you_mean(column, columns)}.")
+    return list(zip(*(columns[column] for column in form.text), strict=True))
 
 
 def _refuse_halves(texts: tuple[str, ...], where: str) -> None:

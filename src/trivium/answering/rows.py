@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from trivium.answering.form import Form, form_named
 from trivium.errors import RecipeError, did_you_mean
+from trivium.text.frames import is_frame, rows_of
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ def rows_by_column(rows: object) -> list[Mapping[str, str]]:
     """Rows as they are meant: a single one is a list of one. Raises RecipeError."""
     if isinstance(rows, Mapping):
         return [rows]
+    if is_frame(rows):
+        return [*rows_of(rows, "rows")]
     if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         raise RecipeError(f"rows: must be a list of tables, texts by column; found {kind}.")

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import drafting, exporting, hub, judging, serving, several, single
+from trivium.cli import drafting, exporting, hub, judging, looking, serving, several, single
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
@@ -46,6 +46,8 @@ for command in (
     hub.push,
     hub.pull,
     serving.serve,
+    looking.embed,
+    looking.explain,
 ):
     app.command()(command)
 

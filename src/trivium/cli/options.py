@@ -91,6 +91,32 @@ Backend = Annotated[
     str, typer.Option(help="torch, onnx, openvino, or auto: what the folder was written for.")
 ]
 
+TableFile = Annotated[
+    str, typer.Option("--file", help="Table of texts (.csv .tsv .jsonl .parquet), or -.")
+]
+AnswersFile = Annotated[
+    str, typer.Option("--out", help="Table of answers, by its ending, or - for TSV.")
+]
+EveryTask = Annotated[bool, typer.Option("--all", help="Every task whose columns the table has.")]
+WithProbabilities = Annotated[
+    bool, typer.Option("--probabilities", help="One more column per label.")
+]
+InOneColumn = Annotated[
+    bool, typer.Option("--json", help="With --probabilities: one column for all, as JSON.")
+]
+TopK = Annotated[
+    int | None,
+    typer.Option("--top-k", metavar="K", help="K most probable labels, with their probabilities."),
+]
+LeastCertain = Annotated[
+    int | None,
+    typer.Option(
+        "--least-certain",
+        metavar="N",
+        help="Only the N rows whose label is least certain, those first: what to label next.",
+    ),
+]
+
 
 @contextmanager
 def messages() -> Iterator[Console]:

@@ -3,16 +3,20 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from trivium.cli.options import (
     STOPPED,
+    AnswersFile,
     Backend,
     BudgetName,
     Changes,
     Device,
+    EveryTask,
+    InOneColumn,
+    LeastCertain,
     Minutes,
     Only,
     OverwriteFile,
@@ -22,8 +26,11 @@ from trivium.cli.options import (
     RunFolder,
     RunOrName,
     RunPath,
+    TableFile,
     TableForm,
     TaskNames,
+    TopK,
+    WithProbabilities,
     answer,
     is_first,
     messages,
@@ -167,15 +174,14 @@ def evaluate(
 
 def predict(
     run: RunOrName,
-    file: Annotated[str, typer.Option(help="Table of texts (.csv .tsv .jsonl .parquet), or -.")],
+    file: TableFile,
     task: TaskNames = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Every task whose columns the table has.")
-    ] = False,
-    out: Annotated[str, typer.Option(help="Table of answers, by its ending, or - for TSV.")] = "-",
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="One more column per label.")
-    ] = False,
+    every: EveryTask = False,
+    out: AnswersFile = "-",
+    probabilities: WithProbabilities = False,
+    as_json: InOneColumn = False,
+    top_k: TopK = None,
+    least_certain: LeastCertain = None,
     form: TableForm = "table",
     prefix: Prefix = "",
     overwrite: OverwriteFile = False,
@@ -196,7 +202,9 @@ def predict(
             _asked(task, every=every),
             file,
             out,
-            probabilities=probabilities,
+            probabilities=_wanted(probabilities, as_json=as_json),
+            top_k=top_k,
+            least_certain=least_certain,
             form=form,
             prefix=prefix,
             overwrite=overwrite,
@@ -205,7 +213,17 @@ def predict(
             backend=backend,
             console=console,
         )
-        say(console, f"{rows:,} rows answered" + (f": {out}" if out != "-" else ""))
+        kept = f", the {least_certain:,} least certain kept" if least_certain else ""
+        say(console, f"{rows:,} rows answered{kept}" + (f": {out}" if out != "-" else ""))
+
+
+def _wanted(probabilities: bool, *, as_json: bool) -> "bool | Literal['json']":
+    """What `predict_file` calls the probabilities. Raises RecipeError."""
+    from trivium.errors import RecipeError
+
+    if as_json and not probabilities:
+        raise RecipeError("--json: says how --probabilities are written; give both.")
+    return "json" if as_json else probabilities
 
 
 def _asked(task: str | None, *, every: bool) -> str | list[str] | None:

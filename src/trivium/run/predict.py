@@ -1,32 +1,34 @@
 """`trivium predict`: every row of a table answered, in constant memory."""
 
-import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from trivium.answering.columns import Detail, Probabilities, told
 from trivium.answering.form import Form, form_named, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable
-from trivium.run.folder.locks import alone
 from trivium.run.predictor.base import Predictor
+from trivium.run.predictor.doubted import Doubted
 from trivium.run.predictor.load import load
+from trivium.run.predictor.streaming import alone_at, batched, good_rows
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
-from trivium.run.screen.console import heard_on, note
+from trivium.run.screen.console import note
+from trivium.run.screen.progress import counting
 from trivium.text.copying import copying
-from trivium.text.tables import BadRow, Table, open_table, write_table
+from trivium.text.tables import Table, open_table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
 
 ROWS_AT_ONCE = 4096
+
+_Put = Callable[[Row, list[Answer]], None]
 
 
 def predict_file(
@@ -35,7 +37,9 @@ def predict_file(
     source: str | Path,
     target: str | Path,
     *,
-    probabilities: bool = False,
+    probabilities: Probabilities = False,
+    top_k: int | None = None,
+    least_certain: int | None = None,
     form: str = "table",
     prefix: str = "",
     overwrite: bool = False,
@@ -47,10 +51,14 @@ def predict_file(
     """Answer every row of a table into another table; the number of rows.
 
     All columns of the source are kept, in order and, where both formats have types, with them;
-    `prediction` (and `confidence`; with `probabilities`, one column per label) is added, its name
-    after `prefix`. task: one; or several, which then share the pass over the texts and put their
-    name before their columns (`topic_prediction`); None: all whose columns the table has. "-" is
-    standard input or output. form: `table`, in the format of the target's ending, or `cs224n`: see
+    `prediction` (and `confidence`) is added, its name after `prefix`; with `probabilities`, one
+    column per label, or with "json" one for all of them; with `top_k`, that many of the most
+    probable labels. least_certain: only so many rows, those that the task is least sure of, the
+    least certain first and every text once: what to label next.
+
+    task: one; or several, which then share the pass over the texts and put their name before their
+    columns (`topic_prediction`); None: all whose columns the table has. "-" is standard input or
+    output. form: `table`, in the format of the target's ending, or `cs224n`: see
     `predictor.submission`. A file that is there is replaced only with `overwrite`, and the source
     never; one that another process is writing is refused. Memory does not grow with the file. A bad
     row ends it with RecipeError naming the line, before the target is touched.
@@ -58,72 +66,38 @@ def predict_file(
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.predict_file("runs/first", "topic", messages, "topics.csv", probabilities=True)
         trivium.predict_file("runs/first", None, messages, "answers.csv")
+        trivium.predict_file("runs/first", "topic", messages, "label-next.csv", least_certain=20)
     """
-    _refuse_forms(form, task, probabilities=probabilities)
-    with _alone_at(source, target, overwrite=overwrite):
-        predictor = run
-        if not isinstance(predictor, Predictor):
-            predictor = load(predictor, precision=precision, device=device, backend=backend)
+    detail = Detail(probabilities, top_k)
+    _refuse_forms(form, task, more=detail != Detail() or least_certain is not None)
+    with alone_at(source, target, overwrite=overwrite):
+        how = {"precision": precision, "device": device, "backend": backend}
+        predictor = run if isinstance(run, Predictor) else load(run, **how)
         table, chosen = _opened(predictor, task, source, form)
+        detail.refuse_misfit(chosen)
+        doubted = Doubted(least_certain, [*chosen.values()]) if least_certain is not None else None
         submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
-        cache = _Cache(predictor, chosen, task, submission, detailed=probabilities)
-        asks = {name: [("",) * len(each.text)] for name, each in chosen.items()}
-        added = [f"{prefix}{column}" for column in cache.columns(asks)]
+        detail = replace(detail, raw=submission is not None and submission.raw)
+        job = _Job(predictor, chosen, detail, doubted, prefixed=not isinstance(task, str))
+        added = [f"{prefix}{column}" for column in job.columns()]
         with _writing(target, table, added, submission) as put:
-            return _answer(table, chosen, cache, put, console)
-
-
-def _answer(
-    table: Table,
-    chosen: Mapping[str, Form],
-    cache: "_Cache",
-    put: Callable[[Row, list[Answer]], None],
-    console: Console | None,
-) -> int:
-    """Answer row after row; how many there were. put: writes one."""
-    read = list(dict.fromkeys(column for each in chosen.values() for column in each.text))
-    rows = empty = 0
-    with _progress(console) as bar:
-        counter = bar.add_task(", ".join(chosen), total=None)
-        for part in _batched(_good_rows(table.name, table), ROWS_AT_ONCE):
-            empty += sum(not row.cells[column].strip() for row in part for column in read)
-            columns = cache.columns(_texts(part, chosen))
-            for index, row in enumerate(part):
-                put(row, [column[index] for column in columns.values()])
-            rows += len(part)
-            bar.update(counter, completed=rows)
-    if empty and console:
-        note(console, f"{empty:,} texts were empty; they were answered all the same.")
+            rows = job.write(table, put, console)
+    if job.empty and console:
+        note(console, f"{job.empty:,} texts were empty; they were answered all the same.")
     return rows
 
 
-def _refuse_forms(form: str, task: str | Sequence[str] | None, *, probabilities: bool) -> None:
+def _refuse_forms(form: str, task: str | Sequence[str] | None, *, more: bool) -> None:
+    """more: whether more than the answers of all rows is asked for."""
     if form not in FORMS:
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
-    if form == CS224N and probabilities:
+    if form == CS224N and more:
         raise RecipeError(
-            f"--probabilities: the format {form} has no place for them; leave it out."
+            f"--format {form}: has no place for them; leave --probabilities, --top-k and "
+            "--least-certain out."
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
-
-
-@contextmanager
-def _alone_at(source: str | Path, target: str | Path, *, overwrite: bool) -> Iterator[None]:
-    """Refuse a file that is not to be written, before any work; in the block, nobody else may."""
-    if str(target) == "-":
-        yield
-        return
-    path = Path(os.path.abspath(target))
-    if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise RecipeError(
-            f"{target}: is the table that is read; its answers go into another file (--out)."
-        )
-    refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
-    with alone(path):
-        # Once more: another process may just have written it.
-        refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
-        yield
 
 
 def _opened(
@@ -166,7 +140,7 @@ def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tup
 @contextmanager
 def _writing(
     target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
-) -> Iterator[Callable[[Row, list[Answer]], None]]:
+) -> Iterator[_Put]:
     """What writes a row and its answers, the prediction first, a raw score last."""
     if submission is not None:
         with write_lines(target) as line:
@@ -184,40 +158,77 @@ def _writing(
         yield lambda row, answers: out.write([*copied.values(row), *answers])
 
 
-class _Cache:
-    """Answers of the last distinct rows, so that a repeated row is not computed again."""
-
-    MOST = 100_000
+class _Job:
+    """Rows of a table on their way through a predictor."""
 
     def __init__(
         self,
         predictor: Predictor,
         forms: Mapping[str, Form],
-        task: str | Sequence[str] | None,
-        submission: Submission | None,
+        detail: Detail,
+        doubted: Doubted | None,
         *,
-        detailed: bool,
+        prefixed: bool,
     ) -> None:
-        self.predictor, self.forms, self.detailed = predictor, forms, detailed
-        self.prefixed = not isinstance(task, str)
-        self.raw = submission is not None and submission.raw
+        self.forms, self.detail, self.doubted = forms, detail, doubted
+        self.prefixed, self.cache = prefixed, _Cache(predictor, forms)
+        self.empty = 0
+        """Texts that said nothing."""
+
+    def columns(self) -> list[str]:
+        """The names of the columns that answers fill."""
+        return list(self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0])
+
+    def write(self, table: Table, put: _Put, console: Console | None) -> int:
+        """Answer all rows; how many there were."""
+        rows = 0
+        with counting(console, f"predicting {', '.join(self.forms)}") as count:
+            for part in batched(good_rows(table), ROWS_AT_ONCE):
+                self._answer(part, put)
+                rows += len(part)
+                count(rows)
+        for row, answers in self.doubted.rows() if self.doubted is not None else ():
+            put(row, answers)
+        return rows
+
+    def _answer(self, part: Sequence[Row], put: _Put) -> None:
+        read = dict.fromkeys(column for form in self.forms.values() for column in form.text)
+        self.empty += sum(not row.cells[column].strip() for row in part for column in read)
+        texts = _texts(part, self.forms)
+        columns, readouts = self._told(texts)
+        answers = [list(of_row) for of_row in zip(*columns.values(), strict=True)]
+        if self.doubted is not None:
+            (name,) = self.forms
+            self.doubted.see(part, texts[name], readouts[name], answers)
+            return
+        for row, of_row in zip(part, answers, strict=True):
+            put(row, of_row)
+
+    def _told(
+        self, asks: Mapping[str, Sequence[tuple[str, ...]]]
+    ) -> tuple[dict[str, list[Answer]], dict[str, Floats]]:
+        readouts = self.cache.readouts(asks)
+        return told(self.forms, readouts, self.detail, prefixed=self.prefixed), readouts
+
+
+class _Cache:
+    """What was said of the last distinct rows, so that a repeated row is not computed again."""
+
+    MOST = 100_000
+
+    def __init__(self, predictor: Predictor, forms: Mapping[str, Form]) -> None:
+        self.predictor = predictor
         self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
             name: OrderedDict() for name in forms
         }
 
-    def columns(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, list[Answer]]:
-        """The added columns; asks: by task, each row's texts."""
+    def readouts(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, Floats]:
+        """readout_BK by task; asks: by task, each row's texts."""
         self._learn(asks)
-        found: dict[str, list[Answer]] = {}
+        found = {}
         for name, rows in asks.items():
-            known, says = self._readouts[name], self.forms[name].says
-            readout_BK = np.stack([known[row] for row in rows])
-            assert says is not None
-            columns = says.columns(readout_BK, detailed=self.detailed)
-            if self.raw:
-                columns = says.kept(readout_BK)
-            for column, values in columns.items():
-                found[f"{name}_{column}" if self.prefixed else column] = values
+            known = self._readouts[name]
+            found[name] = np.stack([known[row] for row in rows])
             while len(known) > self.MOST:
                 known.popitem(last=False)
         return found
@@ -231,28 +242,3 @@ class _Cache:
         new = {name: rows for name, rows in new.items() if rows}
         for name, readout_BK in self.predictor.arrays(new).items() if new else ():
             self._readouts[name].update(zip(new[name], readout_BK, strict=True))
-
-
-def _good_rows(name: str, table: Iterable[Row | BadRow]) -> Iterator[Row]:
-    for row in table:
-        if isinstance(row, BadRow):
-            raise RecipeError(f"{name}:{row.line}: {row.problem}")
-        yield row
-
-
-def _batched(rows: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    while part := list(islice(rows, size)):
-        yield part
-
-
-def _progress(console: Console | None) -> Progress:
-    return Progress(
-        TextColumn("predicting {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} rows/s", markup=False),
-        TimeElapsedColumn(),
-        console=heard_on(console),
-        disable=console is None or not console.is_terminal,
-        transient=True,
-    )

@@ -26,6 +26,7 @@ from trivium.run.folder.atomic import recover, refusals_told
 from trivium.run.folder.below import below_probe
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
@@ -66,6 +67,7 @@ def train(
     recipe: AnyRecipe,
     run_dir: str | Path,
     *,
+    tables: Tables | None = None,
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -76,14 +78,17 @@ def train(
 ) -> dict[str, Any]:
     """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
 
-    recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's. changes:
-    `dotted.path=value`, after the budget. only: these of the recipe's tasks. minutes: end by then,
-    with a model judged: there are as many steps as a few of them, timed, say that there is time
-    for, never more than the recipe has, and the run's recipe says how many. resume: go on from the
-    last checkpoint, bit for bit as if never stopped. overwrite: replace an earlier run, which is
-    removed once the new one has its first checkpoint, or is finished, and is as it was if that
-    fails before. Raises RecipeError before any work where something is wrong, and Interrupted after
-    a first Ctrl-C, once the state is saved.
+    recipe: its file, or the recipe itself: see `AnyRecipe`. tables: by task a table of its training
+    rows, or {"train": ..., "dev": ..., "test": ...}, in place of its files: DataFrames of any
+    library, a `datasets.Dataset`, lists of dictionaries, dictionaries of columns; they are written
+    into the run's folder. budget: one of the recipe's. changes: `dotted.path=value`, after the
+    budget. only: these of the recipe's tasks. minutes: end by then, with a model judged: there are
+    as many steps as a few of them, timed, say that there is time for, never more than the recipe
+    has, and the run's recipe says how many. resume: go on from the last checkpoint, bit for bit as
+    if never stopped. overwrite: replace an earlier run, which is removed once the new one has its
+    first checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError
+    before any work where something is wrong, and Interrupted after a first Ctrl-C, once the state
+    is saved.
 
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
@@ -91,16 +96,21 @@ def train(
     began = time.monotonic()
     if minutes is not None and not 0 < minutes < math.inf:
         raise RecipeError(f"--minutes {minutes}: give a number above 0.")
-    loaded = load_recipe(recipe, changes, budget, only)
+    held = hold(recipe, tables, Path(run_dir))
+    with held.told():
+        loaded = held.placed(load_recipe(held.recipe, changes, budget, only))
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
         with writing, _console_of(processes, console) as speaker:
             until = began + 60 * minutes if minutes is not None else None
-            order = _Order(Path(run_dir), processes, device, speaker, resume, overwrite, until)
+            order = _Order(
+                Path(run_dir), held, processes, device, speaker, resume, overwrite, until
+            )
             earlier = _earlier(order.run_dir)
             told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
-            with told, old_run_back(order.run_dir, processes.first and overwrite):
+            back = old_run_back(order.run_dir, processes.first and overwrite)
+            with told, back, held.told():
                 return _train(loaded, order).as_dict()
     finally:
         leave()
@@ -111,6 +121,7 @@ class _Order:
     """Where a recipe is to be trained, by whom, and what may become of what is there."""
 
     run_dir: Path
+    held: Held
     processes: Processes
     device: torch.device
     console: Console
@@ -121,8 +132,14 @@ class _Order:
 
 
 def _train(recipe: Recipe, order: _Order) -> Scores:
-    processes, run_dir = order.processes, order.run_dir
     _open(order)
+    with order.held.kept(order.run_dir, writes=order.processes.first):
+        order.processes.wait()
+        return _train_on(recipe, order)
+
+
+def _train_on(recipe: Recipe, order: _Order) -> Scores:
+    processes, run_dir = order.processes, order.run_dir
     recipe, data = load_data(recipe)
     if order.resume:
         recipe = _as_it_began(recipe, order)

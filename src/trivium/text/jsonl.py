@@ -9,8 +9,9 @@ from trivium.errors import RecipeError
 from trivium.text.lines import BLANK, BadRow, Opened, Source, without_last_blanks
 from trivium.types import Row
 
-Value = str | int | float | bool | None
-"""What a cell can be written from; None is a missing cell."""
+Value = str | int | float | bool | list[float] | None
+"""What a cell can be written from; None is a missing cell, and a list a vector, which only formats
+with types hold."""
 
 
 class Number(str):

@@ -183,6 +183,12 @@ class _RowGroups:
         return array.cast(self._pa.string()) if self._pa.types.is_null(array.type) else array
 
 
+def vector_type() -> Any:
+    """Of a column that holds a vector in each row. Raises RecipeError where pyarrow is missing."""
+    pyarrow, _ = _pyarrow("vectors")
+    return pyarrow.list_(pyarrow.float32())
+
+
 def _pyarrow(name: str) -> tuple[Any, Any]:
     try:
         import pyarrow

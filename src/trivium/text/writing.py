@@ -39,7 +39,7 @@ def write_table(
             yield writer
         return
     kind = format_to_write(Path(path))
-    with _replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
+    with replacing(path) as stream, _writer(stream, kind, columns, str(path), types) as writer:
         yield writer
 
 
@@ -50,7 +50,7 @@ def write_lines(path: str | Path) -> Iterator[Callable[[str], None]]:
         with _to_stdout() as stream:
             yield lambda line: _put_line(stream, line)
         return
-    with _replacing(path) as stream:
+    with replacing(path) as stream:
         yield lambda line: _put_line(stream, line)
 
 
@@ -114,7 +114,7 @@ def _refusals_told(name: object, left: str) -> Iterator[None]:
 
 
 @contextmanager
-def _replacing(path: str | Path) -> Iterator[BinaryIO]:
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """A new file that takes the place of the old one when the block ends well."""
     target = Path(os.path.realpath(path))  # a link stays a link
     if target.exists() and not target.is_file():
@@ -180,7 +180,7 @@ def _json_rows(stream: BinaryIO, columns: tuple[str, ...]) -> _Put:
 def _json(value: Value) -> str:
     if isinstance(value, Number):
         return str(value)
-    if isinstance(value, (str, int, float)) or value is None:
+    if isinstance(value, (str, int, float, list)) or value is None:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(text_of(value), ensure_ascii=False)  # dates and decimals, which JSON has not
 

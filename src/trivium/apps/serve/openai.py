@@ -3,13 +3,13 @@
 import base64
 from typing import Any
 
-import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from trivium.answering.reading import PLAIN
 from trivium.answering.rows import Wanted
 from trivium.answering.says import Floats
+from trivium.answering.vectors import unit
 from trivium.apps.serve.asks import Failed
 from trivium.apps.serve.checks import check_keys, refuse, refuse_too_many, text_fault
 from trivium.apps.serve.errors import Detail, Faults, Problem, found_text
@@ -80,8 +80,7 @@ def _format(body: dict[str, Any], name: str) -> str:
 
 
 def _written(vector_D: Floats, form: str) -> list[float] | str:
-    length = float(np.linalg.norm(vector_D.astype(np.float64)))
-    unit_D = (vector_D / (length or 1.0)).astype("<f4")
+    unit_D = unit(vector_D).astype("<f4")
     if form == "base64":
         return base64.b64encode(unit_D.tobytes()).decode("ascii")
     numbers: list[float] = unit_D.tolist()

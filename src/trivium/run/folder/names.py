@@ -10,6 +10,8 @@ RESUME = "resume"
 PREDICTIONS = "predictions"
 TEACHERS = "teachers"
 DATA = "data.json"
+GIVEN = "tables"
+"""Tables that Python held when the run began: only their own files there are a run's."""
 OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA]
 """All that the folder of a run holds."""
 REPLACED = ".replaced"

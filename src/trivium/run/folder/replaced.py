@@ -12,6 +12,7 @@ from pathlib import Path
 
 from trivium.errors import Interrupted
 from trivium.run.folder.atomic import clear, remove, remove_whole, sync
+from trivium.run.folder.given import remove_given
 from trivium.run.folder.names import OURS, RECIPE, REPLACED, RESUME, SCORES
 
 _BUT_RECIPE = [name for name in OURS if name != RECIPE]
@@ -62,6 +63,7 @@ def let_go(run_dir: Path) -> None:
     if (run_dir / REPLACED).is_dir():
         with suppress(OSError):  # it does no harm where it is
             remove_whole(run_dir / REPLACED)
+            remove_given(run_dir, (run_dir / RECIPE).read_text("utf-8"))
 
 
 def settle(run_dir: Path) -> None:

@@ -10,8 +10,9 @@ from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import fresh_name, is_leftover, recover, remove_leftovers, staged
 from trivium.run.folder.environment import environment
+from trivium.run.folder.given import remove_given
 from trivium.run.folder.locks import is_lock_inside
-from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, RECIPE
+from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, GIVEN, RECIPE, REPLACED
 from trivium.run.folder.replaced import set_aside
 
 
@@ -46,9 +47,12 @@ def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
     run_dir.mkdir(parents=True, exist_ok=True)
     remove_leftovers(run_dir)
     made = json.dumps(environment().as_dict(), indent=2) + "\n"
-    with staged(run_dir / ENVIRONMENT, made), staged(run_dir / RECIPE, dump_recipe(recipe)):
+    told = dump_recipe(_movable(recipe, run_dir))
+    with staged(run_dir / ENVIRONMENT, made), staged(run_dir / RECIPE, told):
         if overwrite and (run_dir / RECIPE).is_file():
             set_aside(run_dir)
+            if not (run_dir / REPLACED).is_dir():  # nothing was: it is gone
+                remove_given(run_dir, told)
 
 
 def is_trace(name: str) -> bool:
@@ -101,7 +105,16 @@ def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
 def run_recipe(run_dir: Path) -> Recipe:
     """The whole recipe a run was started with."""
     path = run_dir / RECIPE
-    return parse_recipe(read_yaml(path), str(path))
+    recipe = parse_recipe(read_yaml(path), str(path))
+    if recipe.data == GIVEN:
+        recipe = recipe.model_copy(update={"data": str(run_dir.resolve() / GIVEN)})
+    return recipe
+
+
+def _movable(recipe: Recipe, run_dir: Path) -> Recipe:
+    """The recipe as its own folder has it: data that lies there moves with it."""
+    is_inside = Path(recipe.data) == run_dir.resolve() / GIVEN
+    return recipe.model_copy(update={"data": GIVEN}) if is_inside else recipe
 
 
 def _try_writing(run_dir: Path) -> None:

@@ -1,16 +1,26 @@
 """Texts in, answers out: what every predictor can do, with torch or without."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from trivium.answering.columns import Detail, Probabilities
 from trivium.answering.described import Described, ReaderFacts
 from trivium.answering.form import Form, form_named
-from trivium.answering.reading import PLAIN, Reader, Reading, Texts
+from trivium.answering.occlusion import Explanation
+from trivium.answering.reading import PLAIN, Reader, Reading, Rows, Texts
 from trivium.answering.rows import asks_of_rows, rows_by_column
 from trivium.answering.says import Floats, probabilities
+from trivium.answering.vectors import unit
 from trivium.errors import RecipeError
+from trivium.run.predictor.explained import explanation
+from trivium.run.predictor.frames import answered_frame
+from trivium.run.predictor.kept import push_model, save_model
+from trivium.run.predictor.summary import summary
+from trivium.text.frames import TableLike
 from trivium.types import Answer
 
 __all__ = ["Predictor", "Texts"]
@@ -31,6 +41,8 @@ class Predictor(ABC):
     """Its tasks, as data."""
     readers: Sequence[Reader]
     """How each of its models reads texts; one of most predictors."""
+    folder: Path | None = None
+    """Where `trivium.load` found it; None of one that was made otherwise."""
 
     @abstractmethod
     def read(self, readings: Sequence[Reading]) -> dict[str, Floats]:
@@ -45,7 +57,7 @@ class Predictor(ABC):
     def precision(self) -> str:
         """What it computes in: fp32, bf16, int8, or several where its parts differ."""
 
-    def arrays(self, asks: Mapping[str, Sequence[Texts]]) -> dict[str, Floats]:
+    def arrays(self, asks: Mapping[str, Rows]) -> dict[str, Floats]:
         """What is said of several tasks' rows at once: readout_BK by task.
 
         A text that several tasks ask about goes through the encoder once, if they read it alike:
@@ -67,31 +79,32 @@ class Predictor(ABC):
         says = self.forms[task].says if task in self.forms else None
         return np.zeros((0, says.outputs if says else 1), dtype=np.float32)
 
-    def predict(self, task: str, rows: Sequence[Texts]) -> list[Answer]:
+    def predict(self, task: str, rows: Rows) -> list[Answer]:
         """A label's name or a score per row, in order.
 
-        rows: texts, or pairs of texts for a task about pairs; a single text, or a pair as a tuple,
-        is one row. Raises RecipeError for an unknown task and for a row that is no text (None,
-        NaN, bytes) or has the wrong number of them, by its place.
+        rows: texts, or pairs of texts for a task about pairs, as a list, an array or a Series; or a
+        DataFrame that has the task's columns. A single text, or a pair as a tuple, is one row.
+        Raises RecipeError for an unknown task and for a row that is no text (None, NaN, bytes) or
+        has the wrong number of them, by its place.
         """
         says = form_named(task, self.forms).says
         assert says is not None
         return says.answers(self.arrays({task: rows})[task])
 
-    def probabilities(self, task: str, rows: Sequence[Texts]) -> list[dict[str, float]]:
+    def probabilities(self, task: str, rows: Rows) -> list[dict[str, float]]:
         """Per row, each label's probability (a score task: its score)."""
         says = form_named(task, self.forms).says
         assert says is not None
         return probabilities(says, self.arrays({task: rows})[task])
 
     def answer(
-        self, rows: Sequence[Mapping[str, str]], tasks: Sequence[str] | None = None
+        self, rows: Iterable[Any], tasks: Sequence[str] | None = None
     ) -> list[dict[str, Answer]]:
         """Every answer that each row allows, from one pass over the texts: by task, in order.
 
-        rows: texts by column, named as in the training tables; a row answers every task whose
-        columns it has, and columns that no task reads do no harm. tasks: only these, which every
-        row must then have the columns of. Raises RecipeError, which names the row.
+        rows: texts by column, named as in the training tables, or a DataFrame; a row answers every
+        task whose columns it has, and columns that no task reads do no harm. tasks: only these,
+        which every row must then have the columns of. Raises RecipeError, which names the row.
 
             model = trivium.load("runs/first")
             model.answer([
@@ -109,6 +122,70 @@ class Predictor(ABC):
             for place, said in zip(places, says.answers(readouts[name]), strict=True):
                 found[place][name] = said
         return found
+
+    def predict_frame(
+        self,
+        table: TableLike,
+        tasks: str | Sequence[str] | None = None,
+        *,
+        probabilities: Probabilities = False,
+        top_k: int | None = None,
+        prefix: str = "",
+    ) -> TableLike:
+        """A DataFrame with the answers of every task whose columns it has, from one pass.
+
+        table: of pandas, polars or Arrow, or a `datasets.Dataset`; what comes back is of the same
+        library, with the columns that `trivium predict --all` adds, and pandas' index. tasks: only
+        these; a single one by its name puts no name before its columns. The settings are those of
+        `trivium.predict_file`. Raises RecipeError, which names the row of a cell without text.
+        """
+        detail = Detail(probabilities, top_k)
+        return answered_frame(self.forms, self.arrays, table, tasks, detail=detail, prefix=prefix)
+
+    def embed(self, texts: Rows, *, normalize: bool = True) -> Floats:
+        """The shared encoder's vector of each text: vector_BD, the mean over its tokens, at length
+        1 unless not `normalize`: what a server's `/v1/embeddings` gives.
+
+        Raises RecipeError where there are several encoders, and as `predict` does.
+        """
+        vector_BD = self.vectors(texts)
+        return unit(vector_BD) if normalize else vector_BD
+
+    def explain(self, task: str, row: Texts, label: str | None = None) -> Explanation:
+        """What each word of one row did for the answer: how much is lost where it is left out.
+
+        row: a text, or a pair of them. label: whose probability is explained; by default the most
+        probable one's. Raises RecipeError.
+
+            model = trivium.load("runs/first")
+            for word in model.explain("topic", "Where is my parcel?").strongest:
+                print(f"{word.effect:+.3f} {word.word}")
+        """
+        return explanation(self.forms, self.arrays, task, row, label)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Copy the model's files, verified, into a folder that `trivium.load` opens.
+
+        overwrite: replace a model that is there. Raises RecipeError.
+        """
+        return save_model(self._home(), Path(folder), overwrite=overwrite)
+
+    def push(self, name: str, **settings: Any) -> Any:
+        """Put the model on the hub: `trivium.push` of the folder that it was loaded from."""
+        return push_model(self._home(), name, **settings)
+
+    def _home(self) -> Path:
+        if self.folder is None:
+            raise RecipeError("this model was not loaded from a folder, and so has no files.")
+        return self.folder
+
+    def __repr__(self) -> str:
+        return summary(type(self).__name__, self.encoder, self.precision, self.forms)
+
+    @property
+    def encoder(self) -> str:
+        """What reads the texts, in a few words."""
+        return f"{len(self.readers)} encoders" if len(self.readers) > 1 else "one encoder"
 
     def form(self, name: str) -> Form:
         """A task as data. Raises RecipeError for one that it has not, or that has no answers."""
@@ -133,7 +210,7 @@ class Predictor(ABC):
             forms=dict(self.forms), readers=readers, precision=self.precision, backend=backend
         )
 
-    def vectors(self, texts: Sequence[str]) -> Floats:
+    def vectors(self, texts: Rows) -> Floats:
         """The shared encoder's vector of each text: vector_BD, the mean over its tokens.
 
         Raises RecipeError where there are several encoders.

@@ -51,6 +51,7 @@ def load(
         ) from error
     loader = getattr(import_module(module), name)
     predictor: Predictor = loader(folder, precision=precision, device=device)
+    predictor.folder = folder
     return predictor
 
 

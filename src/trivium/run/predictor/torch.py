@@ -44,6 +44,11 @@ class TorchPredictor(ModelPredictor):
         return precision_name(self.model.encoder.precision)
 
     @property
+    def encoder(self) -> str:
+        config = self.model.encoder.config
+        return f"encoder of {config.num_hidden_layers} layers, width {config.hidden_size}"
+
+    @property
     def limit(self) -> int:
         """The encoder's longest sequence, in tokens."""
         return self.model.encoder.config.max_position_embeddings
@@ -61,7 +66,7 @@ class TorchPredictor(ModelPredictor):
         return readouts
 
     @torch.inference_mode()
-    def embed(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
+    def pooled(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
         """The shared encoder's vector of each text: vector_BD, fp32, CPU, not normalised."""
         if isinstance(texts, (list, tuple)) and not texts:
             return torch.zeros(0, self.model.encoder.config.hidden_size)

@@ -1,10 +1,18 @@
 """What a person sees while training runs: live bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from rich.console import Console, Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from trivium.run.screen.console import heard_on
@@ -126,3 +134,22 @@ def rows_bar(console: Console | None, unit: str = "rows") -> Progress:
         disable=console is None or not console.is_terminal,
         transient=True,
     )
+
+
+@contextmanager
+def counting(console: Console | None, what: str) -> Iterator[OnProgress]:
+    """A bar of rows whose number nobody knows; nothing where there is no terminal. It is told how
+    many were done since the start."""
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.speed:,.0f} rows/s", markup=False),
+        TimeElapsedColumn(),
+        console=heard_on(console),
+        disable=console is None or not console.is_terminal,
+        transient=True,
+    )
+    with bar:
+        counter = bar.add_task(what, total=None)
+        yield lambda done: bar.update(counter, completed=done)

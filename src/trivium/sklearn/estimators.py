@@ -1,0 +1,274 @@
+"""Estimators that fine-tune an encoder on texts."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+
+import trivium
+from trivium.answering.says import Floats
+from trivium.errors import RecipeError
+from trivium.run.screen.console import plain_console
+from trivium.sklearn.kept import HoldsModel, Home
+from trivium.sklearn.texts import Rows, rows_of
+
+TASK = "answer"
+"""What the only task of such a run is called."""
+COLUMNS = {1: ["text"], 2: ["first", "second"]}
+
+
+class _Trained(HoldsModel):
+    """What a classifier and a regressor of texts share."""
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "minilm",
+        epochs: int = 3,
+        steps: int | None = None,
+        batch_size: int = 32,
+        lr: float | Mapping[str, float] | None = None,
+        max_length: int | None = None,
+        encode: Literal["separate", "joint"] = "joint",
+        head: str | Mapping[str, Any] | None = None,
+        trains: str | Mapping[str, Any] = "full",
+        changes: Sequence[str] = (),
+        random_state: Any = 0,
+        precision: str = "auto",
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.encoder = encoder
+        self.epochs = epochs
+        self.steps = steps
+        self.batch_size = batch_size
+        self.lr = lr
+        self.max_length = max_length
+        self.encode = encode
+        self.head = head
+        self.trains = trains
+        self.changes = changes
+        self.random_state = random_state
+        self.precision = precision
+        self.device = device
+        self.verbose = verbose
+
+    def _fit(self, rows: Rows, labels: Sequence[Any], task: dict[str, Any]) -> None:
+        columns = COLUMNS[len(rows[0])]
+        table = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+        table["label"] = list(labels)
+        home = Home()
+        run = home.path / "run"
+        with open(os.devnull, "w", encoding="utf-8") as nowhere:
+            self.scores_ = trivium.train(
+                self._recipe(columns, task),
+                run,
+                tables={TASK: table},
+                changes=list(self.changes),
+                console=plain_console() if self.verbose else Console(file=nowhere),
+            )
+        (run / "model").rename(home.model)
+        self.n_texts_ = len(columns)
+        self._load(home)
+
+    def _recipe(self, columns: list[str], task: dict[str, Any]) -> dict[str, Any]:
+        text = columns if len(columns) > 1 else columns[0]
+        settings = {"head": self.head, "max_length": self.max_length}
+        settings |= {"encode": self.encode} if len(columns) > 1 else {}
+        stage = {
+            "epochs": None if self.steps is not None else self.epochs,
+            "steps": self.steps,
+            "batch_size": self.batch_size,
+            "trains": self.trains,
+            "select": "last",  # there are no dev rows: a search holds some out itself
+        } | ({} if self.lr is None else {"lr": self.lr})
+        return {
+            "encoder": self.encoder,
+            "seed": self._seed(),
+            "precision": self.precision,
+            "device": self.device,
+            "tasks": {TASK: {"text": text, "label": "label"} | settings | task},
+            "stages": [stage],
+        }
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, (int, np.integer)):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31))
+
+    def _said(self, X: Any) -> Floats:
+        """readout_BK of the rows."""
+        check_is_fitted(self)
+        return self.model_.arrays({TASK: rows_of(X, self.n_texts_)})[TASK]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.no_validation = True
+        return tags
+
+
+class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # sklearn has no types
+    """Texts, or pairs of texts, to one of several classes: a fine-tuned BERT encoder.
+
+    X: a list, an array or a Series of texts; pairs of texts, or a DataFrame of two columns, are
+    pairs. The settings are those of a recipe (docs/methods.md); `changes` says any other by its
+    dotted path, such as "stages.0.schedule=constant", where the task is called `answer`.
+
+    encoder: minilm, a folder or a hub name. epochs, or steps: how long. lr: one rate, or
+    {"encoder": ..., "heads": ...}. class_weight: balanced, or a weight by class. random_state: of
+    new parameters, rows' order and dropout. verbose: what `trivium train` says.
+
+    After `fit`: `classes_`, `model_` (a Predictor, whose `save` and `push` take it elsewhere),
+    `scores_` (what the run cost).
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "minilm",
+        epochs: int = 3,
+        steps: int | None = None,
+        batch_size: int = 32,
+        lr: float | Mapping[str, float] | None = None,
+        max_length: int | None = None,
+        encode: Literal["separate", "joint"] = "joint",
+        head: str | Mapping[str, Any] | None = None,
+        trains: str | Mapping[str, Any] = "full",
+        class_weight: Literal["balanced"] | Mapping[Any, float] | None = None,
+        changes: Sequence[str] = (),
+        random_state: Any = 0,
+        precision: str = "auto",
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            encoder=encoder, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr,
+            max_length=max_length, encode=encode, head=head, trains=trains, changes=changes,
+            random_state=random_state, precision=precision, device=device, verbose=verbose,
+        )  # fmt: skip
+        self.class_weight = class_weight
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on texts and their classes. Raises RecipeError (a ValueError)."""
+        rows = rows_of(X)
+        y = _targets(rows, y)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise RecipeError(
+                f"y: needs two classes at least, found one class: {classes.tolist()[0]!r}."
+            )
+        self.classes_ = classes
+        task = {"kind": "classification", "labels": _names(classes)}
+        self._fit(rows, codes.tolist(), task | {"class_weights": self._weights()})
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Each class's probability, in the order of `classes_`."""
+        readout_BK = self._said(X).astype(np.float64)
+        probability_BK: NDArray[np.float64] = readout_BK / readout_BK.sum(axis=1, keepdims=True)
+        return probability_BK
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The most probable class of each row."""
+        most_B = self.predict_proba(X).argmax(axis=1)
+        found: NDArray[Any] = self.classes_[most_B]
+        return found
+
+    def _weights(self) -> Any:
+        if not isinstance(self.class_weight, Mapping):
+            return self.class_weight
+        codes = {value: str(code) for code, value in enumerate(self.classes_.tolist())}
+        if strange := [value for value in self.class_weight if value not in codes]:
+            raise RecipeError(f"class_weight: {strange[0]!r} is none of {list(codes)}.")
+        return {codes[value]: float(weight) for value, weight in self.class_weight.items()}
+
+
+class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklearn has no types
+    """Texts, or pairs of texts, to a number: a fine-tuned BERT encoder.
+
+    As TriviumClassifier. range: the lowest and the highest number, to which answers are clipped;
+    by default those of y.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: str = "minilm",
+        epochs: int = 3,
+        steps: int | None = None,
+        batch_size: int = 32,
+        lr: float | Mapping[str, float] | None = None,
+        max_length: int | None = None,
+        encode: Literal["separate", "joint"] = "joint",
+        head: str | Mapping[str, Any] | None = None,
+        trains: str | Mapping[str, Any] = "full",
+        range: tuple[float, float] | None = None,
+        changes: Sequence[str] = (),
+        random_state: Any = 0,
+        precision: str = "auto",
+        device: str = "auto",
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            encoder=encoder, epochs=epochs, steps=steps, batch_size=batch_size, lr=lr,
+            max_length=max_length, encode=encode, head=head, trains=trains, changes=changes,
+            random_state=random_state, precision=precision, device=device, verbose=verbose,
+        )  # fmt: skip
+        self.range = range
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Train on texts and their numbers. Raises RecipeError (a ValueError)."""
+        rows = rows_of(X)
+        y = _targets(rows, y)
+        try:
+            numbers = np.asarray(y, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise RecipeError(f"y: must be numbers ({error}).") from None
+        if not np.isfinite(numbers).all():
+            row = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise RecipeError(f"y: row {row} is no number (NaN or infinity).")
+        low, high = self.range or (float(numbers.min()), float(numbers.max()))
+        if low == high:  # of a constant, whose range would be none
+            low, high = low - 0.5, high + 0.5
+        self._fit(rows, numbers.tolist(), {"kind": "regression", "range": [low, high]})
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """The number of each row."""
+        score_B: NDArray[np.float64] = self._said(X)[:, 0].astype(np.float64)
+        return score_B
+
+
+def _targets(rows: Rows, y: Any) -> NDArray[Any]:
+    """y as an array of one axis, a value for each row. Raises RecipeError."""
+    if y is None:
+        raise RecipeError("y: is needed to fit, but the target y is None.")
+    found: NDArray[Any] = column_or_1d(y, warn=True)
+    check_consistent_length(rows, found)
+    for number, value in enumerate(found.tolist()):
+        if value is None or value != value:
+            raise RecipeError(f"y: row {number} is empty (None or NaN).")
+    return found
+
+
+def _names(classes: NDArray[Any]) -> dict[str, str]:
+    """What stands for a class in the rows -> its name; its number where it has no name of its own
+    that could be told."""
+    names = [str(value) for value in classes.tolist()]
+    if len({name.strip() for name in names}) < len(names) or not all(map(str.strip, names)):
+        names = [str(code) for code in range(len(names))]
+    return {str(code): name for code, name in enumerate(names)}

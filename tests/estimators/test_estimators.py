@@ -1,0 +1,347 @@
+"""scikit-learn's own tools around Trivium's estimators, on a tiny encoder and few steps."""
+
+import pickle
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
+
+import trivium
+from tests.support.tables import WORDS, sentence
+from trivium.errors import RecipeError
+from trivium.sklearn import TriviumClassifier, TriviumRegressor, TriviumVectorizer
+
+pandas = pytest.importorskip("pandas")
+
+TEXTS = [sentence(7 * number) for number in range(48)]
+MOODS = ["up" if WORDS.index(text.split()[0]) % 2 else "down" for text in TEXTS]
+SCORES = [float(len(text)) for text in TEXTS]
+ALL = (TriviumClassifier, TriviumRegressor, TriviumVectorizer)
+
+
+@pytest.fixture(scope="module")
+def how(tiny: Path) -> dict[str, Any]:
+    return {"encoder": str(tiny), "precision": "fp32", "device": "cpu"}
+
+
+@pytest.fixture(scope="module")
+def short(how: dict[str, Any]) -> dict[str, Any]:
+    return how | {"steps": 3, "batch_size": 8, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def classifier(short: dict[str, Any]) -> TriviumClassifier:
+    return TriviumClassifier(**short).fit(TEXTS, MOODS)
+
+
+@pytest.fixture(scope="module")
+def regressor(short: dict[str, Any]) -> TriviumRegressor:
+    return TriviumRegressor(**short).fit(TEXTS, SCORES)
+
+
+def said(fitted: Any) -> Any:
+    """How its task says answers."""
+    return fitted.model_.forms["answer"].says
+
+
+# --- what scikit-learn asks of an estimator ----------------------------------------------------
+
+CHECKS = [
+    "check_estimator_cloneable",
+    "check_estimator_tags_renamed",
+    "check_valid_tag_types",
+    "check_estimator_repr",
+    "check_no_attributes_set_in_init",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_mixin_order",
+    "check_parameters_default_constructible",
+    "check_get_params_invariance",
+    "check_set_params",
+]
+"""Its checks that bring no data; the others bring numbers, and are repeated below with texts."""
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("kind", ALL)
+def test_scikit_learn_s_checks_that_bring_no_data_pass(kind: type, check: str) -> None:
+    getattr(estimator_checks, check)(kind.__name__, kind())
+
+
+def test_they_are_what_scikit_learn_takes_them_for() -> None:
+    assert is_classifier(TriviumClassifier())
+    assert is_regressor(TriviumRegressor())
+    assert TriviumVectorizer().__sklearn_tags__().transformer_tags is not None
+    assert all(kind().__sklearn_tags__().input_tags.string for kind in ALL)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_one_that_is_not_fitted_says_so(kind: Any) -> None:
+    ask = kind().transform if kind is TriviumVectorizer else kind().predict
+    with pytest.raises(NotFittedError):
+        ask(TEXTS)
+
+
+def test_fit_gives_itself_back_and_changes_no_setting(short: dict[str, Any]) -> None:
+    settings = short | {"changes": ("stages.0.schedule=constant",)}
+    new = TriviumClassifier(**settings)
+    before = deepcopy(new.get_params())
+    assert new.fit(TEXTS, MOODS) is new
+    assert new.get_params() == before
+    public = {name for name in vars(new) if not name.startswith("_")} - set(before)
+    assert all(name.endswith("_") for name in public)
+
+
+def test_to_fit_again_is_to_fit_anew_and_asking_changes_nothing(
+    short: dict[str, Any], classifier: TriviumClassifier
+) -> None:
+    again = clone(classifier).fit(TEXTS[::-1], MOODS[::-1]).fit(TEXTS, MOODS)
+    before = set(vars(again))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), classifier.predict_proba(TEXTS))
+    assert set(vars(again)) == before
+
+
+def test_answers_do_not_depend_on_the_other_rows_or_their_order(
+    classifier: TriviumClassifier, regressor: TriviumRegressor
+) -> None:
+    whole, scores = classifier.predict_proba(TEXTS), regressor.predict(TEXTS)
+    order = np.random.default_rng(0).permutation(len(TEXTS))
+    some = [TEXTS[place] for place in order[:9]]
+    np.testing.assert_allclose(classifier.predict_proba(some), whole[order[:9]], atol=1e-6)
+    np.testing.assert_allclose(regressor.predict(some), scores[order[:9]], atol=1e-4)
+
+
+# --- what it answers ---------------------------------------------------------------------------
+
+
+def test_classes_are_those_of_y_and_probabilities_stand_in_their_order(
+    classifier: TriviumClassifier,
+) -> None:
+    assert classifier.classes_.tolist() == ["down", "up"]
+    probability = classifier.predict_proba(TEXTS)
+    np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
+    said = classifier.model_.probabilities("answer", TEXTS)
+    np.testing.assert_allclose(probability[:, 1], [p["up"] for p in said], atol=2e-6)
+    assert classifier.predict(TEXTS).tolist() == classifier.model_.predict("answer", TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("classes", "names"),
+    [((7, -3), ["-3", "7"]), ((True, False), ["False", "True"]), ((" ", "x"), ["0", "1"])],
+)
+def test_classes_of_any_type_come_back_as_they_are(
+    short: dict[str, Any], classes: tuple[Any, Any], names: list[str]
+) -> None:
+    y = np.array([classes[mood == "up"] for mood in MOODS])
+    found = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, y)
+    assert found.predict(TEXTS).dtype == y.dtype
+    assert set(found.predict(TEXTS)) <= set(y)
+    assert list(said(found).names) == names
+
+
+def test_what_can_be_learned_is_learned(how: dict[str, Any]) -> None:
+    new = TriviumClassifier(**how, epochs=12, batch_size=8, lr=1e-2)
+    assert new.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.9
+
+
+def test_a_weight_of_a_class_moves_answers_its_way(
+    short: dict[str, Any], classifier: TriviumClassifier
+) -> None:
+    up = clone(classifier).set_params(class_weight={"up": 100}).fit(TEXTS, MOODS)
+    assert up.predict_proba(TEXTS)[:, 1].mean() > classifier.predict_proba(TEXTS)[:, 1].mean()
+    with pytest.raises(RecipeError, match="class_weight: 'left' is none of"):
+        clone(classifier).set_params(class_weight={"left": 2}).fit(TEXTS, MOODS)
+
+
+def test_numbers_stay_within_the_range_of_y_or_that_which_is_given(
+    regressor: TriviumRegressor, short: dict[str, Any]
+) -> None:
+    found = regressor.predict(TEXTS)
+    assert found.dtype == np.float64
+    assert min(SCORES) <= found.min() <= found.max() <= max(SCORES)
+    wide = TriviumRegressor(**short, range=(0, 100)).fit(TEXTS, SCORES)
+    assert said(wide).range == (0, 100)
+    constant = TriviumRegressor(**short | {"steps": 1}).fit(TEXTS, [2.0] * len(TEXTS))
+    assert np.abs(constant.predict(TEXTS) - 2).max() <= 0.5
+
+
+@pytest.mark.parametrize("encode", ["joint", "separate"])
+def test_pairs_are_pairs_however_they_come(short: dict[str, Any], encode: Any) -> None:
+    pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
+    new = TriviumClassifier(**short, encode=encode).fit(pairs, MOODS)
+    frame = pandas.DataFrame(pairs, columns=["a", "b"])
+    for other in (frame, np.array(pairs), [list(pair) for pair in pairs]):
+        np.testing.assert_array_equal(new.predict_proba(other), new.predict_proba(pairs))
+    with pytest.raises(RecipeError, match="row 0 must be a pair of texts"):
+        new.predict(TEXTS)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        pandas.Series,
+        lambda texts: pandas.Series(texts, index=range(100, 100 + len(texts))),
+        lambda texts: pandas.DataFrame({"t": texts}),
+        np.array,
+        lambda texts: np.array(texts, dtype=object)[:, None],
+        tuple,
+    ],
+)
+def test_texts_may_come_as_people_hold_them(classifier: TriviumClassifier, make: Any) -> None:
+    np.testing.assert_array_equal(
+        classifier.predict_proba(make(TEXTS)), classifier.predict_proba(TEXTS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "said"),
+    [
+        ("text", ["a"], "must be a list of texts, not a single one"),
+        ([], [], "holds no rows"),
+        (3, [1], "must be a list of texts, found int"),
+        (["a", None], ["x", "y"], "row 1 must be a text, found an empty cell"),
+        (["a", float("nan")], ["x", "y"], "row 1 must be a text, found an empty cell"),
+        (np.ones((4, 1)), [0, 1, 0, 1], r"row 0 must be a text, found 1\.0"),
+        (np.ones((4, 3)), [0, 1, 0, 1], "a row is a text or a pair of texts; found 3 columns"),
+        (["a", "b"], None, "the target y is None"),
+        (["a", "b"], ["x"], "inconsistent numbers of samples"),
+        (["a", "b"], ["x", "x"], "needs two classes at least, found one class: 'x'"),
+        (["a", "b"], np.array(["x", None], dtype=object), "y: row 1 is empty"),
+        (["a", "b"], [0.5, 1.25], "Unknown label type"),
+    ],
+)
+def test_what_no_classifier_can_learn_is_refused_in_words(X: Any, y: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TriviumClassifier(encoder="nowhere").fit(X, y)
+
+
+def test_an_empty_cell_of_a_frame_is_named_by_its_index(classifier: TriviumClassifier) -> None:
+    frame = pandas.DataFrame({"t": ["a", None]}, index=["p", "q"])
+    with pytest.raises(RecipeError, match=r"row 1 \(index 'q'\)"):
+        classifier.predict(frame)
+
+
+@pytest.mark.parametrize(
+    ("y", "said"), [(["a", "b"], "must be numbers"), ([1.0, float("inf")], "row 1 is no number")]
+)
+def test_what_no_regressor_can_learn_is_refused_in_words(y: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        TriviumRegressor(encoder="nowhere").fit(["a", "b"], y)
+
+
+def test_a_setting_that_is_none_is_told_as_a_recipe_s(short: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="batch_size"):
+        TriviumClassifier(**short | {"batch_size": "many"}).fit(TEXTS, MOODS)
+    with pytest.raises(RecipeError, match="epoks"):
+        TriviumClassifier(**short, changes=["stages.0.epoks=1"]).fit(TEXTS, MOODS)
+
+
+@pytest.mark.parametrize("state", [5, None, np.random.RandomState(3)])
+def test_the_seed_is_the_random_state(short: dict[str, Any], state: Any) -> None:
+    new = TriviumClassifier(**short | {"steps": 1}, random_state=state)
+    if state == 5:
+        same = [clone(new).fit(TEXTS, MOODS).predict_proba(TEXTS) for _ in range(2)]
+        np.testing.assert_array_equal(*same)
+        assert new._seed() == 5
+    else:
+        assert 0 <= new._seed() < 2**31
+
+
+# --- around it ---------------------------------------------------------------------------------
+
+
+def test_it_is_cross_validated(short: dict[str, Any]) -> None:
+    scores = cross_val_score(TriviumClassifier(**short), TEXTS, MOODS, cv=2)
+    assert scores.shape == (2,)
+    assert ((scores >= 0) & (scores <= 1)).all()
+    probability = cross_val_predict(
+        TriviumClassifier(**short), pandas.Series(TEXTS), MOODS, cv=2, method="predict_proba"
+    )
+    assert probability.shape == (len(TEXTS), 2)
+
+
+def test_it_is_searched_within_a_pipeline(short: dict[str, Any]) -> None:
+    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipeline = make_pipeline(lower, TriviumClassifier(**short))
+    grid = {"triviumclassifier__lr": [1e-3, {"encoder": 0.0, "heads": 1e-2}]}
+    search = GridSearchCV(pipeline, grid, cv=2, scoring="accuracy").fit(TEXTS, MOODS)
+    assert len(search.cv_results_["params"]) == 2
+    assert (
+        search.predict([text.upper() for text in TEXTS]).tolist() == search.predict(TEXTS).tolist()
+    )
+
+
+def test_vectors_feed_any_other_estimator(how: dict[str, Any]) -> None:
+    pipeline = make_pipeline(TriviumVectorizer(**how), LogisticRegression(C=1e3))
+    assert pipeline.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.6
+    assert cross_val_score(pipeline, TEXTS, MOODS, cv=2).shape == (2,)
+    vectors = pipeline[0].transform(TEXTS)
+    assert vectors.shape == (len(TEXTS), 32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    told = TriviumVectorizer(**how).set_output(transform="pandas").fit_transform(TEXTS)
+    assert list(told.columns)[:2] == ["triviumvectorizer0", "triviumvectorizer1"]
+
+
+def test_vectors_are_those_of_a_pretrained_encoder_or_of_a_run(
+    how: dict[str, Any], classifier: TriviumClassifier, tmp_path: Path
+) -> None:
+    saved = classifier.model_.save(tmp_path / "saved")
+    own = how | {"normalize": False}
+    frozen, tuned = (
+        TriviumVectorizer(**own).fit(TEXTS), TriviumVectorizer(**own, run=saved).fit(TEXTS)
+    )  # fmt: skip
+    np.testing.assert_array_equal(
+        tuned.transform(TEXTS), classifier.model_.embed(TEXTS, normalize=False)
+    )
+    assert np.abs(tuned.transform(TEXTS) - frozen.transform(TEXTS)).max() > 1e-4
+
+
+# --- kept --------------------------------------------------------------------------------------
+
+
+def test_it_is_pickled_with_its_model_and_nothing_of_the_folder_it_was_in(
+    classifier: TriviumClassifier, regressor: TriviumRegressor, tmp_path: Path
+) -> None:
+    for fitted in (classifier, regressor):
+        again = pickle.loads(pickle.dumps(fitted))
+        assert again.model_.folder != fitted.model_.folder
+        np.testing.assert_array_equal(again.predict(TEXTS), fitted.predict(TEXTS))
+        home = again._home.path
+        del again
+        assert not home.exists()
+    assert classifier.model_.folder is not None
+    assert deepcopy(classifier).predict(TEXTS[:1]) == classifier.predict(TEXTS[:1])
+
+
+def test_a_pickled_model_that_was_altered_is_refused(classifier: TriviumClassifier) -> None:
+    state = classifier.__getstate__()
+    state["_files"]["heads.safetensors"] = b"x"
+    with pytest.raises(RecipeError, match="altered"):
+        TriviumClassifier().__setstate__(state)
+
+
+def test_a_vectorizer_is_pickled_fitted_or_not(
+    how: dict[str, Any], classifier: TriviumClassifier, tmp_path: Path
+) -> None:
+    saved = classifier.model_.save(tmp_path / "saved")
+    for new in (TriviumVectorizer(**how), TriviumVectorizer(**how, run=saved)):
+        with pytest.raises(NotFittedError):
+            pickle.loads(pickle.dumps(new)).transform(TEXTS)
+        kept = pickle.dumps(new.fit(TEXTS))
+        wanted = new.transform(TEXTS)
+        if new.run is not None:
+            (saved / "trivium.json").unlink()
+        np.testing.assert_array_equal(pickle.loads(kept).transform(TEXTS), wanted)
+
+
+def test_the_package_has_them_by_name() -> None:
+    assert trivium.sklearn.TriviumClassifier is TriviumClassifier
+    assert "sklearn" in dir(trivium)
