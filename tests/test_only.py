@@ -51,6 +51,11 @@ def test_what_stages_say_of_other_tasks_goes_with_them() -> None:
     assert (left.reference, left.select) == (None, None)
 
 
+def test_rates_of_other_heads_go_with_them() -> None:
+    rates = both(lr={"encoder": 1e-5, "heads": {"mood": 1e-2, "near": 1e-3}})
+    assert only_tasks(recipe(rates), ["near"]).stages[0].lr.heads == {"near": 1e-3}
+
+
 def test_a_size_that_was_said_of_another_task_only_is_the_default() -> None:
     left = only_tasks(recipe(both(batch_size={"mood": 8})), ["near"]).stages[0]
     assert left.size("near") == recipe(both(batch_size={"mood": 8})).stages[0].size("near") == 32

@@ -60,6 +60,8 @@ def _stage(
         if isinstance(values[field], dict):
             values[field] = {n: v for n, v in values[field].items() if n not in others}
     values["batch_size"] = values["batch_size"] or 32  # none of a table's sizes was theirs
+    if isinstance(rates := values["lr"]["heads"], dict):
+        values["lr"]["heads"] = {n: rate for n, rate in rates.items() if n not in others} or None
     values["guard"] = values["guard"] or None
     if values["reference"] not in left:
         values["reference"] = None

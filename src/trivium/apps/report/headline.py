@@ -191,8 +191,7 @@ def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:
     values = {row[column] for row in rows} - {NOTHING}
     if len(values) < 2:
         return set()
-    top = max(values, key=float)
-    return {(place, column) for place, row in enumerate(rows) if row[column] == top}
+    return {(p, column) for p, row in enumerate(rows) if row[column] == max(values, key=float)}
 
 
 def _metrics_table(runs: Sequence[ReportedRun]) -> Table:
