@@ -105,8 +105,8 @@ def test_a_checkpoint_that_holds_nan_is_refused_by_the_tensors_name(
 
 
 def test_a_table_of_an_unknown_kind_is_told_what_there_is(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "in.xlsx").write_text("text\n")
-    code, said = call("predict", run, "--task", "mood", "--file", tmp_path / "in.xlsx")
+    (tmp_path / "in.docx").write_text("text\n")
+    code, said = call("predict", run, "--task", "mood", "--file", tmp_path / "in.docx")
     assert code == 2
-    assert "in.xlsx: the ending '.xlsx' is not one of .csv, .tsv," in said
+    assert "in.docx: the ending '.docx' is not one of .csv, .tsv," in said
     assert "`format`" not in said

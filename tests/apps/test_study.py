@@ -98,6 +98,7 @@ def test_a_row_is_the_mean_and_sample_deviation_of_its_seeds(
     assert surgery["cost"]["trained_parameters"]["mean"] == 1234
     assert surgery["differs"] == {
         "stages.0.sampler.kind": ["proportional", "joint"],
+        "stages.0.sampler.epoch": [None, "mean"],
         "stages.0.combiner.kind": ["sum", "pcgrad"],
     }
     assert not has_failures(table)

@@ -243,6 +243,7 @@ def _cost(runs: Sequence[_Run]) -> Cost:
         speed = round(tokens / max(seconds, 1e-9), 1)
     return Cost(
         seconds=seconds,
+        cpu_seconds=_sum([cost.cpu_seconds for cost in costs]),
         rows=_sum([cost.rows for cost in costs]),
         tokens=tokens,
         tokens_per_s=speed,

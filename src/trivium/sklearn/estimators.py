@@ -6,14 +6,13 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 import trivium
-from trivium.answering.says import Floats
+from trivium.answering.says import Floats, Score
 from trivium.errors import RecipeError
 from trivium.run.screen.console import plain_console
 from trivium.sklearn.kept import HoldsModel, Home
@@ -72,7 +71,7 @@ class _Trained(HoldsModel):
                 run,
                 tables={TASK: table},
                 changes=list(self.changes),
-                console=plain_console() if self.verbose else Console(file=nowhere),
+                console=plain_console() if self.verbose else plain_console(nowhere),
             )
         (run / "model").rename(home.model)
         self.n_texts_ = len(columns)
@@ -250,7 +249,9 @@ class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklea
     def predict(self, X: Any) -> NDArray[np.float64]:
         """The number of each row."""
         score_B: NDArray[np.float64] = self._said(X)[:, 0].astype(np.float64)
-        return score_B
+        says = self.model_.forms[TASK].says
+        assert isinstance(says, Score)
+        return score_B.clip(*says.range)
 
 
 def _targets(rows: Rows, y: Any) -> NDArray[Any]:

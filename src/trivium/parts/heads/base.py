@@ -103,6 +103,11 @@ class PooledPart(HeadPart):
     def wants_pooler(self) -> bool:
         return self.pooling == "pooler"
 
+    @property
+    def pair_features(self) -> Features:
+        """What `join` makes of a pair for it; of a single text it does not matter."""
+        return "uv"
+
 
 class Pooled(Head):
     """The module of a head that starts from one pooled vector per text."""

@@ -53,9 +53,18 @@ class ConcatHead(_OneLayer):
     def texts(self) -> tuple[int, ...]:
         return (2,)
 
+    @property
+    def pair_features(self) -> Features:
+        return self.features
+
     def build(self, width: int, outputs: int, texts: int) -> Head:
         inputs = feature_width(width, texts, self.features)
         return _LinearModule(self.pooling, self.dropout, inputs, outputs, self.features)
+
+
+def one_layer() -> PooledPart:
+    """Nothing but a linear layer, on vectors as they are: a probe."""
+    return LinearHead(dropout=0.0)
 
 
 class _LinearModule(Pooled):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trivium.model.multitask import Head
 from trivium.model.weights import Weights
-from trivium.parts.heads import LinearHead
+from trivium.parts.heads.linear import one_layer
 from trivium.parts.tasks import Task
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01, 1e-3, 1e-4)
@@ -56,7 +56,7 @@ def fit(
 
 def linear(task: Task) -> Task:
     """The task with one linear layer on features as its head, and the plain loss of its kind."""
-    return task.model_copy(update={"head": LinearHead(dropout=0.0), "loss": None})
+    return task.model_copy(update={"head": one_layer(), "loss": None})
 
 
 def readout(task: Task, weights: Weights, feature_BF: Tensor) -> Tensor:

@@ -196,7 +196,7 @@ def _is_left_to_the_data(difference: Difference) -> bool:
         return new is None and isinstance(old, dict) and all(k == v for k, v in old.items())
     if re.fullmatch(r"tasks\.[^.]+\.class_weights", place):
         return new == "balanced" and isinstance(old, dict)
-    return False
+    return re.fullmatch(r"stages\.\d+\.lr\.(heads|adapters)", place) is not None and new is None
 
 
 def last_lines(log: Path, start: int, lines: int = SHOWN_LINES) -> list[str]:

@@ -24,7 +24,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
     most = max((abs(word.effect) for word in found.words), default=0.0) or 1.0
     for place, text in enumerate(found.texts):
         own = [word for word in found.words if word.place.text == place]
-        console.print(_shaded(text, own, most), soft_wrap=True, highlight=False)
+        say(console, _shaded(text, own, most))
     grid = Grid("what is lost without a word")
     for column in ("word", "effect", ""):
         grid.add_column(column)
