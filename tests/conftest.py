@@ -57,6 +57,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(autouse=True)
+def one_thread_at_first() -> None:
+    """A test that changes the number of threads changes no other's sums."""
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def minilm() -> Path:
     """The folder of the packaged all-MiniLM-L6-v2."""
