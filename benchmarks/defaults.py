@@ -1,8 +1,8 @@
 """Are the untouched defaults good enough? Small tables, and a small search on each.
 
-    python benchmarks/defaults.py tables --data ../shared/data --out /tmp/defaults/data
-    python benchmarks/defaults.py train --data /tmp/defaults/data --out /tmp/defaults/runs
-    python benchmarks/defaults.py show --out /tmp/defaults/runs
+    python benchmarks/defaults.py tables --data ../shared/data --out runs/defaults/data
+    python benchmarks/defaults.py train --data runs/defaults/data --out runs/defaults/runs
+    python benchmarks/defaults.py show --out runs/defaults/runs
 
 `tables` takes rows of training files only: what is judged on is held out of them, but where a set
 has dev rows of its own. `train` goes on where it was stopped. VARIANTS are what is tried.
