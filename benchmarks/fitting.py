@@ -100,7 +100,7 @@ class Fit:
         return {"kind": "linear", "pooling": "pooler", "dropout": self.dropout}
 
 
-def recipe_of(fit: Fit, precision: str) -> Recipe:
+def recipe_of(fit: Fit, precision: str, *, device: str = "cpu", encoder: str = "minilm") -> Recipe:
     """The recipe of our side, with the peer's head."""
     chosen = fit.data_set
     for name in (chosen.train, chosen.dev):
@@ -127,12 +127,12 @@ def recipe_of(fit: Fit, precision: str) -> Recipe:
     }
     return parse_recipe(
         {
-            "encoder": "minilm",
+            "encoder": encoder,
             "data": str(fit.data),
             "tasks": {chosen.task: task},
             "stages": [stage],
             "seed": fit.seed,
             "precision": precision,
-            "device": "cpu",
+            "device": device,
         }
     )

@@ -76,6 +76,11 @@ class Settings:
 
     bf16: bool = False
     order: Literal["random", "sequential", "group_by_length"] = "random"
+    device: Literal["cpu", "cuda"] = "cpu"
+    compiled: bool = False
+    """By `torch.compile`."""
+    workers: int = 0
+    """Processes that make batches beforehand."""
 
 
 def arguments(fit: Fit, output_dir: str, rows: int, settings: Settings) -> dict[str, Any]:
@@ -94,8 +99,11 @@ def arguments(fit: Fit, output_dir: str, rows: int, settings: Settings) -> dict[
         "max_grad_norm": fit.clip,
         "seed": fit.seed,
         "bf16": settings.bf16,
-        "use_cpu": True,
-        "dataloader_pin_memory": False,  # there is no GPU to copy to; it would only warn
+        "use_cpu": settings.device == "cpu",
+        # Where there is no GPU to copy to, it would only warn.
+        "dataloader_pin_memory": settings.device == "cuda",
+        "dataloader_num_workers": settings.workers,
+        "torch_compile": settings.compiled,
         "eval_strategy": "no",
         "save_strategy": "no",
         "logging_strategy": "no",
@@ -116,7 +124,10 @@ def build_trainer(
     told = TrainingArguments(
         **arguments(fit, output_dir, len(train), settings), train_sampling_strategy=settings.order
     )
-    collator = DataCollatorWithPadding(AutoTokenizer.from_pretrained(folder))
+    # A graph that is compiled anew for each length would never be done.
+    multiple = 32 if settings.compiled else None
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    collator = DataCollatorWithPadding(tokenizer, pad_to_multiple_of=multiple)
     trainer = Trainer(model, told, data_collator=collator, train_dataset=train)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -143,11 +154,12 @@ class StepClock(TrainerCallback):  # type: ignore[misc]  # its base has no types
         self.ended = self.clock()
 
 
-def seconds_of(trainer: Any, steps: int) -> float:
+def seconds_of(trainer: Any, steps: int, now: Callable[[], float] = time.perf_counter) -> float:
     """Train, and say how long the steps took, of which there must be so many."""
-    clock = StepClock(time.perf_counter)
+    clock = StepClock(now)
     trainer.add_callback(clock)
     trainer.train()
+    trainer.remove_callback(clock)
     assert trainer.state.global_step == steps, "every row is seen once"
     return clock.seconds
 

@@ -62,7 +62,7 @@ def main() -> None:
     peer.silence()
     data_set = _data_set(given)
     fit = Fit(given.data, data_set, batch_size=given.batch_size or data_set.batch_size)
-    examples = _choose(fit, given.batches)
+    examples = choose(fit, given.batches)
     batches = -(-len(examples) // fit.batch_size)
     if given.one:
         print(json.dumps(asdict(_measure(given.one, fit, examples))))
@@ -119,7 +119,7 @@ def _data_set(given: argparse.Namespace) -> DataSet:
     return QUORA
 
 
-def _choose(fit: Fit, batches: int) -> list[Example]:
+def choose(fit: Fit, batches: int) -> list[Example]:
     """Rows for so many batches, drawn from the training file (all of it, if it has no more)."""
     _, data = load_data(recipe_of(fit, "fp32"))
     examples = data[fit.data_set.task]["train"].examples

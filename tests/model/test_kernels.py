@@ -262,12 +262,12 @@ def test_bf16_copies_are_renewed_by_base_changes_only_while_lora_learns() -> Non
     (part,) = with_lora(layers(8), rank=2)
     x = noise(5, 16, dtype=torch.bfloat16)
     part(x)
-    copy = part.__dict__["_remade"][kernels._joined][1]
+    copy = part.__dict__["_remade"][kernels.joined][1]
     assert part.lora is not None
     with torch.no_grad():
         part.lora.b.add_(1)
     part(x)
-    assert part.__dict__["_remade"][kernels._joined][1] is copy
+    assert part.__dict__["_remade"][kernels.joined][1] is copy
 
 
 # --- linear without bias -----------------------------------------------------------------------

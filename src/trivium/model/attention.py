@@ -5,6 +5,7 @@ Small letters: n tokens, G texts and S places of one group's padded grid, d a he
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,16 +51,37 @@ class Even:
     texts: int
 
 
-Layout = Sequence[Group] | Grid | Even
+@dataclass(frozen=True)
+class Stream:
+    """A packed stream on a GPU, whose attention goes from text to text by where they start."""
+
+    lengths_R: Tensor
+    longest: int
+    starts: Tensor
+    """int32 [R + 1]: where each text starts, and where the last one ends."""
+
+    @classmethod
+    def of(cls, lengths_R: Tensor, longest: int) -> "Stream":
+        starts = F.pad(lengths_R.cumsum(0, dtype=torch.int32), (1, 0))
+        return cls(lengths_R, longest, starts)
+
+    @cached_property
+    def groups(self) -> Sequence[Group]:
+        """The same on one padded grid, for what the fused kernel has no form of."""
+        starts_R = self.lengths_R.cumsum(0) - self.lengths_R
+        return [_group(self.lengths_R, starts_R, self.longest)]
+
+
+Layout = Sequence[Group] | Grid | Even | Stream
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
-def layout(lengths_R: Tensor, longest: int) -> Sequence[Group]:
-    """Groups of texts by length. On a GPU one group: there, launches cost more than padding."""
+def layout(lengths_R: Tensor, longest: int) -> Layout:
+    """Groups of texts by length; on a GPU the stream as it is."""
+    if lengths_R.device.type != "cpu":
+        return Stream.of(lengths_R, longest)
     texts = len(lengths_R)
     starts_R = lengths_R.cumsum(0) - lengths_R
-    if lengths_R.device.type != "cpu":
-        return [_group(lengths_R, starts_R, longest)]
     count = max(1, min(MOST_GROUPS, texts // TEXTS_PER_GROUP))
     chosen = lengths_R.argsort(stable=True).tensor_split(count)
     return [_group(lengths_R[g], starts_R[g], int(lengths_R[g[-1]])) for g in chosen]
@@ -90,6 +112,10 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
         tokens, width = qkv_N3D.shape
         grid = qkv_N3D.view(groups.texts, tokens // groups.texts, width)
         return _on_grid(grid, None, heads).view(tokens, width // 3)
+    if isinstance(groups, Stream):
+        if _has_fused(qkv_N3D, heads):
+            return _fused(qkv_N3D, groups, heads, p)
+        groups = groups.groups
     learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
     # With dropout always by one way, so that a pass without gradient can repeat another's masks.
     if qkv_N3D.device.type == "cpu" and (learns or p > 0):
@@ -102,6 +128,26 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
         mixed_GHLd = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p)
         mixed_SD = mixed_GHLd.transpose(1, 2).reshape(len(group.grid_S), -1)
         mixed_ND = mixed_ND.index_copy(0, group.tokens_n, mixed_SD[group.slots_n])
+    return mixed_ND
+
+
+def _has_fused(qkv_N3D: Tensor, heads: int) -> bool:
+    """Whether FlashAttention (Dao 2024) has a kernel for such numbers and such a head's width."""
+    size = qkv_N3D.shape[1] // (3 * heads)
+    return qkv_N3D.dtype in (torch.bfloat16, torch.float16) and size % 8 == 0 and size <= 256
+
+
+def _fused(qkv_N3D: Tensor, stream: Stream, heads: int, p: float) -> Tensor:
+    """By texts' starts: no padding, no mask, and no matrix of weights in memory.
+
+    Called directly, since `varlen_attn`, which is public, drops no weights.
+    """
+    tokens, width = qkv_N3D.shape
+    q, k, v = qkv_N3D.view(tokens, 3, heads, width // (3 * heads)).unbind(1)
+    mixed_NHd, *_ = torch.ops.aten._flash_attention_forward(
+        q, k, v, stream.starts, stream.starts, stream.longest, stream.longest, p, False, False
+    )
+    mixed_ND: Tensor = mixed_NHd.reshape(tokens, width // 3)
     return mixed_ND
 
 

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from trivium.model.attention import Even, Layout, attention, layout
-from trivium.model.kernels import Linear, dropout, linear
+from trivium.model.graphs import Graphs
+from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
 from trivium.model.native.library import Library, library
 from trivium.model.native.rows import Rows
@@ -197,6 +198,8 @@ class Encoder(nn.Module):
         """Whether the pooler came with no checkpoint, and so has everything to learn."""
         self.precision: torch.dtype = torch.float32
         """What the layers compute in; parameters stay fp32."""
+        self.graphs: Graphs | None = None
+        """While each pass is to be one recorded for its size; see `recorded`."""
 
     def embed(self, tokens: Tokens) -> Tensor:
         """Word + position + segment, LayerNorm, dropout: x_ND in fp32."""
@@ -220,18 +223,38 @@ class Encoder(nn.Module):
         """
         if groups is None and (found := self._native(x_ND, task)) is not None:
             return native.encode(self._task(found, tokens, first_only=first_only), x_ND)
+        if groups is None and self._replays(x_ND, task):
+            assert self.graphs is not None
+            return self.graphs.encode(x_ND, tokens, self.precision)
         if groups is None:
             texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
             is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
             groups = Even(texts) if is_even else layout(tokens.lengths_R, tokens.longest)
-        sides = self.sides.of(task)
-        x_ND = x_ND.to(self.precision)
+        return self._through(x_ND.to(self.precision), groups, self.sides.of(task))
+
+    def _through(self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = ()) -> Tensor:
         for index, layer in enumerate(self.encoder.layers):
             x_ND = layer(x_ND, groups, index, sides)
         return x_ND
 
     def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:
         return self.encode(self.embed(tokens), tokens, task, first_only=first_only)
+
+    # --- as recorded graphs ---------------------------------------------------------------------
+
+    def _replays(self, x_ND: Tensor, task: str) -> bool:
+        wanted = self.graphs is not None and self.training and torch.is_grad_enabled()
+        return wanted and x_ND.requires_grad and not self.sides.of(task)
+
+    def recorded(self) -> Graphs:
+        """The layers' passes as graphs: always the same ones. For layers without LoRA."""
+        kept: Graphs | None = self.__dict__.get("_kept_graphs")
+        if kept is None:
+            layers = [layer.modules_of() for layer in self.encoder.layers]
+            groups = [group for layer in layers for group in layer.products()]
+            kept = Graphs(self._through, groups, joined, list(self.encoder.parameters()))
+            self.__dict__["_kept_graphs"] = kept
+        return kept
 
     # --- in compiled kernels --------------------------------------------------------------------
 

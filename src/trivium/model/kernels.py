@@ -5,14 +5,15 @@ it was measured faster on CPUs (`docs/log.md`). The rest of the code never asks 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trivium.model.copies import Made, remade
 from trivium.model.lowrank import LoraPair, LowRank, Term
 
 Context = Any  # what autograd hands to forward and backward
@@ -48,10 +49,10 @@ def linear(x: Tensor, parts: Sequence[Linear], *, gelu: bool = False) -> Tensor:
     pairs = _pairs(parts)
     if not torch.is_grad_enabled() and not any(_drops(pair) for _, pair in pairs):
         if on_cpu:
-            weight, bias = _remade(parts, x.dtype, _packed, _all(parts))
+            weight, bias = remade(parts, x.dtype, _packed, _all(parts))
             return _onednn(x, weight, bias, "gelu" if gelu else "none")
         if pairs:
-            weight, bias = _remade(parts, x.dtype, _folded, _all(parts))
+            weight, bias = remade(parts, x.dtype, _folded, _all(parts))
             return _gelu_if(gelu, F.linear(x, weight, bias))
     y = _trainable(x, parts, on_cpu=on_cpu)
     if pairs:
@@ -66,7 +67,7 @@ def _gelu_if(gelu: bool, y: Tensor) -> Tensor:
 def _trainable(x: Tensor, parts: Sequence[Linear], *, on_cpu: bool) -> Tensor:
     weights, biases = _weights(parts), _biases(parts)
     if x.dtype != weights[0].dtype:
-        low_weight, low_bias = _remade(parts, x.dtype, _joined, [*weights, *biases])
+        low_weight, low_bias = remade(parts, x.dtype, joined, [*weights, *biases])
         low: Tensor = _MixedLinear.apply(x, low_weight, low_bias, len(parts), *weights, *biases)  # type: ignore[no-untyped-call]
         return low
     weight = weights[0] if len(parts) == 1 else torch.cat(weights)
@@ -98,30 +99,8 @@ def _cat_or_none(biases: Sequence[Tensor]) -> Tensor | None:
     return torch.cat(tuple(biases))
 
 
-Made = tuple[Tensor, Tensor | None]
-Module = TypeVar("Module", bound=nn.Module)
-
-
-def _remade(
-    parts: Sequence[Module],
-    dtype: torch.dtype,
-    make: Callable[[Sequence[Module], torch.dtype], Made],
-    read: Sequence[Tensor],
-) -> Made:
-    """What `make` makes of the parts; anew only after a parameter that it reads has changed."""
-    # `_version` counts in-place changes, which is how optimizers and `load_state_dict` write.
-    # Fused optimizers do not count theirs: `parts.optim` does it for them.
-    stamp = (dtype, *((p.data_ptr(), p._version) for p in read))
-    kept = parts[0].__dict__.setdefault("_remade", {})
-    if make not in kept or kept[make][0] != stamp:
-        # Not as inference tensors: the copy made by an evaluation may serve the next training step.
-        with torch.inference_mode(False), torch.no_grad():
-            kept[make] = (stamp, *make(parts, dtype))
-    _, weight, bias = kept[make]
-    return weight, bias
-
-
-def _joined(parts: Sequence[Linear], dtype: torch.dtype) -> Made:
+def joined(parts: Sequence[Linear], dtype: torch.dtype) -> Made:
+    """Their weights and biases one below the other, in another precision."""
     return _side_by_side([part.weight for part in parts], parts, dtype)
 
 
@@ -175,10 +154,22 @@ class _MixedLinear(torch.autograd.Function):
         # Of frozen weights no gradient is even computed: it is a third of the work.
         grads: list[Tensor | None] = [None] * len(wanted)
         if any(wanted[:parts]):
-            grads[:parts] = torch.split((grad.t() @ x).float(), ctx.rows)
+            grads[:parts] = torch.split(_full_product(grad.t(), x), ctx.rows)
         if any(wanted[parts:]):
             grads[parts:] = torch.split(grad.sum(0, dtype=torch.float32), ctx.rows)
         return (grad_x, None, None, None, *grads)
+
+
+_ADDS_IN_FP32 = hasattr(torch.ops.aten.mm, "dtype")
+"""Whether this torch leaves a product of bf16 matrices in the fp32 that GPUs add it up in."""
+
+
+def _full_product(left: Tensor, right: Tensor) -> Tensor:
+    """Their product in fp32; on a GPU not even rounded to bf16 on its way."""
+    if left.is_cuda and _ADDS_IN_FP32:
+        product: Tensor = torch.ops.aten.mm.dtype(left, right, torch.float32)
+        return product
+    return (left @ right).float()
 
 
 class _OneDNNLinear(torch.autograd.Function):
@@ -254,7 +245,7 @@ def _mask(x: Tensor, p: float) -> Tensor:
 def _copies(pair: LoraPair, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     if pair.a.dtype == dtype:
         return pair.a, pair.b
-    a, b = _remade((pair,), dtype, _low_copies, (pair.a, pair.b))
+    a, b = remade((pair,), dtype, _low_copies, (pair.a, pair.b))
     assert b is not None
     return a, b
 

@@ -26,6 +26,10 @@ class LayerModules(NamedTuple):
     def linear(self) -> tuple[Linear, ...]:
         return (*self.qkv, self.mixed, self.inner, self.outer)
 
+    def products(self) -> list[tuple[Linear, ...]]:
+        """Layers that read one input, and so are one product."""
+        return [self.qkv, (self.mixed,), (self.inner,), (self.outer,)]
+
     def parameters(self) -> list[Tensor]:
         """All that the layer is made of, with LoRA's pairs."""
         found: list[Tensor] = []

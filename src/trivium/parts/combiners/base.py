@@ -45,6 +45,11 @@ class CombinerPart(Part):
         """What a task's loss is multiplied with, for its head as well as for the encoder."""
         return 1.0
 
+    @property
+    def observes(self) -> bool:
+        """Whether it learns from a step's losses, which then have to be known before the next."""
+        return type(self).observe is not CombinerPart.observe
+
     def observe(self, losses: Mapping[str, float], step: Step) -> None:
         """Called after a step with the mean loss of each task it drew, before any weight."""
 

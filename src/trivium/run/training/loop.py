@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from functools import partial
 from typing import Any
 
 from trivium.errors import Interrupted
@@ -12,6 +13,7 @@ from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
 from trivium.run.screen.console import say
 from trivium.run.screen.progress import Monitor
+from trivium.run.training.ahead import Ahead, Facts
 from trivium.run.training.averaged import averaged
 from trivium.run.training.judge import judge, keep, measure_for_guards, set_floors
 from trivium.run.training.parameters import start_stage
@@ -84,16 +86,16 @@ def _run_stage(
     last_cpu = time.process_time()
     setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
+    ahead = Ahead(partial(_tell, work, stage, monitor))
     with monitor:
         while counters.step < plan.steps:
             done = train_step(setup, stage, plan, state)
             counters.step += 1
+            judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
+            ahead.put(counters.step, done, wait=judged)
             now = time.monotonic()
             counters.seconds += now - last
             counters.cpu_seconds += time.process_time() - last_cpu
-            work.journal.write("step", stage=stage.name, step=counters.step, **done)
-            monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
-            judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
             over = judged and bool(work.judged(stage)) and _judge(work, stage, state, monitor)
             if over:
                 break
@@ -102,12 +104,18 @@ def _run_stage(
             # Clocks and signals differ between processes, but all must save and stop at one step.
             due, stop = work.processes.agree(due, stopping.is_set())
             if due or stop:
+                ahead.all_told()
                 _save(work, state)
                 saved, wait_s = time.monotonic(), CHECKPOINT_EVERY_S
             if stop:
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
             # Judging and saving are no seconds of training.
             last, last_cpu = time.monotonic(), time.process_time()
+
+
+def _tell(work: Work, stage: Stage, monitor: Monitor, step: int, done: Facts) -> None:
+    work.journal.write("step", stage=stage.name, step=step, **done)
+    monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
 
 
 def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:

@@ -1,6 +1,7 @@
 """One step of training: from batches to new weights."""
 
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
+from trivium.run.training.ahead import Later, may_run_ahead
 from trivium.run.training.averaged import follow
 from trivium.run.training.distributed import Processes
 from trivium.run.training.gradients import (
@@ -33,32 +35,27 @@ from trivium.run.training.work import Setup
 from trivium.types import Step
 
 
-def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dict[str, Any]:
-    """One optimizer step; what the journal says of it."""
+def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dict[str, Any] | Later:
+    """One optimizer step; what the journal says of it, or on a GPU will."""
     step = _begin(setup, stage, plan, state)
     measures = plan.measures_conflicts(step.index)
     apart = Apart.of(state.model) if stage.combiner.needs_gram or measures else None
-    with _words_by_rows(setup, state):
+    ahead = may_run_ahead(setup, stage, apart)
+    with _words_by_rows(setup, state), _recorded(setup, state, wanted=ahead):
         tally = _run_batches(setup, stage, plan, state, step, apart=apart)
     facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
     _mean_of_the_rest(setup, state, apart)
     facts |= _pulls(setup, stage, state, step)
     norm = _clip(stage, state)
+    if ahead:
+        _update(stage, state, step, tally)
+        return _told_later(stage, step, tally, norm, state.lr_factor)
     losses, penalties = tally.means(setup.processes)
-    _refuse_what_is_not_finite(stage, step, losses, norm)
-    state.optimizer.step()
-    state.optimizer.zero_grad()
+    _refuse_what_is_not_finite(stage, step, losses, float(norm))
+    _update(stage, state, step, tally)
     stage.combiner.observe(losses, step)
-    for part in stage.regularizers:
-        part.after_step(state.model, step)
-    follow(stage.average, state, step)
-    state.counters.rows += tally.rows
-    state.counters.tokens += tally.tokens
     facts |= _seldom_told(step, tally, penalties)
-    return facts | {
-        "losses": losses, "lr": state.lr_factor, "norm": norm,
-        "rows": tally.rows, "tokens": tally.tokens,
-    }  # fmt: skip
+    return facts | _always_told(losses, state.lr_factor, float(norm), tally)
 
 
 # --- the parts of a step -----------------------------------------------------------------------
@@ -101,6 +98,19 @@ def _words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
         yield
     finally:
         embeddings.rows = None
+
+
+@contextmanager
+def _recorded(setup: Setup, state: TrainState, *, wanted: bool) -> Iterator[None]:
+    """Inside, the encoder's passes are recorded graphs, where that is possible."""
+    encoder = state.model.encoder
+    low = encoder.precision == torch.bfloat16
+    if wanted and low and not setup.recipe.adapters and os.environ.get("TRIVIUM_GRAPHS") != "0":
+        encoder.graphs = encoder.recorded()
+    try:
+        yield
+    finally:
+        encoder.graphs = None
 
 
 def _run_batches(
@@ -178,16 +188,28 @@ def _pulls(setup: Setup, stage: Stage, state: TrainState, step: Step) -> dict[st
     return {"pulls": pulls} if pulls else {}
 
 
-def _clip(stage: Stage, state: TrainState) -> float:
-    """Gradients held to the stage's norm; the norm that they had."""
+def _clip(stage: Stage, state: TrainState) -> float | Tensor:
+    """Gradients held to the stage's norm; the norm that they had, which on a GPU nobody waits
+    for."""
     most = stage.clip or math.inf
     if isinstance(state.optimizer, native.AdamW):
         return state.optimizer.clip(most)
-    return float(nn.utils.clip_grad_norm_(_trained(state), most))
+    return nn.utils.clip_grad_norm_(_trained(state), most)
 
 
 def _trained(state: TrainState) -> list[nn.Parameter]:
     return [p for group in state.optimizer.param_groups for p in group["params"]]
+
+
+def _update(stage: Stage, state: TrainState, step: Step, tally: Tally) -> None:
+    """New weights, and all that follows them."""
+    state.optimizer.step()
+    state.optimizer.zero_grad()
+    for part in stage.regularizers:
+        part.after_step(state.model, step)
+    follow(stage.average, state, step)
+    state.counters.rows += tally.rows
+    state.counters.tokens += tally.tokens
 
 
 def _refuse_what_is_not_finite(
@@ -198,6 +220,23 @@ def _refuse_what_is_not_finite(
             f"stage {stage.name!r}, step {step.index + 1}: the loss or its gradient is not finite "
             f"({losses}, norm {norm}). Lower the learning rate, or set `precision: fp32`."
         )
+
+
+def _always_told(losses: dict[str, float], lr: float, norm: float, tally: Tally) -> dict[str, Any]:
+    """What the journal says of every step."""
+    return {"losses": losses, "lr": lr, "norm": norm, "rows": tally.rows, "tokens": tally.tokens}
+
+
+def _told_later(stage: Stage, step: Step, tally: Tally, norm: float | Tensor, lr: float) -> Later:
+    """The same, when the device has got there."""
+    seldom = _seldom_told(step, tally, {})
+
+    def facts(numbers: list[float]) -> dict[str, Any]:
+        losses, norm = dict(zip(tally.losses, numbers, strict=False)), numbers[-1]
+        _refuse_what_is_not_finite(stage, step, losses, norm)
+        return seldom | _always_told(losses, lr, norm, tally)
+
+    return Later([*tally.mean_losses(), torch.as_tensor(norm)], facts)
 
 
 def _seldom_told(

@@ -42,9 +42,13 @@ class Tally:
             batches.append(penalty.detach())
             self._penalised.add(kind)
 
+    def mean_losses(self) -> list[Tensor]:
+        """Of each task over its batches, in this process."""
+        return [torch.stack(batches).mean() for batches in self.losses.values()]
+
     def means(self, processes: Processes) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
         """Mean loss of each task over its batches; of the penalties, this process's own."""
-        mean_T = torch.stack([torch.stack(batches).mean() for batches in self.losses.values()])
+        mean_T = torch.stack(self.mean_losses())
         tokens = torch.tensor([self.tokens], device=mean_T.device).double()
         processes.mean_([mean_T])
         processes.mean_([tokens])
