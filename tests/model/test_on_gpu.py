@@ -72,7 +72,7 @@ def test_a_pass_and_its_way_back_are_those_of_a_cpu(texts: list[list[int]], grap
     for _ in range(2):
         found_ND, found = trained(model, tokens)
         assert relative(found_ND, hidden_ND) < 2e-2
-        near(found, grads, 4e-2)
+        near(found, grads, 8e-2)
 
 
 def test_recorded_passes_follow_the_weights_and_each_size_has_one() -> None:
@@ -82,12 +82,11 @@ def test_recorded_passes_follow_the_weights_and_each_size_has_one() -> None:
     for texts in (TEXTS, OTHERS, TEXTS, OTHERS[:3], TEXTS):
         (hidden_ND, grads), (wanted_ND, wanted) = (trained(m, packed(texts)) for m in models)
         assert relative(hidden_ND, wanted_ND) < 2e-2
-        near(grads, wanted, 5e-2)
+        near(grads, wanted, 8e-2)
         for model, optimizer in zip(models, optimizers, strict=True):
             optimizer.step()
-            for parameter in model.parameters():
-                if parameter.grad is not None:
-                    torch.autograd.graph.increment_version(parameter)
+            changed = [p for p in model.parameters() if p.grad is not None]
+            torch.autograd.graph.increment_version(changed)
     assert recorded.graphs is not None
     assert len(recorded.graphs.passes) == 3
 

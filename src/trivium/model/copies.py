@@ -52,23 +52,41 @@ def _in_place(before: Made, made: Made) -> Made:
     return before
 
 
-def renew(groups: Iterable[Sequence[nn.Linear]], make: Make[Any], dtype: torch.dtype) -> None:
-    """Copies of linear layers one below the other, which `remade` has made once, in one operation
-    for all groups of layers whose parameters have changed."""
-    places: list[Tensor] = []
-    sources: list[Tensor] = []
-    for parts in groups:
-        weights = [part.weight for part in parts]
-        biases = [part.bias for part in parts]
-        kept = parts[0].__dict__["_remade"]
-        before, weight, bias = kept[make]
-        stamp = _stamp(dtype, [*weights, *biases])
-        if before == stamp:
-            continue
-        kept[make] = (stamp, weight, bias)
-        rows = [len(one) for one in weights]
-        places += [*torch.split(weight, rows), *torch.split(bias, rows)]
-        sources += [*weights, *biases]
-    if places:
+class Renewed:
+    """Copies of linear layers one below the other, as `remade` has made them, renewed all at once.
+
+    Whoever asks `remade` for one may renew it again, in the same place.
+    """
+
+    def __init__(self, groups: Iterable[Sequence[nn.Linear]], make: Make[Any]) -> None:
+        """groups: layers whose copies are one."""
+        self._groups, self._make = list(groups), make
+        self._copies: list[Made] = []
+        self._places: list[Tensor] = []
+        self._sources = [
+            parameter
+            for parts in self._groups
+            for parameter in (*(part.weight for part in parts), *(part.bias for part in parts))
+        ]
+        self._versions: list[int] = []
+
+    def renew(self) -> None:
+        """All of them, if a parameter has changed."""
+        copies: list[Made] = [
+            parts[0].__dict__["_remade"][self._make][1:] for parts in self._groups
+        ]
+        same = len(copies) == len(self._copies) and all(
+            now[0] is before[0] for now, before in zip(copies, self._copies, strict=True)
+        )
+        versions = [parameter._version for parameter in self._sources]
+        if same and versions == self._versions:
+            return
+        if not same:
+            self._copies, self._places = copies, []
+            for parts, (weight, bias) in zip(self._groups, copies, strict=True):
+                rows = [part.out_features for part in parts]
+                assert bias is not None
+                self._places += [*torch.split(weight, rows), *torch.split(bias, rows)]
         with torch.no_grad():
-            torch._foreach_copy_(places, sources)
+            torch._foreach_copy_(self._places, self._sources)
+        self._versions = versions

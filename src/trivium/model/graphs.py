@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trivium.model.attention import Stream
-from trivium.model.copies import Make, renew
+from trivium.model.copies import Make, Renewed
 from trivium.types import Tokens
 
 MOST = 48
@@ -71,7 +71,8 @@ class Graphs:
     ) -> None:
         """groups: layers that are one product, of which `make` makes copies in low precision;
         parameters: all that the layers read."""
-        self.layers, self.groups, self.make, self.parameters = layers, groups, make, parameters
+        self.layers, self.parameters = layers, parameters
+        self.copies = Renewed(groups, make)
         self.passes: dict[Size, _Pass] = {}
         self.pool: Any = None
         self.stamp: tuple[object, ...] = ()
@@ -86,7 +87,7 @@ class Graphs:
             while len(self.passes) >= MOST:
                 self.passes.pop(next(iter(self.passes)))
             self.passes[size] = self._record(size, x_ND.shape[1], x_ND.device, dtype)
-        renew(self.groups, self.make, dtype)
+        self.copies.renew()
         one = self.passes[size] = self.passes.pop(size)  # the latest used one is the last
         hidden_ND: Tensor = _Replayed.apply(x_ND, one, tokens.lengths_R, self)  # type: ignore[no-untyped-call]
         return hidden_ND

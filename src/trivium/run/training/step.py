@@ -64,9 +64,12 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
 def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     """Modes, learning rates and trained parameters of this step."""
     index, model = state.counters.step, state.model
-    model.train()
-    rests = not (stage.trains.trains_any or setup.recipe.adapters)
-    model.encoder.train(not rests)  # an encoder that learns nothing runs without dropout
+    encoder_learns = bool(stage.trains.trains_any or setup.recipe.adapters)
+    if (
+        not model.training or model.encoder.training is not encoder_learns
+    ):  # a walk through all modules
+        model.train()
+        model.encoder.train(encoder_learns)  # one that learns nothing runs without dropout
     epoch = min(index // plan.steps_per_epoch, plan.epochs - 1) + 1
     state.lr_factor = stage.schedule.factor(index, plan.steps, epoch)
     for group in state.optimizer.param_groups:
