@@ -39,6 +39,7 @@ def test_a_run_trains_on_the_gpu_and_answers_alike_on_the_cpu(
     torch.testing.assert_close(readouts[0], readouts[1], atol=limit, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_step_waits_for_nothing(recipe_values: dict[str, Any], tmp_path: Path) -> None:
     """But for its numbers, a step late."""
     recipe = parse_recipe(recipe_values | {"device": "cuda", "precision": "bf16"})
