@@ -142,7 +142,7 @@ def _found(
             if best.unreached:
                 raise RecipeError(
                     f"task {name!r}: {best.unreached[0]}, on {len(rows.examples):,} rows of {on}. "
-                    "Ask for less, or give more rows. Nothing was written."
+                    "Ask for less, give more rows, or name another --task. Nothing was written."
                 )
             found[name] = (best.decide, figures)
             if elsewhere:

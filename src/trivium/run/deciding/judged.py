@@ -15,6 +15,9 @@ from trivium.run.deciding.temperature import bins, calibration_error, likelihood
 from trivium.run.folder.decisions import Figures, Side
 from trivium.run.rows.splits import Split
 
+FEWEST_ANSWERED = 30
+"""Rows from which on it can be believed that so many of the answers are right."""
+
 
 def judge(
     task: Labelled, readout_BK: Tensor, split: Split, wanted: Wanted, on: str
@@ -32,6 +35,9 @@ def judge(
         notes.append(
             f"{len(targets)} rows are too few to deal into {FOLDS} parts: not cross-fitted"
         )
+    answered = int(after.answered_B.sum())
+    if wanted.answer_where is not None and answered < FEWEST_ANSWERED:
+        notes.append(f"only {answered} rows are answered, too few to tell how many are right")
     fitted = find_by_folds(task, readout_BK, target_B, wanted, fold_B) if enough else None
     figures = Figures(
         on=on,

@@ -11,7 +11,7 @@ import numpy as np
 
 from trivium.answering.decide import Numbers
 
-STEPS = 1000
+STEPS = 5000
 CLOSE = 1e-9
 FEWEST = 1e-6
 """Of a share: a label that no row seems to have is not ruled out for good."""

@@ -40,18 +40,18 @@ class Sweep:
         return float(self.at_M[places[np.abs(self.at_M[places]).argmin()]])
 
 
-def sweep(lead_B: Numbers) -> Sweep:
-    """lead_B: by how much each row's label wins now, in logarithms; below 0, how much it lacks."""
+def sweep(lead_B: Numbers, *, wins_ties: bool = False) -> Sweep:
+    """lead_B: by how much each row's label wins now, in logarithms; below 0, how much it lacks.
+    wins_ties: whether the label is said where that is 0."""
     order_B = np.argsort(-lead_B, kind="stable")
     need_B = -lead_B[order_B]
     apart = np.flatnonzero(np.diff(need_B) > NEAR * (1 + np.abs(need_B[1:])))
     middle = (need_B[apart] + need_B[apart + 1]) / 2
     at_M = np.concatenate([[need_B[0] - 1.0], middle, [need_B[-1] + 1.0]])
     count_M = np.concatenate([[0], apart + 1, [len(need_B)]])
-    now = int(np.searchsorted(count_M, int((need_B < 0).sum())))
-    now = min(now, len(count_M) - 1)
-    if count_M[now] == (need_B < 0).sum():
-        at_M[now] = 0.0
+    said = int((need_B <= 0 if wins_ties else need_B < 0).sum())
+    now = int(np.searchsorted(count_M, said))
+    at_M[now] = 0.0
     return Sweep(order_B, count_M, at_M, now)
 
 

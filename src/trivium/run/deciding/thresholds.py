@@ -34,7 +34,7 @@ def best_thresholds(
     start = float(log_odds(np.array([threshold]))[0])
     lead_BK = log_odds(told_BK) - start
     if aim.kind == "micro_f1":
-        found = sweep(lead_BK.flatten())
+        found = sweep(lead_BK.flatten(), wins_ties=True)
         move = found.best(f1(counts(found, applies_BK.flatten())))
         return ({name: _moved(start, move) for name in names} if move else {}), []
     value, thresholds, problems = _value(aim), {}, []
@@ -43,7 +43,7 @@ def best_thresholds(
         if applies_B.all() or not applies_B.any():
             problems.append(f"label {name!r}: {_nothing_tells(applies_B)}")
             continue
-        found = sweep(lead_BK[:, place])
+        found = sweep(lead_BK[:, place], wins_ties=True)
         value_M = value(counts(found, applies_B))
         if np.isnan(value_M).all():
             problems.append(f"label {name!r}: no threshold reaches {aim}")
