@@ -248,7 +248,7 @@ def test_to_calibrate_again_is_to_start_from_the_trained_model(run: Path) -> Non
 
 def test_a_model_folder_and_a_file_of_rows_are_enough(run: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(run / "model", tmp_path / "model"))
-    rows = [[text, "up" if number % 3 else "down"] for number, text in enumerate(TEXTS)]
+    rows: list[list[object]] = [[t, "up" if n % 3 else "down"] for n, t in enumerate(TEXTS)]
     write_table(tmp_path / "rows.tsv", ["text", "mood"], rows)
     found = trivium.calibrate(model, task="mood", on=tmp_path / "rows.tsv", console=quiet())
     assert found["mood"]["rows"] == len(TEXTS)
@@ -335,9 +335,10 @@ def test_a_share_of_right_answers_that_is_out_of_reach_is_refused(
     run: Path, tmp_path: Path
 ) -> None:
     said = trivium.load(run).predict("mood", TEXTS)
-    rows = [[t, "down" if each == "up" else "up"] for t, each in zip(TEXTS, said, strict=True)]
+    other = {"up": "down", "down": "up"}
+    rows: list[list[object]] = [[t, other[str(s)]] for t, s in zip(TEXTS, said, strict=True)]
     write_table(tmp_path / "wrong.tsv", ["text", "mood"], rows)
-    where = {"task": "mood", "on": tmp_path / "wrong.tsv", "goal": "none"}
+    where: dict[str, Any] = {"task": "mood", "on": tmp_path / "wrong.tsv", "goal": "none"}
     with pytest.raises(RecipeError, match=r"no level reaches 90%.*the surest are 0\.0% right"):
         trivium.calibrate(run, **where, answer_where=0.9, console=quiet())
     assert not (run / "calibration.json").exists()

@@ -63,8 +63,8 @@ def calibrate(
     other shares. undo: take out what was written. dry_run: write nothing. Answers with the figures
     by task, as they stand in `calibration.json`. Raises RecipeError.
 
-        figures = trivium.calibrate("runs/first", task="topic", answer_where=0.9)
-        figures["topic"]["after"]["scores"]["accuracy"]
+        figures = trivium.calibrate("runs/first", goal="accuracy")
+        figures["topic"]["crossfitted"]["scores"]["accuracy"]
         trivium.calibrate("runs/first", undo=True)
     """
     run, console = _whole_run(Path(run)), heard_on(console)
