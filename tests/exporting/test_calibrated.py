@@ -30,11 +30,11 @@ TASKS: dict[str, Any] = {
 }
 NAMES = ("no", "yes", "maybe")
 DECISIONS = {
-    "one": Decide(temperature=1.7, weights={"no": 0.6, "yes": 2.5, "maybe": 1.0}, abstain=0.3),
+    "one": Decide(temperature=1.7, weights={"no": 0.6, "yes": 2.5, "maybe": 1.0}, abstain=0.4),
     "cost": Decide(costs={true: {n: abs(i - j) for j, n in enumerate(NAMES)}
                           for i, true in enumerate(NAMES)}, prior={"maybe": 3.0}),
-    "ordered": Decide(temperature=0.6, prior={"mid": 2.0}, abstain=0.6),
-    "several": Decide(temperature=2.0, thresholds={"a": 0.35, "c": 0.6}, abstain=0.3),
+    "ordered": Decide(temperature=0.6, prior={"mid": 2.0}, abstain=0.5),
+    "several": Decide(temperature=2.0, thresholds={"a": 0.35, "c": 0.6}, abstain=0.145),
 }  # fmt: skip
 ROWS = [{"text": sentence(13 * number)} for number in range(60)]
 
