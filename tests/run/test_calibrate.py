@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.tables import make_recipe, sentence, write_table
+from trivium.apps.report.deciding import calibrated
+from trivium.apps.report.runs import open_runs
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.run.folder import atomic
@@ -218,6 +220,28 @@ def test_a_submission_has_no_place_for_rows_without_an_answer(
         trivium.predict_file(
             done[0], "same", tmp_path / "in.tsv", tmp_path / "out.csv", form="cs224n"
         )
+
+
+def test_a_report_shows_before_and_after_of_calibrated_runs_only(
+    done: tuple[Path, dict[str, Any]], trained: Path
+) -> None:
+    run, figures = done
+    assert calibrated(open_runs([trained])) == []
+    (section,) = calibrated(open_runs([trained, run]))
+    assert len(section.panels) == 3 * len(figures)
+    table, reliability, coverage = section.panels[:3]
+    assert table.table is not None
+    assert table.table.heads == ["", "before", "after", "cross-fitted"]
+    assert table.table.rows[0][:2] == [
+        "accuracy", f"{figures['mood']['before']['scores']['accuracy']:.4f}"
+    ]  # fmt: skip
+    assert reliability.figure is not None
+    assert coverage.figure is not None
+    assert [trace["name"] for trace in coverage.figure.traces] == ["before", "cross-fitted"]
+    whole = coverage.figure.traces[0]
+    assert whole["x"][-1] == 1
+    accuracy = figures["mood"]["before"]["scores"]["accuracy"]
+    assert whole["y"][-1] == pytest.approx(accuracy, abs=1e-4)
 
 
 # --- written, and undone -----------------------------------------------------------------------
