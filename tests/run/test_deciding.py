@@ -22,10 +22,12 @@ from trivium.run.deciding.aims import Aim, aim_of
 from trivium.run.deciding.costs import costs_of, thresholds_of
 from trivium.run.deciding.folds import FOLDS, folds_of
 from trivium.run.deciding.found import Wanted, find, find_by_folds
+from trivium.run.deciding.judged import gains, judge, judge_unless_worse
 from trivium.run.deciding.shares import new_shares, prior_of_several
 from trivium.run.deciding.temperature import LEAST, MOST, best_temperature, bins, calibration_error
 from trivium.run.deciding.thresholds import best_thresholds
 from trivium.run.deciding.weights import best_weights, threshold_of
+from trivium.run.rows.splits import Split
 from trivium.types import Example
 
 Array = NDArray[Any]
@@ -393,6 +395,26 @@ def test_on_labels_that_are_noise_only_the_rows_that_it_was_found_on_seem_to_gai
         fitted.append(apart - before)
     assert min(gained) > 0.02
     assert np.mean(fitted) < 0.4 * np.mean(gained)
+
+
+def test_thresholds_that_nobody_asked_for_are_left_out_where_other_rows_gain_nothing() -> None:
+    random = np.random.default_rng(3)
+    readout_BK = torch.from_numpy(drawn(60, 4, 0)[0])
+    own, wanted, left_out = task(labels="abcd"), Wanted(Aim("accuracy")), 0
+    for _ in range(6):
+        rows = [Example((str(n),), float(random.integers(4)), n) for n in range(60)]
+        split = Split("dev", (), rows)
+        found, figures = judge(own, readout_BK, split, wanted, "dev")
+        assert found.decide.weights
+        kept, told = judge_unless_worse(own, readout_BK, split, wanted, "dev")
+        if gains(figures):  # by chance
+            assert (kept, told) == (found, figures)
+            continue
+        left_out += 1
+        assert kept.decide == Decide(temperature=kept.decide.temperature)
+        assert told.after.scores == told.before.scores
+        assert "others would bring accuracy from" in told.notes[-1]
+    assert left_out > 1
 
 
 def test_parts_have_their_share_of_every_label_and_do_not_depend_on_the_order() -> None:
