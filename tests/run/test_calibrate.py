@@ -239,10 +239,13 @@ def test_a_report_shows_before_and_after_of_calibrated_runs_only(
     assert reliability.figure is not None
     assert coverage.figure is not None
     assert [trace["name"] for trace in coverage.figure.traces] == ["before", "cross-fitted"]
-    whole = coverage.figure.traces[0]
-    assert whole["x"][-1] == 1
-    accuracy = figures["mood"]["before"]["scores"]["accuracy"]
-    assert whole["y"][-1] == pytest.approx(accuracy, abs=1e-4)
+    for whole, side in zip(coverage.figure.traces, ("before", "crossfitted"), strict=True):
+        assert whole["x"][-1] == 1
+        accuracy = figures["mood"][side]["scores"]["accuracy"]
+        assert whole["y"][-1] == pytest.approx(accuracy, abs=1e-4)
+        errors = [t["name"].endswith(f"{figures['mood'][side]['ece']:.3f}")
+                  for t in reliability.figure.traces[1:]]  # fmt: skip
+        assert any(errors)
 
 
 # --- written, and undone -----------------------------------------------------------------------
