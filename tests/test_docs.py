@@ -46,6 +46,8 @@ NOT_RUN = {
     "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
     r"^serve ": "answers until a signal comes; tests/serve/test_process.py runs this command",
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
+    r"^calibrate .*(--answer-where|precision=)": "asks for more than a model of two steps can; "
+    "tests/run/test_calibrate.py runs this command",
 }
 """Commands that are only parsed: what they match, and why."""
 SAID_ONLY = {
@@ -250,6 +252,9 @@ def shown(page: str, start: str) -> str:
 
 
 STAND_INS: dict[str, Callable[[Path], object]] = {
+    "docs/calibrate.md": lambda folder: (folder / "costs.csv").write_text(
+        shown("docs/calibrate.md", "urgency,")
+    ),
     "docs/compare.md": sentiment_and_similarity,
     "docs/distillation.md": lambda folder: (folder / "student.yaml").write_text(
         shown("docs/distillation.md", "extends:")

@@ -38,7 +38,7 @@ ROOMS = {
             ("folder", "drafting"),
             ("hub",),
             ("jobs", "predictor"),
-            ("baselines", "teachers", "members", "verdict", "exporting"),
+            ("baselines", "teachers", "members", "verdict", "exporting", "deciding"),
             ("training", "card"),
         ]
     )

@@ -67,7 +67,9 @@ def _of_one(says: Says, readout_BK: Floats, detail: Detail) -> dict[str, list[An
         if detail.top_k is not None:
             columns |= _ranked(says, readout_BK, detail.top_k)
         if detail.probabilities == "json":
-            columns["probabilities"] = [_as_json(says, row) for row in readout_BK.tolist()]
+            columns["probabilities"] = [
+                _as_json(says, row) for row in says.told(readout_BK).tolist()
+            ]
     return columns
 
 
@@ -79,15 +81,18 @@ def certainty(says: Says, readout_BK: Floats) -> Floats:
     of that.
     """
     if isinstance(says, OneLabel):
-        most_B: Floats = readout_BK.max(axis=1)
+        most_B: Floats = says.told(readout_BK).max(axis=1)
         return most_B
     if isinstance(says, SeveralLabels):
-        least_B: Floats = np.abs(readout_BK - says.threshold).min(axis=1)
+        own = says.decide.thresholds if says.decide is not None else {}
+        threshold_K = np.array([own.get(n, says.threshold) for n in says.names], dtype=np.float32)
+        least_B: Floats = np.abs(says.told(readout_BK) - threshold_K).min(axis=1)
         return least_B
     raise RecipeError("a score comes without a certainty: ask a task that answers with labels.")
 
 
 def _ranked(says: Labels, readout_BK: Floats, most: int) -> dict[str, list[Answer]]:
+    readout_BK = says.told(readout_BK)
     order_BK = np.argsort(-readout_BK, axis=1, kind="stable")
     names, columns = says.names, dict[str, list[Answer]]()
     for place in range(min(most, says.outputs)):

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from trivium.answering.decide import ABSTAINED, Decide, Decided, one_label, several_labels
 from trivium.part import Part
 from trivium.types import Answer
 
@@ -21,6 +22,8 @@ PROBABILITY = "probability_"
 """Begins the names of the columns that hold a label's probability."""
 RAW = "raw"
 """Name of the column that holds a score that was not clipped."""
+ANSWERED = "answered"
+"""Name of the column that tells, where a task may abstain, whether it did not: yes or no."""
 
 
 class Says(Part):
@@ -40,6 +43,10 @@ class Says(Part):
     def answers(self, readout_BK: Floats) -> list[Answer]:
         """A label's name, names joined, or a score per row."""
 
+    def told(self, readout_BK: Floats) -> Floats:
+        """The readout as people are told it: calibrated, where something was found for that."""
+        return readout_BK
+
     def columns(self, readout_BK: Floats, *, detailed: bool) -> dict[str, list[Answer]]:  # noqa: ARG002 the seam
         """Columns of a prediction file. detailed: with each label's probability."""
         return {"prediction": self.answers(readout_BK)}
@@ -54,6 +61,30 @@ class Labels(Says):
 
     labels: Mapping[str, str]
     """What stands in a label column -> the label's name, in the order of the outputs."""
+    decide: Decide | None = None
+    """How answers are decided upon, where `trivium calibrate` found it. None: as the readout is."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        if values.get("decide", 0) is None:
+            del values["decide"]
+        return values
+
+    @abstractmethod
+    def decided(self, readout_BK: Floats) -> Decided:
+        """What is decided of the rows, by `decide` or without it."""
+
+    @property
+    def abstains(self) -> bool:
+        """Whether rows may be left without an answer."""
+        return self.decide is not None and self.decide.abstain is not None
+
+    def told(self, readout_BK: Floats) -> Floats:
+        if self.decide is None:
+            return readout_BK
+        told_BK: Floats = self.decided(readout_BK).told_BK.astype(np.float32)
+        return told_BK
 
     @property
     def outputs(self) -> int:
@@ -63,10 +94,18 @@ class Labels(Says):
     def names(self) -> Sequence[str]:
         return list(self.labels.values())
 
+    def marks(self, readout_BK: Floats) -> dict[str, list[Answer]]:
+        """A column that tells which rows are answered; none of a task that always does. Without it
+        an empty answer could be that no label applies."""
+        if not self.abstains:
+            return {}
+        is_answered = self.decided(readout_BK).answered_B.tolist()
+        return {ANSWERED: ["yes" if each else "no" for each in is_answered]}
+
     def columns(self, readout_BK: Floats, *, detailed: bool) -> dict[str, list[Answer]]:
         columns = super().columns(readout_BK, detailed=detailed)
         if detailed:
-            for name, column_B in zip(self.names, readout_BK.T, strict=True):
+            for name, column_B in zip(self.names, self.told(readout_BK).T, strict=True):
                 columns[f"{PROBABILITY}{name}"] = [round(p, 6) for p in column_B.tolist()]
         return columns
 
@@ -76,15 +115,28 @@ class OneLabel(Labels):
 
     says: Literal["one_label"] = "one_label"
 
+    def decided(self, readout_BK: Floats) -> Decided:
+        return one_label(self.decide or Decide(), self.names, readout_BK)
+
     def answers(self, readout_BK: Floats) -> list[Answer]:
         names = self.names
-        return [names[index] for index in readout_BK.argmax(axis=1).tolist()]
+        if self.decide is None:
+            return [names[index] for index in readout_BK.argmax(axis=1).tolist()]
+        found = self.decided(readout_BK)
+        each = zip(found.said.tolist(), found.answered_B.tolist(), strict=True)
+        return [names[index] if is_answered else ABSTAINED for index, is_answered in each]
 
     def columns(self, readout_BK: Floats, *, detailed: bool) -> dict[str, list[Answer]]:
         columns = super().columns(readout_BK, detailed=detailed)
-        confidence: list[Answer] = [round(p, 6) for p in readout_BK.max(axis=1).tolist()]
-        prediction = columns.pop("prediction")
-        return {"prediction": prediction, "confidence": confidence} | columns
+        sure_B = readout_BK.max(axis=1)
+        if self.decide is not None:
+            sure_B = self.decided(readout_BK).confidence_B
+        confidence: list[Answer] = [round(p, 6) for p in sure_B.tolist()]
+        told: dict[str, list[Answer]] = {
+            "prediction": columns.pop("prediction"),
+            "confidence": confidence,
+        }
+        return told | self.marks(readout_BK) | columns
 
 
 class SeveralLabels(Labels):
@@ -94,15 +146,30 @@ class SeveralLabels(Labels):
     threshold: float
     separator: str
 
+    def decided(self, readout_BK: Floats) -> Decided:
+        return several_labels(self.decide or Decide(), self.names, self.threshold, readout_BK)
+
     def chosen(self, readout_BK: Floats) -> list[list[str]]:
         """Of each row the names of its labels."""
-        # A plain number is compared in the precision of the array, as PyTorch does it.
-        applies_BK = (readout_BK >= self.threshold).tolist()
         names = self.names
-        return [[n for n, is_true in zip(names, row, strict=True) if is_true] for row in applies_BK]
+        if self.decide is None:
+            # A plain number is compared in the precision of the array, as PyTorch does it.
+            applies_BK = readout_BK >= self.threshold
+        else:
+            found = self.decided(readout_BK)
+            applies_BK = found.said.astype(bool) & found.answered_B[:, None]
+        each = applies_BK.tolist()
+        return [[n for n, is_true in zip(names, row, strict=True) if is_true] for row in each]
 
     def answers(self, readout_BK: Floats) -> list[Answer]:
         return [self.separator.join(row) for row in self.chosen(readout_BK)]
+
+    def columns(self, readout_BK: Floats, *, detailed: bool) -> dict[str, list[Answer]]:
+        columns = super().columns(readout_BK, detailed=detailed)
+        if not self.abstains:
+            return columns
+        prediction = columns.pop("prediction")
+        return {"prediction": prediction} | self.marks(readout_BK) | columns
 
 
 class Score(Says):

@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import drafting, exporting, hub, judging, looking, serving, several, single
+from trivium.cli import (
+    deciding,
+    drafting,
+    exporting,
+    hub,
+    judging,
+    looking,
+    serving,
+    several,
+    single,
+)
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
@@ -48,6 +58,7 @@ for command in (
     serving.serve,
     looking.embed,
     looking.explain,
+    deciding.calibrate,
 ):
     app.command()(command)
 

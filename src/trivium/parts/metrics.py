@@ -7,12 +7,16 @@ import torch
 from torch import Tensor
 
 
-def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
+def classification(
+    probability_BK: Tensor, label_B: Tensor, predicted_B: Tensor | None = None
+) -> dict[str, float]:
     """accuracy and macro_f1; with two classes also f1 of the second one.
 
-    macro_f1 is the mean over the classes that occur, in the labels or in the answers.
+    macro_f1 is the mean over the classes that occur, in the labels or in the answers. predicted_B:
+    the answers, where they are not the most probable labels.
     """
-    predicted_B = probability_BK.argmax(dim=1)
+    if predicted_B is None:
+        predicted_B = probability_BK.argmax(dim=1)
     is_right_B = predicted_B == label_B
     # Not from a confusion matrix, whose size is the square of what may be thousands of classes.
     hits_K, true_K, said_K = (
@@ -30,11 +34,16 @@ def classification(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
     return scores
 
 
-def ordinal(probability_BK: Tensor, label_B: Tensor) -> dict[str, float]:
+def ordinal(
+    probability_BK: Tensor, label_B: Tensor, predicted_B: Tensor | None = None
+) -> dict[str, float]:
     """accuracy and macro_f1; one_off, the share of answers at most one label away from the true
-    one; and spearman of the mean label (of the distribution) with the true one."""
-    found = classification(probability_BK, label_B)
-    away_B = (probability_BK.argmax(dim=1) - label_B).abs()
+    one; and spearman of the mean label (of the distribution) with the true one. predicted_B: as in
+    `classification`."""
+    if predicted_B is None:
+        predicted_B = probability_BK.argmax(dim=1)
+    found = classification(probability_BK, label_B, predicted_B)
+    away_B = (predicted_B - label_B).abs()
     place_K = torch.arange(probability_BK.shape[1], dtype=torch.float64)
     return {
         "accuracy": found["accuracy"],

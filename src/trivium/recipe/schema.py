@@ -10,7 +10,7 @@ from trivium.errors import did_you_mean
 from trivium.part import Part
 from trivium.parts.adapters import AnyAdapter
 from trivium.parts.heads import check_trunks
-from trivium.parts.tasks import AnyTask
+from trivium.parts.tasks import AnyTask, Labelled
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
 
 FILE_ONLY = ("search", "reported", "budgets")
@@ -112,6 +112,16 @@ class Recipe(Part):
                         raise ValueError(f"stages.{index}.{field}: no task {name!r}{hint}")
         if len({stage.name for stage in self.stages}) < len(self.stages):
             raise ValueError("stages: every stage needs a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_is_decided_yet(self) -> "Recipe":
+        for name, task in self.tasks.items():
+            if isinstance(task, Labelled) and task.decide is not None:
+                raise ValueError(
+                    f"tasks.{name}.decide: is found after training, by `trivium calibrate`, and "
+                    "stands in the model's folder; leave it out"
+                )
         return self
 
     @model_validator(mode="after")

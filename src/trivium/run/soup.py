@@ -89,7 +89,11 @@ def soup(
     refuse_unknown(precision, device)
     with alone(out):
         return _soup(
-            runs, out, overwrite, partial(load_single, precision=precision, device=device), console
+            runs,
+            out,
+            overwrite,
+            partial(load_single, precision=precision, device=device, as_trained=True),
+            console,
         )
 
 

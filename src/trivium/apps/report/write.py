@@ -12,6 +12,7 @@ from trivium.apps.report.comparison import comparison
 from trivium.apps.report.conflicts import conflicts
 from trivium.apps.report.curves import learning, time
 from trivium.apps.report.data import Look, Shelf, data_section, look
+from trivium.apps.report.deciding import calibrated
 from trivium.apps.report.distributions import distributions
 from trivium.apps.report.figure import Section
 from trivium.apps.report.headline import cost, headline, recipes
@@ -94,6 +95,7 @@ def _sections(
         learning(runs),
         time(runs),
         *on_answers,
+        *calibrated(runs),
         conflicts(runs),
         data_section(runs, looks),
         cost(runs),

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from trivium.answering.decide import ABSTAINED
 from trivium.answering.form import Form
-from trivium.answering.says import Score, SeveralLabels
+from trivium.answering.says import Labels, OneLabel, Score, SeveralLabels
 from trivium.apps.serve.front import Front
 from trivium.apps.serve.oip import outputs_of
 from trivium.apps.serve.sayings import says_of
@@ -87,13 +88,18 @@ def _answer(form: Form) -> Json:
         return _object({"prediction": NUMBER, "cut": _ref("Cut")}, "prediction")
     names = list(says.names)
     label: Json = {"type": "string"} if isinstance(says, SeveralLabels) else {"enum": names}
-    properties = {
+    properties: Json = {
         "prediction": label,
         "confidence": NUMBER,
         "probabilities": _object(dict.fromkeys(names, NUMBER), *names),
         "top": _list(_ref("Scored"), 1),
         "cut": _ref("Cut"),
     }
+    assert isinstance(says, Labels)
+    if says.abstains:
+        properties["answered"] = {"enum": ["yes", "no"]}
+        if isinstance(says, OneLabel):
+            label["enum"] = [*names, ABSTAINED]
     if isinstance(says, SeveralLabels):
         del properties["confidence"]
         return _object(properties | {"labels": _list({"enum": names}, 0)}, "prediction", "labels")

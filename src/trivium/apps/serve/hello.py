@@ -4,7 +4,7 @@ from typing import Any
 
 from trivium import __version__
 from trivium.answering.form import Form
-from trivium.answering.says import OneLabel, Says, Score, SeveralLabels
+from trivium.answering.says import Labels, Says, Score, SeveralLabels
 from trivium.apps.serve.front import Front
 from trivium.apps.serve.sayings import says_of
 from trivium.apps.serve.settings import MAX_CHARACTERS
@@ -50,8 +50,10 @@ def of_task(form: Form) -> dict[str, Any]:
 def _answers(says: Says) -> dict[str, Any]:
     if isinstance(says, Score):
         return {"answers": "score", "range": list(says.range)}
+    assert isinstance(says, Labels)
+    told: dict[str, Any] = {"answers": "one label", "labels": list(says.names)}
     if isinstance(says, SeveralLabels):
-        told = {"answers": "several labels", "labels": list(says.names)}
-        return told | {"threshold": says.threshold}
-    assert isinstance(says, OneLabel)
-    return {"answers": "one label", "labels": list(says.names)}
+        told |= {"answers": "several labels", "threshold": says.threshold}
+    if says.decide is not None:
+        told["decide"] = says.decide.model_dump(exclude_defaults=True)
+    return told

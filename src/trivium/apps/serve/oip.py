@@ -92,7 +92,7 @@ async def infer(request: Request) -> Response:
     tensors: dict[str, dict[str, Any]] = {}
     for task, (_, readout_BK) in by_task(found).items():
         says = says_of(front.forms[task])
-        numbers = readout_BK.astype(np.float64).round(6).reshape(-1).tolist()
+        numbers = says.told(readout_BK).astype(np.float64).round(6).reshape(-1).tolist()
         for name, datatype, shape in outputs_of(front.forms[task]):
             data = numbers if name.endswith(PROBABILITIES) else says.answers(readout_BK)
             told = {"name": name, "datatype": datatype, "shape": [count, *shape], "data": data}

@@ -73,6 +73,9 @@ def _facts(form: Form) -> dict[str, Any]:
         "says": says.says,
         "labels": list(says.names),
         "threshold": says.threshold if isinstance(says, SeveralLabels) else None,
+        "thresholds": says.decide.thresholds
+        if isinstance(says, SeveralLabels) and says.decide is not None
+        else {},
         "separator": says.separator if isinstance(says, SeveralLabels) else None,
         "range": list(says.range) if isinstance(says, Score) else None,
         "cut": form.cut,

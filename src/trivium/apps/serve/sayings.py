@@ -54,7 +54,7 @@ def scored(says: Says, readout_BK: Floats, top_k: int | None) -> list[list[dict[
     """Per row its labels with their probabilities, the most probable first; a score alone."""
     if isinstance(says, Score):
         return [[{"label": says.names[0], "score": score}] for score in says.answers(readout_BK)]
-    names = says.names
+    names, readout_BK = says.names, says.told(readout_BK)
     most = len(names) if top_k is None else top_k
     rows = []
     for row, order in zip(

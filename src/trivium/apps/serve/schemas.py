@@ -116,6 +116,8 @@ class TaskInfo(Described):
     labels: list[str] = []
     threshold: float | None = None
     range: list[float] = []
+    decide: dict[str, Any] = {}
+    """What `trivium calibrate` found, if it did: how answers are decided upon."""
 
 
 class Info(Described):

@@ -182,6 +182,10 @@ class Task(RowsPart):
 
     # --- what all kinds share -----------------------------------------------------------------
 
+    def undecided(self) -> "Task":
+        """The task as it was trained, without what `trivium calibrate` found."""
+        return self
+
     @property
     def says(self) -> AnySays | None:
         """How answers are read off a readout; None of a task that has none."""

@@ -7,6 +7,7 @@ import torch
 from pydantic import model_validator
 from torch import Tensor
 
+from trivium.answering.decide import Decided
 from trivium.answering.says import AnySays, OneLabel
 from trivium.parts import metrics
 from trivium.parts.tasks.labels import Labelled, symmetrised_kl
@@ -69,11 +70,17 @@ class Classification(Labelled):
 
     @property
     def says(self) -> AnySays:
-        return OneLabel(labels=self.labels or {})
+        return OneLabel(labels=self.labels or {}, decide=self.decide)
 
     def answer_of(self, target: Target) -> Answer:
         assert not isinstance(target, tuple)
         return self.names[int(target)]
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        if self.decide is not None:
+            return self.decided_scores(readout_BK, target_B)
         return metrics.classification(readout_BK, target_B)
+
+    def scores_of(self, decided: Decided, target_B: Tensor) -> dict[str, float]:
+        said_B = torch.from_numpy(decided.said)
+        return metrics.classification(torch.from_numpy(decided.told_BK), target_B, said_B)

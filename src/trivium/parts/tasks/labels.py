@@ -1,14 +1,23 @@
 """What all tasks that answer with labels share: their names, and what each weighs."""
 
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import field_validator, model_validator
+import torch
+from pydantic import (
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from torch import Tensor
 
+from trivium.answering.decide import Decide, Decided
+from trivium.answering.says import Labels
 from trivium.errors import did_you_mean
 from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
@@ -31,6 +40,9 @@ class Labelled(Task):
     class_weights: Literal["balanced"] | dict[str, float] | None = None
     """What a row counts in the loss by its label, as it stands in the column; labels not named
     count 1. balanced: from the training rows, the rarer the more."""
+
+    decide: Decide | None = None
+    """How answers are decided upon; of a model's folder only, where `trivium calibrate` puts it."""
 
     losses: ClassVar[type[LossPart]] = LabelLoss
     stratifies: ClassVar[bool] = True
@@ -94,6 +106,55 @@ class Labelled(Task):
                 raise ValueError(f"class_weights: no label {label!r} in the column{hint}")
             if meant.count(found) > 1:
                 raise ValueError(f"class_weights: names the label {found!r} twice")
+
+    # --- how answers are decided upon ---------------------------------------------------------
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = dump(self)
+        if values.get("decide", 0) is None:  # what nobody calibrated is written as ever
+            del values["decide"]
+        return values
+
+    @model_validator(mode="after")
+    def _decides_by_its_labels(self) -> Self:
+        if self.decide is not None and (what := self.decide.misfit(self.names)):
+            raise ValueError(f"decide: {what}")
+        return self
+
+    def undecided(self) -> Self:
+        return self if self.decide is None else self.deciding(None)
+
+    def deciding(self, decide: Decide | None) -> Self:
+        """The task, whose answers are decided upon in this way."""
+        return self.model_copy(update={"decide": decide})
+
+    def decided(self, readout_BK: Tensor) -> Decided:
+        says = self.says
+        assert isinstance(says, Labels)
+        return says.decided(readout_BK.numpy())
+
+    @abstractmethod
+    def scores_of(self, decided: Decided, target_B: Tensor) -> dict[str, float]:
+        """As `scores`, of what was decided; as if every row were answered."""
+
+    def right(self, decided: Decided, target_B: Tensor) -> Tensor:
+        """Whether each answer is wholly right: right_B (bool)."""
+        return torch.from_numpy(decided.said) == target_B
+
+    def decided_scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        """Scores of a task that has something to decide by. Where it may abstain, with the share of
+        rows that it answers, and of these the share whose answers are right."""
+        decided = self.decided(readout_BK)
+        found = self.scores_of(decided, target_B)
+        if self.decide is None or self.decide.abstain is None:
+            return found
+        is_answered_B = torch.from_numpy(decided.answered_B)
+        right_B = self.right(decided, target_B)[is_answered_B].double()
+        return found | {
+            "answered": float(is_answered_B.double().mean()),
+            "right_where_answered": float(right_B.mean()) if len(right_B) else 0.0,
+        }
 
     # --- labels -------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from trivium.answering.decide import Decided
 from trivium.answering.says import AnySays, SeveralLabels
 from trivium.parts import metrics
 from trivium.parts.tasks.cells import listed
@@ -119,7 +120,10 @@ class Multilabel(Labelled):
     @property
     def says(self) -> AnySays:
         return SeveralLabels(
-            labels=self.labels or {}, threshold=self.threshold, separator=self.separator
+            labels=self.labels or {},
+            decide=self.decide,
+            threshold=self.threshold,
+            separator=self.separator,
         )
 
     def answer_of(self, target: Target) -> Answer:
@@ -131,4 +135,12 @@ class Multilabel(Labelled):
         return super().summary(targets) + ([f"(no label applies) {none:,}"] if none else [])
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        if self.decide is not None:
+            return self.decided_scores(readout_BK, target_B)
         return metrics.multilabel(readout_BK >= self.threshold, target_B > 0)
+
+    def scores_of(self, decided: Decided, target_B: Tensor) -> dict[str, float]:
+        return metrics.multilabel(torch.from_numpy(decided.said), target_B > 0)
+
+    def right(self, decided: Decided, target_B: Tensor) -> Tensor:
+        return (torch.from_numpy(decided.said) == (target_B > 0)).all(dim=1)

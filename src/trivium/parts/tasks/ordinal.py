@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from trivium.answering.decide import Decided
 from trivium.model.encoder import Encoder
 from trivium.model.multitask import Head, Pooling
 from trivium.parts import metrics
@@ -65,7 +66,13 @@ class Ordinal(Classification):
         return task
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
+        if self.decide is not None:
+            return self.decided_scores(readout_BK, target_B)
         return metrics.ordinal(readout_BK, target_B)
+
+    def scores_of(self, decided: Decided, target_B: Tensor) -> dict[str, float]:
+        said_B = torch.from_numpy(decided.said)
+        return metrics.ordinal(torch.from_numpy(decided.told_BK), target_B, said_B)
 
 
 class _CumulativeLink(Head):

@@ -65,6 +65,8 @@ def _labels(task: Task) -> dict[str, Any]:
     own: dict[str, Any] = {"task": task.name}
     if isinstance(task, Multilabel):
         own["threshold"] = task.threshold
+    if isinstance(task, Labelled) and task.decide is not None:
+        own["decide"] = task.decide.model_dump(mode="json")  # outputs here are as trained
     if not isinstance(task, Labelled):
         own["range"] = list(task.scale)  # answers are clipped to it, outputs here are not
     return {

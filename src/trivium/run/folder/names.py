@@ -12,7 +12,11 @@ TEACHERS = "teachers"
 DATA = "data.json"
 GIVEN = "tables"
 """Tables that Python held when the run began: only their own files there are a run's."""
-OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA]
+CALIBRATION = "calibration.json"
+"""What `trivium calibrate` found, before and after; the model's own file says what follows."""
+OURS = [
+    RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA, CALIBRATION,
+]  # fmt: skip
 """All that the folder of a run holds."""
 REPLACED = ".replaced"
 """In a run's folder: the run that was there, until the new one has its first checkpoint."""

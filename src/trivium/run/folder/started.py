@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.model.encoder import EncoderConfig
 from trivium.model.multitask import MultiTaskModel
@@ -19,8 +18,9 @@ from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
 from trivium.recipe import Recipe, load_recipe
 from trivium.run.assembly.model import build
+from trivium.run.folder.decisions import seal_as_trained
 from trivium.run.folder.model import find_model, load_model
-from trivium.run.folder.names import MANIFEST, RECIPE, SCORES
+from trivium.run.folder.names import RECIPE, SCORES
 from trivium.run.folder.provenance import StartingPoint
 from trivium.run.rows.load import load_data
 from trivium.text.tokenizer import Tokenizer
@@ -110,7 +110,7 @@ def _run_source(run: Path) -> _Source:
         loaded = load_model(folder)
     except RecipeError as error:
         raise RecipeError(f"start: {error}") from error
-    digest = sha256(folder / MANIFEST)
+    digest = seal_as_trained(folder)
     return _Source(folder, digest, loaded.model, loaded.tasks, loaded.adapters, loaded.tokenizer)
 
 

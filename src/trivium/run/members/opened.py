@@ -46,7 +46,9 @@ def open_members(runs: Sequence[str | Path]) -> list[Member]:
                 f"{same[0].name} and {run}: are the same model. Name it once; to let some models "
                 "count more than others there is --how weights."
             )
-        tasks = {n: task for n, task in saved_tasks(folder).items() if task.answers_questions}
+        every = saved_tasks(folder).items()
+        # What a model's own answers are decided by is not what the mean's are.
+        tasks = {n: task.undecided() for n, task in every if task.answers_questions}
         if not tasks:
             raise RecipeError(f"{run}: has no task that can be answered. Leave it out.")
         recipe = run_recipe(run) if (run / RECIPE).is_file() else None

@@ -35,8 +35,9 @@ def explanation(
     parts = [rows[start : start + ROWS_AT_ONCE] for start in range(0, len(rows), ROWS_AT_ONCE)]
     readout_BK = np.concatenate([arrays({task: part})[task] for part in parts])
     assert form.says is not None
-    output = output_about(form, label, readout_BK[0].tolist())
-    value, *others = readout_BK[:, output].tolist()
+    told_BK = form.says.told(readout_BK)
+    output = output_about(form, label, told_BK[0].tolist())
+    value, *others = told_BK[:, output].tolist()
     words = tuple(
         Word(texts[place.text][place.start : place.end], place, value - other)
         for place, other in zip(places, others, strict=True)

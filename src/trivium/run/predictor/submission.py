@@ -25,6 +25,12 @@ class Submission:
         self.name = _name(form)
         self._numbers: dict[Answer, int] = {}
         if isinstance(form.says, OneLabel):
+            if form.says.abstains:
+                raise RecipeError(
+                    f"--format {CS224N}: task {form.name!r} leaves rows without an answer "
+                    "(--answer-where), for which this format has no place. Calibrate it again "
+                    "without that, or name a run that was not calibrated."
+                )
             self._numbers = _numbers(form.name, form.says, binary=self.name == PARAPHRASE)
 
     @property

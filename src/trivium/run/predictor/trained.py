@@ -31,7 +31,9 @@ def load_trained(
     members = []
     for place, origin in enumerate(contents.members):
         try:
-            member = load_single(folder / MEMBERS / str(place), precision=precision, device=device)
+            home = folder / MEMBERS / str(place)
+            # What one model decides by was found for it alone, and not for their mean.
+            member = load_single(home, precision=precision, device=device, as_trained=True)
         except RecipeError as error:
             raise RecipeError(f"{folder}: member {place} ({origin.name}): {error}") from error
         members.append(member)
@@ -39,16 +41,26 @@ def load_trained(
 
 
 def load_single(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
+    run: str | Path,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    as_trained: bool = False,
 ) -> TorchPredictor:
-    """As `load_trained`, for what needs a single model: an ensemble is refused."""
+    """As `load_trained`, for what needs a single model: an ensemble is refused.
+
+    as_trained: leave out what `trivium calibrate` found.
+    """
     chosen = refuse_unknown(precision, device)
     keep_memory()
     loaded = load_model(find_model(Path(run)))
     if precision == "auto" and loaded.precision == "fp32":
         precision = "fp32"
     loaded.model.encoder.precision = choose_precision(precision, chosen)
-    return TorchPredictor(loaded.model.to(chosen).eval(), loaded.tasks, loaded.tokenizer)
+    tasks = loaded.tasks
+    if as_trained:
+        tasks = {name: task.undecided() for name, task in tasks.items()}
+    return TorchPredictor(loaded.model.to(chosen).eval(), tasks, loaded.tokenizer)
 
 
 def refuse_unknown(precision: str, device: str) -> torch.device:

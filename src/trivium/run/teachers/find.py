@@ -16,8 +16,9 @@ from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
 from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
+from trivium.run.folder.decisions import seal_as_trained
 from trivium.run.folder.model import find_model, saved_tasks
-from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, RECIPE, SCORES
+from trivium.run.folder.names import ENSEMBLE, MEMBERS, RECIPE, SCORES
 from trivium.run.folder.panels import Contents
 from trivium.run.folder.sealed import read_sealed
 from trivium.run.rows.splits import Data, Split
@@ -161,7 +162,7 @@ def _known(folder: Path) -> _Known:
             f"trivium train RECIPE --out {folder} --resume"
         )
     model = find_model(folder)
-    return _Known(folder, saved_tasks(model), sha256(model / MANIFEST))
+    return _Known(folder, saved_tasks(model), seal_as_trained(model))
 
 
 def _tasks_of_ensemble(folder: Path) -> dict[str, Task]:

@@ -64,11 +64,15 @@ function bar(label, p, { isSaid = false, threshold = null }) {
   return item;
 }
 
+/** From where a label of several is said: its own, if the model was calibrated. */
+const thresholdOf = (task, label) => own(task.thresholds, label) ?? task.threshold;
+
 /** The labels that a task with several says: a list of the server's, or those over the threshold. */
 function chosen(task, answer, shares) {
   const said = own(answer, "labels") ?? own(answer, "prediction");
   if (Array.isArray(said)) return said;
-  if (shares.length) return shares.filter(([, p]) => p >= task.threshold).map(([label]) => label);
+  if (own(answer, "answered") === "no") return [];
+  if (shares.length) return shares.filter(([l, p]) => p >= thresholdOf(task, l)).map(([label]) => label);
   return said ? String(said).split(task.separator) : [];
 }
 
@@ -82,7 +86,9 @@ function drawLabels(parts, answer) {
   const said = several ? chosen(task, answer, shares) : [String(own(answer, "prediction") ?? "")];
   const sure = own(answer, "confidence") ?? (several ? undefined : shares[0]?.[1]);
   const value = holding("p", "said");
-  if (said.length === 0) value.append(make("span", "value none", "no label"));
+  const abstains = own(answer, "answered") === "no";
+  if (abstains) said.length = 0;
+  if (said.length === 0) value.append(make("span", "value none", abstains ? "not sure enough" : "no label"));
   for (const label of said) {
     const size = several ? " several" : label.length > LONG ? " long" : "";
     const shown = named("span", `value${size}`, label);
@@ -94,14 +100,15 @@ function drawLabels(parts, answer) {
   const list = make("ul", "bars");
   const least = several ? Math.max(MOST, said.length) : MOST;
   const shown = parts.whole ? shares : shares.slice(0, least);
-  const threshold = several ? task.threshold : null;
-  list.append(...shown.map(([label, p]) => bar(label, p, { isSaid: said.includes(label), threshold })));
+  const threshold = (label) => several ? thresholdOf(task, label) : null;
+  list.append(...shown.map(([label, p]) => bar(label, p, { isSaid: said.includes(label), threshold: threshold(label) })));
   parts.more.hidden = shares.length <= least;
   parts.more.textContent = parts.whole ? `Show the top ${least} only` : `Show all ${whole(shares.length)}`;
   parts.more.ariaExpanded = String(parts.whole);
   parts.body.replaceChildren(value, list);
   if (several && shares.length) {
-    parts.body.append(make("p", "legend", `The line is at ${brief(task.threshold)}: what reaches it is said.`));
+    const at = Object.keys(task.thresholds).length ? "" : ` is at ${brief(task.threshold)}`;
+    parts.body.append(make("p", "legend", `The line${at}: what reaches it is said.`));
   }
 }
 

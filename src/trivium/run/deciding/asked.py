@@ -1,0 +1,51 @@
+"""What people ask `trivium calibrate` for, before it is known of which task."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from trivium.errors import RecipeError
+from trivium.parts.tasks import Labelled
+from trivium.run.deciding.aims import LEVELLED, Aim, aim_of
+from trivium.run.deciding.costs import costs_of
+from trivium.run.deciding.found import Wanted
+
+
+class Asked:
+    """Checked as far as that is possible without a task."""
+
+    def __init__(
+        self,
+        goal: str | None,
+        label: str | None,
+        costs: str | Path | Mapping[str, Any] | None,
+        answer_where: float | None,
+        shares_from: str | Path | None,
+    ) -> None:
+        """Raises RecipeError for what does not go together."""
+        if goal is not None and costs is not None:
+            raise RecipeError("--for and --costs: both say how to decide; leave one of them out.")
+        if label is not None and (goal or "").partition("=")[0] not in LEVELLED:
+            raise RecipeError("--label: goes with --for precision=… or --for recall=… only.")
+        if answer_where is not None and not 0 < answer_where < 1:
+            raise RecipeError(
+                f"--answer-where {answer_where:g}: wants a share between 0 and 1, such as 0.95."
+            )
+        self.goal, self.label, self.costs = goal, label, costs
+        self.answer_where, self.shares_from = answer_where, shares_from
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether nobody said what thresholds shall be for."""
+        return self.goal is None and self.costs is None
+
+    @property
+    def needs_one_task(self) -> str:
+        """The option that is about a single task, if one is there."""
+        named = {"--costs": self.costs, "--label": self.label, "--shares-from": self.shares_from}
+        return next((name for name, value in named.items() if value is not None), "")
+
+    def of(self, task: Labelled) -> Wanted:
+        if self.costs is not None:
+            return Wanted(Aim("none"), costs_of(task, self.costs), self.answer_where)
+        return Wanted(aim_of(task, self.goal, self.label), {}, self.answer_where)

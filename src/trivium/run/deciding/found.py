@@ -1,0 +1,113 @@
+"""What is best decided by on some rows: temperature, then thresholds or costs, then abstention."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trivium.answering.decide import Decide, Decided, Numbers, logarithm
+from trivium.parts.tasks import Labelled, Multilabel
+from trivium.run.deciding.abstaining import abstention_level
+from trivium.run.deciding.aims import Aim
+from trivium.run.deciding.costs import Costs, thresholds_of
+from trivium.run.deciding.temperature import best_temperature
+from trivium.run.deciding.thresholds import best_thresholds
+from trivium.run.deciding.weights import best_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a task's answers are to be decided by."""
+
+    aim: Aim
+    """Of thresholds; `none` where there are costs."""
+    costs: Costs = field(default_factory=dict)
+    answer_where: float | None = None
+    """Share of right answers among those given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    decide: Decide
+    unreached: list[str] = field(default_factory=list)
+    """What was asked for and cannot be had, in words."""
+    notes: list[str] = field(default_factory=list)
+
+
+def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -> Found:
+    """What is best on these rows, of which there is one at least.
+
+    task: as trained; readout_BK, target_B: as `Task.scores` takes them.
+    """
+    log_BK, label_B = as_choices(task, readout_BK.numpy(), target_B)
+    decide = Decide(temperature=best_temperature(log_BK, label_B))
+    told_BK = task.deciding(decide).decided(readout_BK).told_BK
+    unreached: list[str] = []
+    notes: list[str] = []
+    if isinstance(task, Multilabel):
+        thresholds = thresholds_of(wanted.costs)
+        if not wanted.costs:
+            applies_BK = (target_B > 0).numpy()
+            thresholds, notes = best_thresholds(
+                told_BK, applies_BK, task.names, task.threshold, wanted.aim
+            )
+        decide = decide.model_copy(update={"thresholds": thresholds})
+    elif wanted.costs:
+        decide = decide.model_copy(update={"costs": wanted.costs})
+    else:
+        weights, problem = best_weights(told_BK, target_B.numpy(), task.names, wanted.aim)
+        unreached += [problem] if problem else []
+        decide = decide.model_copy(update={"weights": weights})
+    if wanted.answer_where is not None:
+        decided = task.deciding(decide).decided(readout_BK)
+        right_B = task.right(decided, target_B).numpy()
+        level, problem = abstention_level(decided, right_B, wanted.answer_where)
+        unreached += [problem] if problem else []
+        decide = decide.model_copy(update={"abstain": level})
+    return Found(decide, unreached, notes)
+
+
+def find_by_folds(
+    task: Labelled,
+    readout_BK: Tensor,
+    target_B: Tensor,
+    wanted: Wanted,
+    fold_B: NDArray[np.int64],
+) -> Decided:
+    """What is decided of every row by what is best on the rows of the other folds."""
+    parts, places = [], []
+    for fold in np.unique(fold_B):
+        own, others = np.flatnonzero(fold_B == fold), np.flatnonzero(fold_B != fold)
+        found = find(task, readout_BK[others], target_B[others], wanted)
+        parts.append(task.deciding(found.decide).decided(readout_BK[own]))
+        places.append(own)
+    return Decided.joined(parts, places)
+
+
+def as_choices(
+    task: Labelled, probability_BK: NDArray[np.floating], target_B: Tensor
+) -> tuple[Numbers, NDArray[np.int64]]:
+    """Log-probabilities of choices of which one is right, and the right ones; several labels a row
+    are as many choices between no and yes."""
+    if not isinstance(task, Multilabel):
+        return logarithm(probability_BK), target_B.numpy()
+    p_N = probability_BK.astype(np.float64).flatten()
+    log_N2 = np.stack([logarithm(1 - p_N), logarithm(p_N)], axis=1)
+    return log_N2, (target_B > 0).numpy().flatten().astype(np.int64)
+
+
+def cost_of(
+    task: Labelled, decided: Decided, target_B: Tensor, costs: Costs, names: Sequence[str]
+) -> float:
+    """What the answers cost, a row's mean, had every row been answered."""
+    if isinstance(task, Multilabel):
+        applies_BK, said_BK = (target_B > 0).numpy(), decided.said.astype(bool)
+        missed_K = np.array([costs[name]["missed"] for name in names])
+        false_K = np.array([costs[name]["false_alarm"] for name in names])
+        cost_BK = (applies_BK & ~said_BK) * missed_K + (~applies_BK & said_BK) * false_K
+        return float(cost_BK.sum(axis=1).mean())
+    cost_KK = torch.tensor([[costs[true][said] for said in names] for true in names])
+    return float(cost_KK[target_B, torch.from_numpy(decided.said)].double().mean())
