@@ -17,6 +17,7 @@ from trivium.apps.serve.keys import OPEN, Keys
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
 from trivium.apps.serve.notes import Note
+from trivium.apps.serve.refusing import Refusal, Refusals
 from trivium.apps.serve.settings import Settings
 
 ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
@@ -31,6 +32,7 @@ class Frame:
         self.app, self.metrics, self.log = app, metrics, log
         self.keys = Keys(settings.api_keys)
         self.open = OPEN if settings.metrics_key else OPEN | {METRICS}
+        self.refusals: Refusals | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -49,7 +51,7 @@ class Frame:
         try:
             await self._answered(scope, receive, answer, headers)
         finally:
-            note.route = getattr(scope.get("route"), "path", "none")
+            note.route = getattr(scope.get("route"), "path", note.route)
             seconds = time.perf_counter() - began
             self.metrics.count(note, seconds)
             self.log.request(note, seconds, method)
@@ -61,6 +63,12 @@ class Frame:
         try:
             if self.keys.digests and scope["path"] not in self.open:
                 self.keys.refuse_others(headers.get("authorization"))
+            if (refusal := self._refusal(scope, note)) is not None:
+                note.code = refusal.code
+                start = {"status": refusal.status, "headers": [*refusal.headers]}
+                await answer({"type": "http.response.start", **start})
+                await answer({"type": "http.response.body", "body": refusal.body})
+                return
             await self.app(scope, receive, answer)
         except Problem as problem:
             note.code = problem.code
@@ -77,6 +85,18 @@ class Frame:
             note.code = "internal"
             message = f"the server made a mistake; its log tells more of {note.id}."
             await Problem(500, "internal", message).response()(scope, receive, answer)
+
+    def _refusal(self, scope: Scope, note: Note) -> Refusal | None:
+        """Of a question that no route need look at."""
+        if self.refusals is None:
+            front = getattr(scope["app"].state, "front", None)
+            if front is None:  # not started yet
+                return None
+            self.refusals = Refusals(front)
+        route = self.refusals.route(scope)
+        refusal = self.refusals.of(scope, note.arrived) if route else None
+        note.route = route if route and refusal else note.route
+        return refusal
 
 
 class _Answer:

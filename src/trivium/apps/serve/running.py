@@ -64,6 +64,7 @@ async def _until_stopped(
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             timeout_keep_alive=int(KEEP_ALIVE_S),
             timeout_graceful_shutdown=max(1, round(settings.grace_s)),
         ),
