@@ -20,7 +20,7 @@ from trivium.answering.reading import Asked, gather
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, Ticket, TooLate
 from trivium.apps.serve.logs import Log
-from trivium.apps.serve.running import Server
+from trivium.apps.serve.running import PROTOCOL, Server
 from trivium.apps.serve.settings import Settings
 from trivium.run.predictor.base import Predictor
 
@@ -176,7 +176,9 @@ def served(app: FastAPI) -> Iterator[str]:
     """An application on a socket, in a thread; its address."""
     heard = socket.create_server(("127.0.0.1", 0))
     is_heard = threading.Event()
-    server = Server(uvicorn.Config(app, log_level="critical", ws="none"), is_heard.set)
+    server = Server(
+        uvicorn.Config(app, http=PROTOCOL, log_level="critical", ws="none"), is_heard.set
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
     thread.start()
     wait_until(is_heard.is_set)

@@ -1,7 +1,6 @@
 """Around every request: its id, the key, the log and the metrics, and problems as answers."""
 
 import asyncio
-import re
 import secrets
 import time
 import traceback
@@ -16,12 +15,10 @@ from trivium.apps.serve.errors import Problem
 from trivium.apps.serve.keys import OPEN, Keys
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
-from trivium.apps.serve.notes import Note
+from trivium.apps.serve.notes import ID, Note
 from trivium.apps.serve.refusing import Refusal, Refusals
 from trivium.apps.serve.settings import Settings
 
-ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-"""Ids of clients that are taken over; others get one of ours."""
 METRICS = "/metrics"
 
 
@@ -32,7 +29,6 @@ class Frame:
         self.app, self.metrics, self.log = app, metrics, log
         self.keys = Keys(settings.api_keys)
         self.open = OPEN if settings.metrics_key else OPEN | {METRICS}
-        self.refusals: Refusals | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,7 +59,7 @@ class Frame:
         try:
             if self.keys.digests and scope["path"] not in self.open:
                 self.keys.refuse_others(headers.get("authorization"))
-            if (refusal := self._refusal(scope, note)) is not None:
+            if (refusal := _refusal(scope, note)) is not None:
                 note.code = refusal.code
                 start = {"status": refusal.status, "headers": [*refusal.headers]}
                 await answer({"type": "http.response.start", **start})
@@ -86,18 +82,6 @@ class Frame:
             message = f"the server made a mistake; its log tells more of {note.id}."
             await Problem(500, "internal", message).response()(scope, receive, answer)
 
-    def _refusal(self, scope: Scope, note: Note) -> Refusal | None:
-        """Of a question that no route need look at."""
-        if self.refusals is None:
-            front = getattr(scope["app"].state, "front", None)
-            if front is None:  # not started yet
-                return None
-            self.refusals = Refusals(front)
-        route = self.refusals.route(scope)
-        refusal = self.refusals.of(scope, note.arrived) if route else None
-        note.route = route if route and refusal else note.route
-        return refusal
-
 
 class _Answer:
     """Sends what the app says, with the headers that every answer has."""
@@ -115,6 +99,18 @@ class _Answer:
         elif not self.has_body and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self.send(message)
+
+
+def _refusal(scope: Scope, note: Note) -> Refusal | None:
+    """Of a question that no route need look at."""
+    refusals: Refusals | None = getattr(scope["app"].state, "refusals", None)
+    if refusals is None or scope["method"] != "POST":
+        return None
+    route = refusals.routes.get(scope["path"])
+    refusal = refusals.of(scope, note.arrived) if route else None
+    if route and refusal:
+        note.route = route
+    return refusal
 
 
 def _is_draining(scope: MutableMapping[str, Any]) -> bool:

@@ -32,22 +32,26 @@ class Refusals:
     def __init__(self, front: Front) -> None:
         self.front = front
         self.routes = _questions(front)
+        """Of the paths that surely are questions."""
+        is_plain = not front.settings.api_keys and not front.settings.allow_origin
+        self.plain = {path.encode(): route for path, route in self.routes.items() if is_plain}
+        """The same, where nothing depends on who asks."""
         self._until = 0.0
         self._after_s: float | None = None
-
-    def route(self, scope: Scope) -> str | None:
-        """Of a question; None for all else."""
-        return self.routes.get(scope["path"]) if scope["method"] == "POST" else None
 
     def of(self, scope: Scope, now: float) -> Refusal | None:
         """For a question. None for whatever its route should see: those that have a time of their
         own, and all where there is room or the server is about to stop. now: of `loop.time()`."""
-        if self.front.is_draining:
-            return None
+        refusal = self.now(now)
+        has_time = refusal is not None and any(name == TIMEOUT for name, _ in scope["headers"])
+        return None if has_time else refusal
+
+    def now(self, now: float) -> Refusal | None:
+        """For any question without a time of its own."""
         if now >= self._until:
             self._until = now + KNOWN_FOR_S
             self._after_s = self._look()
-        if self._after_s is None or any(name == TIMEOUT for name, _ in scope["headers"]):
+        if self._after_s is None or self.front.is_draining:
             return None
         return _refusal(seconds_of(self._after_s))
 
