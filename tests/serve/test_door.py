@@ -151,6 +151,12 @@ def test_what_is_not_plain_is_left_to_uvicorn(model: trivium.Predictor, header: 
             assert connection.recv(1) == b""
 
 
+def test_a_time_that_is_none_is_told_before_the_queue(model: trivium.Predictor) -> None:
+    with full(model) as server, server.connected() as connection:
+        connection.sendall(server.wire("/v1/predict", BODY, "X-Request-Timeout: soon"))
+        assert [status for status, _, _ in read(connection, 1)] == [400]
+
+
 def test_where_keys_or_origins_matter_nothing_is_refused_at_the_door(
     model: trivium.Predictor,
 ) -> None:
