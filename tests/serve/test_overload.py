@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import trivium
-from tests.serve.test_traffic import number, waiting
-from tests.support.serving import Client, client_of
+from tests.support.serving import Client, client_of, number, waiting
 from trivium.apps.serve.asks import Load
 from trivium.apps.serve.refusing import KNOWN_FOR_S, Refusals
 from trivium.apps.serve.settings import Settings

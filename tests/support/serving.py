@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.processes import wait_until
 from trivium.answering.reading import Asked, gather
@@ -169,6 +170,21 @@ async def client_of(
         async with Client(transport=transport, base_url="http://server") as client:
             client.app, client.service, client.said = app, service, said
             yield client
+
+
+async def waiting(client: Client, rows: int) -> None:
+    while client.service.load().queued_rows != rows:
+        await asyncio.sleep(0.005)
+
+
+async def number(client: Client, name: str, **labels: str) -> float:
+    """Of the metrics."""
+    text = (await client.get("/metrics")).text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return float(sample.value)
+    raise AssertionError(name)
 
 
 @contextmanager
