@@ -1,9 +1,11 @@
 """What a verdict says is true of its numbers, and can be read alone."""
 
+from dataclasses import replace
+
 import pytest
 
-from trivium.run.verdict.facts import Comparison, Summary
-from trivium.run.verdict.sentences import outcome_of, sentence, signed, summed_up
+from trivium.run.verdict.facts import Comparison, OnePass, Outcome, Summary
+from trivium.run.verdict.sentences import outcome_of, saved, sentence, signed, summed_up
 
 
 def comparison(
@@ -12,13 +14,17 @@ def comparison(
     seeds: tuple[int, int] = (2, 3),
     *,
     is_sharing: bool = True,
+    p: float = 0.01,
+    tests: int = 1,
+    corrected: Outcome | None = None,
 ) -> Comparison:
     before, after = scores
     return Comparison(
         system="all", baseline="one", task="mood", metric="accuracy", is_sharing=is_sharing,
         rows=100, before=before, after=after, difference=after - before, low=bounds[0],
         high=bounds[1], by_seed={}, seeds=seeds, resamples=1000,
-        outcome=outcome_of(after - before, *bounds), sentence="",
+        outcome=outcome_of(after - before, *bounds), p=p, tests=tests, adjusted_p=tests * p,
+        corrected=corrected or outcome_of(after - before, *bounds), sentence="",
     )  # fmt: skip
 
 
@@ -94,12 +100,18 @@ def test_a_bound_just_above_0_does_not_read_as_if_it_held_0() -> None:
     assert said.endswith("95 % interval +0.03 to +4.0: more than noise)")
 
 
-def summary(seeds: int, outcomes: tuple[list[str], ...], baselines: list[str]) -> str:
+def summary(
+    seeds: int,
+    outcomes: tuple[list[str], ...],
+    baselines: list[str],
+    alone: tuple[list[str], list[str]] = ([], []),
+) -> str:
     better, worse, undecided, same = outcomes
     return summed_up(
         Summary(
             system="all", baselines=baselines, is_sharing=len(baselines) > 1, better=better,
-            worse=worse, undecided=undecided, same=same, tasks=sum(map(len, outcomes)),
+            worse=worse, better_alone=alone[0], worse_alone=alone[1], undecided=undecided,
+            same=same, tasks=sum(map(len, [*outcomes, *alone])),
             seeds=seeds, parameters=1 / 3, train_seconds=None, answer_seconds=1.5, sentence="",
         )
     )  # fmt: skip
@@ -108,11 +120,43 @@ def summary(seeds: int, outcomes: tuple[list[str], ...], baselines: list[str]) -
 def test_the_last_line_says_which_tasks_are_better_worse_and_undecided() -> None:
     assert summary(2, (["b"], ["c"], ["a", "e"], []), ["a", "b", "c", "e"]) == (
         "all, one model in place of 4 single-task models, is not measurably worse on 3 of 4 tasks; "
-        "beyond noise it is better on b and worse on c; undecided on a and e; at 33 % of the "
-        "parameters and 150 % of the time to answer."
+        "beyond noise (Holm over 4 tasks) it is better on b and worse on c; undecided on a and e; "
+        "at 33 % of the parameters and 150 % of the time to answer."
     )
     assert summary(1, (["b"], [], [], ["c"]), ["one"]) == (
         "all, against one, is not measurably worse on 2 of 2 tasks; beyond the noise of these rows "
-        "(one seed only) it is better on b and worse on none; no different on c; at 33 % of the "
-        "parameters and 150 % of the time to answer."
+        "(one seed only; Holm over 2 tasks) it is better on b and worse on none; no different on "
+        "c; at 33 % of the parameters and 150 % of the time to answer."
     )
+
+
+def test_what_only_its_own_interval_shows_is_named_and_counts_as_measurably_worse() -> None:
+    said = summary(2, (["b"], [], ["a"], []), ["x", "y", "z", "v"], alone=(["d"], ["c", "e"]))
+    assert "is not measurably worse on 3 of 5 tasks; beyond noise (Holm over 5 tasks)" in said
+    assert "by their own intervals only better on d and worse on c and e; undecided on a;" in said
+
+
+def test_a_difference_that_the_correction_takes_away_says_so_with_both_p_values() -> None:
+    one = comparison((0.8, 0.9), (0.05, 0.15), p=0.02, tests=9, corrected="noise")
+    assert sentence(one).endswith(
+        "95 % interval +5.0 to +15.0, p .020, .180 after Holm: more than noise by itself, not "
+        "after Holm's correction over 9 tasks)"
+    )
+    stays = comparison((0.8, 0.9), (0.05, 0.15), p=0.0004, tests=9)
+    assert sentence(stays).endswith("p < .001, .004 after Holm: more than noise)")
+
+
+def test_what_one_pass_saves_is_told_as_far_as_it_is_known() -> None:
+    known = OnePass(
+        system="all", tasks=["a", "b"], asked=["a", "b"], parameters=22_700_000,
+        parameters_apart=45_400_000, disk_bytes=2**20, disk_bytes_apart=2**21, texts=100, ms=1.25,
+        ms_apart=2.5, sentence="",
+    )  # fmt: skip
+    assert saved(known) == (
+        "all, one model in place of 2 single-task models: 22.7 in place of 45.4 million "
+        "parameters, 1.0 in place of 2.0 MiB on disk and 1.25 in place of 2.50 ms a text where "
+        "all 2 tasks are asked about the same texts in one pass (2.0 times as fast)."
+    )
+    little = replace(known, disk_bytes=None, ms=None, texts=None)
+    assert saved(little).endswith(": 22.7 in place of 45.4 million parameters.")
+    assert saved(replace(little, parameters=None)).endswith(": nothing is told of what it saves.")

@@ -7,31 +7,15 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 import trivium
-from tests.support.serving import Client, client_of
+from tests.support.serving import client_of, number, waiting
 from trivium.apps.serve.logs import Log, LogHandler
 from trivium.apps.serve.settings import Settings
 
 ASK = {"rows": {"text": "good cat"}}
 SECRET = "tr1v1um-k3y"
 KEYED = Settings(name="tiny", api_keys=("other", SECRET))
-
-
-async def waiting(client: Client, rows: int, path: str = "/v1/predict") -> None:
-    while client.service.load().queued_rows != rows:
-        await asyncio.sleep(0.005)
-
-
-async def number(client: Client, name: str, **labels: str) -> float:
-    """Of the metrics."""
-    text = (await client.get("/metrics")).text
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == name and labels.items() <= sample.labels.items():
-                return float(sample.value)
-    raise AssertionError(name)
 
 
 async def test_a_full_queue_says_when_to_come_back(model: trivium.Predictor) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import httpx
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.processes import wait_until
 from trivium.answering.reading import Asked, gather
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, Ticket, TooLate
 from trivium.apps.serve.logs import Log
-from trivium.apps.serve.running import Server
+from trivium.apps.serve.running import PROTOCOL, Server
 from trivium.apps.serve.settings import Settings
 from trivium.run.predictor.base import Predictor
 
@@ -171,12 +172,29 @@ async def client_of(
             yield client
 
 
+async def waiting(client: Client, rows: int) -> None:
+    while client.service.load().queued_rows != rows:
+        await asyncio.sleep(0.005)
+
+
+async def number(client: Client, name: str, **labels: str) -> float:
+    """Of the metrics."""
+    text = (await client.get("/metrics")).text
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == name and labels.items() <= sample.labels.items():
+                return float(sample.value)
+    raise AssertionError(name)
+
+
 @contextmanager
 def served(app: FastAPI) -> Iterator[str]:
     """An application on a socket, in a thread; its address."""
     heard = socket.create_server(("127.0.0.1", 0))
     is_heard = threading.Event()
-    server = Server(uvicorn.Config(app, log_level="critical", ws="none"), is_heard.set)
+    server = Server(
+        uvicorn.Config(app, http=PROTOCOL, log_level="critical", ws="none"), is_heard.set
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
     thread.start()
     wait_until(is_heard.is_set)

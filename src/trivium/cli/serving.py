@@ -65,6 +65,10 @@ MaxQueueTokens = Annotated[
         "That may wait; beyond it: 429. As many as are computed in the time that anybody waits.",
     ),
 ]
+MaxWait = Annotated[
+    float,
+    _flag("max-wait", LIMITS, "Seconds of work that may wait, as fast as it goes; beyond it: 429."),
+]
 Timeout = Annotated[
     float,
     _flag("timeout", LIMITS, "Seconds for a request; what is not computed by then: 504."),
@@ -103,6 +107,7 @@ def serve(
     max_body_bytes: MaxBodyBytes = 4 * 2**20,
     max_queue_rows: MaxQueueRows = 4096,
     max_queue_tokens: MaxQueueTokens = 2**17,
+    max_wait_s: MaxWait = 3.0,
     timeout_s: Timeout = 30.0,
     drain_delay_s: DrainDelay = 5.0,
     grace_s: Grace = 30.0,

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from statistics import fmean, stdev
 
-from trivium.apps.report.figure import Figure, Panel, Section, Table, axis, plain
+from trivium.apps.report.figure import Panel, Section, Table
+from trivium.apps.report.forest import forest
 from trivium.apps.report.headline import MEANS, NOTHING, score
 from trivium.apps.report.runs import SPLIT, ReportedRun
 from trivium.errors import RecipeError
@@ -11,8 +12,10 @@ from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.scores import Mean
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.facts import Verdict
-from trivium.run.verdict.sentences import conclusion, signed
+from trivium.run.verdict.forest import ranked
+from trivium.run.verdict.sentences import shown_p, signed
 from trivium.run.verdict.systems import System, systems_of
+from trivium.run.verdict.tables import lines_of
 from trivium.run.verdict.verdict import verdict
 
 
@@ -22,7 +25,9 @@ def comparison(runs: Sequence[ReportedRun]) -> Section:
         "Verdict",
         "What one system gains or loses against its baseline, in points (hundredths of a score), "
         "with the 95 % interval of the difference. Right of 0 it is better, left of it worse; an "
-        "interval that holds 0 may be noise, and its dot is hollow.",
+        "interval that holds 0 may be noise, and its dot is hollow. A hollow diamond is "
+        "beyond noise by its own interval only, not after Holm's correction over the system's "
+        "tasks.",
     )
     finished = [run.run for run in runs]
     section.panels.extend(_means(finished))
@@ -31,40 +36,14 @@ def comparison(runs: Sequence[ReportedRun]) -> Section:
     except RecipeError as error:
         section.notes.append(f"No verdict: {error}")
         return section
-    lines = [c.sentence for c in result.comparisons] + [s.sentence for s in result.summaries]
-    section.panels.append(Panel("In words", template="sentences.html.j2", values=lines, wide=True))
+    section.panels.append(
+        Panel("In words", template="sentences.html.j2", values=lines_of(result), wide=True)
+    )
     if result.comparisons:
-        section.panels.append(Panel("Differences", figure=_forest(result), wide=True))
+        section.panels.append(Panel("Differences", figure=forest(result), wide=True))
         section.panels.append(Panel("In numbers", table=_differences(result), wide=True))
     section.notes.extend(note for note in result.notes if note != MINILM)  # stands at the scores
     return section
-
-
-def _forest(result: Verdict) -> Figure:
-    """Every difference with its interval, the first above."""
-    comparisons = result.comparisons
-    sure = ["circle" if c.outcome in ("better", "worse") else "circle-open" for c in comparisons]
-    trace = {
-        "type": "scatter", "mode": "markers", "meta": {"accent": True},
-        "x": [round(100 * c.difference, 3) for c in comparisons],
-        "y": [f"{plain(c.task)}<br>{plain(c.system)}" for c in comparisons],
-        "error_x": {
-            "type": "data", "symmetric": False, "thickness": 2, "width": 6,
-            "array": [round(100 * (c.high - c.difference), 3) for c in comparisons],
-            "arrayminus": [round(100 * (c.difference - c.low), 3) for c in comparisons],
-        },
-        "marker": {"size": 11, "symbol": sure},
-        "text": [conclusion(c.outcome, min(c.seeds)) for c in comparisons],
-        "hovertemplate": "%{y}<br>%{x:+.1f} points: %{text}<extra></extra>",
-    }  # fmt: skip
-    layout = {
-        "xaxis": axis("difference in points", zeroline=True, zerolinewidth=2),
-        "yaxis": axis("", type="category", range=[len(comparisons) - 0.5, -0.5]),
-        "showlegend": False,
-        "hovermode": "closest",
-    }  # fmt: skip
-    label = "Differences to the baselines with their intervals"
-    return Figure(label, [trace], layout, 90 + 42 * len(comparisons))
 
 
 def _differences(result: Verdict) -> Table:
@@ -78,13 +57,15 @@ def _differences(result: Verdict) -> Table:
             f"{100 * c.after:.1f}",
             signed(c.difference),
             f"{signed(c.low)} to {signed(c.high)}",
+            shown_p(c.p),
+            NOTHING if c.tests == 1 else f"{c.corrected} ({shown_p(c.adjusted_p)})",
             ", ".join(f"{seed}: {signed(value)}" for seed, value in c.by_seed.items()) or NOTHING,
         ]
-        for c in result.comparisons
+        for c in ranked(result.comparisons)
     ]
     interval = f"{100 * result.level:.0f} % interval"
     heads = ["task", "system", "baseline", "metric", "before", "after", "difference", interval]
-    return Table([*heads, "by seed"], rows, wordy=4)
+    return Table([*heads, "p", "after Holm", "by seed"], rows, wordy=4)
 
 
 # --- several seeds -----------------------------------------------------------------------------

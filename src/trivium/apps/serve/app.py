@@ -25,6 +25,7 @@ from trivium.apps.serve.hello import limits
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
 from trivium.apps.serve.playground import examples_of, page
+from trivium.apps.serve.refusing import Refusals
 from trivium.apps.serve.settings import Settings
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -61,6 +62,7 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
         try:
             await service.start()
             app.state.front = Front(service, settings)
+            app.state.refusals = Refusals(app.state.front)
             metrics.watch(app.state.front)
             yield
         finally:
@@ -77,9 +79,9 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.metrics, app.state.page = metrics, None
-    _add_routes(app)
     lines = Log(only_problems=settings.log_level == "warning") if log is None else log
+    app.state.metrics, app.state.log, app.state.page = metrics, lines, None
+    _add_routes(app)
     app.add_middleware(Frame, settings=settings, metrics=metrics, log=lines)
     if settings.allow_origin:
         app.add_middleware(

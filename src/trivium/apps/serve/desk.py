@@ -63,11 +63,13 @@ class Desk:
             self._late(request)
         return batch
 
-    def answered(self, batch: Batch, said: Sequence[Said], seconds: float) -> None:
+    def answered(self, batch: Batch, said: Sequence[Said], seconds: float, took_s: float) -> None:
+        """seconds: of computing; took_s: with all that a batch waits for, on its way there and
+        back, since the queue moves no faster."""
         self.counts.batches += 1
         self.counts.rows += len(batch.pieces)
         self.counts.tokens += batch.tokens
-        self.speed.add(batch.tokens, seconds)
+        self.speed.add(batch.tokens, took_s)
         self.last_success = self._loop.time()
         self._finish(self.queue.answered(batch, said, seconds))
 

@@ -1,7 +1,6 @@
 """Around every request: its id, the key, the log and the metrics, and problems as answers."""
 
 import asyncio
-import re
 import secrets
 import time
 import traceback
@@ -16,11 +15,10 @@ from trivium.apps.serve.errors import Problem
 from trivium.apps.serve.keys import OPEN, Keys
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
-from trivium.apps.serve.notes import Note
+from trivium.apps.serve.notes import ID, Note
+from trivium.apps.serve.refusing import Refusal, Refusals
 from trivium.apps.serve.settings import Settings
 
-ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-"""Ids of clients that are taken over; others get one of ours."""
 METRICS = "/metrics"
 
 
@@ -49,7 +47,7 @@ class Frame:
         try:
             await self._answered(scope, receive, answer, headers)
         finally:
-            note.route = getattr(scope.get("route"), "path", "none")
+            note.route = getattr(scope.get("route"), "path", note.route)
             seconds = time.perf_counter() - began
             self.metrics.count(note, seconds)
             self.log.request(note, seconds, method)
@@ -61,6 +59,12 @@ class Frame:
         try:
             if self.keys.digests and scope["path"] not in self.open:
                 self.keys.refuse_others(headers.get("authorization"))
+            if (refusal := _refusal(scope, note)) is not None:
+                note.code = refusal.code
+                start = {"status": refusal.status, "headers": [*refusal.headers]}
+                await answer({"type": "http.response.start", **start})
+                await answer({"type": "http.response.body", "body": refusal.body})
+                return
             await self.app(scope, receive, answer)
         except Problem as problem:
             note.code = problem.code
@@ -95,6 +99,18 @@ class _Answer:
         elif not self.has_body and message["type"] == "http.response.body":
             message = {**message, "body": b""}
         await self.send(message)
+
+
+def _refusal(scope: Scope, note: Note) -> Refusal | None:
+    """Of a question that no route need look at."""
+    refusals: Refusals | None = getattr(scope["app"].state, "refusals", None)
+    if refusals is None or scope["method"] != "POST":
+        return None
+    route = refusals.routes.get(scope["path"])
+    refusal = refusals.of(scope, note.arrived) if route else None
+    if route and refusal:
+        note.route = route
+    return refusal
 
 
 def _is_draining(scope: MutableMapping[str, Any]) -> bool:

@@ -12,7 +12,17 @@ from starlette.requests import ClientDisconnect, Request
 from trivium.answering.form import Form
 from trivium.answering.reading import Asked
 from trivium.answering.rows import Wanted, answering
-from trivium.apps.serve.asks import Draining, Failed, Full, RowAsk, Said, Service, Ticket, TooLate
+from trivium.apps.serve.asks import (
+    Draining,
+    Failed,
+    Full,
+    Load,
+    RowAsk,
+    Said,
+    Service,
+    Ticket,
+    TooLate,
+)
 from trivium.apps.serve.bodies import parse, read_body
 from trivium.apps.serve.errors import Detail, Problem
 from trivium.apps.serve.notes import Note
@@ -64,9 +74,11 @@ class Front:
     async def checked(self, request: Request, check: Callable[[Any], T]) -> T:
         """What `check` makes of the body's value. Raises Problem."""
         note: Note = request.scope["trivium.note"]
-        deadline_of(request, self.settings)  # a header that cannot be read is told first
+        # A header that cannot be read is told first.
+        time_s = deadline_of(request, self.settings) - note.arrived
         self.refuse_if_closed()
-        self._refuse_if_full(1)  # before anything is read: when most are refused, that is the work
+        # Before anything is read: when most are refused, that is the work.
+        self._refuse_if_full(1, time_s)
         slowest = note.arrived + self.settings.timeout_s
         body = await read_body(request, self.settings.max_body_bytes, slowest)
         note.is_large = len(body) > OFF_LOOP_BYTES
@@ -78,11 +90,12 @@ class Front:
         note.rows = count
         if self.settings.log_texts:
             note.texts = wanted.texts
-        self._refuse_if_full(count)
+        deadline = deadline_of(request, self.settings)
+        self._refuse_if_full(count, deadline - note.arrived)
         rows = await self._worked_out(note, lambda: self._split(wanted, count))
         note.tokens = sum(row.tokens for row in rows)
         self._refuse_if_larger_than_queue(count, note.tokens)
-        ticket = self._queued(rows, deadline_of(request, self.settings))
+        ticket = self._queued(rows, deadline)
         try:
             said = await _waited_for(ticket, request)
         except TooLate:
@@ -116,8 +129,8 @@ class Front:
         """Raises Problem: 429 or 503."""
         try:
             return self.service.ask(rows, deadline)
-        except Full as full:
-            raise _full(full.retry_after_s) from None
+        except Full as error:
+            raise full(error.retry_after_s) from None
         except Draining:
             raise self.draining() from None
 
@@ -127,17 +140,25 @@ class Front:
             message = "no process is ready to compute."
             raise Problem(503, "not_ready", message, headers={"retry-after": "1"})
 
-    def _refuse_if_full(self, rows: int) -> None:
+    def full_for_s(self, load: Load, rows: int, time_s: float) -> float | None:
+        """After how long so many rows may come again; None where there is room for them now.
+
+        time_s: in which they are to be answered. Whoever would wait for most of it is told at once,
+        while he can still go elsewhere; and what is answered when it is nearly over is often
+        answered to nobody. Nor does a longer queue answer more: it is only waited in.
+        """
+        wait_s = load.queued_tokens / load.tokens_per_s if load.tokens_per_s else 0.0
+        is_full = load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens
+        longest_s = min(PATIENCE * time_s, self.settings.max_wait_s)
+        return wait_s or 1.0 if is_full or wait_s > longest_s else None
+
+    def _refuse_if_full(self, rows: int, time_s: float) -> None:
         """Before tokens are counted, so that what cannot be taken costs little. Raises Problem."""
         load = self.service.load()
         if rows > load.most_rows:
             self._refuse_if_larger_than_queue(rows, 0)
-        wait_s = load.queued_tokens / load.tokens_per_s if load.tokens_per_s else 0.0
-        is_full = load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens
-        # Whoever would wait for most of his time is told at once, while he can still go elsewhere;
-        # and what is answered when the time is nearly over is often answered to nobody.
-        if is_full or wait_s > PATIENCE * self.settings.timeout_s:
-            raise _full(wait_s or 1.0)
+        if (after_s := self.full_for_s(load, rows, time_s)) is not None:
+            raise full(after_s)
 
     def _refuse_if_larger_than_queue(self, rows: int, tokens: int) -> None:
         """Raises Problem: 413 for what could never be taken."""
@@ -228,7 +249,12 @@ async def _cancelled_when_gone(ticket: Ticket, request: Request) -> None:
     ticket.answers.cancel()
 
 
-def _full(retry_after_s: float) -> Problem:
-    seconds = max(1, math.ceil(min(retry_after_s, 3600.0)))
+def full(retry_after_s: float) -> Problem:
+    seconds = seconds_of(retry_after_s)
     message = f"the queue is full; try again in {seconds} s."
     return Problem(429, "queue_full", message, headers={"retry-after": str(seconds)})
+
+
+def seconds_of(retry_after_s: float) -> int:
+    """As the header says it."""
+    return max(1, math.ceil(min(retry_after_s, 3600.0)))

@@ -37,7 +37,10 @@ class Owner(Protocol):
     def changed(self) -> None:
         """A worker came up, went down, or is free: give it something to do."""
 
-    def answered(self, batch: Batch, said: Sequence[Said], seconds: float) -> None: ...
+    def answered(self, batch: Batch, said: Sequence[Said], seconds: float, took_s: float) -> None:
+        """seconds: that it computed; took_s: from when it was given the batch until it was heard,
+        which is how fast batches follow one another when the machine has other things to do."""
+
     def raised(self, batch: Batch, why: str) -> None: ...
     def died(self, batch: Batch, why: str) -> None: ...
 
@@ -210,7 +213,8 @@ class Keeper:
         self._failures = 0
         self._free(work)
         self._owner.changed()  # which has it compute the next batch while this one is handed out
-        self._owner.answered(work.batch, said, answer.seconds)
+        took_s = self._loop.time() - work.since
+        self._owner.answered(work.batch, said, answer.seconds, took_s)
 
     def _failed(self, child: Child, work: Work, why: str) -> None:
         if work.blame is not None:  # it cannot even answer a warm-up any more: another one may

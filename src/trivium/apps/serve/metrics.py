@@ -1,6 +1,7 @@
 """Numbers for Prometheus, in a registry of their own."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -38,6 +39,9 @@ class Metrics:
         self._failed = Counter(
             "trivium_failed_rows", "Rows that could not be computed", registry=self.registry
         )
+        # Looking for them by their labels takes longer than counting. Routes, statuses and codes
+        # are few, since none of them is a client's own word.
+        self._counted: dict[tuple[str, int, str], _Counted] = {}
         for reason in sorted({*REFUSALS, "wrong", "gone"}):
             self._rejected.labels(reason)
 
@@ -47,19 +51,37 @@ class Metrics:
 
     def count(self, note: Note, seconds: float) -> None:
         """One request."""
-        self._seconds.labels(note.route).observe(seconds)
-        self._requests.labels(note.route, str(note.status or 499)).inc()
-        if note.code:
-            self._rejected.labels(note.code if note.code in REFUSALS else "wrong").inc()
-        elif not note.status:
-            self._rejected.labels("gone").inc()
-        self._rows.inc(note.rows)
-        self._failed.inc(note.failed)
+        key = note.route, note.status, note.code
+        if (counted := self._counted.get(key)) is None:
+            counted = self._counted[key] = self._counters(*key)
+        counted.seconds.observe(seconds)
+        for each in counted.each:
+            each.inc()
+        if note.rows:
+            self._rows.inc(note.rows)
+        if note.failed:
+            self._failed.inc(note.failed)
+
+    def _counters(self, route: str, status: int, code: str) -> "_Counted":
+        each = [self._requests.labels(route, str(status or 499))]
+        if code:
+            each.append(self._rejected.labels(code if code in REFUSALS else "wrong"))
+        elif not status:
+            each.append(self._rejected.labels("gone"))
+        return _Counted(self._seconds.labels(route), tuple(each))
 
     def written(self, accept: str) -> tuple[bytes, str]:
         """The numbers, and their content type. accept: the header of who asks."""
         encode, kind = choose_encoder(accept)
         return encode(self.registry), kind
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What counts requests that ended alike."""
+
+    seconds: Histogram
+    each: tuple[Counter, ...]
 
 
 class _Load(Collector):

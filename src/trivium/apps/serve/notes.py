@@ -1,7 +1,11 @@
 """What is noted of a request while it is answered, for metrics and the log."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+"""Ids of clients that are taken over; others get one of ours."""
 
 
 @dataclass(slots=True)

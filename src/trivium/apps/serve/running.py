@@ -25,6 +25,13 @@ try:
 except ImportError:
     new_event_loop = asyncio.new_event_loop
 
+PROTOCOL: Any = "auto"
+"""What HTTP is spoken with."""
+with suppress(ImportError):  # without httptools uvicorn has another one
+    from trivium.apps.serve.door import Door
+
+    PROTOCOL = Door
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -60,10 +67,12 @@ async def _until_stopped(
         uvicorn.Config(
             app,
             lifespan="off",  # begun below, where what it raises is seen
+            http=PROTOCOL,
             ws="none",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             timeout_keep_alive=int(KEEP_ALIVE_S),
             timeout_graceful_shutdown=max(1, round(settings.grace_s)),
         ),

@@ -152,9 +152,9 @@ class WorkerService:
         self._news.set()
         self._feed()
 
-    def answered(self, batch: Batch, said: Sequence[Said], seconds: float) -> None:
+    def answered(self, batch: Batch, said: Sequence[Said], seconds: float, took_s: float) -> None:
         self._probe_went_well = True
-        self._desk.answered(batch, said, seconds)
+        self._desk.answered(batch, said, seconds, took_s)
 
     def raised(self, batch: Batch, why: str) -> None:
         self._desk.raised(batch, why)

@@ -48,6 +48,8 @@ class Settings(Part):
     max_queue_tokens: int = Field(default=2**17, ge=1)
     batch_tokens: int = Field(default=2048, ge=1)
     """That a process computes at once, if so many are waiting."""
+    max_wait_s: float = Field(default=3.0, gt=0)
+    """Of work, at the measured speed, that may wait before a request."""
     timeout_s: float = Field(default=30.0, gt=0)
     """From a request's arrival; what is not computed by then never will be."""
     drain_delay_s: float = Field(default=5.0, ge=0)

@@ -1,9 +1,11 @@
-"""How long systems take to answer the same number of dev rows of each of their tasks."""
+"""How long systems take to answer: the same number of dev rows of each of their tasks; and the same
+texts, about which all tasks are asked at once."""
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -15,6 +17,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.predictor.trained import load_trained, refuse_unknown
 from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict.systems import System
+from trivium.run.verdict.together import SameTexts, Timed, same_texts
 
 ROUNDS = 3
 WARM_ROWS = 16
@@ -36,12 +39,25 @@ class Timing:
     bytes: Mapping[str, int]
     """By system: its parameters in memory."""
 
+    same: SameTexts = field(default_factory=SameTexts)
+    texts: int = 0
+    """Of `same`, that every task was asked about."""
+    together: Mapping[str, list[float]] = field(default_factory=dict)
+    """By system: seconds of each round, in which all its tasks are asked about these."""
+
     def seconds(self, systems: Sequence[str]) -> float | None:
         """Of systems that answer one after another; the median round."""
-        if not all(name in self.rounds for name in systems):
+        return _median(self.rounds, systems)
+
+    def timed(self, system: System, singles: Sequence[System]) -> Timed | None:
+        """The same texts, asked of a system and of the single-task models in its place."""
+        tasks = tuple(name for name in self.same.tasks if name in system.answers)
+        apart = [single.name for single in singles if single.single in tasks]
+        ours = _median(self.together, [system.name])
+        theirs = _median(self.together, apart)
+        if ours is None or theirs is None or len(apart) != len(tasks) or len(tasks) < 2:
             return None
-        rounds = zip(*(self.rounds[name] for name in systems), strict=True)
-        return statistics.median([float(sum(values)) for values in rounds])
+        return Timed(tasks, self.texts, ours, theirs)
 
     def held(self, systems: Sequence[str]) -> int | None:
         """By all of them, which are kept at hand."""
@@ -78,15 +94,39 @@ def time_answers(
     have = min(len(rows) for each in asked.values() for rows in each.values())
     fits = WHOLE_S / ROUNDS / max(sum(warm.values()), 1e-9) * WARM_ROWS
     count = max(1, min(have, MOST_ROWS, int(fits)))
-    rounds: dict[str, list[float]] = {name: [] for name in predictors}
+    same = same_texts(systems)
+    texts = min(count, len(same.texts))
+    alike = {one.name: rows for one in systems if (rows := same.asked(one, texts))}
     with rows_bar(console, "rounds") as bar:
-        counter = bar.add_task("timing answers", total=ROUNDS * len(predictors))
-        for _ in range(ROUNDS):
-            for name, predictor in predictors.items():
-                rounds[name].append(_seconds(predictor, asked[name], count))
-                bar.advance(counter)
+        total = ROUNDS * (len(asked) + len(alike))
+        on_round = partial(bar.advance, bar.add_task("timing answers", total=total))
+        rounds = _rounds(predictors, asked, count, on_round)
+        together = _rounds(predictors, alike, texts, on_round)
     held = {name: _bytes(predictor) for name, predictor in predictors.items()}
-    return Timing(count, rounds, held), []
+    return Timing(count, rounds, held, same, texts, together), []
+
+
+def _rounds(
+    predictors: Mapping[str, ModelPredictor],
+    asked: Mapping[str, Rows],
+    count: int,
+    on_round: Callable[[], None],
+) -> dict[str, list[float]]:
+    """Seconds by system; all have one round before any has another."""
+    found: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(ROUNDS):
+        for name, rows in asked.items():
+            found[name].append(_seconds(predictors[name], rows, count))
+            on_round()
+    return found
+
+
+def _median(rounds: Mapping[str, list[float]], systems: Sequence[str]) -> float | None:
+    """Of systems that take turns; None where one was not timed."""
+    if not systems or not all(name in rounds for name in systems):
+        return None
+    each = zip(*(rounds[name] for name in systems), strict=True)
+    return statistics.median([float(sum(values)) for values in each])
 
 
 def _rows(system: System) -> Rows:

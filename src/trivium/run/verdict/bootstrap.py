@@ -23,6 +23,9 @@ Array = NDArray[np.float64]
 RESAMPLES = 5_000
 SLOW_RESAMPLES = 200
 """Of a metric that must be computed anew for every resample."""
+SLOW_PER_TEST = 80
+"""And of so many for every task that is tested beside it: twice as many as Holm's correction must
+have before any difference can be beyond noise."""
 LEVEL = 0.95
 CELLS_AT_ONCE = 4_000_000
 """Counts held at once, 32 MB: resamples go through in parts."""
@@ -41,7 +44,9 @@ def scores_of(answers: Sequence[Answers]) -> Array:
     return resampled(answers, np.ones((1, rows)))[:, 0]
 
 
-def row_scores(answers: Sequence[Answers], resamples: int, on_progress: OnProgress) -> Array:
+def row_scores(
+    answers: Sequence[Answers], resamples: int, on_progress: OnProgress, tests: int = 1
+) -> Array:
     """The task's main metric of every run on resampled rows: score_SM.
 
     Equal draws for every system, and for tasks that are asked of the same texts: what one task's
@@ -50,14 +55,16 @@ def row_scores(answers: Sequence[Answers], resamples: int, on_progress: OnProgre
     rows, task = len(answers[0].lines), answers[0].task
     random = generator("rows", repr(answers[0].texts))
     parts = []
-    for count_MR in _draws(rows, how_many(task, resamples), random):
+    for count_MR in _draws(rows, how_many(task, resamples, tests), random):
         parts.append(resampled(answers, count_MR))
         on_progress(len(count_MR))
     return np.concatenate(parts, axis=1)
 
 
-def how_many(task: Task, resamples: int) -> int:
-    return resamples if task.metric in FAST else min(resamples, SLOW_RESAMPLES)
+def how_many(task: Task, resamples: int, tests: int = 1) -> int:
+    """tests: tasks for which one decision is corrected."""
+    slow = max(SLOW_RESAMPLES, SLOW_PER_TEST * tests)
+    return resamples if task.metric in FAST else min(resamples, slow)
 
 
 def seed_weights(seeds: int, resamples: int, system: str) -> Array:

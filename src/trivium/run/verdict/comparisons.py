@@ -13,6 +13,7 @@ from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict import bootstrap
 from trivium.run.verdict.bootstrap import Array
 from trivium.run.verdict.facts import OVERALL, Comparison, Group, TaskScore
+from trivium.run.verdict.holm import corrected, p_value
 from trivium.run.verdict.same_rows import refuse_other_rows
 from trivium.run.verdict.sentences import outcome_of, sentence
 from trivium.run.verdict.systems import System
@@ -78,9 +79,10 @@ def compare_all(
         side = [sampled[system.name, name] for name in system.answers]
         against = [sampled[baselines[one.task.name].name, one.task.name] for one in side]
         pairs = [(a, b) for a, b in zip(side, against, strict=True) if a.system is not b.system]
-        comparisons += [_compared([a], [b]) for a, b in pairs]
+        found = [_compared([a], [b]) for a, b in pairs]
         if len(pairs) == len(system.tasks) > 1 and _is_whole(against):
-            comparisons.append(_compared(side, against))
+            found.append(_compared(side, against))
+        comparisons += [replace(one, sentence=sentence(one)) for one in corrected(found)]
     return groups, comparisons
 
 
@@ -108,8 +110,11 @@ def _sampled(
     sampled = {}
     with rows_bar(console, "resamples") as bar:
         tasks = {name: sharers[0].answers[name][0].task for name, sharers in having.items()}
+        tests = max(len(system.answers) for system in systems)
         total = sum(
-            bootstrap.how_many(tasks[name], resamples) for name in having if len(having[name]) > 1
+            bootstrap.how_many(tasks[name], resamples, tests)
+            for name in having
+            if len(having[name]) > 1
         )
         on_progress = partial(bar.advance, bar.add_task("comparing", total=total))
         for name, sharers in having.items():
@@ -117,7 +122,7 @@ def _sampled(
             score_S = bootstrap.scores_of(answers)
             score_SM = np.empty((len(answers), 0))
             if len(sharers) > 1:
-                score_SM = bootstrap.row_scores(answers, resamples, on_progress)
+                score_SM = bootstrap.row_scores(answers, resamples, on_progress, tests)
             start = 0
             for system in sharers:
                 end = start + len(system.answers[name])
@@ -136,12 +141,14 @@ def _compared(side: Side, against: Side) -> Comparison:
     system, others = side[0].system, list({id(b.system): b.system for b in against}.values())
     before, after = _mean(against), _mean(side)
     resamples = min(one.score_SM.shape[1] for one in [*side, *against])
-    low, high = bootstrap.interval(_resampled(side, resamples) - _resampled(against, resamples))
+    difference_M = _resampled(side, resamples) - _resampled(against, resamples)
+    low, high = bootstrap.interval(difference_M)
+    outcome, p = outcome_of(after - before, low, high), p_value(difference_M)
     baseline = others[0].name if len(others) == 1 else SINGLES
     task, metric = (
         (side[0].task.name, side[0].task.metric) if len(side) == 1 else (OVERALL, LEADERBOARD)
     )
-    comparison = Comparison(
+    return Comparison(
         system=system.name,
         baseline=baseline,
         task=task,
@@ -156,10 +163,13 @@ def _compared(side: Side, against: Side) -> Comparison:
         by_seed=_by_seed(side, against),
         seeds=(len(system.runs), min(len(other.runs) for other in others)),
         resamples=resamples,
-        outcome=outcome_of(after - before, low, high),
+        outcome=outcome,
+        p=p,
+        tests=1,
+        adjusted_p=p,
+        corrected=outcome,
         sentence="",
     )
-    return replace(comparison, sentence=sentence(comparison))
 
 
 def _resampled(side: Side, resamples: int) -> Array:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.scores import Cost as RunCost
 from trivium.run.verdict.answering import Timing
-from trivium.run.verdict.facts import Comparison, Cost, Outcome, Summary
+from trivium.run.verdict.facts import Comparison, Cost, OnePass, Outcome, Summary
 from trivium.run.verdict.machines import is_one_machine
 from trivium.run.verdict.sentences import summed_up
 from trivium.run.verdict.systems import System
+from trivium.run.verdict.together import one_pass
 
 TOGETHER = "single-task models together"
+MOST_LISTED = 4
+"""Tasks in the name of a line; more are counted."""
 
 
 def costs_of(
@@ -46,8 +49,9 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     held = timing.held([system.name for system in systems]) if timing else None
     rows = timing.rows if timing and seconds is not None else None
     told = [peak for peak in peaks if peak is not None]
+    listed = ", ".join(tasks) if len(tasks) <= MOST_LISTED else f"{len(tasks)} tasks"
     return Cost(
-        name=systems[0].name if len(systems) == 1 else f"{TOGETHER}: {', '.join(tasks)}",
+        name=systems[0].name if len(systems) == 1 else f"{TOGETHER}: {listed}",
         tasks=tasks,
         models=len(systems),
         train_seconds=_sum(trained) if is_alike else None,
@@ -63,6 +67,19 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     )
 
 
+def one_passes(
+    systems: Sequence[System], baselines: dict[str, System], timing: Timing | None
+) -> list[OnePass]:
+    """Of every model for several tasks that stands against a single-task model for each."""
+    found = []
+    for system in systems:
+        singles = replaced_by(system, baselines)
+        if len(singles) > 1 and all(one.single and not one.is_ensemble for one in singles):
+            timed = timing.timed(system, singles) if timing else None
+            found.append(one_pass(cost_of([system], timing), cost_of(singles, timing), timed))
+    return found
+
+
 def summary_of(
     system: System,
     replaced: Sequence[System],
@@ -72,7 +89,10 @@ def summary_of(
     """replaced: as `replaced_by` tells; compared: the system's comparisons on single tasks."""
 
     def tasks_of(outcome: Outcome) -> list[str]:
-        return [comparison.task for comparison in compared if comparison.outcome == outcome]
+        return [one.task for one in compared if one.corrected == outcome == one.outcome]
+
+    def alone(outcome: Outcome) -> list[str]:
+        return [one.task for one in compared if one.corrected != outcome == one.outcome]
 
     ratios = _ratios(system, replaced, timing)
     summary = Summary(
@@ -81,6 +101,8 @@ def summary_of(
         is_sharing=all(comparison.is_sharing for comparison in compared),
         better=tasks_of("better"),
         worse=tasks_of("worse"),
+        better_alone=alone("better"),
+        worse_alone=alone("worse"),
         undecided=tasks_of("noise"),
         same=tasks_of("same"),
         tasks=len(compared),

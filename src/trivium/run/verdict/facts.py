@@ -1,6 +1,6 @@
 """What a verdict consists of: plain data, which `dataclasses.asdict` makes ready for JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Outcome = Literal["better", "worse", "noise", "same"]
@@ -63,6 +63,15 @@ class Comparison:
     """How many, of the system and of the baseline; where one, its spread is not in the interval."""
     resamples: int
     outcome: Outcome
+    """By its own interval."""
+    p: float
+    """Two-sided, of the same resamples as the interval."""
+    tests: int
+    """Tasks on which the system is compared, for which `adjusted_p` is corrected; 1 for overall."""
+    adjusted_p: float
+    """By Holm's correction."""
+    corrected: Outcome
+    """After it: what is better or worse by its own interval alone is noise."""
     sentence: str
 
 
@@ -100,8 +109,11 @@ class Summary:
     baselines: list[str]
     is_sharing: bool
     better: list[str]
-    """Tasks by their outcome."""
+    """Tasks by their outcome after Holm's correction."""
     worse: list[str]
+    better_alone: list[str]
+    """By their own interval only, no more after the correction."""
+    worse_alone: list[str]
     undecided: list[str]
     """Whose intervals hold 0: neither better nor worse, and not shown to be as good."""
     same: list[str]
@@ -117,6 +129,28 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class OnePass:
+    """What is saved where one model's heads answer the same texts in one pass, in place of one
+    single-task model after the other. Shares of 1; None where nothing tells."""
+
+    system: str
+    tasks: list[str]
+    """All that the system has."""
+    asked: list[str]
+    """Of these, what the same texts were asked; empty where nothing was timed."""
+    parameters: int | None
+    parameters_apart: int | None
+    """Of the single-task models together."""
+    disk_bytes: int | None
+    disk_bytes_apart: int | None
+    texts: int | None
+    ms: float | None
+    """Per text, all tasks of `asked`; the median round."""
+    ms_apart: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     split: str
     level: float
@@ -125,6 +159,7 @@ class Verdict:
     costs: list[Cost]
     summaries: list[Summary]
     notes: list[str]
+    one_pass: list[OnePass] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trivium.run.verdict.bootstrap import LEVEL
-from trivium.run.verdict.facts import OVERALL, Comparison, Outcome, Summary
+from trivium.run.verdict.facts import OVERALL, Comparison, OnePass, Outcome, Summary
 
 CONCLUSIONS: dict[Outcome, str] = {
     "better": "more than noise",
@@ -13,28 +13,44 @@ CONCLUSIONS: dict[Outcome, str] = {
 }
 ONE_SEED = "more than the noise of these rows; one seed only"
 """In place of `more than noise` where a side has one seed, whose spread is in no interval."""
-_ROUNDING = 1e-10
+ROUNDING = 1e-10
 """What lies nearer to 0 is an error of rounding, not a difference of scores."""
+LOST = "more than noise by itself, not after Holm's correction over {tests} tasks"
+"""Of a difference that only its own interval shows."""
+MILLION = 10**6
 _MOST_DIGITS = 9
 """Of a difference in points; enough for all that is no error of rounding."""
 
 
 def outcome_of(difference: float, low: float, high: float) -> Outcome:
-    if max(abs(difference), abs(low), abs(high)) <= _ROUNDING:
+    if max(abs(difference), abs(low), abs(high)) <= ROUNDING:
         return "same"
-    return "better" if low > _ROUNDING else "worse" if high < -_ROUNDING else "noise"
+    return "better" if low > ROUNDING else "worse" if high < -ROUNDING else "noise"
 
 
-def conclusion(outcome: Outcome, seeds: int) -> str:
-    """seeds: the fewest on either side."""
-    return ONE_SEED if seeds == 1 and outcome in ("better", "worse") else CONCLUSIONS[outcome]
+def conclusion(comparison: Comparison) -> str:
+    outcome = comparison.outcome
+    if outcome != comparison.corrected:
+        return LOST.format(tests=comparison.tests)
+    is_one = min(comparison.seeds) == 1
+    return ONE_SEED if is_one and outcome in ("better", "worse") else CONCLUSIONS[outcome]
 
 
 def sentence(comparison: Comparison) -> str:
     between = f"{LEVEL * 100:.0f} % interval {signed(comparison.low)} to {signed(comparison.high)}"
     shown = f"{comparison.metric} {100 * comparison.before:.1f} -> {100 * comparison.after:.1f}"
-    words = conclusion(comparison.outcome, min(comparison.seeds))
-    return f"{_said(comparison)} ({shown}, {between}: {words})"
+    tested = f", {tested_words(comparison)}" if comparison.tests > 1 else ""
+    return f"{_said(comparison)} ({shown}, {between}{tested}: {conclusion(comparison)})"
+
+
+def tested_words(comparison: Comparison) -> str:
+    """Raw and corrected, as in `p .004, .036 after Holm`."""
+    return f"p {shown_p(comparison.p)}, {shown_p(comparison.adjusted_p)} after Holm"
+
+
+def shown_p(value: float) -> str:
+    """Three digits; what is less is no 0, since resamples are finite."""
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
 
 
 def _said(comparison: Comparison) -> str:
@@ -73,14 +89,21 @@ def summed_up(summary: Summary) -> str:
     if summary.is_sharing and len(summary.baselines) > 1:
         whom = f"{len(summary.baselines)} single-task models"
     role = "one model in place of" if summary.is_sharing else "against"
-    fine = summary.tasks - len(summary.worse)
-    noise = "the noise of these rows (one seed only)" if summary.seeds == 1 else "noise"
+    # By each interval alone: a correction makes fewer tasks worse, which is no reason for trust.
+    fine = summary.tasks - len(summary.worse) - len(summary.worse_alone)
+    held = ["one seed only"] if summary.seeds == 1 else []
+    held += [f"Holm over {summary.tasks} tasks"] if summary.tasks > 1 else []
+    noise = "the noise of these rows" if summary.seeds == 1 else "noise"
+    noise += f" ({'; '.join(held)})" if held else ""
     parts = [
         f"{summary.system}, {role} {whom}, is not measurably worse on {fine} of {summary.tasks} "
         "tasks",
         f"beyond {noise} it is better on {_joined(summary.better)} and worse on "
         f"{_joined(summary.worse)}",
     ]
+    alone = {"better": summary.better_alone, "worse": summary.worse_alone}
+    if told := [f"{word} on {_joined(tasks)}" for word, tasks in alone.items() if tasks]:
+        parts.append(f"by their own intervals only {_joined(told)}")
     if summary.undecided:
         parts.append(f"undecided on {_joined(summary.undecided)}")
     if summary.same:
@@ -92,6 +115,28 @@ def summed_up(summary: Summary) -> str:
     }
     shares = [f"{100 * r:.0f} % of the {kind}" for kind, r in ratios.items() if r is not None]
     return "; ".join([*parts, f"at {_joined(shares)}"] if shares else parts) + "."
+
+
+def saved(found: OnePass) -> str:
+    """What one model saves where its heads answer the same texts in one pass."""
+    count = len(found.tasks)
+    parts = []
+    if found.parameters and found.parameters_apart:
+        ours, theirs = found.parameters / MILLION, found.parameters_apart / MILLION
+        few = f"{found.parameters:,} in place of {found.parameters_apart:,}"
+        many = f"{ours:.1f} in place of {theirs:.1f} million"
+        parts.append(f"{few if ours < 1 else many} parameters")
+    if found.disk_bytes and found.disk_bytes_apart:
+        ours, theirs = found.disk_bytes / 2**20, found.disk_bytes_apart / 2**20
+        parts.append(f"{ours:.1f} in place of {theirs:.1f} MiB on disk")
+    if found.ms is not None and found.ms_apart:
+        asked = f"all {count} tasks" if len(found.asked) == count else _joined(found.asked)
+        parts.append(
+            f"{found.ms:.2f} in place of {found.ms_apart:.2f} ms a text where {asked} are asked "
+            f"about the same texts in one pass ({found.ms_apart / found.ms:.1f} times as fast)"
+        )
+    told = _joined(parts) if parts else "nothing is told of what it saves"
+    return f"{found.system}, one model in place of {count} single-task models: {told}."
 
 
 def _joined(words: Sequence[str]) -> str:

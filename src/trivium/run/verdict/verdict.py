@@ -10,10 +10,11 @@ from trivium.run.folder.finished import FinishedRun
 from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.answering import time_answers
-from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES, SLOW_RESAMPLES
+from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES
 from trivium.run.verdict.comparisons import baselines_of, compare_all
-from trivium.run.verdict.costs import costs_of, replaced_by, summary_of
+from trivium.run.verdict.costs import costs_of, one_passes, replaced_by, summary_of
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
+from trivium.run.verdict.holm import correction_notes
 from trivium.run.verdict.machines import busy_note, note_of
 from trivium.run.verdict.probes import probe_notes
 from trivium.run.verdict.systems import SPLIT, System, systems_of
@@ -66,6 +67,7 @@ def verdict(
         costs=costs_of(systems, baselines, timing),
         summaries=summaries,
         notes=[*probe_notes(systems), *notes, *_notes(systems, baselines, comparisons, resamples)],
+        one_pass=one_passes(systems, baselines, timing),
     )
 
 
@@ -132,8 +134,9 @@ def _notes(
     if slow:
         notes.append(
             f"{', '.join(sorted(slow))}: its metric is slow, so the interval is of "
-            f"{SLOW_RESAMPLES} resamples."
+            f"{min(c.resamples for c in comparisons)} resamples."
         )
+    notes += correction_notes(comparisons)
     if any(system.encoder == "minilm" for system in systems):
         notes.append(MINILM)
     return notes
