@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
 from trivium.run.training.averaged import follow
-from trivium.run.training.distributed import Processes
+from trivium.run.training.buckets import Mean, reached
 from trivium.run.training.gradients import (
     Apart,
     Gradient,
@@ -40,8 +40,10 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     apart = Apart.of(state.model) if stage.combiner.needs_gram or measures else None
     with _words_by_rows(setup, state):
         tally = _run_batches(setup, stage, plan, state, step, apart=apart)
-    facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
-    _mean_of_the_rest(setup, state, apart)
+    facts: dict[str, Any] = {}
+    if apart:
+        facts |= _combine(setup, stage, apart, step, by_layer=measures)
+        _mean_of_the_rest(setup, state, apart)
     facts |= _pulls(setup, stage, state, step)
     norm = _clip(stage, state)
     losses, penalties = tally.means(setup.processes)
@@ -103,26 +105,75 @@ def _words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
         embeddings.rows = None
 
 
+class _Drawn(NamedTuple):
+    """A batch of a step."""
+
+    task: str
+    rows: Rows
+    scale: float
+    """Factor on its loss."""
+    is_last: bool
+
+
 def _run_batches(
     setup: Setup, stage: Stage, plan: Plan, state: TrainState, step: Step, *, apart: Apart | None
 ) -> Tally:
-    """Forward and backward of the step's batches: gradients are in `.grad`, those of what tasks
-    share in `apart` if it is given."""
+    """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
+    processes, or those of what tasks share in `apart` if it is given, and not averaged."""
     tally = Tally()
-    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
-    for _ in range(stage.batches_per_step):
-        for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
+    for left in reversed(range(stage.batches_per_step)):
+        names = [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]
+        for place, name in enumerate(names, 1):
             rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
             scale = plan.weights[name] * factor / stage.batches_per_step
             tally.begin(name, len(rows), factor, setup.device)
-            share = pieces(setup.encoded[name], rows, limit, setup.processes, setup.device)
-            for piece in share:
-                torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
-            if not share:
-                _hear_others(setup, name, rows, tally)
+            drawn = _Drawn(name, rows, scale, is_last=not left and place == len(names))
+            _run_batch(setup, stage, None if apart else state, drawn, (step, tally))
             if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
                 apart.take(name)
     return tally
+
+
+def _run_batch(
+    setup: Setup,
+    stage: Stage,
+    sums: TrainState | None,
+    drawn: _Drawn,
+    told: tuple[Step, Tally],
+) -> None:
+    """Add a batch's gradient to `.grad`.
+
+    sums: where `.grad` is the step's whole gradient, whose parameters it is of; it is then averaged
+    over processes with the last batch.
+    """
+    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
+    encoded, loss = setup.encoded[drawn.task], None
+    share = pieces(encoded, drawn.rows, limit, setup.processes, setup.device)
+    for piece in share[:-1]:
+        torch.autograd.backward(piece_loss(setup, stage, piece, *told) * drawn.scale)
+    if share:
+        loss = piece_loss(setup, stage, share[-1], *told) * drawn.scale
+    else:
+        _hear_others(setup, drawn.task, drawn.rows, told[1])
+    with _sent_meanwhile(setup, sums, loss) if sums and drawn.is_last else nullcontext():
+        if loss is not None:
+            torch.autograd.backward(loss)
+
+
+@contextmanager
+def _sent_meanwhile(setup: Setup, state: TrainState, loss: Tensor | None) -> Iterator[None]:
+    """Averages over processes what one last backward pass inside leaves, while it goes on.
+
+    loss: of which it is, None where this process has no row of the batch.
+    """
+    if setup.processes.world == 1:
+        yield
+        return
+    trained = _trained(state)
+    ours = reached(loss) if loss is not None else set()
+    there = setup.processes.agree(*(p.grad is not None or id(p) in ours for p in trained))
+    with _mean(setup).meanwhile([p for p, found in zip(trained, there, strict=True) if found]):
+        yield
 
 
 def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
@@ -144,7 +195,7 @@ def _combine(
     """
     names, gradients = list(apart.gradients), list(apart.gradients.values())
     for gradient in gradients:
-        _mean_over_processes(setup.processes, apart.parameters, gradient)
+        _mean_over_processes(setup, apart.parameters, gradient)
     gram_PTT = gram_by_parameter(gradients)
     gram_TT = gram_PTT.sum(0)
     # A task that reaches nothing shared is no party: it must not be taken for one at rest.
@@ -162,10 +213,10 @@ def _combine(
     return facts
 
 
-def _mean_of_the_rest(setup: Setup, state: TrainState, apart: Apart | None) -> None:
+def _mean_of_the_rest(setup: Setup, state: TrainState, apart: Apart) -> None:
     """Gradients averaged over processes, but those that were kept apart and so are averages."""
-    done = {id(parameter) for parameter in apart.parameters} if apart else set()
-    _mean_over_processes(setup.processes, [p for p in _trained(state) if id(p) not in done])
+    done = {id(parameter) for parameter in apart.parameters}
+    _mean_over_processes(setup, [p for p in _trained(state) if id(p) not in done])
 
 
 def _pulls(setup: Setup, stage: Stage, state: TrainState, step: Step) -> dict[str, Any]:
@@ -216,8 +267,13 @@ def _seldom_told(
     return facts
 
 
+def _mean(setup: Setup) -> Mean:
+    kind = torch.bfloat16 if setup.recipe.allreduce == "bf16" else torch.float32
+    return Mean(setup.processes, kind)
+
+
 def _mean_over_processes(
-    processes: Processes,
+    setup: Setup,
     parameters: list[nn.Parameter],
     gradient: list[Tensor | None] | None = None,
 ) -> None:
@@ -225,10 +281,10 @@ def _mean_over_processes(
 
     A process whose share of a batch was empty has none where others have one: zero, that is.
     """
-    if processes.world == 1:
+    if setup.processes.world == 1:
         return
     parts: Gradient = [p.grad for p in parameters] if gradient is None else gradient
-    there = processes.agree(*(part is not None for part in parts))
+    there = setup.processes.agree(*(part is not None for part in parts))
     full: list[Tensor] = []
     for index, parameter in enumerate(parameters):
         if not there[index]:
@@ -240,4 +296,4 @@ def _mean_over_processes(
             parameter.grad = part
         else:
             gradient[index] = part
-    processes.mean_(full)
+    _mean(setup).all_(full)
