@@ -51,9 +51,10 @@ def recipe_of(
     return path
 
 
-def torchrun(processes: int, *words: str | Path) -> subprocess.Popen[str]:
+def torchrun(processes: int, *words: str | Path, restarts: int = 0) -> subprocess.Popen[str]:
     """The real one; it takes three times as long as `together`."""
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start += [f"--max-restarts={restarts}"] if restarts else []
     return subprocess.Popen(
         [sys.executable, *start, "-m", "trivium", *map(str, words)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,

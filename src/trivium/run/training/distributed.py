@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trivium.errors import NotWrittenError, RecipeError
+from trivium.run.training.meeting import store_of_this_try
 
 Found = TypeVar("Found")
 
@@ -167,7 +168,13 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
     if not dist.is_initialized():
         # The others wait while the first one evaluates, however long that takes.
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(days=7))
+        here, patience = int(os.environ["RANK"]), timedelta(days=7)
+        if (store := store_of_this_try()) is None:
+            dist.init_process_group(backend, timeout=patience)
+        else:
+            dist.init_process_group(
+                backend, store=store, rank=here, world_size=world, timeout=patience
+            )
     return Processes(dist.get_rank(), dist.get_world_size()), device
 
 
