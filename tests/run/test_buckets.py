@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,10 @@ class InThreads(Processes):
 
 def in_threads(do: Callable[[InThreads], Any]) -> list[Any]:
     """What two processes find."""
-    store = dist.HashStore()
+    store = dist.HashStore()  # type: ignore[attr-defined]
 
     def one(rank: int) -> Any:
-        group = dist.ProcessGroupGloo(store, rank, 2)
+        group = dist.ProcessGroupGloo(store, rank, 2, timedelta(minutes=5))
         return do(InThreads(rank, 2, group))
 
     with ThreadPoolExecutor(2) as threads:

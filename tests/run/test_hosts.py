@@ -62,8 +62,7 @@ def same_bits(run: Path, other: Path) -> bool:
 
 def stopped(forks: Forks, recipe: Path, run: Path, *more: str, launch: str = "") -> None:
     """A run of two processes that are killed after the first checkpoint."""
-    words = ("train", recipe, "--out", run, *more)
-    children = start_together(forks, 2, *words, launch=launch)
+    children = start_together(forks, 2, "train", recipe, "--out", run, *more, launch=launch)
     wait_until(lambda: list((run / RESUME).glob("0*")), children[0])
     for child in children:
         child.kill()

@@ -5,17 +5,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch.distributed as dist
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.distributed_c10d import Store
 
 from trivium.run.training.meeting import meet
 
 
 @pytest.mark.parametrize("late", [0, 1, 2])
 def test_processes_of_one_try_meet_and_hear_nothing_of_an_earlier_one(late: int) -> None:
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
 
-    def client() -> dist.Store:
-        return dist.TCPStore("127.0.0.1", store.port, is_master=False)
+    def client() -> Store:
+        return TCPStore("127.0.0.1", store.port, is_master=False)
 
     with ThreadPoolExecutor(3) as threads:
         for turn in range(3):

@@ -102,7 +102,7 @@ def start_together(
     world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     world |= {"TORCHELASTIC_RUN_ID": launch} if launch else {}
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-    homes = folders or [None] * processes
+    homes: Sequence[Path | None] = folders or [None] * processes
     return [
         forks.start(*words, environment=os.environ | world | rank, folder=home)
         for rank, home in zip(ranks, homes, strict=True)
