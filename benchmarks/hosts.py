@@ -129,8 +129,8 @@ def _watch(children: Sequence["subprocess.Popen[str]"], journal: Path) -> tuple[
             time.sleep(0.005)
     finally:
         for child in children:
-            if child.poll() is None and any(other.poll() for other in children):
-                child.send_signal(signal.SIGTERM)
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)  # torchrun ends what it started
     said = "".join(child.communicate(timeout=60)[0] for child in children)
     if any(child.returncode for child in children):
         raise RuntimeError(said)
@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--mbit", type=int, nargs="+", default=[0, 10_000, 1000, 300, 100])
     parser.add_argument("--steps", type=int, default=8)
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave nothing behind
     if not (shutil.which("ip") and shutil.which("tc")):
         print("skipped: there is no `ip` or no `tc` here (Debian: apt-get install iproute2)")
         return

@@ -95,9 +95,12 @@ def gradients_in_two(kind: torch.dtype, rows: Sequence[slice]) -> list[tuple[lis
 
     def learn(process: InThreads) -> tuple[list[Any], list[int]]:
         ours = models[process.rank]
-        with Mean(process, kind).meanwhile(list(ours.parameters())):
-            if len(share := x_BK[rows[process.rank]]):
-                torch.autograd.backward(ours(share).square().sum() * scale)
+        share = x_BK[rows[process.rank]]
+        loss = ours(share).square().sum() * scale if len(share) else None
+        awaited = set() if loss is None else reached(loss)
+        with Mean(process, kind).meanwhile(list(ours.parameters()), awaited):
+            if loss is not None:
+                torch.autograd.backward(loss)
         return [parameter.grad for parameter in ours.parameters()], process.sizes
 
     models = [model(), model()]
@@ -134,19 +137,23 @@ def test_in_bf16_half_is_sent_and_three_digits_are_right(small_buckets: int) -> 
 
 
 def test_the_last_layers_are_sent_before_the_first_ones_are_computed(small_buckets: int) -> None:
-    """A hook of the first layer sees what is underway."""
+    """A hook of the first layer sees what is underway; also where the very last parameter is one
+    that had its gradient before, as a head has that another batch of the step was about."""
     underway: list[int] = []
 
     def learn(process: InThreads) -> None:
         ours = models[process.rank]
         first_BK = ours[0](torch.randn(2, 8))
         first_BK.register_hook(lambda _: underway.append(len(process.sizes)))
-        with Mean(process).meanwhile(list(ours.parameters())):
-            torch.autograd.backward(ours[1:](first_BK).sum())
+        other = nn.Parameter(torch.ones(400))
+        other.grad = torch.ones(400)
+        loss = ours[1:](first_BK).sum()
+        with Mean(process).meanwhile([*ours.parameters(), other], reached(loss)):
+            torch.autograd.backward(loss)
 
     models = [model(), model()]
     in_threads(learn)
-    assert underway == [2, 2]  # of four
+    assert underway == [3, 3]  # of five
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -4,9 +4,9 @@ As PyTorch's DistributedDataParallel does (Li et al. 2020, sections 3.2.2 and 3.
 that may also be of one task, or of none in some processes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -36,14 +36,20 @@ class Mean:
                 bucket.end()
 
     @contextmanager
-    def meanwhile(self, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    def meanwhile(
+        self, parameters: Sequence[nn.Parameter], awaited: Container[int]
+    ) -> Iterator[None]:
         """Average the gradients that one backward pass inside leaves, as soon as they are there.
 
         parameters: the same ones in all processes, those that any of them has a gradient of. One
-        that this process has none of counts as zero.
+        that this process has none of counts as zero. awaited: by `id`, those that the pass inside
+        comes to in this process.
         """
         # A backward pass comes to the last ones first.
-        waiting = [_Waiting(part) for part in in_buckets(parameters[::-1])]
+        waiting = [
+            _Waiting(part, sum(id(parameter) in awaited for parameter in part))
+            for part in in_buckets(parameters[::-1])
+        ]
         begun: list[_Begun] = []
 
         def begin() -> None:
@@ -63,6 +69,7 @@ class Mean:
             for parameter in bucket.parameters
         ]
         try:
+            begin()
             yield
         finally:
             for hook in hooks:
@@ -99,10 +106,7 @@ class _Waiting:
     """A bucket of which not all gradients are there."""
 
     parameters: Sequence[nn.Parameter]
-    missing: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.missing = len(self.parameters)
+    missing: int
 
     def gradients(self) -> list[Tensor]:
         found = []

@@ -172,7 +172,8 @@ def _sent_meanwhile(setup: Setup, state: TrainState, loss: Tensor | None) -> Ite
     trained = _trained(state)
     ours = reached(loss) if loss is not None else set()
     there = setup.processes.agree(*(p.grad is not None or id(p) in ours for p in trained))
-    with _mean(setup).meanwhile([p for p, found in zip(trained, there, strict=True) if found]):
+    sent = [p for p, is_there in zip(trained, there, strict=True) if is_there]
+    with _mean(setup).meanwhile(sent, ours):
         yield
 
 
