@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture audit native-check bench clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture audit native-check bench hosts clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -122,6 +122,9 @@ bench: install ## speed against peers; an hour and a half of an idle machine
 	$(BIN)/python -m benchmarks.regularizers
 	$(BIN)/python -m benchmarks.heads
 	$(BIN)/python -m benchmarks.serve
+
+hosts: install ## two hosts (network namespaces; as root): a step by the link's speed, a process killed
+	HF_HUB_OFFLINE=1 $(BIN)/python -m benchmarks.hosts
 
 clean: ## remove the environment and caches, not the runs
 	rm -rf .venv .venv-oldest .venv-newest .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis dist build

@@ -7,13 +7,14 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from tests.support.forks import Forks
+from tests.support.forks import Fork, Forks
 from tests.support.processes import wait_until
 from trivium.model.weights import read_tensors, read_weights
 
@@ -51,9 +52,10 @@ def recipe_of(
     return path
 
 
-def torchrun(processes: int, *words: str | Path) -> subprocess.Popen[str]:
+def torchrun(processes: int, *words: str | Path, restarts: int = 0) -> subprocess.Popen[str]:
     """The real one; it takes three times as long as `together`."""
     start = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    start += [f"--max-restarts={restarts}"] if restarts else []
     return subprocess.Popen(
         [sys.executable, *start, "-m", "trivium", *map(str, words)],
         env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True,
@@ -61,16 +63,19 @@ def torchrun(processes: int, *words: str | Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def together(forks: Forks, processes: int, *words: str | Path) -> tuple[int, str]:
+def together(
+    forks: Forks,
+    processes: int,
+    *words: str | Path,
+    launch: str = "",
+    folders: Sequence[Path] | None = None,
+) -> tuple[int, str]:
     """Processes that are told of one another as torchrun tells them: a code, and what all said.
 
-    Where one fails, the others are stopped, and the code is its.
+    Where one fails, the others are stopped, and the code is its. launch: torchrun's name for it;
+    folders: where each process works, if they are to be as on different hosts.
     """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
-    children = [forks.start(*words, environment=os.environ | world | rank) for rank in ranks]
+    children = start_together(forks, processes, *words, launch=launch, folders=folders)
     codes: list[int | None] = []
 
     def are_done() -> bool:
@@ -82,6 +87,26 @@ def together(forks: Forks, processes: int, *words: str | Path) -> tuple[int, str
     for child in children:
         child.send_signal(signal.SIGTERM)
     return code, "".join(child.communicate()[1] for child in children)
+
+
+def start_together(
+    forks: Forks,
+    processes: int,
+    *words: str | Path,
+    launch: str = "",
+    folders: Sequence[Path] | None = None,
+) -> list[Fork]:
+    """The same, by rank, without waiting for them."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    world |= {"TORCHELASTIC_RUN_ID": launch} if launch else {}
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
+    homes: Sequence[Path | None] = folders or [None] * processes
+    return [
+        forks.start(*words, environment=os.environ | world | rank, folder=home)
+        for rank, home in zip(ranks, homes, strict=True)
+    ]
 
 
 def train(forks: Forks, recipe: Path, run_dir: Path, *more: str) -> str:

@@ -139,8 +139,10 @@ class Forks:
         environment: Mapping[str, str] | None = None,
         output: Path | None = None,
         errors: Path | None = None,
+        folder: Path | None = None,
     ) -> Fork:
-        """Start the module's `main` with these words. output, errors: files to write to instead."""
+        """Start the module's `main` with these words. output, errors: files to write to instead;
+        folder: where it works, by default here."""
         self._begun += 1
         files = [
             output or self._folder / f"{self._begun}.out",
@@ -150,7 +152,7 @@ class Forks:
             "module": module,
             "words": list(map(str, words)),
             "files": list(map(str, files)),
-            "folder": os.getcwd(),
+            "folder": str(folder or os.getcwd()),
             "environment": dict(os.environ if environment is None else environment),
         }
         pid = self.order(order)

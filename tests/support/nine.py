@@ -1,4 +1,4 @@
-"""Runs of nine tasks: a model for each, and one for all, with names that are long, wide or marked."""
+"""Runs of nine tasks: one for each, and one for all, with long, wide and marked names."""
 
 from pathlib import Path
 

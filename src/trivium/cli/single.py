@@ -41,6 +41,13 @@ from trivium.run.screen.console import note, say
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the last checkpoint, bit for bit.")
 ]
+AutoResume = Annotated[
+    bool,
+    typer.Option(
+        "--auto-resume",
+        help="Go on if there is a run, with as many processes as there are now; else begin.",
+    ),
+]
 OverwriteRun = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier run in that folder.")
 ]
@@ -85,6 +92,7 @@ def train(
     only: Only = None,
     minutes: Minutes = None,
     resume: Resume = False,
+    auto_resume: AutoResume = False,
     overwrite: OverwriteRun = False,
     no_probe: NoProbe = False,
 ) -> None:
@@ -109,7 +117,7 @@ def train(
                 changes=set_,
                 only=names(only),
                 minutes=minutes,
-                resume=resume,
+                resume="auto" if auto_resume else resume,
                 overwrite=overwrite,
                 console=console,
             )

@@ -45,6 +45,9 @@ class Recipe(Part):
     """auto: bf16 where the device computes in it, with fp32 master weights; else fp32."""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     """auto: a CUDA device if there is one."""
+    allreduce: Literal["fp32", "bf16"] = "fp32"
+    """In what gradients travel between several processes and are summed up. bf16 halves what is
+    sent, and rounds: the update is then that of one process to three digits, not to six."""
     train_rows: int | None = Field(default=None, gt=0)
     """At most so many training rows of each task, always the same ones, are scored as well at every
     evaluation: beside the scores on dev they show overfitting. Nothing is chosen by them. By

@@ -29,10 +29,10 @@ from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
+from trivium.run.folder.names import MODEL, SCORES
 from trivium.run.folder.provenance import refuse_other_start, write_provenance
 from trivium.run.folder.replaced import let_go, old_run_back, settle
-from trivium.run.folder.resume import remove_resume, saved_state
+from trivium.run.folder.resume import remove_resume
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import (
     check_same_recipe,
@@ -50,15 +50,18 @@ from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.kept import refuse_changed
 from trivium.run.teachers.lessons import Lessons, refuse_itself
 from trivium.run.training.ask_teachers import teach
-from trivium.run.training.distributed import Processes, join, leave
+from trivium.run.training.distributed import Processes, join, leave, others_lost
 from trivium.run.training.explain import print_preview
 from trivium.run.training.finish import finish
 from trivium.run.training.in_time import TEACHERS_TAKE_TIME, in_time
+from trivium.run.training.launch import Beginning, Resume, beginning, refuse_unlike
+from trivium.run.training.left import recipes_there, what_is_left
 from trivium.run.training.loop import run_stages
 from trivium.run.training.minutes import as_begun
 from trivium.run.training.parameters import start_from_counts
 from trivium.run.training.preview import Preview
 from trivium.run.training.start import start_of
+from trivium.run.training.state import Counters
 from trivium.run.training.stopping import stop_on_signal
 from trivium.run.training.work import Setup, Work
 
@@ -72,7 +75,7 @@ def train(
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
     minutes: float | None = None,
-    resume: bool = False,
+    resume: Resume = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -85,10 +88,10 @@ def train(
     budget. only: these of the recipe's tasks. minutes: end by then, with a model judged: there are
     as many steps as a few of them, timed, say that there is time for, never more than the recipe
     has, and the run's recipe says how many. resume: go on from the last checkpoint, bit for bit as
-    if never stopped. overwrite: replace an earlier run, which is removed once the new one has its
-    first checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError
-    before any work where something is wrong, and Interrupted after a first Ctrl-C, once the state
-    is saved.
+    if never stopped; "auto": go on if there is a run, with as many processes as there are now, else
+    begin. overwrite: replace an earlier run, which is removed once the new one has its first
+    checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError before any
+    work where something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
 
         scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
         scores["tasks"]["topic"]["dev"]["accuracy"]
@@ -102,14 +105,14 @@ def train(
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
-        with writing, _console_of(processes, console) as speaker:
+        with others_lost(processes), writing, _console_of(processes, console) as speaker:
             until = began + 60 * minutes if minutes is not None else None
-            order = _Order(
-                Path(run_dir), held, processes, device, speaker, resume, overwrite, until
-            )
-            earlier = _earlier(order.run_dir)
-            told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
-            back = old_run_back(order.run_dir, processes.first and overwrite)
+            home = Path(run_dir)
+            how = beginning(home, processes, resume=resume, overwrite=overwrite)
+            order = _Order(home, held, processes, device, speaker, how, until)
+            earlier = recipes_there(home)
+            told = refusals_told(home, lambda: what_is_left(home, how.overwrite, earlier))
+            back = old_run_back(home, processes.first and how.overwrite)
             with told, back, held.told():
                 return _train(loaded, order).as_dict()
     finally:
@@ -125,8 +128,7 @@ class _Order:
     processes: Processes
     device: torch.device
     console: Console
-    resume: bool
-    overwrite: bool
+    how: Beginning
     until: float | None = None
     """By `time.monotonic()`: when it is to have ended."""
 
@@ -139,12 +141,12 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
 
 
 def _train_on(recipe: Recipe, order: _Order) -> Scores:
-    processes, run_dir = order.processes, order.run_dir
+    processes = order.processes
     recipe, data = load_data(recipe)
-    if order.resume:
-        recipe = _as_it_began(recipe, order)
-        if (run_dir / SCORES).is_file():
-            return read_scores(run_dir)
+    if order.how.resume:
+        recipe, scores = processes.asked_of_first(lambda: _as_it_began(recipe, order))
+        if scores is not None:
+            return scores
     lessons = _find_lessons(recipe, data, order)
     work = _prepare(recipe, data, lessons, order)
     try:
@@ -152,19 +154,23 @@ def _train_on(recipe: Recipe, order: _Order) -> Scores:
             if (taught := teach(work, lessons, stopping)) is None:
                 raise Interrupted("stopped while teachers were asked; finished answers are kept.")
             work = replace(work, taught=taught)
-            counters = run_stages(work, resume=order.resume, stopping=stopping)
+            counters = run_stages(work, order.how, stopping)
     finally:
         work.journal.close()
-    if processes.first:
-        scores = finish(work, counters)
-        for line in below_probe(recipe, scores):
-            warn(order.console, line)
-        made = read_environment(run_dir) or Environment()
-        write_card(FinishedRun(run_dir, recipe, scores, made))
-        write_scores(run_dir, scores)  # last: a run that has them is finished
-        let_go(run_dir)
-        remove_resume(run_dir)
-    processes.wait()
+    return processes.asked_of_first(lambda: _finished(recipe, work, counters, order))
+
+
+def _finished(recipe: Recipe, work: Work, counters: Counters, order: _Order) -> Scores:
+    """The kept model judged, and all of the run written that is to stay."""
+    run_dir = order.run_dir
+    scores = finish(work, counters)
+    for line in below_probe(recipe, scores):
+        warn(order.console, line)
+    made = read_environment(run_dir) or Environment()
+    write_card(FinishedRun(run_dir, recipe, scores, made))
+    write_scores(run_dir, scores)  # last: a run that has them is finished
+    let_go(run_dir)
+    remove_resume(run_dir)
     return read_scores(run_dir)
 
 
@@ -175,31 +181,32 @@ def _open(order: _Order) -> None:
     """Refuse a folder that must not be written to, before any work."""
     if order.processes.first:
         settle(order.run_dir)
-        refuse_unusable(order.run_dir, resume=order.resume, overwrite=order.overwrite)
-        if order.resume:
+        refuse_unusable(order.run_dir, resume=order.how.resume, overwrite=order.how.overwrite)
+        if order.how.resume:
             recover(order.run_dir / MODEL)
     # The others read in the folder what the first one may have had to recover.
     order.processes.wait()
     keep_memory()
 
 
-def _as_it_began(recipe: Recipe, order: _Order) -> Recipe:
-    """The recipe of a run that is resumed. Raises RecipeError where it began with another one."""
+def _as_it_began(recipe: Recipe, order: _Order) -> tuple[Recipe, Scores | None]:
+    """The recipe of a run that is resumed, and its scores if it is finished. Raises RecipeError
+    where it began with another one."""
     if order.until is not None:  # how many steps there are was decided when it began
         recipe = as_begun(recipe, run_recipe(order.run_dir))
     check_same_recipe(order.run_dir, recipe)
-    if (order.run_dir / SCORES).is_file():
-        if order.processes.first:
-            remove_resume(order.run_dir)  # which its end may not have come to
-        say(order.console, f"{order.run_dir}: this run is finished; nothing to resume.")
-    return recipe
+    if not (order.run_dir / SCORES).is_file():
+        return recipe, None
+    remove_resume(order.run_dir)  # which its end may not have come to
+    say(order.console, f"{order.run_dir}: this run is finished; nothing to resume.")
+    return recipe, read_scores(order.run_dir)
 
 
 def _find_lessons(recipe: Recipe, data: Data, order: _Order) -> Lessons:
     """What the recipe's teachers will be asked, as far as this run may ask them."""
     lessons = find_lessons(recipe, data)
     refuse_itself(lessons, order.run_dir)
-    if order.resume:
+    if order.how.resume:
         refuse_changed(lessons, order.run_dir)
     return lessons
 
@@ -215,19 +222,22 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     setup = Setup(recipe, encoded, model, device, processes, start_of(recipe, model.encoder))
+    digest = lessons.digest(data_digest(data))
+    refuse_unlike(processes, recipe, digest)
     found = _find_baselines(recipe, data, predictor, order)
     start_heads(model, found.starts)
-    if order.until is not None and not order.resume:
+    processes.share_(list(model.state_dict().values()))
+    if order.until is not None and not order.how.resume:
         if lessons.by_stage:
             raise RecipeError(TEACHERS_TAKE_TIME)
         recipe = in_time(setup, predictor, data, order.until, order.console)
         setup = replace(setup, recipe=recipe)
-    if processes.first and not order.resume:
-        start_run(order.run_dir, recipe, overwrite=order.overwrite)
+    if processes.first and not order.how.resume:
+        start_run(order.run_dir, recipe, overwrite=order.how.overwrite)
         write_provenance(order.run_dir, recipe, data, started.point if started else None)
-    if order.resume and started is not None:
-        refuse_other_start(order.run_dir, started.point)
-    processes.wait()
+    if order.how.resume and started is not None:
+        point = started.point
+        processes.asked_of_first(lambda: refuse_other_start(order.run_dir, point))
     if processes.rank:
         # Dropout of its own: the same masks on other rows would make less noise than one process.
         torch.manual_seed(recipe.seed + 7919 * processes.rank)
@@ -235,18 +245,12 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         setup=setup,
         run_dir=order.run_dir,
         data=data,
-        digest=lessons.digest(data_digest(data)),
+        digest=digest,
         predictor=predictor,
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
         baselines=found.baselines,
     )
-
-
-def _earlier(run_dir: Path) -> set[int]:
-    """Which recipes are there before training begins: of the run, and of one that is set aside."""
-    numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
-    return {number for number in numbers if number is not None}
 
 
 def _find_baselines(
@@ -259,35 +263,6 @@ def _find_baselines(
         print_baselines(found, order.console)
     shared: BeforeTraining = order.processes.from_first(found)
     return shared
-
-
-def _number_of(file: Path) -> int | None:
-    """Tells a file from the one that takes its place."""
-    return file.stat().st_ino if file.is_file() else None
-
-
-def _what_is_left(order: _Order, earlier: set[int]) -> str:
-    """After the disk failed: what was kept, and how to go on."""
-    now = _number_of(order.run_dir / RECIPE)
-    if now is None:
-        return "Nothing was kept: start again once there is room."
-    if order.overwrite and now in earlier:
-        return (
-            "Nothing was kept of the new run, and the old one is as it was: start again, with "
-            "--overwrite, once there is room."
-        )
-    saved = saved_state(order.run_dir)
-    if saved is None:
-        aside = order.run_dir / REPLACED
-        return (
-            "No step was saved; once there is room, or the disk is sound, --resume begins with the "
-            "first." + (f" The run that was there is in {aside}." if aside.is_dir() else "")
-        )
-    counters = saved["counters"]
-    return (
-        f"Kept: the state after step {counters['step']} of stage {counters['stage'] + 1}; once "
-        "there is room, or the disk is sound, --resume goes on from there."
-    )
 
 
 @contextmanager

@@ -31,10 +31,22 @@ class Environment(Record):
     """Name -> version."""
     command: list[str] = Field(default_factory=list)
     """`sys.argv` of the process that made the run."""
+    launch: str | None = None
+    """What torchrun calls the launch that began it (`--rdzv-id`)."""
+
+
+def launch() -> str | None:
+    """What torchrun calls the launch that this process belongs to; None without torchrun.
+
+    One without a name has that of torchrun's own process, which outlives those that it starts.
+    """
+    name = os.environ.get("TORCHELASTIC_RUN_ID")
+    return f"{platform.node()}/{os.getppid()}" if name in {"", "none"} else name
 
 
 def environment() -> Environment:
     """Of this process."""
+    of_torchrun = {"launch": name} if (name := launch()) else {}
     return Environment(
         python=platform.python_version(),
         platform=platform.platform(),
@@ -44,6 +56,7 @@ def environment() -> Environment:
         gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         packages={name: version(name) for name in PACKAGES},
         command=sys.argv,
+        **of_torchrun,
     )
 
 

@@ -68,8 +68,8 @@ def answers_to(run_dir: Path, lesson: Lesson) -> Tensor:
     readout_BK = read_answers_to(run_dir, lesson)
     if readout_BK is None:
         raise RecipeError(
-            f"{_file(run_dir, lesson)}: cannot be read, although it was just written. Several "
-            "processes must all see the run's folder."
+            f"{_file(run_dir, lesson)}: cannot be read, although it was just written. Is another "
+            "process at work there?"
         )
     return readout_BK
 

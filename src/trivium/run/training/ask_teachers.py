@@ -42,7 +42,10 @@ def teach(
     (stopped,) = work.processes.agree(stopped)
     if stopped:
         return None
-    answers = {lesson.name: answers_to(work.run_dir, lesson) for lesson in lessons}
+    ours = {}
+    if work.processes.first:
+        ours = {lesson.name: answers_to(work.run_dir, lesson) for lesson in lessons}
+    answers = work.processes.tensors_of_first(ours, work.setup.device)
     return {
         stage: taught(work.setup.encoded, of, answers) for stage, of in lessons.by_stage.items()
     }

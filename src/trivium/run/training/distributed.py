@@ -4,19 +4,27 @@ Every process draws the same tasks and rows and takes its share of each batch, s
 processes does what a run with one does, up to rounding and the noise of dropout. Losses that
 compare rows are told what the other processes say of theirs. Launch with:
 torchrun --nproc-per-node 2 -m trivium train RECIPE --out RUN
+
+Only the first process reads and writes the run's folder; what stands there it tells the others,
+which may be on hosts that do not see it.
 """
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError
+from trivium.run.training.meeting import store_of_this_try
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,56 @@ class Processes:
         shared = [value]
         dist.broadcast_object_list(shared)
         return shared[0]
+
+    def asked_of_first(self, find: Callable[[], Found]) -> Found:
+        """What the first process finds. Raises in all of them the RecipeError that it raises."""
+        if self.world == 1:
+            return find()
+        found: Found | None = None
+        wrong = None
+        if self.first:
+            try:
+                found = find()
+            except RecipeError as error:
+                wrong = str(error)
+        told, wrong = self.from_first((found, wrong))
+        if wrong is not None:
+            raise RecipeError(wrong)
+        answer: Found = told
+        return answer
+
+    def tensors_of_first(
+        self, tensors: Mapping[str, Tensor], device: torch.device
+    ) -> dict[str, Tensor]:
+        """The first process's CPU tensors, in all of them; what the others give is not looked at.
+
+        device: where this process computes, by way of which NCCL sends them.
+        """
+        if self.world == 1:
+            return dict(tensors)
+        kinds = self.from_first({name: (t.shape, t.dtype) for name, t in tensors.items()})
+        found = {}
+        for name, (shape, kind) in kinds.items():
+            ours = tensors[name] if self.first else torch.empty(shape, dtype=kind)
+            on_device = ours.to(device).contiguous()
+            dist.broadcast(on_device, 0)
+            found[name] = on_device.cpu()
+        return found
+
+    def share_(self, tensors: Sequence[Tensor]) -> None:
+        """Replace each tensor by the first process's, in place."""
+        if self.world == 1:
+            return
+        for tensor in tensors:
+            copy = tensor.detach().clone(memory_format=torch.contiguous_format)
+            dist.broadcast(copy, 0)
+            if not self.first:
+                tensor.detach().copy_(copy)  # which, unlike a broadcast, counts as a change of it
+
+    def sum_begun(self, flat: Tensor) -> dist.Work:
+        """The sum over processes, underway into this tensor of one axis."""
+        work: dist.Work = dist.all_reduce(flat, async_op=True)
+        return work
 
     def from_each(self, value: Tensor) -> list[Tensor]:
         """Every process's CPU tensor, by rank."""
@@ -110,10 +168,44 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
     if not dist.is_initialized():
         # The others wait while the first one evaluates, however long that takes.
         backend = "nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(days=7))
+        here, patience = int(os.environ["RANK"]), timedelta(days=7)
+        if (store := store_of_this_try()) is None:
+            dist.init_process_group(backend, timeout=patience)
+        else:
+            dist.init_process_group(
+                backend, store=store, rank=here, world_size=world, timeout=patience
+            )
     return Processes(dist.get_rank(), dist.get_world_size()), device
 
 
 def leave() -> None:
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+_LOST = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset)|Broken pipe|Timed out waiting")
+
+
+@contextmanager
+def others_lost(processes: Processes) -> Iterator[None]:
+    """Tells of another process's end in a line, where a collective fails because of it.
+
+    Raises NotWrittenError, which is no mistake in the recipe: torchrun may start again.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if processes.world == 1 or not _LOST.search(str(error)):
+            raise
+        raise ProcessLostError(processes.rank) from error
+
+
+class ProcessLostError(NotWrittenError):
+    """Another process of the run ended before this one, which cannot go on alone."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(
+            f"process {rank} lost another process of this run, which ended or cannot be reached; "
+            "what that one said stands above, or on its host. With --max-restarts, torchrun goes "
+            "on from the last checkpoint; by hand, --resume does."
+        )

@@ -6,7 +6,10 @@ import time
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from trivium.errors import Interrupted
+from trivium.model.multitask import MultiTaskModel
 from trivium.recipe import Stage
 from trivium.run.folder.model import load_weights_into
 from trivium.run.folder.names import MODEL
@@ -16,6 +19,7 @@ from trivium.run.screen.progress import Monitor
 from trivium.run.training.ahead import Ahead, Facts
 from trivium.run.training.averaged import averaged
 from trivium.run.training.judge import judge, keep, measure_for_guards, set_floors
+from trivium.run.training.launch import Beginning
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
 from trivium.run.training.start import refuse_another_start
@@ -29,15 +33,11 @@ CHECKPOINT_EVERY_S = 120.0
 """What a crash can cost. Evaluations need no checkpoint of their own: they happen again, alike."""
 
 
-def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counters:
-    saved = load_resume(work.run_dir) if resume else None
-    if saved:
-        counters = _resumed(work, saved[1])
-        # What came after the checkpoint will be written again, alike to the bit.
-        work.journal.cut(saved[1]["journal"])
-    else:
-        counters = Counters()
-        work.journal.cut(0)
+def run_stages(work: Work, how: Beginning, stopping: threading.Event) -> Counters:
+    saved = _saved(work) if how.resume else None
+    counters = _resumed(work, saved[1], how) if saved else Counters()
+    # What came after the checkpoint will be written again, alike to the bit.
+    work.journal.cut(saved[1]["journal"] if saved else 0)
     for index in range(counters.stage, len(work.recipe.stages)):
         stage = work.recipe.stages[index]
         setup = work.setup_of(stage)
@@ -58,12 +58,18 @@ def run_stages(work: Work, *, resume: bool, stopping: threading.Event) -> Counte
         if not work.judged(stage):  # nothing to choose by: the last weights are kept
             with averaged(state):
                 keep(work, stage, counters, "last")
-        work.processes.wait()  # the first one has just written what all are about to read
-        load_weights_into(state.model, work.run_dir / MODEL)
+        _kept_into(state.model, work)
         measure_for_guards(work, stage, counters)
         counters.stage, counters.step = index + 1, 0
         counters.best, counters.waited, counters.floors = {}, 0, {}
     return counters
+
+
+def _kept_into(model: MultiTaskModel, work: Work) -> None:
+    """The kept model's weights, which the first process reads."""
+    if work.processes.first:
+        load_weights_into(model, work.run_dir / MODEL)
+    work.processes.share_(list(model.state_dict().values()))
 
 
 def _trained(state: TrainState) -> int:
@@ -72,9 +78,26 @@ def _trained(state: TrainState) -> int:
     return sum(parameter.numel() for group in groups for parameter in group["params"])
 
 
-def _resumed(work: Work, values: dict[str, Any]) -> Counters:
-    counters = counters_of(values, work.digest, work.processes)
+def _saved(work: Work) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The newest checkpoint, which the first process reads."""
+    processes = work.processes
+    found = load_resume(work.run_dir) if processes.first else None
+    tensors, values = found or ({}, None)
+    values = processes.from_first(values)
+    if values is None:
+        return None
+    return processes.tensors_of_first(tensors, work.setup.device), values
+
+
+def _resumed(work: Work, values: dict[str, Any], how: Beginning) -> Counters:
+    counters = counters_of(values, work.digest, work.processes, any_number=how.any_number)
     refuse_another_start(work.setup.start, values.get("start", ""))
+    if values["processes"] != work.processes.world:
+        say(
+            work.console,
+            f"the run had {values['processes']} processes and goes on with {work.processes.world}: "
+            "with the same rows and decisions, and other noise of dropout",
+        )
     return counters
 
 

@@ -76,12 +76,18 @@ def pack_state(
     }
 
 
-def counters_of(values: Mapping[str, Any], digest: str, processes: Processes) -> Counters:
-    """The counters of a saved state; refuses a state of other data or other processes."""
-    if values["processes"] != processes.world:
+def counters_of(
+    values: Mapping[str, Any], digest: str, processes: Processes, *, any_number: bool = False
+) -> Counters:
+    """The counters of a saved state; refuses a state of other data or other processes.
+
+    any_number: of processes will do.
+    """
+    if values["processes"] != processes.world and not any_number:
         raise RecipeError(
             f"--resume: the run began with {values['processes']} processes, now there are "
-            f"{processes.world}; their dropout cannot go on as it would have. Start as many."
+            f"{processes.world}; their dropout cannot go on as it would have. Start as many, or "
+            "let it differ (--auto-resume)."
         )
     if values["data"] != digest:
         raise RecipeError(
@@ -107,7 +113,9 @@ def unpack_state(
     for name, stream in state.streams.items():
         stream.drawn = values["drawn"][name]
     state.decisions.set_state(tensors["random.decisions"])
-    torch.set_rng_state(tensors[f"random.noise.{rank}"])
+    # A process that the run had not before keeps the noise that it started with.
+    if f"random.noise.{rank}" in tensors:
+        torch.set_rng_state(tensors[f"random.noise.{rank}"])
     if torch.cuda.is_available() and f"random.cuda.{rank}" in tensors:
         torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"])
 

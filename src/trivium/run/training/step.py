@@ -1,9 +1,6 @@
 """One step of training: from batches to new weights."""
 
 import math
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +13,7 @@ from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
 from trivium.run.training.ahead import Later, may_run_ahead
 from trivium.run.training.averaged import follow
-from trivium.run.training.distributed import Processes
+from trivium.run.training.batches import mean_of, recorded, run_batches, trained, words_by_rows
 from trivium.run.training.gradients import (
     Apart,
     Gradient,
@@ -25,9 +22,7 @@ from trivium.run.training.gradients import (
     gram_by_parameter,
     set_weighted_sum,
 )
-from trivium.run.training.loss import compared_loss, piece_loss
 from trivium.run.training.parameters import place_of, stage_parameters
-from trivium.run.training.pieces import TOKENS_AT_ONCE, Rows, compared_targets, pieces
 from trivium.run.training.plan import Plan
 from trivium.run.training.state import TrainState
 from trivium.run.training.tally import Tally
@@ -41,10 +36,12 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     measures = plan.measures_conflicts(step.index)
     apart = Apart.of(state.model) if stage.combiner.needs_gram or measures else None
     ahead = may_run_ahead(setup, stage, apart)
-    with _words_by_rows(setup, state), _recorded(setup, state, wanted=ahead):
-        tally = _run_batches(setup, stage, plan, state, step, apart=apart)
-    facts = _combine(setup, stage, apart, step, by_layer=measures) if apart else {}
-    _mean_of_the_rest(setup, state, apart)
+    with words_by_rows(setup, state), recorded(setup, state, wanted=ahead):
+        tally = run_batches(setup, stage, plan, state, step, apart=apart)
+    facts: dict[str, Any] = {}
+    if apart:
+        facts |= _combine(setup, stage, apart, step, by_layer=measures)
+        _mean_of_the_rest(setup, state, apart)
     facts |= _pulls(setup, stage, state, step)
     norm = _clip(stage, state)
     if ahead:
@@ -88,66 +85,6 @@ def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     )  # fmt: skip
 
 
-@contextmanager
-def _words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
-    """Inside, an optimizer that can do so has the word embedding read row by row."""
-    optimizer, embeddings = state.optimizer, state.model.encoder.embeddings
-    weight = embeddings.word_embeddings.weight
-    # Averages over processes are of whole matrices.
-    alone = setup.processes.world == 1
-    if alone and weight.requires_grad and isinstance(optimizer, native.AdamW):
-        embeddings.rows = optimizer.rows_of(weight)
-    try:
-        yield
-    finally:
-        embeddings.rows = None
-
-
-@contextmanager
-def _recorded(setup: Setup, state: TrainState, *, wanted: bool) -> Iterator[None]:
-    """Inside, the encoder's passes are recorded graphs, where that is possible."""
-    encoder = state.model.encoder
-    low = encoder.precision == torch.bfloat16
-    if wanted and low and not setup.recipe.adapters and os.environ.get("TRIVIUM_GRAPHS") != "0":
-        encoder.graphs = encoder.recorded()
-    try:
-        yield
-    finally:
-        encoder.graphs = None
-
-
-def _run_batches(
-    setup: Setup, stage: Stage, plan: Plan, state: TrainState, step: Step, *, apart: Apart | None
-) -> Tally:
-    """Forward and backward of the step's batches: gradients are in `.grad`, those of what tasks
-    share in `apart` if it is given."""
-    tally = Tally()
-    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
-    for _ in range(stage.batches_per_step):
-        for name in [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]:
-            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
-            scale = plan.weights[name] * factor / stage.batches_per_step
-            tally.begin(name, len(rows), factor, setup.device)
-            share = pieces(setup.encoded[name], rows, limit, setup.processes, setup.device)
-            for piece in share:
-                torch.autograd.backward(piece_loss(setup, stage, piece, step, tally) * scale)
-            if not share:
-                _hear_others(setup, name, rows, tally)
-            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
-                apart.take(name)
-    return tally
-
-
-def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
-    """Of a batch without a row for this process: the others may compare theirs, and wait for it."""
-    encoded, processes = setup.encoded[name], setup.processes
-    whole_B = compared_targets(encoded, rows, processes, setup.device)
-    if whole_B is not None:
-        outputs = encoded.task.outputs_beside(setup.model.encoder.config.hidden_size)
-        none_BK = torch.zeros(0, outputs, device=setup.device)
-        tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
-
-
 def _combine(
     setup: Setup, stage: Stage, apart: Apart, step: Step, *, by_layer: bool
 ) -> dict[str, Any]:
@@ -157,7 +94,7 @@ def _combine(
     """
     names, gradients = list(apart.gradients), list(apart.gradients.values())
     for gradient in gradients:
-        _mean_over_processes(setup.processes, apart.parameters, gradient)
+        _mean_over_processes(setup, apart.parameters, gradient)
     gram_PTT = gram_by_parameter(gradients)
     gram_TT = gram_PTT.sum(0)
     # A task that reaches nothing shared is no party: it must not be taken for one at rest.
@@ -175,10 +112,10 @@ def _combine(
     return facts
 
 
-def _mean_of_the_rest(setup: Setup, state: TrainState, apart: Apart | None) -> None:
+def _mean_of_the_rest(setup: Setup, state: TrainState, apart: Apart) -> None:
     """Gradients averaged over processes, but those that were kept apart and so are averages."""
-    done = {id(parameter) for parameter in apart.parameters} if apart else set()
-    _mean_over_processes(setup.processes, [p for p in _trained(state) if id(p) not in done])
+    done = {id(parameter) for parameter in apart.parameters}
+    _mean_over_processes(setup, [p for p in trained(state) if id(p) not in done])
 
 
 def _pulls(setup: Setup, stage: Stage, state: TrainState, step: Step) -> dict[str, Any]:
@@ -197,11 +134,7 @@ def _clip(stage: Stage, state: TrainState) -> float | Tensor:
     most = stage.clip or math.inf
     if isinstance(state.optimizer, native.AdamW):
         return state.optimizer.clip(most)
-    return nn.utils.clip_grad_norm_(_trained(state), most)
-
-
-def _trained(state: TrainState) -> list[nn.Parameter]:
-    return [p for group in state.optimizer.param_groups for p in group["params"]]
+    return nn.utils.clip_grad_norm_(trained(state), most)
 
 
 def _update(stage: Stage, state: TrainState, step: Step, tally: Tally) -> None:
@@ -259,7 +192,7 @@ def _seldom_told(
 
 
 def _mean_over_processes(
-    processes: Processes,
+    setup: Setup,
     parameters: list[nn.Parameter],
     gradient: list[Tensor | None] | None = None,
 ) -> None:
@@ -267,10 +200,10 @@ def _mean_over_processes(
 
     A process whose share of a batch was empty has none where others have one: zero, that is.
     """
-    if processes.world == 1:
+    if setup.processes.world == 1:
         return
     parts: Gradient = [p.grad for p in parameters] if gradient is None else gradient
-    there = processes.agree(*(part is not None for part in parts))
+    there = setup.processes.agree(*(part is not None for part in parts))
     full: list[Tensor] = []
     for index, parameter in enumerate(parameters):
         if not there[index]:
@@ -282,4 +215,4 @@ def _mean_over_processes(
             parameter.grad = part
         else:
             gradient[index] = part
-    processes.mean_(full)
+    mean_of(setup).all_(full)

@@ -1,0 +1,142 @@
+"""The batches of a step through the model and back, and gradients averaged over processes."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from trivium.model.native import adamw as native
+from trivium.recipe import Stage
+from trivium.run.training.buckets import Mean, reached
+from trivium.run.training.gradients import Apart
+from trivium.run.training.loss import compared_loss, piece_loss
+from trivium.run.training.pieces import TOKENS_AT_ONCE, Rows, compared_targets, pieces
+from trivium.run.training.plan import Plan
+from trivium.run.training.state import TrainState
+from trivium.run.training.tally import Tally
+from trivium.run.training.work import Setup
+from trivium.types import Step
+
+
+@contextmanager
+def words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
+    """Inside, an optimizer that can do so has the word embedding read row by row."""
+    optimizer, embeddings = state.optimizer, state.model.encoder.embeddings
+    weight = embeddings.word_embeddings.weight
+    # Averages over processes are of whole matrices.
+    alone = setup.processes.world == 1
+    if alone and weight.requires_grad and isinstance(optimizer, native.AdamW):
+        embeddings.rows = optimizer.rows_of(weight)
+    try:
+        yield
+    finally:
+        embeddings.rows = None
+
+
+@contextmanager
+def recorded(setup: Setup, state: TrainState, *, wanted: bool) -> Iterator[None]:
+    """Inside, the encoder's passes are recorded graphs, where that is possible."""
+    encoder = state.model.encoder
+    low = encoder.precision == torch.bfloat16
+    if wanted and low and not setup.recipe.adapters and os.environ.get("TRIVIUM_GRAPHS") != "0":
+        encoder.graphs = encoder.recorded()
+    try:
+        yield
+    finally:
+        encoder.graphs = None
+
+
+class _Drawn(NamedTuple):
+    """A batch of a step."""
+
+    task: str
+    rows: Rows
+    scale: float
+    """Factor on its loss."""
+    is_last: bool
+
+
+def run_batches(
+    setup: Setup, stage: Stage, plan: Plan, state: TrainState, step: Step, *, apart: Apart | None
+) -> Tally:
+    """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
+    processes, or those of what tasks share in `apart` if it is given, and not averaged."""
+    tally = Tally()
+    for left in reversed(range(stage.batches_per_step)):
+        names = [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]
+        for place, name in enumerate(names, 1):
+            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
+            scale = plan.weights[name] * factor / stage.batches_per_step
+            tally.begin(name, len(rows), factor, setup.device)
+            drawn = _Drawn(name, rows, scale, is_last=not left and place == len(names))
+            _run_batch(setup, stage, None if apart else state, drawn, (step, tally))
+            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
+                apart.take(name)
+    return tally
+
+
+def _run_batch(
+    setup: Setup,
+    stage: Stage,
+    sums: TrainState | None,
+    drawn: _Drawn,
+    told: tuple[Step, Tally],
+) -> None:
+    """Add a batch's gradient to `.grad`.
+
+    sums: where `.grad` is the step's whole gradient, whose parameters it is of; it is then averaged
+    over processes with the last batch.
+    """
+    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
+    encoded, loss = setup.encoded[drawn.task], None
+    share = pieces(encoded, drawn.rows, limit, setup.processes, setup.device)
+    for piece in share[:-1]:
+        torch.autograd.backward(piece_loss(setup, stage, piece, *told) * drawn.scale)
+    if share:
+        loss = piece_loss(setup, stage, share[-1], *told) * drawn.scale
+    else:
+        _hear_others(setup, drawn.task, drawn.rows, told[1])
+    with _sent_meanwhile(setup, sums, loss) if sums and drawn.is_last else nullcontext():
+        if loss is not None:
+            torch.autograd.backward(loss)
+
+
+@contextmanager
+def _sent_meanwhile(setup: Setup, state: TrainState, loss: Tensor | None) -> Iterator[None]:
+    """Averages over processes what one last backward pass inside leaves, while it goes on.
+
+    loss: of which it is, None where this process has no row of the batch.
+    """
+    if setup.processes.world == 1:
+        yield
+        return
+    learning = trained(state)
+    ours = reached(loss) if loss is not None else set()
+    there = setup.processes.agree(*(p.grad is not None or id(p) in ours for p in learning))
+    sent = [p for p, is_there in zip(learning, there, strict=True) if is_there]
+    with mean_of(setup).meanwhile(sent, ours):
+        yield
+
+
+def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
+    """Of a batch without a row for this process: the others may compare theirs, and wait for it."""
+    encoded, processes = setup.encoded[name], setup.processes
+    whole_B = compared_targets(encoded, rows, processes, setup.device)
+    if whole_B is not None:
+        outputs = encoded.task.outputs_beside(setup.model.encoder.config.hidden_size)
+        none_BK = torch.zeros(0, outputs, device=setup.device)
+        tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
+
+
+def trained(state: TrainState) -> list[nn.Parameter]:
+    """All that the optimizer changes, in its order."""
+    return [p for group in state.optimizer.param_groups for p in group["params"]]
+
+
+def mean_of(setup: Setup) -> Mean:
+    """How gradients are averaged over the run's processes."""
+    kind = torch.bfloat16 if setup.recipe.allreduce == "bf16" else torch.float32
+    return Mean(setup.processes, kind)
