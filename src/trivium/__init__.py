@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trivium.errors import Interrupted, NotWrittenError, RecipeError
     from trivium.parts.tasks import Task
     from trivium.recipe import Recipe, Stage, load_recipe
+    from trivium.run.affinity import affinity
     from trivium.run.check import check
     from trivium.run.compare import compare
     from trivium.run.embed import embed_file
@@ -49,6 +50,7 @@ __all__ = [
     "Stage",
     "Task",
     "__version__",
+    "affinity",
     "check",
     "compare",
     "embed_file",
@@ -77,6 +79,7 @@ _HOMES = {
     "RecipeError": "trivium.errors",
     "Stage": "trivium.recipe",
     "Task": "trivium.parts.tasks",
+    "affinity": "trivium.run.affinity",
     "check": "trivium.run.check",
     "compare": "trivium.run.compare",
     "embed_file": "trivium.run.embed",

@@ -48,6 +48,7 @@ for command in (
     serving.serve,
     looking.embed,
     looking.explain,
+    looking.affinity,
 ):
     app.command()(command)
 

@@ -10,9 +10,10 @@ RESUME = "resume"
 PREDICTIONS = "predictions"
 TEACHERS = "teachers"
 DATA = "data.json"
+AFFINITY = "affinity.json"
 GIVEN = "tables"
 """Tables that Python held when the run began: only their own files there are a run's."""
-OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA]
+OURS = [RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA, AFFINITY]
 """All that the folder of a run holds."""
 REPLACED = ".replaced"
 """In a run's folder: the run that was there, until the new one has its first checkpoint."""
