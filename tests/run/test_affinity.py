@@ -21,7 +21,7 @@ from trivium.recipe import parse_recipe
 from trivium.run.affinity import _refuse_too_few, _setup
 from trivium.run.lookahead.conclude import conclude
 from trivium.run.lookahead.follow import Look, Seen, follow, shortened, stage_to_follow
-from trivium.run.lookahead.grouping import best_groups, value
+from trivium.run.lookahead.grouping import best_groups, onto, value
 from trivium.run.lookahead.intervals import block_length, bounds, resampled_means
 from trivium.run.lookahead.measure import look_ahead
 from trivium.run.training.distributed import Processes
@@ -120,7 +120,8 @@ def trained(values: dict[str, Any], every: int) -> tuple[Setup, int, torch.Tenso
 def test_looking_ahead_changes_no_bit_of_the_training(
     values: dict[str, Any], precision: str
 ) -> None:
-    values = values | {"precision": precision}
+    words = {"kind": "mlm", "of": ["mood"]}  # masks are drawn whenever a batch is made
+    values = values | {"precision": precision, "tasks": values["tasks"] | {"words": words}}
     looked, many, noise = trained(values, 2)
     plain, none, same_noise = trained(values, 100)
     assert (many, none) == (3, 0)
@@ -197,6 +198,8 @@ def test_the_best_groups_are_those_of_trying_all(tasks: int) -> None:
 def test_what_a_group_is_worth_is_told_by_hand() -> None:
     gain_TT = np.array([[9, 2, -4], [1, 9, 0], [3, 5, 9.0]])
     # Onto the first 1 and 3, onto the second 2 and 5, onto the third -4 and 0: means 2, 3.5, -2.
+    assert [onto(gain_TT, [0, 1, 2], task) for task in range(3)] == [2, 3.5, -2]
+    assert onto(gain_TT, [1], 1) == 0
     assert value(gain_TT, [[0, 1, 2]]) == pytest.approx(3.5)
     assert value(gain_TT, [[0, 1], [2]]) == pytest.approx(3)
     assert best_groups(gain_TT)[1] == ((0,), (1, 2))  # 5 + 0

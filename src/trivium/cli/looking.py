@@ -23,6 +23,28 @@ from trivium.cli.options import (
 from trivium.errors import Interrupted
 from trivium.run.screen.console import plain_console, say
 
+RecipeOrRun = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe's YAML file; or a run's folder, for its recipe."
+    ),
+]
+AffinityFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for affinity.json; of a run by default its own folder."),
+]
+TrainedSteps = Annotated[int, typer.Option(help="Of training, at most.")]
+LookEvery = Annotated[int, typer.Option(help="Steps between two look-aheads.")]
+LookLength = Annotated[
+    float, typer.Option(help="Of a look-ahead, in the norm of all that tasks share.")
+]
+Encoders = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Suggest at most N encoders; by default as few as harm no task."
+    ),
+]
+
 
 def embed(
     run: RunOrName,
@@ -93,27 +115,12 @@ def explain(
 
 
 def affinity(
-    recipe: Annotated[
-        Path,
-        typer.Argument(
-            metavar="RECIPE", help="A recipe's YAML file; or a run's folder, for its recipe."
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for affinity.json; of a run by default its own folder."),
-    ] = None,
-    steps: Annotated[int, typer.Option(help="Of training, at most.")] = 400,
-    every: Annotated[int, typer.Option(help="Steps between two look-aheads.")] = 10,
-    length: Annotated[
-        float, typer.Option(help="Of a look-ahead, in the norm of all that tasks share.")
-    ] = 0.02,
-    encoders: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N", help="Suggest at most N encoders; by default as few as harm no task."
-        ),
-    ] = None,
+    recipe: RecipeOrRun,
+    out: AffinityFolder = None,
+    steps: TrainedSteps = 400,
+    every: LookEvery = 10,
+    length: LookLength = 0.02,
+    encoders: Encoders = None,
     budget: BudgetName = "full",
     set_: Changes = None,
     overwrite: OverwriteFile = False,

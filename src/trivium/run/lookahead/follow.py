@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -105,8 +106,9 @@ def _look(
 ) -> NDArray[np.float64]:
     limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
     names = setup.recipe.stage_tasks(stage)
-    drawn = {
-        name: pieces(setup.encoded[name], stream.draw(), limit, setup.processes, setup.device)
-        for name, stream in zip(names, streams, strict=True)
-    }
+    with torch.random.fork_rng():  # tasks that draw what a batch asks take nothing from training
+        drawn = {
+            name: pieces(setup.encoded[name], stream.draw(), limit, setup.processes, setup.device)
+            for name, stream in zip(names, streams, strict=True)
+        }
     return look_ahead(state.model, setup.recipe.tasks, drawn, length)

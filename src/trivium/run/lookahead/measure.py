@@ -35,7 +35,7 @@ def look_ahead(
     """gain_TT[i, j] = Z_ij on one batch of every task, in the order of `drawn`.
 
     drawn: by task a batch in its pieces. Nothing is trained: weights are afterwards what they were,
-    to the bit, modes and randomness too. Without dropout and in fp32, since a look-ahead is small.
+    to the bit. Without dropout, so without any randomness, and in fp32, since a look-ahead is small.
     A row is 0 where a task's gradient vanishes.
     """
     shared = [one.parameter for one in model.shared_parameters() if one.parameter.requires_grad]
@@ -98,14 +98,13 @@ def _norm(gradient: Sequence[Tensor | None]) -> float:
 
 @contextmanager
 def _at_rest(model: MultiTaskModel) -> Iterator[None]:
-    """Without dropout and in fp32; modes and all that is random are then put back."""
+    """Without dropout and in fp32; modes are then put back."""
     training = [(module, module.training) for module in model.modules()]
     precision = model.encoder.precision
     model.eval()
     model.encoder.precision = torch.float32
     try:
-        with torch.random.fork_rng():  # tasks that draw what a batch asks
-            yield
+        yield
     finally:
         model.encoder.precision = precision
         for module, mode in training:
