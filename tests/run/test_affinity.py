@@ -82,7 +82,7 @@ def test_a_look_ahead_is_the_loss_after_a_step_by_hand(values: dict[str, Any]) -
         with torch.no_grad():
             for p in shared:
                 assert p.grad is not None
-                p -= length * p.grad / norm
+                p.sub_(length * p.grad / norm)
             after = losses(setup, model, batches)
         expected = [1 - a.item() / b.item() for a, b in zip(after, before, strict=True)]
         assert gain_TT[i] == pytest.approx(expected, abs=1e-5)
@@ -138,6 +138,20 @@ def test_a_stop_that_was_asked_for_ends_the_training(values: dict[str, Any]) -> 
     assert (seen.gains, seen.steps, seen.stopped) == ([], 0, True)
     with pytest.raises(Interrupted, match="before there were two look-aheads"):
         _refuse_too_few(0, Look(), stopped=True)
+
+
+def test_training_is_as_long_as_asked_or_as_the_recipe_but_no_longer_than_need_be(
+    values: dict[str, Any],
+) -> None:
+    recipe = parse_recipe(values, "test")
+    lengths = [shortened(recipe, 0, steps).stages[0].steps for steps in (None, 2, 900)]
+    assert lengths == [6, 2, 900]
+    (stage,) = recipe.stages
+    long = recipe.model_copy(
+        update={"stages": (stage.model_copy(update={"steps": None, "epochs": 70}),)}
+    )
+    (short,) = shortened(long, 0, None).stages
+    assert (short.steps, short.epochs) == (400, 70)  # whichever comes first
 
 
 # --- intervals -----------------------------------------------------------------------------------
@@ -237,7 +251,7 @@ def test_a_task_that_the_others_harm_has_its_own() -> None:
 
 
 def test_with_a_limit_the_tasks_gain_most() -> None:
-    gain = [[1, 0.5, -1], [0.5, 1, -1], [0, 0, 1]]
+    gain = [[1.0, 0.5, -1.0], [0.5, 1.0, -1.0], [0.0, 0.0, 1.0]]
     assert concluded(gain, encoders=1) == [["a", "b", "c"]]
     assert concluded(gain, encoders=3) == [["a", "b"], ["c"]]
 

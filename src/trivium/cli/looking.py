@@ -33,7 +33,9 @@ AffinityFolder = Annotated[
     Path | None,
     typer.Option(help="Folder for affinity.json; of a run by default its own folder."),
 ]
-TrainedSteps = Annotated[int, typer.Option(help="Of training, at most.")]
+TrainedSteps = Annotated[
+    int | None, typer.Option(help="Of training; by default the recipe's, 400 at most.")
+]
 LookEvery = Annotated[int, typer.Option(help="Steps between two look-aheads.")]
 LookLength = Annotated[
     float, typer.Option(help="Of a look-ahead, in the norm of all that tasks share.")
@@ -117,7 +119,7 @@ def explain(
 def affinity(
     recipe: RecipeOrRun,
     out: AffinityFolder = None,
-    steps: TrainedSteps = 400,
+    steps: TrainedSteps = None,
     every: LookEvery = 10,
     length: LookLength = 0.02,
     encoders: Encoders = None,

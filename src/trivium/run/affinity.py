@@ -19,7 +19,7 @@ from trivium.run.folder.names import AFFINITY, RECIPE
 from trivium.run.folder.start import run_recipe
 from trivium.run.folder.started import begin
 from trivium.run.lookahead.conclude import FEWEST, conclude
-from trivium.run.lookahead.follow import EVERY, STEPS, Look, follow, shortened, stage_to_follow
+from trivium.run.lookahead.follow import EVERY, Look, follow, shortened, stage_to_follow
 from trivium.run.lookahead.measure import LENGTH
 from trivium.run.lookahead.told import print_affinity
 from trivium.run.rows.encoded import encode_all
@@ -35,7 +35,7 @@ def affinity(
     recipe: AnyRecipe,
     out: str | Path | None = None,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     every: int = EVERY,
     length: float = LENGTH,
     encoders: int | None = None,
@@ -48,9 +48,10 @@ def affinity(
     of every other: the content of `affinity.json`.
 
     recipe: as in `train`, or the folder of a run, whose recipe it then is, and where the file is
-    put. out: a folder for it. steps: of training, at most. every: steps between two look-aheads,
-    each of which costs T gradients and T * T losses of T tasks. length: of a look-ahead. encoders:
-    suggest at most so many; by default as few as harm no task. budget, changes: of the recipe.
+    put. out: a folder for it. steps: of training; by default those of the recipe, 400 at most.
+    every: steps between two look-aheads, each of which costs T gradients and T * T losses of T
+    tasks. length: of a look-ahead. encoders: suggest at most so many; by default as few as harm no
+    task. budget, changes: of the recipe.
 
     Raises RecipeError where the recipe has nothing to compare, or `out` has such a file already
     (unless `overwrite`), and Interrupted after Ctrl-C; what was measured by then is kept.
@@ -81,9 +82,9 @@ def affinity(
     return result.as_dict()
 
 
-def _look(steps: int, every: int, length: float, encoders: int | None) -> Look:
+def _look(steps: int | None, every: int, length: float, encoders: int | None) -> Look:
     for name, value in (("steps", steps), ("every", every), ("length", length)):
-        if not value > 0:
+        if value is not None and not value > 0:
             raise RecipeError(f"--{name} {value}: give a number above 0.")
     if encoders is not None and encoders < 1:
         raise RecipeError(f"--encoders {encoders}: give at least 1.")

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +23,16 @@ from trivium.run.training.work import Setup
 from trivium.text.streams import Stream
 
 STEPS, EVERY = 400, 10
+"""Where nobody says: of training, at most, and between two look-aheads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """How long to train, and how often to look ahead."""
 
-    steps: int = STEPS
-    """Of training, at most; the stage's schedule ends with them."""
+    steps: int | None = None
+    """Of training; by default as many as the recipe has, and at most STEPS. The stage's schedule
+    ends with them."""
     every: int = EVERY
     """Steps between look-aheads."""
     length: float = LENGTH
@@ -62,14 +65,15 @@ def stage_to_follow(recipe: Recipe) -> int:
     )
 
 
-def shortened(recipe: Recipe, place: int, steps: int) -> Recipe:
-    """The recipe with that stage alone, of at most so many steps, without teachers."""
+def shortened(recipe: Recipe, place: int, steps: int | None) -> Recipe:
+    """The recipe with that stage alone, of so many steps (see `Look`), without teachers."""
     stage = recipe.stages[place]
     kept = tuple(part for part in stage.regularizers if part.kind != "distill")
-    change = {
-        "regularizers": kept, "guard": None, "guard_from": None,
-        "steps": min(steps, stage.steps or steps),
-    }  # fmt: skip
+    change: dict[str, Any] = {"regularizers": kept, "guard": None, "guard_from": None}
+    if steps is None:
+        change["steps"] = min(STEPS, stage.steps or STEPS)
+    else:
+        change |= {"steps": steps, "epochs": None}
     return recipe.model_copy(update={"stages": (stage.model_copy(update=change),)})
 
 

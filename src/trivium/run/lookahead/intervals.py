@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 def block_length(measurements: int) -> int:
     """Measurements that are drawn together: the cube root of their number, the order that is best
     for the variance of a mean (Künsch 1989; Hall, Horowitz and Jing 1995)."""
-    return max(1, round(measurements ** (1 / 3)))
+    return max(1, round(float(measurements) ** (1 / 3)))
 
 
 def resampled_means(gain_MTT: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
@@ -26,7 +26,8 @@ def resampled_means(gain_MTT: Floats, resamples: int = RESAMPLES, seed: int = 0)
     place_RM = (start_RB[:, :, None] + np.arange(length)).reshape(resamples, -1)[:, :count] % count
     weight_RM = np.zeros((resamples, count))
     np.add.at(weight_RM, (np.arange(resamples)[:, None], place_RM), 1 / count)
-    return np.einsum("rm,mij->rij", weight_RM, gain_MTT)
+    mean_RTT: Floats = np.einsum("rm,mij->rij", weight_RM, gain_MTT)
+    return mean_RTT
 
 
 def bounds(mean_RTT: Floats) -> tuple[Floats, Floats]:

@@ -35,8 +35,8 @@ def look_ahead(
     """gain_TT[i, j] = Z_ij on one batch of every task, in the order of `drawn`.
 
     drawn: by task a batch in its pieces. Nothing is trained: weights are afterwards what they were,
-    to the bit. Without dropout, so without any randomness, and in fp32, since a look-ahead is small.
-    A row is 0 where a task's gradient vanishes.
+    to the bit. A look-ahead is small, so it is computed without dropout (nothing is random) and in
+    fp32. A row is 0 where a task's gradient vanishes.
     """
     shared = [one.parameter for one in model.shared_parameters() if one.parameter.requires_grad]
     names = list(drawn)
