@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 def block_length(measurements: int) -> int:
     """Measurements that are drawn together: the cube root of their number, the order that is best
     for the variance of a mean (Künsch 1989; Hall, Horowitz and Jing 1995)."""
-    return max(1, round(float(measurements) ** (1 / 3)))
+    return max(1, int(measurements ** (1 / 3) + 0.5))
 
 
 def resampled_means(gain_MTT: Floats, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
