@@ -40,6 +40,7 @@ ROOMS = {
             ("jobs", "predictor"),
             ("baselines", "teachers", "members", "verdict", "exporting", "deciding"),
             ("training", "card"),
+            ("lookahead",),
         ]
     )
     for room in rooms

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trivium.errors import Interrupted, NotWrittenError, RecipeError
     from trivium.parts.tasks import Task
     from trivium.recipe import Recipe, Stage, load_recipe
+    from trivium.run.affinity import affinity
     from trivium.run.calibrate import calibrate
     from trivium.run.check import check
     from trivium.run.compare import compare
@@ -50,6 +51,7 @@ __all__ = [
     "Stage",
     "Task",
     "__version__",
+    "affinity",
     "calibrate",
     "check",
     "compare",
@@ -80,6 +82,7 @@ _HOMES = {
     "Stage": "trivium.recipe",
     "Task": "trivium.parts.tasks",
     "calibrate": "trivium.run.calibrate",
+    "affinity": "trivium.run.affinity",
     "check": "trivium.run.check",
     "compare": "trivium.run.compare",
     "embed_file": "trivium.run.embed",

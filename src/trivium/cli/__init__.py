@@ -59,6 +59,7 @@ for command in (
     looking.embed,
     looking.explain,
     deciding.calibrate,
+    looking.affinity,
 ):
     app.command()(command)
 

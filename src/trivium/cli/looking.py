@@ -1,12 +1,17 @@
-"""Commands that look into a model: its vectors, and what made an answer. See `trivium.cli`."""
+"""Commands that look into a model: its vectors, what made an answer, and
+what its tasks gain from one another. See `trivium.cli`."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trivium.cli.options import (
+    STOPPED,
     Backend,
+    BudgetName,
+    Changes,
     Device,
     OverwriteFile,
     Precision,
@@ -15,7 +20,32 @@ from trivium.cli.options import (
     answer,
     messages,
 )
+from trivium.errors import Interrupted
 from trivium.run.screen.console import plain_console, say
+
+RecipeOrRun = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe's YAML file; or a run's folder, for its recipe."
+    ),
+]
+AffinityFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder for affinity.json; of a run by default its own folder."),
+]
+TrainedSteps = Annotated[
+    int | None, typer.Option(help="Of training; by default the recipe's, 400 at most.")
+]
+LookEvery = Annotated[int, typer.Option(help="Steps between two look-aheads.")]
+LookLength = Annotated[
+    float, typer.Option(help="Of a look-ahead, in the norm of all that tasks share.")
+]
+Encoders = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Suggest at most N encoders; by default as few as harm no task."
+    ),
+]
 
 
 def embed(
@@ -84,3 +114,50 @@ def explain(
             answer(json.dumps(asdict(found), ensure_ascii=False, indent=2))
         else:
             print_explanation(found, plain_console(sys.stdout))
+
+
+def affinity(
+    recipe: RecipeOrRun,
+    out: AffinityFolder = None,
+    steps: TrainedSteps = None,
+    every: LookEvery = 10,
+    length: LookLength = 0.02,
+    encoders: Encoders = None,
+    budget: BudgetName = "full",
+    set_: Changes = None,
+    overwrite: OverwriteFile = False,
+) -> None:
+    """Find out which tasks help one another, and which belong on one encoder.
+
+    Trains all tasks together for a while. Now and then it tries a small step
+    for each task alone, looks what that does to the loss of every task, and
+    takes the step back (Fifty et al. 2021). One short run tells all pairs.
+
+    In the table a row is the task that the step is for, a column the task that
+    feels it: +1.5 says that its loss falls by 1.5 %. Below it stand the best
+    groups of tasks for one encoder, two, ... Ctrl-C keeps what was measured.
+
+    A look-ahead costs T gradients and T x T losses of T tasks: with many tasks
+    take a larger --every. The report of a run shows what was measured of it.
+
+    Example: trivium affinity recipes/quickstart.yaml --out runs/affinity
+    """
+    with messages() as console:
+        from trivium.run.affinity import affinity as measure
+
+        try:
+            measure(
+                recipe,
+                out,
+                steps=steps,
+                every=every,
+                length=length,
+                encoders=encoders,
+                budget=budget,
+                changes=set_ or (),
+                overwrite=overwrite,
+                console=console,
+            )
+        except Interrupted as stopped:
+            say(console, str(stopped))
+            raise typer.Exit(STOPPED) from None

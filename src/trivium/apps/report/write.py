@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from trivium.apps.report.affinity import affinities
 from trivium.apps.report.answers import calibrations, confusions, scatters
 from trivium.apps.report.browser import browser
 from trivium.apps.report.comparison import comparison
@@ -97,6 +98,7 @@ def _sections(
         *on_answers,
         *calibrated(runs),
         conflicts(runs),
+        *([found] if (found := affinities(runs)).panels else []),
         data_section(runs, looks),
         cost(runs),
         recipes(runs),

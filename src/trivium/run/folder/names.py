@@ -10,12 +10,14 @@ RESUME = "resume"
 PREDICTIONS = "predictions"
 TEACHERS = "teachers"
 DATA = "data.json"
+AFFINITY = "affinity.json"
 GIVEN = "tables"
 """Tables that Python held when the run began: only their own files there are a run's."""
 CALIBRATION = "calibration.json"
 """What `trivium calibrate` found, before and after; the model's own file says what follows."""
 OURS = [
     RECIPE, ENVIRONMENT, JOURNAL, SCORES, MODEL, RESUME, PREDICTIONS, TEACHERS, DATA, CALIBRATION,
+    AFFINITY,
 ]  # fmt: skip
 """All that the folder of a run holds."""
 REPLACED = ".replaced"
