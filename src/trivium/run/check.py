@@ -32,6 +32,7 @@ def check(
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
+    preset: str | None = None,
     time: bool = False,
     probe: bool = False,
 ) -> Preview:
@@ -39,6 +40,7 @@ def check(
 
     recipe: its file, or the recipe itself: see `AnyRecipe`. budget: one of the recipe's; the others
     are tried, too. changes: `dotted.path=value`, after the budget. only: these of its tasks.
+    preset: `fast`, `good` or `best`, by default what the file says; of `best` one of its runs.
     time: run some steps of each stage, to tell how long it will take. probe: also judge the usual
     answer and a linear probe, which takes seconds. Nothing is written. Raises RecipeError where
     something is wrong.
@@ -48,7 +50,7 @@ def check(
     """
     console = heard_on(console)
     given = take(recipe)
-    file = load_recipe_file(given, changes, budget)
+    file = load_recipe_file(given, changes, budget, preset)
     check_budgets(file, given, changes)
     device = choose_device(file.recipe.device)
     if only:

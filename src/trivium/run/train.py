@@ -28,11 +28,12 @@ from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
+from trivium.run.folder.left import earlier_recipes, what_is_left
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import MODEL, RECIPE, REPLACED, SCORES
+from trivium.run.folder.names import MODEL, SCORES
 from trivium.run.folder.provenance import refuse_other_start, write_provenance
 from trivium.run.folder.replaced import let_go, old_run_back, settle
-from trivium.run.folder.resume import remove_resume, saved_state
+from trivium.run.folder.resume import remove_resume
 from trivium.run.folder.scores import Scores, read_scores, write_scores
 from trivium.run.folder.start import (
     check_same_recipe,
@@ -71,34 +72,20 @@ def train(
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
+    preset: str | None = None,
     minutes: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
-
-    recipe: its file, or the recipe itself: see `AnyRecipe`. tables: by task a table of its training
-    rows, or {"train": ..., "dev": ..., "test": ...}, in place of its files: DataFrames of any
-    library, a `datasets.Dataset`, lists of dictionaries, dictionaries of columns; they are written
-    into the run's folder. budget: one of the recipe's. changes: `dotted.path=value`, after the
-    budget. only: these of the recipe's tasks. minutes: end by then, with a model judged: there are
-    as many steps as a few of them, timed, say that there is time for, never more than the recipe
-    has, and the run's recipe says how many. resume: go on from the last checkpoint, bit for bit as
-    if never stopped. overwrite: replace an earlier run, which is removed once the new one has its
-    first checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError
-    before any work where something is wrong, and Interrupted after a first Ctrl-C, once the state
-    is saved.
-
-        scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
-        scores["tasks"]["topic"]["dev"]["accuracy"]
-    """
+    """Train one run of a recipe; the content of its `scores.json`. What can be said is explained
+    with `trivium.train` (`trivium.apps.presets`), which is this, but for the preset `best`."""
     began = time.monotonic()
     if minutes is not None and not 0 < minutes < math.inf:
         raise RecipeError(f"--minutes {minutes}: give a number above 0.")
     held = hold(recipe, tables, Path(run_dir))
     with held.told():
-        loaded = held.placed(load_recipe(held.recipe, changes, budget, only))
+        loaded = held.placed(load_recipe(held.recipe, changes, budget, only, preset))
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
@@ -107,8 +94,10 @@ def train(
             order = _Order(
                 Path(run_dir), held, processes, device, speaker, resume, overwrite, until
             )
-            earlier = _earlier(order.run_dir)
-            told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
+            earlier = earlier_recipes(order.run_dir)
+            told = refusals_told(
+                order.run_dir, lambda: what_is_left(order.run_dir, earlier, overwrite)
+            )
             back = old_run_back(order.run_dir, processes.first and overwrite)
             with told, back, held.told():
                 return _train(loaded, order).as_dict()
@@ -243,12 +232,6 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     )
 
 
-def _earlier(run_dir: Path) -> set[int]:
-    """Which recipes are there before training begins: of the run, and of one that is set aside."""
-    numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
-    return {number for number in numbers if number is not None}
-
-
 def _find_baselines(
     recipe: Recipe, data: Data, predictor: TorchPredictor, order: _Order
 ) -> BeforeTraining:
@@ -259,35 +242,6 @@ def _find_baselines(
         print_baselines(found, order.console)
     shared: BeforeTraining = order.processes.from_first(found)
     return shared
-
-
-def _number_of(file: Path) -> int | None:
-    """Tells a file from the one that takes its place."""
-    return file.stat().st_ino if file.is_file() else None
-
-
-def _what_is_left(order: _Order, earlier: set[int]) -> str:
-    """After the disk failed: what was kept, and how to go on."""
-    now = _number_of(order.run_dir / RECIPE)
-    if now is None:
-        return "Nothing was kept: start again once there is room."
-    if order.overwrite and now in earlier:
-        return (
-            "Nothing was kept of the new run, and the old one is as it was: start again, with "
-            "--overwrite, once there is room."
-        )
-    saved = saved_state(order.run_dir)
-    if saved is None:
-        aside = order.run_dir / REPLACED
-        return (
-            "No step was saved; once there is room, or the disk is sound, --resume begins with the "
-            "first." + (f" The run that was there is in {aside}." if aside.is_dir() else "")
-        )
-    counters = saved["counters"]
-    return (
-        f"Kept: the state after step {counters['step']} of stage {counters['stage'] + 1}; once "
-        "there is room, or the disk is sound, --resume goes on from there."
-    )
 
 
 @contextmanager

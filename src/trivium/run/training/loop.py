@@ -85,6 +85,8 @@ def _run_stage(
     setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     with monitor:
+        if not plan.steps and work.judged(stage):
+            _judge(work, stage, state, monitor)
         while counters.step < plan.steps:
             done = train_step(setup, stage, plan, state)
             counters.step += 1
