@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from rich.console import Console
 
 from trivium.recipe.budget import FULL
@@ -11,7 +12,7 @@ from trivium.recipe.only import only_tasks
 from trivium.recipe.space import search_in_words, search_of
 from trivium.run.assembly.device import choose_device, choose_precision
 from trivium.run.assembly.model import build
-from trivium.run.baselines.find import find_baselines
+from trivium.run.baselines.find import BeforeTraining, find_baselines
 from trivium.run.baselines.told import print_baselines
 from trivium.run.folder.given import Tables
 from trivium.run.folder.lent import called_so, lent
@@ -25,6 +26,7 @@ from trivium.run.teachers.find import find_lessons
 from trivium.run.training.explain import print_preview
 from trivium.run.training.preview import Preview
 from trivium.run.training.timing import timed_lines
+from trivium.text.tokenizer import Tokenizer
 
 
 def check(
@@ -73,10 +75,15 @@ def check(
     for line in timed_lines(preview, tokenizer, device) if time else ():
         say(console, line)
     if probe:
-        model.encoder.precision = choose_precision(loaded.precision, device)
-        predictor = TorchPredictor(model.to(device), loaded.tasks, tokenizer)
-        print_baselines(find_baselines(loaded, data, predictor, wanted=True), console)
+        print_baselines(_probed(preview, tokenizer, device), console)
     if search:
         words = search_in_words(loaded, search, given.path)
         say(console, ("search", "bold"), f" (tune): {words}")
     return preview
+
+
+def _probed(preview: Preview, tokenizer: Tokenizer, device: torch.device) -> BeforeTraining:
+    recipe, model = preview.recipe, preview.model
+    model.encoder.precision = choose_precision(recipe.precision, device)
+    predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
+    return find_baselines(recipe, preview.data, predictor, wanted=True)
