@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from rich.console import Console
 
 import trivium
-from tests.support.browsing import CHROMIUM, CONTRAST, PHONE, browser
+from tests.support.browsing import CHROMIUM, CONTRAST, browser
 from tests.support.tables import make_recipe
 from trivium.apps.report.browser import said
 from trivium.apps.report.explained import MOST
@@ -174,7 +174,7 @@ def chromium() -> Iterator[Browser]:
 def test_shaded_words_can_be_read_and_nothing_runs(
     page: Path, chromium: Browser, scheme: Any
 ) -> None:
-    context = chromium.new_context(color_scheme=scheme, viewport=PHONE)
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": 390, "height": 844})
     opened, problems = context.new_page(), list[str]()
     opened.on("console", lambda message: problems.append(message.text))
     opened.on("dialog", lambda dialog: problems.append(dialog.message))
@@ -183,6 +183,6 @@ def test_shaded_words_can_be_read_and_nothing_runs(
     assert min(opened.evaluate(CONTRAST, parts)) > 4.5
     assert opened.locator("#why .word").count() > 3
     assert opened.locator("#why img, #why script").count() == 0
-    assert opened.evaluate("document.querySelector('#why').scrollWidth") <= PHONE["width"]
+    assert opened.evaluate("document.querySelector('#why').scrollWidth") <= 390
     context.close()
     assert problems == []
