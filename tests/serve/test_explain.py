@@ -32,7 +32,11 @@ async def test_every_word_is_a_row_that_its_tasks_share(model: trivium.Predictor
     async with client_of(model) as client:
         await client.ask("/v1/explain", {"rows": [ROW]})
         await client.ask("/v1/explain", {"rows": ROW, "tasks": ["mood"]})
-    assert list(client.service.calls) == [1 + sum(WORDS.values()), 1 + WORDS["text"]]
+        asked = [None, ["mood"], ["same", "near"]]
+        answers = [await client.ask("/v1/explain", {"rows": ROW, "tasks": t}) for t in asked]
+    assert list(client.service.calls)[:2] == [1 + sum(WORDS.values()), 1 + WORDS["text"]]
+    whole, *parts = (answer.json()["tokens"] for answer in answers)
+    assert whole == sum(parts)  # no task is asked again without a word that it does not read
 
 
 async def test_a_text_without_words_has_an_answer(model: trivium.Predictor) -> None:
