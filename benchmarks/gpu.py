@@ -229,7 +229,7 @@ def _prediction(given: argparse.Namespace, say: measure.Tell) -> Mapping[str, An
     predictor = TorchPredictor(model, recipe.tasks, tokenizer)
     low = {"dtype": torch.bfloat16}
     theirs = SentenceTransformer(str(folder), device="cuda", model_kwargs=low)
-    embeds = {
+    embeds: dict[str, Callable[[], Tensor]] = {
         "ours": partial(_pooled, predictor, texts),
         "st_bf16": lambda: torch.from_numpy(
             theirs.encode(texts, show_progress_bar=False, batch_size=256)

@@ -51,6 +51,7 @@ VERBS = len(ROOMS)
 
 LATE = {
     "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals",
+    "datasets",
 }  # fmt: skip
 """What may be imported where it is used: extras, and what is there for callers' DataFrames."""
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.apps.presets import train
     from trivium.apps.report import report
     from trivium.apps.study import study
     from trivium.apps.tune import tune
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from trivium.run.pull import pull
     from trivium.run.push import push
     from trivium.run.soup import soup
-    from trivium.run.train import train
 
 __version__ = "0.1.0"
 
@@ -99,7 +99,7 @@ _HOMES = {
     "report": "trivium.apps.report",
     "soup": "trivium.run.soup",
     "study": "trivium.apps.study",
-    "train": "trivium.run.train",
+    "train": "trivium.apps.presets",
     "tune": "trivium.apps.tune",
 }
 

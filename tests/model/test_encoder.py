@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 from tests.support.tensors import packed, relative
 from trivium.errors import RecipeError
-from trivium.model.attention import Even, Grid, Layout
+from trivium.model.attention import Even, Grid, Layout, Stream
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.multitask import pool
 from trivium.model.pretrained import load_encoder
@@ -301,7 +301,7 @@ class Spy(Side):
         self.seen: list[tuple[str, int, Tensor]] = []
 
     def beside(self, layer: int, x_ND: Tensor, groups: Layout) -> Tensor | None:
-        assert not isinstance(groups, Grid | Even)
+        assert not isinstance(groups, Grid | Even | Stream)
         assert sum(group.texts for group in groups) == 2
         self.seen.append(("beside", layer, x_ND))
         return self.shift * x_ND if self.shift else None

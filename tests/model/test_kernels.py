@@ -99,7 +99,7 @@ def test_attention_equals_pytorchs_within_each_text(
     lengths: tuple[int, ...], heads: int, dtype: torch.dtype
 ) -> None:
     tokens, width = sum(lengths), 12
-    where = layout(torch.tensor(lengths), max(lengths))
+    where = layout(torch.tensor(lengths))
     weight = noise(tokens, width, seed=1)
     qkv = (2 * noise(tokens, 3 * width, dtype=dtype)).requires_grad_()
     exact = qkv.detach().double().requires_grad_()
@@ -121,7 +121,7 @@ def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mas
     lengths: tuple[int, ...],
 ) -> None:
     tokens, heads, size, p = sum(lengths), 2, 5, 0.3
-    where = layout(torch.tensor(lengths), max(lengths))
+    where = layout(torch.tensor(lengths))
     qkv = noise(tokens, 3 * heads * size).requires_grad_()
     torch.manual_seed(4)
     found = attention(qkv, where, heads, p)
@@ -155,7 +155,7 @@ def test_attention_with_dropout_equals_autograd_of_the_formula_with_the_same_mas
 
 
 def test_layout_of_ragged_texts_by_hand() -> None:
-    (group,) = layout(torch.tensor([2, 1, 3]), 3)
+    (group,) = layout(torch.tensor([2, 1, 3]))
     # By length: the second text (token 2), the first (0, 1), the third (3, 4, 5).
     assert group.grid_S.tolist() == [2, 2, 2, 0, 1, 1, 3, 4, 5]
     assert group.slots_n.tolist() == [0, 3, 4, 6, 7, 8]
@@ -166,13 +166,13 @@ def test_layout_of_ragged_texts_by_hand() -> None:
 
 
 def test_layout_of_equal_lengths_needs_no_mask() -> None:
-    (group,) = layout(torch.tensor([4, 4]), 4)
+    (group,) = layout(torch.tensor([4, 4]))
     assert group.mask_G1L is None
     assert group.grid_S.tolist() == list(range(8))
 
 
 def test_groups_hold_every_token_once_and_are_no_longer_than_their_longest_text() -> None:
-    groups = layout(torch.tensor(MANY), max(MANY))
+    groups = layout(torch.tensor(MANY))
     assert len(groups) > 1
     assert sorted(t for g in groups for t in g.tokens_n.tolist()) == list(range(sum(MANY)))
     assert sum(g.texts for g in groups) == len(MANY)

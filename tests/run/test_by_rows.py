@@ -102,7 +102,7 @@ def test_a_run_resumes_with_and_without_the_kernels(
     recipe["stages"][0] |= {"checkpoint_every": 3, "sampler": {"kind": "proportional"}}
     train(recipe, tmp_path / "whole")
 
-    def stopped(*given: Any) -> dict[str, Any]:
+    def stopped(*given: Any) -> Any:
         if given[-1].counters.step == 7:
             raise RecipeError("enough")
         return steps.train_step(*given)

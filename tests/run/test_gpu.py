@@ -15,6 +15,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor.trained import load_trained
 from trivium.run.training import loop
+from trivium.run.training.step import train_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,14 +45,13 @@ def test_a_step_waits_for_nothing(recipe_values: dict[str, Any], tmp_path: Path)
     """But for its numbers, a step late."""
     recipe = parse_recipe(recipe_values | {"device": "cuda", "precision": "bf16"})
     steps = 0
-    real = loop.train_step
 
     def watched(*given: Any) -> Any:
         nonlocal steps
         steps += 1
         torch.cuda.set_sync_debug_mode("error" if steps > 3 else "default")
         try:
-            return real(*given)
+            return train_step(*given)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

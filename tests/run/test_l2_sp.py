@@ -145,7 +145,7 @@ def test_a_run_resumes_to_the_bit_in_its_second_stage_and_refuses_another_checkp
     ran(tmp_path / "whole", recipe)
     real, taken = train_step, 0
 
-    def die_in_the_seventh(*arguments: Any) -> dict[str, Any]:
+    def die_in_the_seventh(*arguments: Any) -> Any:
         nonlocal taken
         taken += 1
         if taken == 7:

@@ -42,7 +42,7 @@ from trivium.text.streams import Stream
 
 @given(st.lists(st.integers(2, 300), min_size=1, max_size=64))
 def test_groups_are_those_in_which_attention_works(lengths: list[int]) -> None:
-    found = layout(torch.tensor(lengths), max(lengths))
+    found = layout(torch.tensor(lengths))
     assert groups(np.asarray(lengths)) == [(group.texts, group.longest) for group in found]
 
 

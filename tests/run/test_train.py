@@ -259,7 +259,7 @@ def test_a_crash_early_in_a_later_stage_resumes_from_the_model_that_stage_began_
     trivium.train(recipe, tmp_path / "whole", console=quiet())
     real = step.train_step
 
-    def die(setup: Any, stage: Any, plan: Any, state: Any) -> dict[str, Any]:
+    def die(setup: Any, stage: Any, plan: Any, state: Any) -> Any:
         if stage.name == "second" and state.counters.step == 3:
             raise KeyboardInterrupt
         return real(setup, stage, plan, state)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from trivium.answering.occlusion import Word
 from trivium.answering.reading import Line, Reader
 from trivium.answering.rows import asks_of_rows
 from trivium.answering.says import OneLabel, SeveralLabels, probabilities
@@ -101,6 +102,8 @@ class Served:
             return 401, {}, json.dumps({"error": {"code": "unauthorized", "message": message}})
         if path == "/v1/predict":
             return 200, {}, json.dumps(self.predicted(asked["rows"]))
+        if path == "/v1/explain":
+            return 200, {}, json.dumps({"answers": [self.explained(asked["rows"][0])]})
         task = path.removeprefix("/v1/tasks/").removesuffix("/predict")
         inputs = asked["inputs"]
         texts = inputs if isinstance(inputs, list) else [inputs]
@@ -108,6 +111,17 @@ class Served:
         told = self.predictor.probabilities(task, rows)
         found = [[{"label": n, "score": p} for n, p in row.items()] for row in told]
         return 200, {}, json.dumps(found)
+
+    def explained(self, row: Mapping[str, str]) -> dict[str, Any]:
+        """What words did for the answers of `/v1/explain`, of one row."""
+        answers = {}
+        for task in asks_of_rows(self.predictor.forms, [row], None).texts:
+            columns = self.predictor.forms[task].text
+            texts = tuple(row[column] for column in columns)
+            found = self.predictor.explain(task, texts if len(texts) > 1 else texts[0])
+            words = [_column(columns, word) for word in found.words]
+            answers[task] = {"about": found.about, "value": found.value, "words": words}
+        return answers
 
     def predicted(self, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         """The answer to `/v1/predict` with probabilities; of one row."""
@@ -135,6 +149,12 @@ class Served:
             "tokens": tokens,
             "timing": {"queue_ms": 0.25, "compute_ms": round(compute, 3)},
         }
+
+
+def _column(columns: Sequence[str], word: Word) -> dict[str, Any]:
+    place = word.place
+    told = {"column": columns[place.text], "start": place.start, "end": place.end}
+    return told | {"word": word.word, "effect": word.effect}
 
 
 def _cut(

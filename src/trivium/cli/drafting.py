@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from trivium.cli.options import messages
+from trivium.cli.options import PresetName, messages
 
 
 def init(
@@ -27,6 +27,7 @@ def init(
     encoder: Annotated[
         str, typer.Option(help="minilm (packaged), a folder, or a name on the hub.")
     ] = "minilm",
+    preset: PresetName = None,
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing; assume, and say so.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace OUT if it is there already.")
@@ -46,6 +47,7 @@ def init(
             text=_columns(text),
             label=_columns(label),
             encoder=encoder,
+            preset=preset,
             overwrite=overwrite,
             ask=None if is_alone else ask,
             console=console,

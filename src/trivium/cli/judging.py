@@ -127,6 +127,10 @@ def report(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    explain: Annotated[
+        int,
+        typer.Option(metavar="N", help="Of each task N mistakes word by word; asks for each word."),
+    ] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Write one HTML file on a run, or on several: scores, curves, mistakes, costs.
@@ -137,6 +141,6 @@ def report(
     with messages() as console:
         from trivium.apps.report import report as write_report
 
-        path = write_report(runs, out, overwrite=overwrite, console=console)
+        path = write_report(runs, out, explain=explain, overwrite=overwrite, console=console)
         size = path.stat().st_size / 2**20
         say(console, f"report: {path} ({size:.1f} MiB)")

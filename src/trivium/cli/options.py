@@ -54,6 +54,15 @@ Only = Annotated[
         help="Of the recipe's tasks only this one, or these: [bold]topic,urgency[/].",
     ),
 ]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="[bold]fast[/]: a probe on the encoder as it is, in seconds; [bold]good[/]: trained "
+        "as the recipe says; [bold]best[/]: several seeds of that, united.",
+    ),
+]
 BudgetName = Annotated[
     str,
     typer.Option(

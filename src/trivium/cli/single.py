@@ -22,6 +22,7 @@ from trivium.cli.options import (
     OverwriteFile,
     Precision,
     Prefix,
+    PresetName,
     RecipePath,
     RunFolder,
     RunOrName,
@@ -61,6 +62,7 @@ def check(
     budget: BudgetName = "full",
     set_: Changes = None,
     only: Only = None,
+    preset: PresetName = None,
     time_: Annotated[
         bool, typer.Option("--time", help="Run a few steps, to tell how long it will take.")
     ] = False,
@@ -79,8 +81,8 @@ def check(
         from trivium.run.check import check as check_recipe
 
         check_recipe(
-            recipe, console, budget=budget, changes=set_ or [], only=names(only), time=time_,
-            probe=probe,
+            recipe, console, budget=budget, changes=set_ or [], only=names(only), preset=preset,
+            time=time_, probe=probe,
         )  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def train(
     budget: BudgetName = "full",
     set_: Changes = None,
     only: Only = None,
+    preset: PresetName = None,
     minutes: Minutes = None,
     resume: Resume = False,
     auto_resume: AutoResume = False,
@@ -104,10 +107,10 @@ def train(
     run = out or Path("runs") / recipe.stem
     set_ = [*(set_ or []), *(["probe=false"] if no_probe else [])]
     with messages() as console:
+        from trivium.apps.presets import train as train_recipe
         from trivium.errors import Interrupted
         from trivium.run.folder.names import MODEL
         from trivium.run.folder.shown import print_scores
-        from trivium.run.train import train as train_recipe
 
         try:
             scores = train_recipe(
@@ -116,18 +119,19 @@ def train(
                 budget=budget,
                 changes=set_,
                 only=names(only),
+                preset=preset,
                 minutes=minutes,
                 resume="auto" if auto_resume else resume,
                 overwrite=overwrite,
                 console=console,
             )
         except Interrupted as stop:
-            again = _again(recipe, run, budget, set_, only, minutes)
+            again = _again(recipe, run, budget, set_, only, preset, minutes)
             say(console, f"{stop} Go on with: {again} --resume")
             raise typer.Exit(STOPPED) from None
         if is_first():
             print_scores(scores, console)
-            say(console, f"model: {run / MODEL}")
+            say(console, f"model: {run / MODEL if (run / MODEL).is_dir() else run}")
 
 
 def _again(
@@ -136,12 +140,14 @@ def _again(
     budget: str,
     changes: list[str],
     only: str | None,
+    preset: str | None,
     minutes: float | None,
 ) -> str:
     """What to type to train the same."""
     given = ["--budget", budget] if budget != "full" else []
     given += [word for change in changes for word in ("--set", change)]
     given += ["--only", only] if only is not None else []
+    given += ["--preset", preset] if preset is not None else []
     given += ["--minutes", f"{minutes:g}"] if minutes is not None else []
     return shlex.join(["trivium", "train", str(recipe), "--out", str(run), *given])
 

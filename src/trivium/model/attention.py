@@ -76,10 +76,15 @@ Layout = Sequence[Group] | Grid | Even | Stream
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
-def layout(lengths_R: Tensor, longest: int) -> Layout:
-    """Groups of texts by length; on a GPU the stream as it is."""
+def arranged(lengths_R: Tensor, longest: int) -> Layout:
+    """How attention sees a packed stream: on a GPU as it is."""
     if lengths_R.device.type != "cpu":
         return Stream.of(lengths_R, longest)
+    return layout(lengths_R)
+
+
+def layout(lengths_R: Tensor) -> Sequence[Group]:
+    """Groups of texts by length."""
     texts = len(lengths_R)
     starts_R = lengths_R.cumsum(0) - lengths_R
     count = max(1, min(MOST_GROUPS, texts // TEXTS_PER_GROUP))

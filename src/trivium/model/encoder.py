@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.attention import Even, Layout, attention, layout
+from trivium.model.attention import Even, Layout, arranged, attention
 from trivium.model.graphs import Graphs
 from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
@@ -229,7 +229,7 @@ class Encoder(nn.Module):
         if groups is None:
             texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
             is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
-            groups = Even(texts) if is_even else layout(tokens.lengths_R, tokens.longest)
+            groups = Even(texts) if is_even else arranged(tokens.lengths_R, tokens.longest)
         return self._through(x_ND.to(self.precision), groups, self.sides.of(task))
 
     def _through(self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = ()) -> Tensor:

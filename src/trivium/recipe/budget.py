@@ -14,7 +14,7 @@ from trivium.recipe.stage import DEFAULT_EPOCHS, Stage
 
 FULL = "full"
 """The budget that every recipe has: it changes nothing."""
-NOTES = ("reported", "budgets")
+NOTES = ("reported", "budgets", "preset")
 """What a recipe's file says of the recipe as it stands there."""
 RESHAPING = re.compile(r"tasks(\.[^.]+(\.train.*)?)?|stages(\.(\d+|\*))?")
 """Settings with which a recipe has other tasks, files of training rows, or stages."""
@@ -119,7 +119,7 @@ class Budget(Part):
             return found
         each = self.epochs if isinstance(self.epochs, tuple) else (self.epochs,) * len(stages)
         for index, (stage, cap) in enumerate(zip(stages, each, strict=True)):
-            own = stage.epochs or (cap if stage.steps else DEFAULT_EPOCHS)
+            own = stage.epochs or (cap if stage.steps is not None else DEFAULT_EPOCHS)
             found[f"stages.{index}.epochs"] = min(own, cap)
         return found
 

@@ -1,6 +1,6 @@
 """What the file of a recipe holds: the recipe, and what is said of it."""
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,9 @@ class Beside(Part):
     """What a paper or report reached with these settings: a study sets it beside its own scores."""
     budgets: dict[str, Budget] = Field(default_factory=dict)
     """Shorter versions of the recipe, for `--budget NAME`; `full` is the recipe itself."""
+    preset: Literal["fast", "good", "best"] | None = None
+    """How much `trivium train` spends on it, where it is not told otherwise: see
+    `trivium.recipe.presets`."""
 
 
 class RecipeFile(Beside):

@@ -12,6 +12,7 @@ from trivium.recipe.given import AnyRecipe, Given, take
 from trivium.recipe.only import only_tasks
 from trivium.recipe.parse import parse_file
 from trivium.recipe.plain_yaml import unshared
+from trivium.recipe.presets import preset_of, with_preset
 from trivium.recipe.reading import settings_and_notes
 from trivium.recipe.schema import Recipe
 
@@ -21,33 +22,40 @@ def load_recipe(
     changes: Sequence[str] = (),
     budget: str = FULL,
     only: Sequence[str] = (),
+    preset: str | None = None,
 ) -> Recipe:
     """The recipe in a YAML file, with a budget and then `dotted.path=value` changes, checked.
 
     recipe: the file, or what stands for one: see `AnyRecipe`. Relative `data` and `encoder` folders
     are made absolute, so that the recipe means the same elsewhere. only: these of its tasks, see
-    `trivium.recipe.only`. Raises RecipeError.
+    `trivium.recipe.only`. preset: `fast`, `good` or `best`, by default what the file says; what a
+    run of it is, see `trivium.recipe.presets`. Raises RecipeError.
 
         recipe = trivium.load_recipe("recipes/quickstart.yaml", ["stages.0.epochs=1", "seed=3"])
         recipe.stages[0].epochs, recipe.seed
     """
-    loaded = load_recipe_file(recipe, changes, budget).recipe
+    loaded = load_recipe_file(recipe, changes, budget, preset).recipe
     return only_tasks(loaded, only) if only else loaded
 
 
 def load_recipe_file(
-    recipe: AnyRecipe | Given, changes: Sequence[str] = (), budget: str = FULL
+    recipe: AnyRecipe | Given,
+    changes: Sequence[str] = (),
+    budget: str = FULL,
+    preset: str | None = None,
 ) -> RecipeFile:
     """The same, with what the file says beside the recipe: a search, budgets, reported scores.
 
     The search may be changed as settings are. What the file says under `reported` and `budgets` is
-    about the recipe as it stands there: it must fit that, and not what the changes make of it.
+    about the recipe as it stands there: it must fit that, and not what the changes make of it. The
+    preset comes last.
     """
     for change in changes:
         _refuse_note(change)
     given = take(recipe)
+    chosen = preset_of(given, preset)
     if given.recipe is not None and not changes and budget == FULL:
-        return RecipeFile(recipe=with_folders(given.recipe, given.path))
+        return RecipeFile(recipe=with_folders(with_preset(given.recipe, chosen), given.path))
     values, notes = settings_and_notes(given)
     where = str(given.path)
     file = parse_file(_basis(values, changes, where) | notes, where)
@@ -59,7 +67,8 @@ def load_recipe_file(
         changed = parse_file(values, where)
         # A copy, which is not checked again: budgets may not fit what the changes made.
         file = file.model_copy(update={"recipe": changed.recipe, "search": changed.search})
-    return file.model_copy(update={"recipe": with_folders(file.recipe, given.path)})
+    whole = with_folders(with_preset(file.recipe, chosen), given.path)
+    return file.model_copy(update={"recipe": whole})
 
 
 def check_budgets(file: RecipeFile, recipe: AnyRecipe | Given, changes: Sequence[str] = ()) -> None:
@@ -79,7 +88,8 @@ def _refuse_note(change: str) -> None:
     if name in NOTES:
         raise RecipeError(
             f"--set {change}: `{name}` is no setting of a run, but says something of the recipe as "
-            "its file has it; change it in the file. A budget is chosen with --budget."
+            "its file has it; change it in the file. A budget is chosen with --budget, a preset "
+            "with --preset."
         )
 
 

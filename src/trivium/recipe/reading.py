@@ -49,6 +49,8 @@ def whole(given: Given, heirs: Sequence[Path] = ()) -> dict[str, Any]:
         found["budgets"] = (found.get("budgets") or {}) | own
     elif "budgets" in values:
         found["budgets"] = own
+    if "preset" in values:
+        found["preset"] = values["preset"]
     for dotted, value in values.get("set", {}).items():
         put(found, str(dotted), value, f"{path}: set: {dotted}")
     return found
@@ -59,8 +61,8 @@ def _refuse_malformed(values: dict[str, Any], path: Path) -> None:
     if more := sorted(map(str, set(values) - {"extends", "set", *NOTES})):
         raise RecipeError(
             f"{path}: {more[0]}: a recipe that extends another says its changes under `set`, as "
-            "dotted.path: value, such as `stages.0.epochs: 1`; only `reported` and `budgets` may "
-            "stand beside it."
+            "dotted.path: value, such as `stages.0.epochs: 1`; only `reported`, `budgets` and "
+            "`preset` may stand beside it."
         )
     if not isinstance(values["extends"], str) or not isinstance(values.get("set", {}), dict):
         raise RecipeError(

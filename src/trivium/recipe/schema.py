@@ -13,7 +13,7 @@ from trivium.parts.heads import check_trunks
 from trivium.parts.tasks import AnyTask, Labelled
 from trivium.recipe.stage import SELECTIONS, Stage, plain_parts
 
-FILE_ONLY = ("search", "reported", "budgets")
+FILE_ONLY = ("search", "reported", "budgets", "preset")
 """What a recipe's file may say beside the recipe (`trivium.recipe.file`). No run knows of it."""
 
 
@@ -68,8 +68,9 @@ class Recipe(Part):
         for name in FILE_ONLY:
             if name in given and name not in cls.model_fields:
                 raise ValueError(
-                    f"{name}: is no setting of a run; `search`, `reported` and `budgets` belong "
-                    "into the file of a recipe (or a dictionary in its place), beside the recipe"
+                    f"{name}: is no setting of a run; `search`, `reported`, `budgets` and `preset` "
+                    "belong into the file of a recipe (or a dictionary in its place), beside the "
+                    "recipe"
                 )
         return values
 

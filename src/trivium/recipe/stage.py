@@ -54,8 +54,9 @@ class Stage(Part):
     """By default all."""
     epochs: int | None = Field(default=None, gt=0, le=10**6)
     """An epoch holds as many batches as one pass over every task's rows; by default 3 epochs."""
-    steps: int | None = Field(default=None, gt=0, le=10**9)
-    """Optimizer steps, instead of epochs; with both, the stage ends at whichever comes first."""
+    steps: int | None = Field(default=None, ge=0, le=10**9)
+    """Optimizer steps, instead of epochs; with both, the stage ends at whichever comes first. 0:
+    nothing is trained, and heads stay what they start from."""
     batch_size: int | dict[str, int] = 32
     """Rows per batch: one number, or one per task."""
     batches: Literal["fixed", "adjusted"] = "fixed"

@@ -45,6 +45,8 @@ def in_folder(recipe: Recipe, folder: Path) -> Recipe:
     data = Path(recipe.data)
 
     def placed(source: Source) -> Source:
+        if source.hub is not None:
+            return source
         path = data / source.file
         within = path.parent == folder
         return source.model_copy(update={"file": path.name if within else str(path)})

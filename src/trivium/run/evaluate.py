@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from trivium.errors import RecipeError
+from trivium.run.folder.given import Tables
+from trivium.run.folder.lent import rows_of
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.provenance import other_rows
 from trivium.run.folder.scores import Scores
@@ -27,14 +29,17 @@ def evaluate(
     task: str | None = None,
     file: str | Path | None = None,
     split: str | None = None,
+    tables: Tables | None = None,
     precision: str = "auto",
     device: str = "auto",
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Scores of a run on its own dev (and labelled test) files, or of one task on `file`.
 
-    split: dev or test, by default both. Answers with the `tasks`, `overall` and `precision` of
-    `scores.json`, as a plain dict. Raises RecipeError.
+    split: dev or test, by default both. tables: by task a table of labelled rows that Python holds,
+    whose scores are called `table`, or {"dev": ..., "test": ...}, as `train` takes them. Answers
+    with the `tasks`, `overall` and `precision` of `scores.json`, as a plain dict. Raises
+    RecipeError.
 
         scores = trivium.evaluate("runs/first")
         scores["overall"]["dev"]["leaderboard"]
@@ -44,8 +49,15 @@ def evaluate(
         raise RecipeError("evaluate: say which task the file is for (--task).")
     if split is not None and (split not in JUDGED or file is not None):
         raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
+    if tables is not None and (task, file, split) != (None, None, None):
+        raise RecipeError(
+            "evaluate: `tables` says which tasks; it goes without task, file and split."
+        )
     splits: tuple[str, ...] = (split,) if split else JUDGED
-    if file is not None and task is not None:
+    if tables is not None:
+        data = rows_of(tables, {name: predictor.task(name) for name in tables})
+        splits = tuple(dict.fromkeys(name for of_task in data.values() for name in of_task))
+    elif file is not None and task is not None:
         rows = read_split(predictor.task(task), "file", file)
         if not rows.examples:
             raise RecipeError(f"{rows.where}: has no labelled rows for task {task!r}.")
@@ -57,7 +69,7 @@ def evaluate(
     with rows_bar(console) as bar:
         counter = bar.add_task("evaluating", total=rows_in(data, splits))
         scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))
-    means = overall(predictor.tasks, scores) if task is None else {}
+    means = overall(predictor.tasks, scores) if task is None and scores else {}
     result = Scores(tasks=scores, overall=means, precision=predictor.precision)
     return result.as_dict()
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.recipe.parse import parse_recipe
+from trivium.recipe.presets import preset_of
 from trivium.recipe.schema import Recipe
 from trivium.run.drafting.draft import Ask, Draft, Wanted
 from trivium.run.drafting.files import Group, grouped, look
@@ -30,6 +31,7 @@ def init(
     text: Sequence[str] = (),
     label: Sequence[str] = (),
     encoder: str = ENCODER,
+    preset: str | None = None,
     overwrite: bool = False,
     ask: Ask | None = None,
     console: Console | None = None,
@@ -37,7 +39,8 @@ def init(
     """Look at tables, and write the recipe that trains on them, which `check` takes as it is.
 
     What was assumed, and what is odd in the files, is told on the console. text, label: columns, by
-    default those that seem to hold texts and answers. ask: whom to ask where that is not certain;
+    default those that seem to hold texts and answers. preset: `fast`, `good` or `best`, for the
+    recipe to say how much `train` spends on it. ask: whom to ask where that is not certain;
     by default it is assumed. Raises RecipeError where a file cannot be read, or holds no answers.
 
         recipe = trivium.init(["recipes/data/support-desk/messages-train.csv"], "desk.yaml")
@@ -46,6 +49,7 @@ def init(
     console, path = heard_on(console), Path(out).absolute()
     refuse_unwritable(path, overwrite=overwrite, example="recipe.yaml")
     given = [Path(file).absolute() for file in dict.fromkeys(map(str, files))]
+    preset = preset_of({}, preset) if preset is not None else None
     if not given:
         raise RecipeError("init: name one or more files of labelled text.")
     home = Path(os.path.commonpath([file.parent for file in given]))
@@ -56,7 +60,7 @@ def init(
     data = _from(path.parent, home)
     recipe = _settled(encoder, home, [draft for _, draft in made])
     _tell(made, console)
-    write_text(path, recipe_text(encoder, data, [draft for _, draft in made]))
+    write_text(path, recipe_text(encoder, data, [draft for _, draft in made], preset))
     say(console, ("written", "bold"), f": {out}. See what it means with: trivium check {out}")
     return recipe
 

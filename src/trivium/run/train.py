@@ -28,6 +28,7 @@ from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
+from trivium.run.folder.left import earlier_recipes, what_is_left
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MODEL, SCORES
 from trivium.run.folder.provenance import refuse_other_start, write_provenance
@@ -55,7 +56,6 @@ from trivium.run.training.explain import print_preview
 from trivium.run.training.finish import finish
 from trivium.run.training.in_time import TEACHERS_TAKE_TIME, in_time
 from trivium.run.training.launch import Beginning, Resume, beginning, refuse_unlike
-from trivium.run.training.left import recipes_there, what_is_left
 from trivium.run.training.loop import run_stages
 from trivium.run.training.minutes import as_begun
 from trivium.run.training.parameters import start_from_counts
@@ -74,34 +74,20 @@ def train(
     budget: str = FULL,
     changes: Sequence[str] = (),
     only: Sequence[str] = (),
+    preset: str | None = None,
     minutes: float | None = None,
     resume: Resume = False,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train a recipe into a run directory; the content of its `scores.json`, a plain dict.
-
-    recipe: its file, or the recipe itself: see `AnyRecipe`. tables: by task a table of its training
-    rows, or {"train": ..., "dev": ..., "test": ...}, in place of its files: DataFrames of any
-    library, a `datasets.Dataset`, lists of dictionaries, dictionaries of columns; they are written
-    into the run's folder. budget: one of the recipe's. changes: `dotted.path=value`, after the
-    budget. only: these of the recipe's tasks. minutes: end by then, with a model judged: there are
-    as many steps as a few of them, timed, say that there is time for, never more than the recipe
-    has, and the run's recipe says how many. resume: go on from the last checkpoint, bit for bit as
-    if never stopped; "auto": go on if there is a run, with as many processes as there are now, else
-    begin. overwrite: replace an earlier run, which is removed once the new one has its first
-    checkpoint, or is finished, and is as it was if that fails before. Raises RecipeError before any
-    work where something is wrong, and Interrupted after a first Ctrl-C, once the state is saved.
-
-        scores = trivium.train("recipes/quickstart.yaml", "runs/short", changes=["seed=1"])
-        scores["tasks"]["topic"]["dev"]["accuracy"]
-    """
+    """Train one run of a recipe; the content of its `scores.json`. What can be said is explained
+    with `trivium.train` (`trivium.apps.presets`), which is this, but for the preset `best`."""
     began = time.monotonic()
     if minutes is not None and not 0 < minutes < math.inf:
         raise RecipeError(f"--minutes {minutes}: give a number above 0.")
     held = hold(recipe, tables, Path(run_dir))
     with held.told():
-        loaded = held.placed(load_recipe(held.recipe, changes, budget, only))
+        loaded = held.placed(load_recipe(held.recipe, changes, budget, only, preset))
     processes, device = join(choose_device(loaded.device))
     try:
         writing = alone(Path(run_dir)) if processes.first else nullcontext()
@@ -110,8 +96,8 @@ def train(
             home = Path(run_dir)
             how = beginning(home, processes, resume=resume, overwrite=overwrite)
             order = _Order(home, held, processes, device, speaker, how, until)
-            earlier = recipes_there(home)
-            told = refusals_told(home, lambda: what_is_left(home, how.overwrite, earlier))
+            earlier = earlier_recipes(home)
+            told = refusals_told(home, lambda: what_is_left(home, earlier, how.overwrite))
             back = old_run_back(home, processes.first and how.overwrite)
             with told, back, held.told():
                 return _train(loaded, order).as_dict()

@@ -46,7 +46,7 @@ def _rows(name: str, runs: Sequence[ReportedRun]) -> RowSet:
     """A task's dev rows with the answers of all runs that were asked the same."""
     answers = [run.answers[name] for run in runs]
     task, first = answers[0].task, answers[0]
-    by_run = [_said(each) for each in answers]
+    by_run = [said(each) for each in answers]
     order = sorted(
         range(len(first.lines)), key=lambda row: -max(answered[row].error for answered in by_run)
     )
@@ -83,7 +83,7 @@ def _true(task: Task, answers: Answers) -> Callable[[int], Target]:
     return lambda row: round(values[row], 6)
 
 
-def _said(answers: Answers) -> list[RowAnswer]:
+def said(answers: Answers) -> list[RowAnswer]:
     """What a run answered, row by row."""
     task, readout = answers.task, answers.readout_BK.tolist()
     if isinstance(task, Regression):

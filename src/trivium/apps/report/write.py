@@ -15,6 +15,7 @@ from trivium.apps.report.curves import learning, time
 from trivium.apps.report.data import Look, Shelf, data_section, look
 from trivium.apps.report.deciding import calibrated
 from trivium.apps.report.distributions import distributions
+from trivium.apps.report.explained import explained, refuse_count
 from trivium.apps.report.figure import Section
 from trivium.apps.report.headline import cost, headline, recipes
 from trivium.apps.report.page import render
@@ -32,19 +33,22 @@ def report(
     runs: str | Path | Sequence[str | Path],
     out: str | Path = "report.html",
     *,
+    explain: int = 0,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> Path:
     """Write one HTML file on one run, or on several that are compared; its path.
 
     A study's folder stands for all its finished runs; a run that is named twice is taken once.
-    The file needs no network and no other file.
+    The file needs no network and no other file. explain: so many of each task's most confident
+    mistakes are shown word by word, which asks the model once for every word.
     Raises RecipeError, before anything is written, for a folder that is no finished run, and where
     `out` is there already, unless `overwrite`.
 
         trivium.report(["runs/a", "runs/b"], "report.html", overwrite=True)
     """
     console = heard_on(console)
+    refuse_count(explain)
     given = [Path(runs)] if isinstance(runs, str | Path) else [Path(run) for run in runs]
     notes: list[str] = []
     folders = each_once(folder for path in given for folder in folders_of(path, notes))
@@ -66,6 +70,9 @@ def report(
             looks.append(look(run, shelf))
         bar.update(counter, description="comparing and drawing")
         sections, rows = _sections(opened, looks, notes)
+        if explain:
+            place = next(n for n, section in enumerate(sections) if section.id == "errors")
+            sections.insert(place + 1, explained(drawn(opened)[0], explain, bar))
         text = render(opened, sections, rows)
         write_text(out, text)
     return out

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from trivium import __version__
-from trivium.apps.serve import health, oip, openai, routes
+from trivium.apps.serve import explaining, health, oip, openai, routes
 from trivium.apps.serve.asks import Service
 from trivium.apps.serve.documents import document
 from trivium.apps.serve.errors import Problem
@@ -33,6 +33,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 ROUTES: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("POST", "/v1/predict", "answers", routes.predict),
     ("POST", "/v1/tasks/{task}/predict", "answers", routes.predict_task),
+    ("POST", "/v1/explain", "answers", explaining.explain),
     ("POST", "/v1/embeddings", "answers", openai.embeddings),
     ("GET", "/v1/info", "server", health.info),
     ("GET", "/health/live", "server", health.live),

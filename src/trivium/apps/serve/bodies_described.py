@@ -29,6 +29,8 @@ def bodies(front: Front) -> tuple[Json, dict[str, Json]]:
         "Row": _row(forms),
         "PredictBody": _predict_body(forms, most),
         "Predicted": _predicted(forms),
+        "ExplainBody": _explain_body(forms),
+        "Explained": _explained(forms),
         "TextBody": _task_body(_either(TEXT, ONE, _object({"text": TEXT}, "text")), most),
         "PairBody": _task_body(_either(PAIR, _object(NAMED, *NAMED)), most),
         "TaskPredicted": _list(_either(_list(_ref("Scored"), 1), _ref("Error")), 1),
@@ -46,15 +48,30 @@ def _row(forms: Mapping[str, Form]) -> Json:
 
 
 def _predict_body(forms: Mapping[str, Form], most: int) -> Json:
-    names: Json = {"type": ["array", "null"], "items": {"enum": list(forms)}, "minItems": 1}
-    rows = _one_or_many(_ref("Row"), most)
     properties: Json = {
-        "rows": rows,
-        "tasks": names | {"uniqueItems": True, "description": "All that the columns allow."},
+        **_asked(forms, most),
         "probabilities": {"type": "boolean", "default": False},
         "top_k": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**31},
     }
-    conditions = []
+    return _object(properties, "rows") | {"allOf": _conditions(forms, most)}
+
+
+def _explain_body(forms: Mapping[str, Form]) -> Json:
+    """One row; how many words it may have is beyond a schema."""
+    return _object(_asked(forms, 1), "rows") | {"allOf": _conditions(forms, 1)}
+
+
+def _asked(forms: Mapping[str, Form], most: int) -> Json:
+    names: Json = {"type": ["array", "null"], "items": {"enum": list(forms)}, "minItems": 1}
+    return {
+        "rows": _one_or_many(_ref("Row"), most),
+        "tasks": names | {"uniqueItems": True, "description": "All that the columns allow."},
+    }
+
+
+def _conditions(forms: Mapping[str, Form], most: int) -> list[Json]:
+    """Rows have the columns of the tasks that are named."""
+    conditions: list[Json] = []
     for columns in dict.fromkeys(form.text for form in forms.values()):
         asking = [name for name, form in forms.items() if form.text == columns]
         needed = _one_or_many({"type": "object", "required": list(columns)}, most)
@@ -65,7 +82,20 @@ def _predict_body(forms: Mapping[str, Form], most: int) -> Json:
                 "then": {"properties": {"rows": needed}},
             }
         )
-    return _object(properties, "rows") | {"allOf": conditions}
+    return conditions
+
+
+def _explained(forms: Mapping[str, Form]) -> Json:
+    tasks = {}
+    for name, form in forms.items():
+        prediction = NUMBER if isinstance(says_of(form), Score) else {"type": "string"}
+        about: Json = {"enum": list(says_of(form).names)}
+        words: Json = {"type": "array", "items": _ref("Word")}
+        told = {"prediction": prediction, "about": about, "value": NUMBER, "words": words}
+        tasks[name] = _object(told | {"cut": _ref("Cut")}, *told)
+    answers = _list(_object(tasks) | {"minProperties": 1}, 1) | {"maxItems": 1}
+    told = {"model": {"type": "string"}, "answers": answers, "tokens": {"type": "integer"}}
+    return _object(told | {"timing": _ref("Timing")}, *told, "timing")
 
 
 def _predicted(forms: Mapping[str, Form]) -> Json:
@@ -171,6 +201,7 @@ def _examples(front: Front) -> dict[str, Json]:
     ]
     found: dict[str, Json] = {
         "/v1/predict": {"all tasks": {"rows": rows}, f"{first.name} in detail": named},
+        "/v1/explain": {"all tasks": {"rows": rows[0]}},
         "/v1/embeddings": {"one text": {"input": SAMPLE}},
         "/v2/models/{name}/infer": {first.name: {"inputs": tensors}},
     }

@@ -34,6 +34,7 @@ ERRORS = {
 OF_POST = (400, 408, 413, 415, 422, 429, 500, 503, 504)
 ANSWERS = {
     "/v1/predict": "Predicted",
+    "/v1/explain": "Explained",
     "/v1/embeddings": "Embeddings",
     "/v1/info": "Info",
     "/health/live": "Live",
@@ -47,6 +48,7 @@ ANSWERS = {
 }
 BODIES = {
     "/v1/predict": "PredictBody",
+    "/v1/explain": "ExplainBody",
     "/v1/embeddings": "EmbeddingsBody",
     "/v2/models/{name}/infer": "InferBody",
 }

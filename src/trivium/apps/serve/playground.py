@@ -21,7 +21,15 @@ from trivium.pages.safe import as_data, colours, digests
 
 __all__ = ["examples_of", "page"]
 
-_SCRIPTS = ["page.js", "texts.js", "answers.js", "troubles.js", "calls.js", "asking.js"]
+_SCRIPTS = [
+    "page.js",
+    "texts.js",
+    "answers.js",
+    "troubles.js",
+    "calls.js",
+    "explaining.js",
+    "asking.js",
+]
 """In the order in which they need each other; together they are one script."""
 
 

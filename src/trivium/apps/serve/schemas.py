@@ -58,6 +58,17 @@ class Scored(Described):
     score: float
 
 
+class Word(Described):
+    column: str
+    start: int
+    end: int
+    """Characters of the text, counted in Unicode code points."""
+    word: str
+    effect: float | None
+    """What is said with the word, less what is said without it; null where that could not be
+    computed."""
+
+
 class Parameters(Described):
     top_k: int | None = Field(default=None, ge=1, le=2**31)
     """Labels per row; all by default."""
@@ -180,7 +191,7 @@ class InferAnswer(Described):
 
 
 STATIC: tuple[type[BaseModel], ...] = (
-    Error, Timing, Cut, Scored, Parameters, Embeddings, Live, Ready, Info,
+    Error, Timing, Cut, Scored, Word, Parameters, Embeddings, Live, Ready, Info,
     ServerMetadata, ServerLive, ServerReady, ModelReady, ModelMetadata, InferAnswer,
 )  # fmt: skip
 

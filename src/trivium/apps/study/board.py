@@ -47,6 +47,7 @@ class Board(Screen):
         self._looked = now
         self._progress.look(now)
         self._note = waits_for or "".join(last_lines(self._run.log, log_start, lines=1))
+        self.refresh()
 
     def stopping(self) -> None:
         """Say once that the study was asked to stop."""

@@ -40,6 +40,7 @@ class Board(Screen):
         """See what the present trial says."""
         if self.is_live and self._claim:
             self._note = "".join(last_lines(self._claim.job.log, log_start, lines=1))
+            self.refresh()
 
     def stopping(self) -> None:
         """Say once that the search was asked to stop."""

@@ -10,6 +10,7 @@ from pydantic import (
     PlainSerializer,
     Tag,
     field_validator,
+    model_validator,
 )
 
 from trivium.part import Part
@@ -22,6 +23,16 @@ class Source(Part):
     """One file of a task's rows. In a recipe a plain name stands for a file without settings."""
 
     file: str = Field(min_length=1)
+    """Its name; of a data set on the hub, what messages call it."""
+    hub: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+    """In the place of `file`: user/name, a data set on the Hugging Face hub; a folder of that name
+    here is taken before it."""
+    config: str | None = Field(default=None, min_length=1)
+    """Of a data set that has several."""
+    split: str | None = Field(default=None, min_length=1)
+    """Of a data set: `train`, say."""
+    revision: str | None = Field(default=None, min_length=1)
+    """Of a data set: a branch, tag or commit. Rows are fetched once; a commit makes sure which."""
     relabel: dict[str, str] = Field(default_factory=dict)
     """What stands in the file's label column -> what the task is to read instead; a value that is
     not named stays as it is. A number that is not named as it is spelt is the one of that value."""
@@ -34,6 +45,23 @@ class Source(Part):
     """For people: under what licence the rows are, such as `CC-BY-4.0`. A model's card tells it."""
     encoding: Encoding | None = None
     """Of a file of text, where it is not UTF-8: `cp1252` is what Windows and old Excel write."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _called(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        given = [name for name in ("config", "split", "revision") if values.get(name)]
+        if values.get("hub") is None:
+            if given:
+                raise ValueError(f"{given[0]}: is of a data set; name it as `hub`, without `file`")
+            return values
+        name = _hub_words(values)
+        if values.get("file", name) != name or values.get("encoding"):
+            raise ValueError("hub: stands in the place of `file` and `encoding`; leave them out")
+        if not values.get("split"):
+            raise ValueError("hub: say which `split` of the data set, such as train")
+        return values | {"file": name}
 
     @field_validator("relabel", mode="before")
     @classmethod
@@ -70,6 +98,9 @@ class Source(Part):
         more = self.model_dump(include={"relabel", "rows", "license", "encoding"})
         each = {key: of[0] if len(of) == 1 else list(of) for key, of in self.where.items()}
         told = {name: value for name, value in (more | {"where": each}).items() if value}
+        if self.hub is not None:
+            set_ = self.model_dump(include={"hub", "config", "split", "revision"})
+            return {name: value for name, value in set_.items() if value} | told
         return {"file": self.file} | told if told else self.file
 
     def capped(self, rows: int) -> "Source":
@@ -99,12 +130,20 @@ class Relabel(Mapping[str, str]):
         return len(self._words)
 
 
+def _hub_words(values: Mapping[str, Any]) -> str:
+    """What a split of a data set is called: hub:user/name:config:split@revision."""
+    parts = [str(values[name]) for name in ("hub", "config", "split") if values.get(name)]
+    revision = values.get("revision")
+    return ":".join(["hub", *parts]) + (f"@{revision}" if revision else "")
+
+
 def _source(value: Any) -> Any:
     """A recipe's word for a file, as values of a Source. Raises ValueError."""
     if not isinstance(value, str | dict | Source):
         raise ValueError(
             "is a file's name, or a table of `file`, `relabel`, `rows`, `where`, `license` and "
-            f"`encoding`; found {value!r}"
+            "`encoding`, or with `hub`, `split`, `config`, `revision` in the place of `file`; "
+            f"found {value!r}"
         )
     return {"file": value} if isinstance(value, str) else value
 

@@ -23,9 +23,11 @@ def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, 
     }
 
 
-def recipe_text(encoder: str, data: str, tasks: Sequence[Draft]) -> str:
+def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | None = None) -> str:
     """YAML; of names that would not be read back as they are, without any words beside them."""
+    beside = {} if preset is None else {"preset": preset}
     lines = [
+        *(_line(key, value, "or fast, good, best") for key, value in beside.items()),
         _line("encoder", encoder, "or a folder, or a name on the hub such as bert-base-uncased"),
         _line("data", data, "folder of the files, from this one"),
         "tasks:\n",
@@ -36,7 +38,7 @@ def recipe_text(encoder: str, data: str, tasks: Sequence[Draft]) -> str:
             lines.append(_line(key, value, draft.notes.get(key, ""), indent=4))
     lines += ["stages:\n", _line("- name", "train", "all else as Trivium chooses it", indent=2)]
     text = _HEAD + "".join(lines)
-    values = recipe_values(encoder, data, tasks)
+    values = beside | recipe_values(encoder, data, tasks)
     return text if parse_yaml(text) == values else _HEAD + write_yaml(values)
 
 

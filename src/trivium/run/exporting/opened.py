@@ -94,7 +94,9 @@ def _rows(run: Path, tasks: Mapping[str, Task], split: str) -> dict[str, Split]:
     found = {}
     for name, task in recipe.tasks.items():
         files: Sequence[Any] = task.sources(split)
-        there = files and all((Path(recipe.data) / one.file).is_file() for one in files)
+        there = files and all(
+            one.hub is not None or (Path(recipe.data) / one.file).is_file() for one in files
+        )
         if name not in tasks or not task.answers_questions or not there:
             continue
         try:

@@ -73,5 +73,5 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
 
 def _longer(place: int, stage: Stage) -> str:
     if stage.epochs is None and stage.steps is not None:
-        return f"`--set stages.{place}.steps={2 * stage.steps}`"
+        return f"`--set stages.{place}.steps={2 * stage.steps or 100}`"
     return f"`--set stages.{place}.epochs={2 * (stage.epochs or DEFAULT_EPOCHS)}`"

@@ -32,13 +32,15 @@ _OURS = re.compile(r".+-(train|dev|test)-[0-9a-f]{12}\.jsonl")
 
 
 @dataclass(frozen=True, slots=True)
-class _Written:
+class Written:
     """A table as a file has it."""
 
     called: str
     """By messages."""
     path: Path
     content: bytes
+    has_split: bool
+    """Else it was given as the task's only table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Held:
     """With the tables' files in it."""
     folder: Path
     """Where they are to be."""
-    tables: tuple[_Written, ...] = ()
+    tables: tuple[Written, ...] = ()
 
     def placed(self, recipe: Recipe) -> Recipe:
         """The loaded recipe, whose data is what the run's folder holds."""
@@ -63,7 +65,7 @@ class Held:
         except RecipeError as error:
             if not self.tables:
                 raise
-            raise RecipeError(_of_tables(str(error), self.tables)) from error
+            raise RecipeError(of_tables(str(error), self.tables)) from error
 
     @contextmanager
     def kept(self, run_dir: Path, *, writes: bool) -> Iterator[None]:
@@ -94,15 +96,27 @@ def hold(recipe: AnyRecipe | Given, tables: Tables | None, run_dir: Path) -> Hel
     folder = run_dir.resolve() / GIVEN
     if not tables:
         return Held(recipe, folder)
-    reads = task_columns(recipe, tables)
-    files, written = dict[str, dict[str, Path]](), list[_Written]()
+    held = as_files(tables, task_columns(recipe, tables), folder)
+    files = {task: {split: one.path for split, one in each.items()} for task, each in held.items()}
+    written = tuple(one for each in held.values() for one in each.values())
+    return Held(with_files(recipe, files), folder, written)
+
+
+def as_files(
+    tables: Tables, reads: Mapping[str, Sequence[str]], folder: Path
+) -> dict[str, dict[str, Written]]:
+    """By task and split, what is to be written of a table. reads: by task its columns of texts.
+
+    Raises RecipeError.
+    """
+    found: dict[str, dict[str, Written]] = {}
     for task, given in tables.items():
+        found[task] = {}
         for split, (called, table) in _splits(task, given).items():
             content = _lines(called, table, reads[task])
             path = folder / f"{task}-{split}-{sha256(content).hexdigest()[:12]}.jsonl"
-            files.setdefault(task, {})[split] = path
-            written.append(_Written(called, path, content))
-    return Held(with_files(recipe, files), folder, tuple(written))
+            found[task][split] = Written(called, path, content, has_split=called != _called(task))
+    return found
 
 
 def remove_given(run_dir: Path, recipe: str) -> None:
@@ -117,7 +131,7 @@ def remove_given(run_dir: Path, recipe: str) -> None:
 
 def _splits(task: str, given: Any) -> dict[str, tuple[str, TableLike]]:
     """By split what messages call its table, and the table."""
-    called = f"tables[{task!r}]"
+    called = _called(task)
     is_split = isinstance(given, Mapping) and all(_is_table(table) for table in given.values())
     if not is_split:
         return {"train": (called, given)}
@@ -132,6 +146,10 @@ def _splits(task: str, given: Any) -> dict[str, tuple[str, TableLike]]:
     if not found:
         raise RecipeError(f"{called}: holds no table.")
     return found
+
+
+def _called(task: str) -> str:
+    return f"tables[{task!r}]"
 
 
 def _is_table(value: object) -> bool:
@@ -180,7 +198,7 @@ def _cell(value: Any) -> Any:
     return value if is_plain else text_of(value)
 
 
-def _of_tables(message: str, tables: Sequence[_Written]) -> str:
+def of_tables(message: str, tables: Sequence[Written]) -> str:
     """A message in which a file's line is a table's row, counted from 0."""
     for table in tables:
         line = re.compile(re.escape(str(table.path)) + r"(?::(\d+))?")

@@ -10,6 +10,7 @@ from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
 from trivium.run.folder.names import DATA
 from trivium.run.folder.records import Record, read_record, write_record
+from trivium.run.rows.places import path_of
 from trivium.run.rows.splits import Data, Split, rows_digest
 
 
@@ -60,7 +61,7 @@ def write_provenance(
     read = [(name, split) for name, splits in data.items() for split in splits]
     for source in (each for name, split in read for each in recipe.tasks[name].sources(split)):
         if source.file not in files:
-            path = Path(recipe.data) / source.file
+            path = path_of(recipe.data, source)
             files[source.file] = DataFile(sha256=sha256(path), bytes=path.stat().st_size)
     more = {} if start is None else {"start": start}
     write_record(run_dir / DATA, Provenance(files=files, tasks=tasks, **more))

@@ -17,6 +17,7 @@ from typing import IO, Any, Literal
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.recipe.budget import FULL
+from trivium.recipe.presets import GOOD, preset_of
 from trivium.run.folder.differences import Difference, differences, in_words
 from trivium.run.folder.locks import lock
 from trivium.run.folder.names import RECIPE, SCORES
@@ -64,6 +65,8 @@ class Job:
     @property
     def command(self) -> list[str]:
         settings = [] if self.budget == FULL else ["--budget", self.budget]
+        if preset_of(self.path, None) == "best":  # which is several runs, and this is one
+            settings += ["--preset", GOOD]
         settings += [word for change in self.changes for word in ("--set", change)]
         settings += ["--only", ",".join(self.only)] if self.only else []
         words = ["train", str(self.path), "--out", str(self.folder), *settings]

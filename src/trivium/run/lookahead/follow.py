@@ -14,6 +14,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe, Stage
 from trivium.run.lookahead.measure import LENGTH, look_ahead
 from trivium.run.screen.progress import Monitor
+from trivium.run.training.ahead import Later
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.pieces import TOKENS_AT_ONCE, pieces
 from trivium.run.training.plan import Plan, plan_stage
@@ -90,7 +91,8 @@ def follow(setup: Setup, look: Look, console: Console, stopping: threading.Event
     found: list[NDArray[np.float64]] = []
     with Monitor(console, "affinity", plan.tasks, plan.steps, 0) as monitor:
         while state.counters.step < plan.steps and not stopping.is_set():
-            done = train_step(setup, stage, plan, state)
+            told = train_step(setup, stage, plan, state)
+            done = told.facts() if isinstance(told, Later) else told
             state.counters.step += 1
             if state.counters.step % look.every == 0:
                 found.append(_look(setup, stage, state, streams, look.length))

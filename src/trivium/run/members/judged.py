@@ -85,4 +85,6 @@ def _judged_task(recipe: Recipe, name: str) -> Task:
 
 
 def _at(home: Path, source: Source) -> Source:
+    if source.hub is not None:
+        return source
     return source.model_copy(update={"file": str(home / source.file)})

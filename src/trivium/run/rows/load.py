@@ -12,6 +12,7 @@ from trivium.recipe.rates import with_rates
 from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.dealing import dealt
 from trivium.run.rows.drawing import Candidate, Held, refuse_empty, sides
+from trivium.run.rows.places import opened, path_of
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
 from trivium.run.rows.splits import ALL, JUDGED, Data, FileRows, Split
@@ -67,7 +68,7 @@ def read_rows(
     RecipeError as `read_split` does."""
     where, relabel = (source.where, source.relabel) if source else ({}, {})
     needed = (*task.text_columns, task.label, *([by] if by else []), *where)
-    table = task.open_table(path, needed, source.encoding if source else None)
+    table = opened(task, Path(path), needed, source)
     chosen, has_labels = Chosen(table, where), isinstance(task, Labelled)
     examples, bad, unlabelled, cells = [], [], 0, set[str]()
     groups: list[str | None] = []
@@ -124,7 +125,7 @@ def _draw(recipe: Recipe, task: Task, held: Held, wanted: Sequence[str]) -> dict
     by = next((drawn.by for drawn in held.values()), None)
     files = []
     for source in task.sources("train"):
-        path = Path(recipe.data) / source.file
+        path = path_of(recipe.data, source)
         files.append((source, *read_rows(task, "train", path, source, by)))
     rows = [
         Candidate(example.texts, group, example.target)
@@ -141,7 +142,7 @@ def _draw(recipe: Recipe, task: Task, held: Held, wanted: Sequence[str]) -> dict
 def _read_files(recipe: Recipe, task: Task, split: str) -> Split:
     """All files of a split, as one."""
     parts = [
-        read_split(task, split, Path(recipe.data) / source.file, source)
+        read_split(task, split, path_of(recipe.data, source), source)
         for source in task.sources(split)
     ]
     files = tuple(file for one in parts for file in one.files)
@@ -166,7 +167,7 @@ def _with_labels(recipe: Recipe, task: Task) -> Task:
     cells, names = [], []
     for source in task.sources("train"):
         needed = (task.label, *source.where)
-        table = task.open_table(Path(recipe.data) / source.file, needed, source.encoding)
+        table = opened(task, path_of(recipe.data, source), needed, source)
         rows = list(relabelled(task, "train", Chosen(table, source.where), source.relabel))
         refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
         cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
@@ -193,6 +194,6 @@ def _has_label(recipe: Recipe, task: Task) -> bool:
     """Whether the test file can be scored."""
     if task.test is None or isinstance(task.test, Drawn):
         return True
-    path, encoding = Path(recipe.data) / task.test.file, task.test.encoding
+    path, encoding = path_of(recipe.data, task.test), task.test.encoding
     table = open_table(path, delimiter=task.delimiter, quoting=task.quoting, encoding=encoding)
     return task.label in table.columns

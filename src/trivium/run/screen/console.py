@@ -9,14 +9,18 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from io import TextIOBase
+from io import StringIO, TextIOBase
 from typing import IO, TextIO, cast
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.text import Text
 
 Part = str | Text | tuple[str, str]
 """Something said: plain, or with its style as the second half."""
+
+PAGE_WIDTH = 100
+"""Characters of a line in a notebook."""
+_PAGE = '<pre style="white-space:pre;overflow-x:auto;line-height:normal">{code}</pre>'
 
 
 def heard_on(console: Console | None) -> Console:
@@ -27,12 +31,44 @@ def heard_on(console: Console | None) -> Console:
 def plain_console(file: IO[str] | None = None, width: int | None = None) -> Console:
     """The one kind of console that the program makes: a string on it is what it is.
 
-    file: by default standard error. Where that is closed, or leads to a full disk, nobody hears
-    what is said, and work goes on.
+    file: by default standard error, or in a notebook, which shows that as a mistake, standard
+    output. Where that is closed, or leads to a full disk, nobody hears what is said, and work goes
+    on.
     """
+    is_ours = file is None and in_notebook()
     if file is None:
-        file = cast(IO[str], _Unfailing(sys.stderr))
-    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+        file = cast(IO[str], _Unfailing(sys.stdout if is_ours else sys.stderr))
+    return Console(
+        file=file,
+        width=PAGE_WIDTH if is_ours and width is None else width,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        # A kernel asks for colours by the environment, by which rich takes a page for a terminal.
+        force_terminal=False if is_ours else None,
+        force_jupyter=False,
+    )
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook. Loads nothing for it."""
+    library = sys.modules.get("IPython")
+    shell = library.get_ipython() if library is not None else None
+    return hasattr(shell, "kernel")  # IPython at a terminal has none
+
+
+def is_page(console: Console) -> bool:
+    """Whether what is said there is read in a notebook."""
+    return in_notebook() and (console.is_jupyter or isinstance(console.file, _Unfailing))
+
+
+def in_both_forms(shown: RenderableType) -> dict[str, str]:
+    """What a notebook displays: what is people's is text in both forms, never markup."""
+    console = plain_console(StringIO(), PAGE_WIDTH)
+    console.record = True
+    console.print(shown)
+    page = console.export_html(inline_styles=True, code_format=_PAGE, clear=False)
+    return {"text/plain": console.export_text(), "text/html": page}
 
 
 def say(console: Console, *parts: Part, style: str = "", wraps: bool = False) -> None:

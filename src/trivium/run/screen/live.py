@@ -1,25 +1,32 @@
-"""A console with, on a terminal, a live part below what is printed."""
+"""A console with, on a terminal or in a notebook, a live part below what is printed."""
 
+import time
 from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.text import Text
 
-from trivium.run.screen.console import Part, say
+from trivium.run.screen.console import Part, is_page, say
+from trivium.run.screen.notebook import Page
 
 
 class Screen(ABC):
-    """Prints lines; while entered, and only on a terminal, shows `present` below them.
+    """Prints lines; while entered, and only on a terminal or in a notebook, shows `present` below
+    them.
 
-    per_second: how often. stays: whether the last view stays when the block ends.
+    per_second: how often. stays: whether the last view stays when the block ends; in a notebook it
+    does.
     """
 
     def __init__(self, console: Console, *, per_second: float = 2, stays: bool = False) -> None:
         self.console = console
         self._per_second, self._stays = per_second, stays
         self._live: Live | None = None
+        self._page: Page | None = None
+        self._shown = 0.0
 
     @abstractmethod
     def present(self) -> RenderableType:
@@ -34,6 +41,9 @@ class Screen(ABC):
                 transient=not self._stays,
             )
             self._live.start()
+        elif is_page(self.console):
+            self._page = Page()
+            self._page.show(self.present())
         return self
 
     def __exit__(
@@ -44,12 +54,25 @@ class Screen(ABC):
     ) -> None:
         if self._live:
             self._live.stop()
+        if self._page:
+            self._page.show(self.present())
 
     @property
     def is_live(self) -> bool:
-        return self._live is not None
+        return self._live is not None or self._page is not None
+
+    def refresh(self) -> None:
+        """Something changed: told where nothing looks at it by itself, as in a notebook."""
+        now = time.monotonic()
+        if self._page and now - self._shown >= 1 / self._per_second:
+            self._shown = now
+            self._page.show(self.present())
 
     def say(self, *parts: Part, style: str = "") -> None:
+        if self._page:
+            self._page.say(Text.assemble(*parts, style=style))
+            self.refresh()
+            return
         # A longer line than the terminal's would be counted as one, and the live part misplaced.
         say(self.console, *parts, style=style, wraps=self.console.is_terminal)
 

@@ -76,6 +76,7 @@ class Monitor(Screen):
         now = time.monotonic()
         if self.is_live:
             self._bars.update(self._bar, completed=self._done)
+            self.refresh()
         elif now - self._told > PLAIN_EVERY_S or self._done == self.total:
             self._told = now
             self.say(

@@ -5,6 +5,7 @@ from pathlib import Path
 from trivium.parts.tasks import RowError, Source, Task
 from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.load import read_rows, refuse_bad_rows
+from trivium.run.rows.places import path_of
 from trivium.run.rows.splits import FileRows, Split
 from trivium.text.tables import BadRow
 from trivium.types import Example
@@ -15,10 +16,10 @@ def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
     of them is used or all; and every row of the others."""
     rows = {bare(example) for example in train.examples}
     for source in task.sources("train") if train.is_sample else ():
-        whole, _ = read_rows(task, "train", home / source.file, source)
+        whole, _ = read_rows(task, "train", path_of(home, source), source)
         rows |= {bare(example) for example in whole.examples}
     for source in (*task.sources("dev"), *task.sources("test")):
-        held_out = read_unlabelled(task, home / source.file, source)
+        held_out = read_unlabelled(task, path_of(home, source), source)
         rows |= {bare(example) for example in held_out.examples}
     return rows
 

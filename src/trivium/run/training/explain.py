@@ -97,6 +97,9 @@ def _print_stage(preview: Preview, stage: Stage, console: Console) -> None:
         f"epochs of {plan.steps_per_epoch:,}, {precision} on {device} with "
         f"{torch.get_num_threads()} threads",
     )
+    if not plan.steps:
+        say(console, "  nothing is trained: heads stay what they start from")
+        return
     for line in _explanation(preview, stage):
         say(console, f"  {line}")
     for name, passes in coverage(stage, plan).items():

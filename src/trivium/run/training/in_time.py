@@ -27,6 +27,8 @@ def in_time(
 
     until: of `time.monotonic()`. Raises RecipeError where nothing fits.
     """
+    if all(stage.steps == 0 for stage in setup.recipe.stages):
+        return setup.recipe
     say(console, f"--minutes: {STEPS} steps of each stage are timed")
     measured = paces(setup, predictor, data), finish_s(setup, predictor, data)
     # Clocks differ, but all processes must do the same.

@@ -111,6 +111,8 @@ def _run_stage(
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     ahead = Ahead(partial(_tell, work, stage, monitor))
     with monitor:
+        if not plan.steps and work.judged(stage):
+            _judge(work, stage, state, monitor)
         while counters.step < plan.steps:
             done = train_step(setup, stage, plan, state)
             counters.step += 1

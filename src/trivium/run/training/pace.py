@@ -55,6 +55,8 @@ def _step_s(setup: Setup, index: int) -> float:
     stage = setup.recipe.stages[index]
     plan = plan_stage(stage, setup.recipe, {n: len(e) for n, e in setup.encoded.items()})
     state = start_stage(setup, stage, plan, Counters(stage=index))
+    if not plan.steps:
+        return 0.0
     begun = 0.0
     for step in range(WARM_UP + STEPS):
         if step == WARM_UP:

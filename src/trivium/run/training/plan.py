@@ -50,7 +50,7 @@ def plan_stage(stage: Stage, recipe: Recipe, rows: Mapping[str, int]) -> Plan:
     per_step = stage.sampler.tasks_per_draw(len(names)) * stage.batches_per_step
     steps_per_epoch = math.ceil(stage.sampler.batches_per_epoch(list(batches.values())) / per_step)
     ends = [stage.epochs * steps_per_epoch] if stage.epochs else []
-    ends += [stage.steps] if stage.steps else []
+    ends += [stage.steps] if stage.steps is not None else []
     steps = min(ends, default=DEFAULT_EPOCHS * steps_per_epoch)
     return Plan(
         tasks=names,

@@ -141,7 +141,9 @@ class Preview:
 
     def _coverage_warnings(self, stage: Stage) -> list[str]:
         plan = self.plan(stage)
-        lines = []
+        lines: list[str] = []
+        if not plan.steps:
+            return lines
         for name, passes in coverage(stage, plan).items():
             times = passes * plan.steps_per_epoch / plan.steps
             if times < LITTLE_SEEN or times > MUCH_SEEN:

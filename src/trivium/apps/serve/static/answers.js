@@ -17,13 +17,14 @@ function buildCards() {
     const title = named("h3", "", task.name);
     title.id = `task-${place}`;
     const body = make("div", "body"), note = make("p", "cut"), more = make("button", "more");
+    const why = make("div", "why");
     more.type = "button";
-    note.hidden = more.hidden = true;
+    note.hidden = more.hidden = why.hidden = true;
     const size = task.labels.length > MANY ? " wide" : "";
     const card = holding("article", `card${size}`,
-      holding("header", "", title, make("p", "note", KIND[task.says](task))), body, more, note);
+      holding("header", "", title, make("p", "note", KIND[task.says](task))), body, more, note, why);
     card.setAttribute("aria-labelledby", title.id);
-    const parts = { task, card, body, more, note, whole: false, redraw: () => {} };
+    const parts = { task, card, body, more, note, why, whole: false, redraw: () => {} };
     more.addEventListener("click", () => {
       parts.whole = !parts.whole;
       parts.redraw();
@@ -42,7 +43,7 @@ function rest(parts, row) {
   names.forEach((name, place) => told.append(place ? " and " : "", name));
   told.append(".");
   parts.body.replaceChildren(told);
-  parts.more.hidden = parts.note.hidden = true;
+  parts.more.hidden = parts.note.hidden = parts.why.hidden = true;
   parts.card.classList.remove("answered");
 }
 
@@ -146,6 +147,7 @@ function showAnswers(row, answers, cuts) {
     }
     parts.redraw = () => (parts.task.says === "score" ? drawScore : drawLabels)(parts, answer);
     parts.redraw();
+    parts.why.hidden = true; // what it explained was another answer
     drawCut(parts, own(answer, "cut") ?? own(cuts, parts.task.name));
     parts.card.classList.add("answered");
   }

@@ -73,11 +73,11 @@ function fail(trouble, row) {
   status("");
 }
 
-async function fetched(row, signal) {
+async function fetched(path, asked, signal) {
   const headers = { "Content-Type": "application/json" }, key = find("#key").value.trim();
   if (key) headers.Authorization = `Bearer ${key}`;
-  const response = await fetch(route("v1/predict"), {
-    method: "POST", headers, body: JSON.stringify(bodyOf(row)), signal,
+  const response = await fetch(route(path), {
+    method: "POST", headers, body: JSON.stringify(asked), signal,
     cache: "no-store", credentials: "same-origin",
   });
   const text = await response.text();
@@ -128,7 +128,7 @@ async function ask() {
   const start = performance.now();
   busy(true);
   try {
-    const [response, body] = await fetched(row, mine.signal);
+    const [response, body] = await fetched("v1/predict", bodyOf(row), mine.signal);
     if (mine === current) show(response, body, row, performance.now() - start);
   } catch {
     if (mine === current) fail(mine.signal.aborted ? SILENT : GONE, row);
@@ -175,6 +175,7 @@ function begin() {
   }
   find("#key").addEventListener("input", showCall);
   find("#again").addEventListener("click", ask);
+  find("#explain").addEventListener("click", explain);
   find("#clear").addEventListener("click", () => {
     forget();
     for (const field of boxes.values()) field.value = "";

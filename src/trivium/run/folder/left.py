@@ -1,4 +1,4 @@
-"""After the disk failed: what was kept of a run, and how to go on."""
+"""What the disk's failure left of a run, in words."""
 
 from pathlib import Path
 
@@ -6,15 +6,17 @@ from trivium.run.folder.names import RECIPE, REPLACED
 from trivium.run.folder.resume import saved_state
 
 
-def recipes_there(run_dir: Path) -> set[int]:
+def earlier_recipes(run_dir: Path) -> set[int]:
     """Which recipes are there before training begins: of the run, and of one that is set aside."""
     numbers = (_number_of(home / RECIPE) for home in (run_dir, run_dir / REPLACED))
     return {number for number in numbers if number is not None}
 
 
-def what_is_left(run_dir: Path, overwrite: bool, earlier: set[int]) -> str:
-    """In words. overwrite: whether an earlier run was to be replaced; earlier: `recipes_there` of
-    before."""
+def what_is_left(run_dir: Path, earlier: set[int], overwrite: bool) -> str:
+    """After the disk failed: what was kept, and how to go on.
+
+    earlier: `earlier_recipes` of before; overwrite: whether these were to be replaced.
+    """
     now = _number_of(run_dir / RECIPE)
     if now is None:
         return "Nothing was kept: start again once there is room."

@@ -1,0 +1,121 @@
+"""Tables that Python holds, for a check or an evaluation: read as files are, and not kept."""
+
+import csv
+import tempfile
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rich.console import Console
+
+import trivium
+from tests.support.tables import make_recipe
+from trivium.errors import RecipeError
+
+pandas = pytest.importorskip("pandas")
+
+
+def heard() -> Console:
+    return Console(file=StringIO(), width=300)
+
+
+def said(console: Console) -> str:
+    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def read(folder: Path, name: str) -> list[dict[str, str]]:
+    with (folder / "data" / f"{name}.tsv").open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+@pytest.fixture(scope="module")
+def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lent")
+    values = make_recipe(tiny, folder) | {"probe": False}
+    del values["tasks"]["near"]
+    values["stages"] = [values["stages"][0] | {"steps": 2}]
+    (folder / "files.yaml").write_text(yaml.safe_dump(values))
+    trivium.train(values, folder / "run", console=heard())
+    for task in values["tasks"].values():
+        del task["train"], task["dev"]
+    (folder / "bare.yaml").write_text(yaml.safe_dump(values))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    yield
+    assert list(tmp_path.iterdir()) == []
+
+
+def tables(home: Path) -> dict[str, Any]:
+    return {
+        "mood": {
+            "train": pandas.DataFrame(read(home, "mood-train")), "dev": read(home, "mood-dev"),
+        },
+        "same": {"train": read(home, "pairs-train"), "dev": read(home, "pairs-dev")},
+    }  # fmt: skip
+
+
+# --- check -------------------------------------------------------------------------------------
+
+
+def test_check_sees_in_tables_what_it_sees_in_files(home: Path) -> None:
+    of_tables = trivium.check(home / "bare.yaml", heard(), tables=tables(home))
+    of_files = trivium.check(home / "files.yaml", heard())
+    for task, splits in of_files.data.items():
+        for name, split in splits.items():
+            ours = of_tables.data[task][name].examples
+            assert [(e.texts, e.target) for e in ours] == [
+                (e.texts, e.target) for e in split.examples
+            ]
+    (stage,) = of_files.recipe.stages
+    assert of_tables.plan(stage) == of_files.plan(stage)
+
+
+def test_check_calls_tables_by_what_they_are(home: Path) -> None:
+    console = heard()
+    trivium.check(home / "bare.yaml", console, tables=tables(home), probe=True)
+    assert "mood train: tables['mood']['train'], JSON lines" in said(console)
+    assert tempfile.gettempdir() not in said(console)
+
+
+def test_check_refuses_a_row_by_table_and_place(home: Path) -> None:
+    wrong = tables(home)
+    wrong["same"]["dev"][3]["same"] = "perhaps"
+    with pytest.raises(RecipeError, match=r"tables\['same'\]\['dev'\]: row 3: .*perhaps"):
+        trivium.check(home / "bare.yaml", heard(), tables=wrong)
+
+
+# --- evaluate ----------------------------------------------------------------------------------
+
+
+def test_a_table_is_scored_as_the_file_with_its_rows(home: Path) -> None:
+    dev = pandas.DataFrame(read(home, "mood-dev"))
+    found = trivium.evaluate(home / "run", tables={"mood": dev}, console=heard())
+    of_file = trivium.evaluate(
+        home / "run", task="mood", file=home / "data" / "mood-dev.tsv", console=heard()
+    )
+    assert found["tasks"] == {"mood": {"table": of_file["tasks"]["mood"]["file"]}}
+
+
+def test_splits_of_all_tasks_have_the_scores_of_the_runs_own(home: Path) -> None:
+    dev = {task: {"validation": splits["dev"]} for task, splits in tables(home).items()}
+    found = trivium.evaluate(home / "run", tables=dev, console=heard())
+    own = trivium.evaluate(home / "run", split="dev", console=heard())
+    assert (found["tasks"], found["overall"]) == (own["tasks"], own["overall"])
+
+
+def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
+    run, dev = home / "run", read(home, "mood-dev")
+    with pytest.raises(RecipeError, match="did you mean 'mood'"):
+        trivium.evaluate(run, tables={"moods": dev})
+    with pytest.raises(RecipeError, match="says which tasks"):
+        trivium.evaluate(run, tables={"mood": dev}, task="mood")
+    with pytest.raises(RecipeError, match=r"tables\['mood'\]: row 2: .*sideways"):
+        trivium.evaluate(run, tables={"mood": [*dev[:2], dev[2] | {"mood": "sideways"}]})
+    with pytest.raises(RecipeError, match="no column 'text'"):
+        trivium.evaluate(run, tables={"mood": [{"mood": "up"}]})
