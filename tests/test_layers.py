@@ -40,6 +40,7 @@ ROOMS = {
             ("jobs", "predictor"),
             ("baselines", "teachers", "members", "verdict", "exporting"),
             ("training", "card"),
+            ("cluster",),
         ]
     )
     for room in rooms
@@ -49,7 +50,8 @@ ROOMS = {
 VERBS = len(ROOMS)
 
 LATE = {
-    "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals",
+    "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals", "ray",
+    "fsspec",
 }  # fmt: skip
 """What may be imported where it is used: extras, and what is there for callers' DataFrames."""
 

@@ -1,0 +1,147 @@
+"""Machines of a cluster are killed in the middle of what they do: the results are the same bytes.
+
+`make cluster` runs these; they take minutes, and a GB of memory.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import trivium
+from tests.support.processes import wait_until
+from tests.support.rays import Machines, at_work_in, folder_of, machines
+from tests.support.shell import spoken
+from tests.support.tables import make_recipe
+from tests.support.torment import content
+from trivium.run.cluster.asked import OnRay
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.whole_run,
+    pytest.mark.xdist_group("ray"),
+    pytest.mark.skipif("TRIVIUM_CLUSTER" not in os.environ, reason="minutes; `make cluster`"),
+]
+
+SEEDS = 2
+VARIANTS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "joint": {"sampler": "joint"},
+    "surgery": {"sampler": "joint", "combiner": "pcgrad"},
+    "slow": {"lr": 1e-4},
+    "small": {"batch_size": 4},
+    "frozen": {"trains": "frozen"},
+}
+
+
+@pytest.fixture(scope="module")
+def recipes(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("recipes")
+    values = make_recipe(tiny, folder)
+    stage = {"steps": 200, "batch_size": 8, "lr": 1e-3, "checkpoint_every": 20}
+    files = []
+    for name, change in VARIANTS.items():
+        files.append(folder / f"{name}.yaml")
+        files[-1].write_text(yaml.safe_dump(values | {"stages": [stage | change]}))
+    return files
+
+
+@pytest.fixture
+def cluster() -> Iterator[Machines]:
+    with machines(2) as found:
+        yield found
+
+
+def killed_when(
+    cluster: Machines, is_due: Callable[[Path], bool], *, and_children: bool
+) -> tuple[threading.Thread, list[Path]]:
+    """Kills the first machine that trains a run of which that is so; which run it was."""
+    found: list[Path] = []
+
+    def due() -> bool:
+        for node in list(cluster.nodes):
+            for one in cluster.trainings(node):
+                if is_due(folder := folder_of(one)):
+                    cluster.kill(node, and_children=and_children)
+                    found.append(folder)
+                    return True
+        return False
+
+    thread = threading.Thread(target=wait_until, args=(due,), daemon=True)
+    thread.start()
+    return thread, found
+
+
+def has_checkpoint(run: Path) -> bool:
+    return any((run / "resume").glob("0*/state.json"))
+
+
+def resumptions(run: Path) -> list[bool]:
+    """Of each start of a run's child process, whether it went on."""
+    log = run.with_name(f"{run.name}.log").read_text()
+    return ["--resume" in line for line in log.splitlines() if line.startswith("$ ")]
+
+
+def test_a_study_that_loses_a_machine_is_the_study_without_ray(
+    recipes: list[Path], cluster: Machines, tmp_path: Path
+) -> None:
+    console, _ = spoken()
+    thread, lost = killed_when(cluster, has_checkpoint, and_children=True)
+    on = OnRay(address=cluster.address, cpus=1)
+    trivium.study(recipes, tmp_path / "out", seeds=SEEDS, on=on, console=console)
+    thread.join()
+    (run,) = lost
+    assert resumptions(run) == [False, True]
+    assert at_work_in(tmp_path / "out") == []
+    for recipe in recipes:
+        for seed in range(SEEDS):
+            plain = tmp_path / "plain" / recipe.stem / str(seed)
+            trivium.train(recipe, plain, changes=[f"seed={seed}"])
+            assert content(tmp_path / "out" / recipe.stem / f"seed-{seed}") == content(plain)
+
+
+def test_a_search_that_loses_a_machine_is_the_search_without_ray(
+    recipes: list[Path], cluster: Machines, tmp_path: Path
+) -> None:
+    """Here what was trained on the machine is not killed with it: it is to find out, and save."""
+    values = yaml.safe_load(recipes[0].read_text())
+    space = {"stages.0.lr": {"low": 1e-4, "high": 1e-2, "log": True}, "stages.0.batch_size": [4, 8]}
+    chosen = {"space": space, "trials": 4, "sampler": "random", "pruner": "none"}
+    recipe = tmp_path / "search.yaml"
+    recipe.write_text(yaml.safe_dump(values | {"search": chosen}))
+    thread, lost = killed_when(cluster, has_checkpoint, and_children=False)
+    on = OnRay(address=cluster.address, cpus=1)
+    found = trivium.tune(recipe, tmp_path / "out", on=on, console=spoken()[0])
+    thread.join()
+    assert resumptions(lost[0])[:2] == [False, True]
+    assert at_work_in(tmp_path / "out") == []
+    plain = trivium.tune(recipe, tmp_path / "plain", console=spoken()[0])
+    assert found["best"] == plain["best"]
+    for one, other in zip(found["trials"], plain["trials"], strict=True):
+        assert {**one, "costs": 0} == {**other, "costs": 0}
+        name = f"trials/{one['number']:04d}"
+        assert content(tmp_path / "out" / name) == content(tmp_path / "plain" / name)
+
+
+def test_machines_without_a_common_folder_hand_runs_over(
+    recipes: list[Path], cluster: Machines, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+
+    def is_handed_over(_scratch: Path) -> bool:
+        return any(store.glob("*/seed-0/latest.json"))
+
+    thread, _ = killed_when(cluster, is_handed_over, and_children=True)
+    on = OnRay(address=cluster.address, cpus=1, store=f"file://{store}")
+    trivium.study(recipes[:2], tmp_path / "out", seeds=1, on=on, console=spoken()[0])
+    thread.join()
+    logs = [path.read_text() for path in (tmp_path / "out").glob("*/seed-0.log")]
+    assert any("--resume" in log for log in logs)
+    for recipe in recipes[:2]:
+        plain = tmp_path / "plain" / recipe.stem
+        trivium.train(recipe, plain, changes=["seed=0"])
+        assert content(tmp_path / "out" / recipe.stem / "seed-0") == content(plain)
