@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.apps.batch import predict_files
     from trivium.apps.report import report
     from trivium.apps.study import study
     from trivium.apps.tune import tune
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from trivium.parts.tasks import Task
     from trivium.recipe import Recipe, Stage, load_recipe
     from trivium.run.check import check
+    from trivium.run.cluster.asked import OnRay
     from trivium.run.compare import compare
     from trivium.run.embed import embed_file
     from trivium.run.ensemble import ensemble
@@ -43,6 +45,7 @@ NEEDS_TORCH = 'pip install "trivium[train]"'
 __all__ = [
     "Interrupted",
     "NotWrittenError",
+    "OnRay",
     "Predictor",
     "Recipe",
     "RecipeError",
@@ -60,6 +63,7 @@ __all__ = [
     "load",
     "load_recipe",
     "predict_file",
+    "predict_files",
     "pull",
     "push",
     "report",
@@ -72,6 +76,7 @@ __all__ = [
 _HOMES = {
     "Interrupted": "trivium.errors",
     "NotWrittenError": "trivium.errors",
+    "OnRay": "trivium.run.cluster.asked",
     "Predictor": "trivium.run.predictor.base",
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
@@ -88,6 +93,7 @@ _HOMES = {
     "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.predict",
+    "predict_files": "trivium.apps.batch",
     "pull": "trivium.run.pull",
     "push": "trivium.run.push",
     "report": "trivium.apps.report",

@@ -1,6 +1,8 @@
 """What is asked of a cluster, and what is said where it cannot be."""
 
 import builtins
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import yaml
 from tests.support.shell import call
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
+from trivium.run.assembly.cores import cores
 from trivium.run.check import check
 from trivium.run.cluster.asked import OnRay, bytes_of, on_ray, words_of
-from trivium.run.cluster.needs import LEAST, Needs, cpus_of, gpus_of, memory_of
+from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of
+from trivium.run.cluster.numbers import numbers_as_here, set_numbers, threads_here
 from trivium.run.cluster.opened import load_ray, opened
-from trivium.run.cluster.task import numbers_as_here
 
 
 @pytest.fixture
@@ -98,17 +101,23 @@ def test_a_run_asks_for_the_memory_that_its_preview_tells_of(recipe: Path) -> No
 
 
 def test_a_run_has_the_threads_that_it_would_have_without_ray(
-    recipe: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     torch.set_num_threads(2)
-    assert cpus_of(OnRay()) == 2
-    assert cpus_of(OnRay(cpus=5)) == 5
+    assert threads_here() == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("TRIVIUM_NATIVE", "0")
     numbers = numbers_as_here(2)
     assert numbers["OMP_NUM_THREADS"] == "2"
     assert numbers["TRIVIUM_NATIVE"] == "0"
     assert "PATH" not in numbers
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    set_numbers(numbers)
+    assert "MKL_NUM_THREADS" not in os.environ
+    monkeypatch.delitem(sys.modules, "torch")
+    assert threads_here() == 2
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads_here() == cores()
 
 
 def test_a_gpu_is_asked_for_where_a_run_may_use_one(recipe: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ import trivium
 from tests.support.processes import wait_until
 from tests.support.rays import Machines, at_work_in, folder_of, machines
 from tests.support.shell import spoken
-from tests.support.tables import make_recipe
+from tests.support.tables import make_recipe, sentence, write_table
 from tests.support.torment import content
 from trivium.run.cluster.asked import OnRay
 
@@ -145,3 +146,39 @@ def test_machines_without_a_common_folder_hand_runs_over(
         plain = tmp_path / "plain" / recipe.stem
         trivium.train(recipe, plain, changes=["seed=0"])
         assert content(tmp_path / "out" / recipe.stem / "seed-0") == content(plain)
+
+
+def test_tables_whose_worker_is_killed_have_the_answers_of_one_process(
+    recipes: list[Path], cluster: Machines, tmp_path: Path
+) -> None:
+    run, tables, out = tmp_path / "run", tmp_path / "in", tmp_path / "out"
+    trivium.train(recipes[0], run, changes=["stages.0.steps=2"])
+    tables.mkdir()
+    for number in range(20):
+        rows: list[list[object]] = [[i, sentence(97 * number + i)] for i in range(2000)]
+        write_table(tables / f"{number:02d}.tsv", ["id", "text"], rows)
+    killed: list[int] = []
+
+    def due() -> bool:
+        if len(list(out.glob("*.tsv"))) < 3:
+            return False
+        (one, *_) = [p for p in psutil.process_iter() if p.name().startswith("ray::Answerer.a")]
+        one.kill()
+        killed.append(one.pid)
+        return True
+
+    thread = threading.Thread(target=wait_until, args=(due,), daemon=True)
+    thread.start()
+    on = OnRay(address=cluster.address, cpus=1)
+    found = trivium.predict_files(run, "mood", tables, out, on=on, console=spoken()[0])
+    thread.join()
+    assert killed
+    assert found == {"files": 20, "rows": 40_000, "skipped": 0}
+    trivium.predict_files(run, "mood", tables, tmp_path / "plain")
+    assert bytes_of(out) == bytes_of(tmp_path / "plain")
+    again = trivium.predict_files(run, "mood", tables, out, on=on)
+    assert again == {"files": 0, "rows": 0, "skipped": 20}
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.tsv")}

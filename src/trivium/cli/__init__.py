@@ -13,7 +13,17 @@ from typing import Annotated
 import typer
 
 from trivium import __version__
-from trivium.cli import drafting, exporting, hub, judging, looking, serving, several, single
+from trivium.cli import (
+    drafting,
+    exporting,
+    hub,
+    judging,
+    looking,
+    predicting,
+    serving,
+    several,
+    single,
+)
 from trivium.cli.options import FAILED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
@@ -34,7 +44,7 @@ for command in (
     single.check,
     single.train,
     single.evaluate,
-    single.predict,
+    predicting.predict,
     several.ensemble,
     several.soup,
     single.lora,

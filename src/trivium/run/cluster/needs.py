@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.assembly.model import build
@@ -40,11 +38,6 @@ class Needs:
     def __str__(self) -> str:
         gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
         return f"{self.cpus} cores, {self.memory / 10**9:.1f} GB{gpus}"
-
-
-def cpus_of(asked: OnRay) -> int:
-    """As many as a run without Ray would have threads, unless a number is asked for."""
-    return asked.cpus or torch.get_num_threads()
 
 
 def gpus_of(recipe: Recipe, asked: OnRay, has_gpus: bool) -> float:

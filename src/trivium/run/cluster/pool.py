@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from trivium.run.cluster.asked import OnRay
-from trivium.run.cluster.needs import LEAST, Needs, cpus_of, gpus_of, memory_of, most_alike
+from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
+from trivium.run.cluster.numbers import numbers_as_here, threads_here
 from trivium.run.cluster.opened import opened
 from trivium.run.cluster.store import Store
-from trivium.run.cluster.task import REMEDY, Order, carry_out, numbers_as_here
+from trivium.run.cluster.task import REMEDY, Order, carry_out
 from trivium.run.jobs.child import Job, Outcome
 from trivium.run.screen.console import heard_on, note
 
@@ -48,7 +49,7 @@ class Pool:
     ) -> None:
         self.ray, self.asked, self.shared, self.console = ray, asked, shared, console
         self.is_local = is_local
-        self.cpus = cpus_of(asked)
+        self.cpus = asked.cpus or threads_here()
         self.has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         self.store = None if asked.store is None else Store(asked.store)
         if self.store is not None:

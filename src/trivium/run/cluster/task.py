@@ -1,6 +1,5 @@
 """A run on whatever machine Ray has chosen for it: the child process that a study starts here."""
 
-import os
 import signal
 import socket
 import time
@@ -11,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from trivium.errors import RecipeError
 from trivium.recipe import dump_recipe
+from trivium.run.cluster.numbers import set_numbers
 from trivium.run.cluster.store import Handing, Store
 from trivium.run.folder.locks import alone
 from trivium.run.jobs.child import (
@@ -24,9 +24,6 @@ from trivium.run.jobs.child import (
     train_run,
 )
 
-NUMBERS = ("OMP_", "MKL_", "KMP_", "GOMP_", "ATEN_", "TRIVIUM_NATIVE")
-"""How the names of variables begin by which the same numbers, and as fast, come out."""
-THREADS = "OMP_NUM_THREADS"
 REMEDY = (
     "name a folder with --out that every machine of the cluster sees, or a place to hand runs over "
     "with --store"
@@ -52,12 +49,6 @@ class Order:
     def name(self) -> str:
         """Of the run, in its store."""
         return self.job.folder.relative_to(self.shared).as_posix()
-
-
-def numbers_as_here(cpus: int) -> dict[str, str]:
-    """Variables that a run needs to have to compute as a child of this process would."""
-    same = {name: value for name, value in os.environ.items() if name.startswith(NUMBERS)}
-    return same | {THREADS: str(cpus)}
 
 
 def carry_out(order: Order) -> Outcome:
@@ -105,13 +96,6 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
             handing.hand_over()
         store.add_log(order.name, job.log.read_text(encoding="utf-8", errors="replace"))
         return outcome
-
-
-def set_numbers(environment: dict[str, str]) -> None:
-    """Ray sets the number of threads, too: as many as cores were asked for."""
-    for name in [name for name in os.environ if name.startswith(NUMBERS)]:
-        del os.environ[name]
-    os.environ.update(environment)
 
 
 def unshared(folder: Path) -> str:
