@@ -46,6 +46,7 @@ NOT_RUN = {
     "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
     r"^serve ": "answers until a signal comes; tests/serve/test_process.py runs this command",
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
+    r"^predict .*--on ray": "starts a cluster; tests/cluster runs it",
 }
 """Commands that are only parsed: what they match, and why."""
 SAID_ONLY = {

@@ -4,6 +4,9 @@
 """
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -182,3 +185,44 @@ def test_tables_whose_worker_is_killed_have_the_answers_of_one_process(
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.glob("*.tsv")}
+
+
+def test_a_study_that_is_stopped_and_then_killed_goes_on_and_leaves_nothing_at_work(
+    recipes: list[Path], tmp_path: Path
+) -> None:
+    """On a cluster of this machine alone, which ends with the command, however that ends."""
+    out = tmp_path / "out"
+    words = ["study", str(recipes[0]), "--seeds", "1", "--out", str(out), "--on", "ray"]
+    run = out / recipes[0].stem / "seed-0"
+
+    def begun() -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "trivium", *words, "--cpus", "1"]
+        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    first = begun()
+    wait_until(lambda: has_checkpoint(run), first)
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate()
+    assert first.returncode == 130, said
+    assert "stopping: 1 runs save" in said
+    assert "Go on with: trivium study" in said
+    assert "--on ray --cpus 1" in said
+    assert "saved" in run.with_name("seed-0.log").read_text()
+    assert at_work_in(out) == []
+    assert not (run / "scores.json").exists()
+
+    second = begun()
+    wait_until(lambda: at_work_in(out), second)
+    second.kill()
+    second.communicate()
+    wait_until(lambda: not at_work_in(out))
+    (one,) = [path for path in run.iterdir() if path.name == "resume"]
+    assert any(one.iterdir())
+
+    third = begun()
+    _, said = third.communicate()
+    assert third.returncode == 0, said
+    assert resumptions(run)[0] is False
+    assert all(resumptions(run)[1:])
+    trivium.train(recipes[0], tmp_path / "plain", changes=["seed=0"])
+    assert content(run) == content(tmp_path / "plain")

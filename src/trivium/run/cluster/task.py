@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -59,7 +60,8 @@ def carry_out(order: Order) -> Outcome:
     """
     set_numbers(order.environment)
     # Ray's processes have it blocked, which the child, that saves and stops by it, would inherit.
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     if order.store is None and not order.shared.is_dir():
         return Outcome("failed", "skipped", reason=unshared(order.shared))
     with stop_on_signal() as stop:
