@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -64,17 +65,12 @@ def test_what_cannot_be_asked_is_said_in_one_message(
     assert not out.exists()
 
 
-def test_what_is_no_ray_is_told_from_one(tmp_path: Path) -> None:
-    """Somebody else answers at that port."""
-    import socket
-
+def test_what_answers_but_is_no_ray_is_told_from_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trivium.run.cluster.opened.ANSWER_S", 0.2)
+    said = "does not answer as Ray does"
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        server.close()
-        with (
-            pytest.raises(RecipeError, match="no Ray cluster answers there"),
-            opened(OnRay(f"127.0.0.1:{port}")),
-        ):
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(RecipeError, match=said), opened(OnRay(address)):
             pass
 
 

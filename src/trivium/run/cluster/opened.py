@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +17,8 @@ ADDRESS = "RAY_ADDRESS"
 OBJECTS_BYTES = 100 * 2**20
 """Of shared memory for what tasks say: outcomes, no data."""
 PATIENCE_S = 10.0
+ANSWER_S = 30.0
+"""Within which a cluster's head says that it is well."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Of work that asks for no GPU Ray would warn that it will hide them from it one day.
@@ -67,9 +71,12 @@ def opened(asked: OnRay) -> Iterator[Any]:
 
 def _join(ray: Any, address: str, common: dict[str, Any]) -> None:
     _refuse_silent(address)
+    _refuse_stranger(address)
+    from ray.exceptions import RayError
+
     try:
         ray.init(address=address, **common)
-    except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError) as error:
+    except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, RayError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise RecipeError(_no_cluster(address, reason)) from error
 
@@ -85,6 +92,19 @@ def _refuse_silent(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), PATIENCE_S).close()
     except (OSError, OverflowError) as error:
         raise RecipeError(_no_cluster(address, str(error))) from error
+
+
+def _refuse_stranger(address: str) -> None:
+    """Where somebody else answers, whom Ray would ask for minutes. Raises RecipeError."""
+    if address in ("auto", "local") or address.startswith("ray://"):
+        return
+    asking = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
+    try:
+        code = subprocess.run(asking, capture_output=True, timeout=ANSWER_S, check=False).returncode
+    except subprocess.TimeoutExpired:
+        code = 1
+    if code:
+        raise RecipeError(_no_cluster(address, "what is there does not answer as Ray does"))
 
 
 def _no_cluster(address: str, reason: str) -> str:
