@@ -24,8 +24,9 @@ def test_a_run_by_ray_is_the_run_without_it(recipe_values: dict[str, Any], tmp_p
     recipe.write_text(yaml.safe_dump(recipe_values | {"stages": [stage]}))
     trivium.train(recipe, tmp_path / "plain", changes=["seed=0"])
     console, said = spoken()
-    on = OnRay(cpus=1, memory=10**9)
+    on = OnRay(cpus=1, memory=10**15)  # a petabyte
     table = trivium.study([recipe], tmp_path / "out", seeds=1, on=on, console=console)
     states = [run["state"] for row in table["recipes"] for run in row["runs"]]
     assert states == ["done"], said.getvalue()
+    assert "a run asks for 1 cores, 1000000.0 GB; this machine has" in said.getvalue()
     assert content(tmp_path / "out" / "base" / "seed-0") == content(tmp_path / "plain")

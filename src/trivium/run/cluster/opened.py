@@ -51,7 +51,7 @@ def opened(asked: OnRay) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    address = asked.address or os.environ.get(ADDRESS)
+    address = address_of(asked)
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
         ray.init(
@@ -67,6 +67,11 @@ def opened(asked: OnRay) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def address_of(asked: OnRay) -> str | None:
+    """Of a cluster that is there; None: this machine alone."""
+    return asked.address or os.environ.get(ADDRESS)
 
 
 def _join(ray: Any, address: str, common: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 from trivium.run.cluster.asked import OnRay
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
 from trivium.run.cluster.numbers import numbers_as_here, threads_here
-from trivium.run.cluster.opened import opened
+from trivium.run.cluster.opened import address_of, opened
 from trivium.run.cluster.store import Store
 from trivium.run.cluster.task import REMEDY, Order, carry_out
 from trivium.run.jobs.child import Job, Outcome
@@ -33,7 +33,7 @@ def pool_of(asked: OnRay, shared: Path, console: Console | None) -> Iterator["Po
     shared: the folder that all machines see.
     """
     with opened(asked) as ray:
-        is_local = asked.address is None
+        is_local = address_of(asked) is None
         pool = Pool(ray, asked, shared.resolve(), heard_on(console), is_local=is_local)
         try:
             yield pool
@@ -213,7 +213,9 @@ class Flight:
         except errors.RayError as error:
             if self.asked_to_stop:
                 return Outcome("stopped", "trained", seconds)
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            # Of an error in the task Ray gives the trace, which ends with what it was.
+            lines = (str(error).strip() or type(error).__name__).splitlines()
+            reason = lines[-1 if isinstance(error, errors.RayTaskError) else 0].rstrip(".")
             return Outcome("failed", "trained", seconds, f"lost by Ray: {reason}")
         if self.pool.store is not None and outcome.state != "stopped":
             self._fetch(self.pool.store, outcome)
@@ -225,7 +227,7 @@ class Flight:
     def _fetch(self, store: Store, outcome: Outcome) -> None:
         """What was handed over, to where the run would have been trained without Ray."""
         self.job.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self.job.log.open("a", encoding="utf-8") as log:
+        with self.job.log.open("w", encoding="utf-8") as log:  # the file that may be locked
             log.write(store.log(self.order.name))
         if outcome.state == "done":
             store.get(self.order.name, self.job.folder)

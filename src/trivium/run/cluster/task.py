@@ -82,8 +82,8 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
         path = Path(home) / "recipe.yaml"
         path.write_text(dump_recipe(order.job.recipe), encoding="utf-8")
         job = Job(path, order.job.recipe, folder)
-        store.get(order.name, folder)
         try:
+            store.get(order.name, folder)
             job.refuse_other()
         except RecipeError as error:
             reason = str(error).replace(str(folder), f"{store.url}/{order.name}")
