@@ -134,3 +134,9 @@ def test_a_machine_holds_a_run_or_it_does_not() -> None:
     assert needs.fits(machine)
     for short in ({"CPU": 1.0}, {"memory": 99.0}, {"GPU": 0.0}):
         assert not needs.fits(machine | short)
+
+
+def test_a_comparison_of_runs_that_are_there_asks_nothing_of_a_cluster(tmp_path: Path) -> None:
+    code, said = call("compare", tmp_path, "--on", "ray")
+    assert code == 2
+    assert "say what to train, by --against-singles" in said
