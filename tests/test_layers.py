@@ -50,8 +50,8 @@ ROOMS = {
 VERBS = len(ROOMS)
 
 LATE = {
-    "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals", "ray",
-    "fsspec",
+    "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals",
+    "ray", "fsspec",
 }  # fmt: skip
 """What may be imported where it is used: extras, and what is there for callers' DataFrames."""
 
