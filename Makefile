@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture audit native-check bench hosts clean
+.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture cluster audit native-check bench hosts clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ fuzz-bytes: install ## readers of files, a minute each, fed with bytes by what c
 
 torture: install ## trainings killed 100 times, in writes and with the power; compared; half an hour
 	HF_HUB_OFFLINE=1 TORTURE_KILLS=100 $(BIN)/python -m pytest -s -n 0 -m torture tests/torture
+
+cluster: install ## studies, searches and predictions on Ray clusters whose machines are killed; minutes
+	HF_HUB_OFFLINE=1 TRIVIUM_CLUSTER=1 $(BIN)/python -m pytest -s -n 0 -m cluster tests/cluster
 
 # Tools that are fetched when first wanted, into an environment of their own: they depend on much.
 AUDIT := .venv-audit/bin

@@ -48,6 +48,7 @@ NOT_RUN = {
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
     r"^calibrate .*(--answer-where|precision=)": "asks for more than a model of two steps can; "
     "tests/run/test_calibrate.py runs this command",
+    r"^predict .*--on ray": "starts a cluster; tests/cluster runs it",
 }
 """Commands that are only parsed: what they match, and why."""
 SAID_ONLY = {
@@ -238,6 +239,14 @@ def sentiment_and_similarity(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(content, encoding="utf-8")
 
 
+def many_tables(folder: Path) -> None:
+    """A run, and a folder of tables to ask it about."""
+    trivium.train(folder / QUICKSTART, "runs/first")
+    (folder / "in").mkdir()
+    for name in ("a.csv", "b.csv", "c.csv"):
+        shutil.copyfile(folder / MESSAGES, folder / "in" / name)
+
+
 def with_budget(folder: Path) -> None:
     """The quickstart with the budget that docs/study.md shows."""
     own = (folder / QUICKSTART).read_text("utf-8")
@@ -264,6 +273,7 @@ STAND_INS: dict[str, Callable[[Path], object]] = {
     "docs/export.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),
     "docs/methods.md": with_budget,
     "docs/pretraining.md": lambda folder: (folder / "my-text.txt").write_text("Where is it?\n"),
+    "docs/ray.md": many_tables,
     "docs/report.md": lambda folder: trivium.train(folder / QUICKSTART, "runs/first"),
     "docs/study.md": with_budget,
 }

@@ -41,6 +41,7 @@ ROOMS = {
             ("baselines", "teachers", "members", "verdict", "exporting", "deciding"),
             ("training", "card"),
             ("lookahead",),
+            ("cluster",),
         ]
     )
     for room in rooms
@@ -52,6 +53,7 @@ VERBS = len(ROOMS)
 LATE = {
     "pyarrow", "openpyxl", "onnx_ir", "onnxscript", "onnxruntime", "openvino", "nncf", "narwhals",
     "datasets",
+    "ray", "fsspec",
 }  # fmt: skip
 """What may be imported where it is used: extras, and what is there for callers' DataFrames."""
 

@@ -11,7 +11,6 @@ FILE, FUNCTION = 300, 40
 """Lines."""
 EXCEPTIONS = {
     "trivium.apps.tune.search:_prepare": 50,
-    "trivium.apps.tune.search:tune": 60,
 }
 """What is longer, and how long it may be: no entry may grow, and none outlives its need."""
 

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trivium.apps.batch import predict_files
     from trivium.apps.presets import train
     from trivium.apps.report import report
     from trivium.apps.study import study
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from trivium.run.affinity import affinity
     from trivium.run.calibrate import calibrate
     from trivium.run.check import check
+    from trivium.run.cluster.asked import OnRay
     from trivium.run.compare import compare
     from trivium.run.embed import embed_file
     from trivium.run.ensemble import ensemble
@@ -45,6 +47,7 @@ NEEDS_TORCH = 'pip install "trivium[train]"'
 __all__ = [
     "Interrupted",
     "NotWrittenError",
+    "OnRay",
     "Predictor",
     "Recipe",
     "RecipeError",
@@ -64,6 +67,7 @@ __all__ = [
     "load",
     "load_recipe",
     "predict_file",
+    "predict_files",
     "pull",
     "push",
     "report",
@@ -76,6 +80,7 @@ __all__ = [
 _HOMES = {
     "Interrupted": "trivium.errors",
     "NotWrittenError": "trivium.errors",
+    "OnRay": "trivium.run.cluster.asked",
     "Predictor": "trivium.run.predictor.base",
     "Recipe": "trivium.recipe",
     "RecipeError": "trivium.errors",
@@ -94,6 +99,7 @@ _HOMES = {
     "load": "trivium.run.predictor.load",
     "load_recipe": "trivium.recipe",
     "predict_file": "trivium.run.predict",
+    "predict_files": "trivium.apps.batch",
     "pull": "trivium.run.pull",
     "push": "trivium.run.push",
     "report": "trivium.apps.report",

@@ -37,8 +37,8 @@ from tests.support.tables import make_recipe
 from trivium.apps.tune import board, plots, results
 from trivium.apps.tune.claims import REASON, SEEN, VOID, Claim, tell
 from trivium.apps.tune.rows import Overview, short_names
-from trivium.apps.tune.search import Worker
 from trivium.apps.tune.trial import Following
+from trivium.apps.tune.worker import Worker
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe

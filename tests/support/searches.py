@@ -7,7 +7,7 @@ from typing import Any
 from trivium.apps.tune import search
 from trivium.apps.tune.claims import Claim, tell
 from trivium.apps.tune.rows import SCORES
-from trivium.apps.tune.search import Worker
+from trivium.apps.tune.worker import Worker
 from trivium.recipe import AnyRecipe
 
 SPACE = {

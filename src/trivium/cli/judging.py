@@ -1,14 +1,27 @@
 """Commands that judge runs. They import their verb when they run; see `trivium.cli`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from trivium.cli.options import FAILED, STOPPED, BudgetName, Changes, Device, messages
+from trivium.cli.options import (
+    FAILED,
+    STOPPED,
+    Address,
+    BudgetName,
+    Changes,
+    Cpus,
+    Device,
+    Where,
+    messages,
+)
 from trivium.errors import Interrupted, RecipeError
 from trivium.run.screen.console import say
+
+if TYPE_CHECKING:
+    from trivium.run.cluster.asked import OnRay
 
 AgainstSingles = Annotated[
     Path | None,
@@ -59,6 +72,9 @@ def compare(
     time_: Timed = True,
     overwrite: Overwrite = False,
     device: Device = "auto",
+    on: Where = "here",
+    address: Address = None,
+    cpus: Cpus = None,
 ) -> None:
     """Say what one model for several tasks costs or gains, and how sure that is.
 
@@ -73,6 +89,7 @@ def compare(
     """
     given = list(runs or [])
     with messages() as console:
+        from trivium.run.cluster.asked import on_ray
         from trivium.run.compare import compare as compare_runs
         from trivium.run.compare import refuse_unusable
         from trivium.run.verdict.bootstrap import RESAMPLES
@@ -82,8 +99,9 @@ def compare(
             refuse_unusable(out, resamples, overwrite=overwrite)
             folder = trained or Path("runs") / f"{against_singles.stem}-singles"
             given.insert(0, folder)
-            _train_singles(against_singles, folder, seeds, budget, set_ or [], console)
-        elif trained is not None or seeds != 1 or budget != "full" or set_:
+            cluster = on_ray(on, address, cpus)
+            _train_singles(against_singles, folder, seeds, budget, set_ or [], cluster, console)
+        elif trained is not None or seeds != 1 or budget != "full" or set_ or on != "here":
             raise RecipeError(NOTHING_TO_TRAIN)
         compare_runs(
             given, out=out, split=split, resamples=resamples, time=time_, device=device,
@@ -94,13 +112,19 @@ def compare(
 
 
 NOTHING_TO_TRAIN = (
-    "--runs, --seeds, --budget and --set: say what to train, by --against-singles; runs that are "
-    "there are compared as they are."
+    "--runs, --seeds, --budget, --set and --on: say what to train, by --against-singles; runs that "
+    "are there are compared as they are."
 )
 
 
 def _train_singles(
-    recipe: Path, out: Path, seeds: int, budget: str, changes: list[str], console: Console
+    recipe: Path,
+    out: Path,
+    seeds: int,
+    budget: str,
+    changes: list[str],
+    cluster: "OnRay | None",
+    console: Console,
 ) -> None:
     """A study of the recipe and of its tasks alone. Raises typer.Exit where a run is missing."""
     from trivium.apps.study import has_failures
@@ -109,7 +133,7 @@ def _train_singles(
     try:
         table = run_study(
             [recipe], out, seeds=seeds, budget=budget, changes=changes, singles=True,
-            console=console,
+            on=cluster, console=console,
         )  # fmt: skip
     except Interrupted as stop:
         say(console, str(stop))

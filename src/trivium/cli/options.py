@@ -126,6 +126,35 @@ LeastCertain = Annotated[
     ),
 ]
 
+Where = Annotated[
+    str,
+    typer.Option("--on", help="here, one run after another, or ray: on the machines of a cluster."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="With --on ray: the cluster; else this machine alone."),
+]
+Cpus = Annotated[int | None, typer.Option(help="With --on ray: cores, and threads, of each run.")]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="With --on ray: of each run, such as 8GB; else estimated."),
+]
+Gpus = Annotated[
+    float | None,
+    typer.Option(help="With --on ray: of each run; else one where there are any."),
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(help="With --on ray: runs at a time; else as many as there is room for."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="With --on ray: where machines that do not see OUT hand runs over (s3://, gs://, …).",
+    ),
+]
+
 
 @contextmanager
 def messages() -> Iterator[Console]:

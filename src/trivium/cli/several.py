@@ -8,16 +8,45 @@ import typer
 from trivium.cli.options import (
     FAILED,
     STOPPED,
+    Address,
+    AtOnce,
     BudgetName,
     Changes,
+    Cpus,
     Device,
+    Gpus,
+    Memory,
     Precision,
     RecipePath,
     RunPaths,
+    Store,
+    Where,
     messages,
 )
 from trivium.errors import Interrupted
 from trivium.run.screen.console import say
+
+StudyRecipes = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RECIPE", help="The rows of the table; the first is what others are compared to."
+    ),
+]
+StudyFolder = Annotated[
+    Path, typer.Option(help="Folder of the study: runs in NAME/seed-K, table.md, table.json.")
+]
+Singles = Annotated[
+    bool, typer.Option("--singles", help="Train each recipe for every task of it alone, too.")
+]
+SearchFolder = Annotated[
+    Path | None, typer.Option(help="Folder of the search; by default runs/NAME of the recipe.")
+]
+Trials = Annotated[
+    int | None, typer.Option(help="How many in all, instead of the recipe's search.trials.")
+]
+Storage = Annotated[
+    str, typer.Option(help="sqlite or journal, a file in the folder, or the URL of a database.")
+]
 
 
 def ensemble(
@@ -81,25 +110,21 @@ def soup(
 
 
 def study(
-    recipes: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="RECIPE",
-            help="The rows of the table; the first is what others are compared to.",
-        ),
-    ],
-    out: Annotated[
-        Path, typer.Option(help="Folder of the study: runs in NAME/seed-K, table.md, table.json.")
-    ],
+    recipes: StudyRecipes,
+    out: StudyFolder,
     seeds: Annotated[
         int, typer.Option(help="Runs per recipe, with the seeds 0 to N - 1 (not the recipe's own).")
     ] = 3,
     budget: BudgetName = "full",
     set_: Changes = None,
-    singles: Annotated[
-        bool,
-        typer.Option("--singles", help="Train each recipe for every task of it alone, too."),
-    ] = False,
+    singles: Singles = False,
+    on: Where = "here",
+    address: Address = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    gpus: Gpus = None,
+    at_once: AtOnce = None,
+    store: Store = None,
 ) -> None:
     """Train several recipes with several seeds; compare them in one table.
 
@@ -116,6 +141,7 @@ def study(
     with messages() as console:
         from trivium.apps.study import has_failures
         from trivium.apps.study import study as run_study
+        from trivium.run.cluster.asked import on_ray
 
         try:
             table = run_study(
@@ -125,6 +151,7 @@ def study(
                 budget=budget,
                 changes=set_ or [],
                 singles=singles,
+                on=on_ray(on, address, cpus, memory, gpus, at_once, store),
                 console=console,
             )
         except Interrupted as stop:
@@ -136,20 +163,19 @@ def study(
 
 def tune(
     recipe: RecipePath,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the search; by default runs/NAME of the recipe."),
-    ] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="How many in all, instead of the recipe's search.trials.")
-    ] = None,
-    storage: Annotated[
-        str,
-        typer.Option(help="sqlite or journal, a file in the folder, or the URL of a database."),
-    ] = "sqlite",
+    out: SearchFolder = None,
+    trials: Trials = None,
+    storage: Storage = "sqlite",
     budget: BudgetName = "full",
     set_: Changes = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the sampler.")] = 0,
+    on: Where = "here",
+    address: Address = None,
+    cpus: Cpus = None,
+    memory: Memory = None,
+    gpus: Gpus = None,
+    at_once: AtOnce = None,
+    store: Store = None,
 ) -> None:
     """Search a recipe's settings: what its [bold]search[/] says is tried, by Optuna.
 
@@ -164,6 +190,7 @@ def tune(
     folder = out or Path("runs") / recipe.stem
     with messages() as console:
         from trivium.apps.tune import tune as run_search
+        from trivium.run.cluster.asked import on_ray
 
         try:
             run_search(
@@ -174,6 +201,7 @@ def tune(
                 budget=budget,
                 changes=set_ or [],
                 seed=seed,
+                on=on_ray(on, address, cpus, memory, gpus, at_once, store),
                 console=console,
             )
         except Interrupted as stop:

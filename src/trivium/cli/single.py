@@ -3,35 +3,23 @@
 import json
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from trivium.cli.options import (
     STOPPED,
-    AnswersFile,
-    Backend,
     BudgetName,
     Changes,
     Device,
-    EveryTask,
-    InOneColumn,
-    LeastCertain,
     Minutes,
     Only,
-    OverwriteFile,
     Precision,
-    Prefix,
     PresetName,
     RecipePath,
     RunFolder,
     RunOrName,
     RunPath,
-    TableFile,
-    TableForm,
-    TaskNames,
-    TopK,
-    WithProbabilities,
     answer,
     is_first,
     messages,
@@ -114,17 +102,10 @@ def train(
 
         try:
             scores = train_recipe(
-                recipe,
-                run,
-                budget=budget,
-                changes=set_,
-                only=names(only),
-                preset=preset,
-                minutes=minutes,
-                resume="auto" if auto_resume else resume,
-                overwrite=overwrite,
+                recipe, run, budget=budget, changes=set_, only=names(only), preset=preset,
+                minutes=minutes, resume="auto" if auto_resume else resume, overwrite=overwrite,
                 console=console,
-            )
+            )  # fmt: skip
         except Interrupted as stop:
             again = _again(recipe, run, budget, set_, only, preset, minutes)
             say(console, f"{stop} Go on with: {again} --resume")
@@ -184,70 +165,6 @@ def evaluate(
             answer(json.dumps(scores, indent=2))
         else:
             print_scores(scores, console)
-
-
-def predict(
-    run: RunOrName,
-    file: TableFile,
-    task: TaskNames = None,
-    every: EveryTask = False,
-    out: AnswersFile = "-",
-    probabilities: WithProbabilities = False,
-    as_json: InOneColumn = False,
-    top_k: TopK = None,
-    least_certain: LeastCertain = None,
-    form: TableForm = "table",
-    prefix: Prefix = "",
-    overwrite: OverwriteFile = False,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    backend: Backend = "auto",
-) -> None:
-    """Answer every row of a table, in its order, keeping its columns; any size of file.
-
-    Examples: trivium predict runs/three --task sentiment --file in.csv --out out.csv;
-    trivium predict runs/three --all --file in.csv --out out.csv
-    """
-    with messages() as console:
-        from trivium.run.predict import predict_file
-
-        rows = predict_file(
-            run,
-            _asked(task, every=every),
-            file,
-            out,
-            probabilities=_wanted(probabilities, as_json=as_json),
-            top_k=top_k,
-            least_certain=least_certain,
-            form=form,
-            prefix=prefix,
-            overwrite=overwrite,
-            precision=precision,
-            device=device,
-            backend=backend,
-            console=console,
-        )
-        kept = f", the {least_certain:,} least certain kept" if least_certain else ""
-        say(console, f"{rows:,} rows answered{kept}" + (f": {out}" if out != "-" else ""))
-
-
-def _wanted(probabilities: bool, *, as_json: bool) -> "bool | Literal['json']":
-    """What `predict_file` calls the probabilities. Raises RecipeError."""
-    from trivium.errors import RecipeError
-
-    if as_json and not probabilities:
-        raise RecipeError("--json: says how --probabilities are written; give both.")
-    return "json" if as_json else probabilities
-
-
-def _asked(task: str | None, *, every: bool) -> str | list[str] | None:
-    """What `predict_file` calls the tasks. Raises RecipeError."""
-    from trivium.errors import RecipeError
-
-    if (task is None) != every:
-        raise RecipeError("say which question to answer: --task NAME (or NAME,NAME), or --all.")
-    names = [name.strip() for name in (task or "").split(",")]
-    return None if every else names if len(names) > 1 else names[0]
 
 
 def lora(

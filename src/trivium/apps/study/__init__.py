@@ -1,20 +1,26 @@
 """Studies: several recipes with several seeds, each run in a process of its own, in one table."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from trivium.apps.study.board import Board
-from trivium.apps.study.ensembles import EnsembleRun, Run
+from trivium.apps.study.crowd import carry_out_crowd, outcome_at_once
+from trivium.apps.study.ensembles import Run
 from trivium.apps.study.entries import AnyRecipes, write_recipes
+from trivium.apps.study.facts import Table
 from trivium.apps.study.runs import PAGE, Plan, plan_study
 from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
-from trivium.run.folder.atomic import recover, refusals_told
+from trivium.run.cluster.asked import OnRay, words_of
+from trivium.run.cluster.pool import Pool, pool_of
+from trivium.run.folder.atomic import refusals_told
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.screen.console import heard_on, say
@@ -30,6 +36,7 @@ def study(
     budget: str = FULL,
     changes: Sequence[str] = (),
     singles: bool = False,
+    on: OnRay | Literal["ray"] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
@@ -54,16 +61,27 @@ def study(
     """
     refuse_without_locks("study")
     console = heard_on(console)
+    on = OnRay() if on == "ray" else on
     plan = plan_study(recipes, out, seeds, changes, budget, singles=singles)
+    plan = replace(plan, where=tuple(words_of(on)))
+    with nullcontext() if on is None else pool_of(on, plan.out, console) as pool:
+        return _study(plan, pool, console).as_dict()
+
+
+def _study(plan: Plan, pool: Pool | None, console: Console) -> Table:
+    """pool: where the runs are trained; None: here, one after another."""
     _make_folder(plan)
     say(
         console,
-        f"recipes x seeds: {len(plan.paths)} x {seeds} = {len(plan.runs)} runs into {plan.out}, "
-        f"{sum(run.is_finished for run in plan.runs)} of them finished",
+        f"recipes x seeds: {len(plan.paths)} x {plan.seeds} = {len(plan.runs)} runs into "
+        f"{plan.out}, {sum(run.is_finished for run in plan.runs)} of them finished",
     )
     left = f"Finished runs are kept; once there is room, go on with: {plan.command}"
     with refusals_told(plan.out, lambda: left), stop_on_signal() as stop:
-        failed = _carry_out_all(plan, stop, console)
+        if pool is None:
+            failed = _carry_out_all(plan, stop, console)
+        else:
+            failed = carry_out_crowd(plan, pool, stop, console)
         table = summarise(plan, failed)
         write_table(plan, table)
     done = sum(row.n for row in table.recipes)
@@ -79,7 +97,7 @@ def study(
             f"{len(failed)} of {len(plan.runs)} runs failed. Once the cause is gone, go on with: "
             f"{plan.command}",
         )
-    return table.as_dict()
+    return table
 
 
 def has_failures(table: dict[str, Any]) -> bool:
@@ -103,13 +121,8 @@ def _carry_out_all(plan: Plan, stop: Stop, console: Console) -> dict[Run, str]:
 
 
 def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
-    if isinstance(run, EnsembleRun):
-        recover(run.folder)  # replacing an ensemble may have been interrupted
-    if run.is_finished:
-        outcome = _looked_at(run)
-    elif missing := run.waits_for:
-        outcome = Outcome("failed", "skipped", reason=f"waits for {', '.join(map(str, missing))}")
-    else:
+    outcome = outcome_at_once(run)
+    if outcome is None:
         board.begin(run)
         is_said = False
 
@@ -123,15 +136,6 @@ def _carry_out(run: Run, stop: Stop, board: Board) -> Outcome:
         outcome = train_run(run, stop, watch)
     board.end(run, outcome)
     return outcome
-
-
-def _looked_at(run: Run) -> Outcome:
-    """Of a finished run: done, unless what it learned from was made anew by this study."""
-    try:
-        run.refuse_other()
-    except RecipeError as error:
-        return Outcome("failed", "skipped", reason=str(error))
-    return Outcome("done", "skipped")
 
 
 def _make_folder(plan: Plan) -> None:

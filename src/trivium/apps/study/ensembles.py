@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
@@ -79,6 +80,12 @@ class EnsembleRun(Run):
             seconds=sum(cost.seconds or 0 for cost in costs),
             trained_parameters=sum(cost.trained_parameters or 0 for cost in costs),
             peak_memory_bytes=max(cost.peak_memory_bytes or 0 for cost in costs),
+        )
+
+    def placed(self) -> Self:
+        members = tuple(member.placed() for member in self.members)
+        return replace(
+            self, path=self.path.resolve(), folder=self.folder.resolve(), members=members
         )
 
     def refuse_other(self) -> None:

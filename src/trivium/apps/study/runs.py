@@ -46,6 +46,8 @@ class Plan:
     one that it starts from."""
     texts: dict[Path, str]
     """What is to be written for recipes that have no file of their name: file -> content."""
+    where: tuple[str, ...] = ()
+    """Options that say where the runs are trained."""
 
     @property
     def command(self) -> str:
@@ -55,7 +57,7 @@ class Plan:
         files = dict.fromkeys(map(str, self.paths.values()))
         singles = ["--singles"] if self.singles else []
         words = ["trivium", "study", *files, "--seeds", str(self.seeds), *singles]
-        words += [*budget, *changes]
+        words += [*budget, *changes, *self.where]
         return shlex.join([*words, "--out", str(self.out)])
 
     def runs_of(self, name: str) -> list[Run]:

@@ -2,52 +2,38 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from rich.console import Console
 
 from trivium.apps.tune.board import Board
 from trivium.apps.tune.claims import PLACE, Claims
-from trivium.apps.tune.folder import RECIPE, Folder, open_folder
-from trivium.apps.tune.plots import draw
-from trivium.apps.tune.reported import beside
-from trivium.apps.tune.results import print_results, write_results
-from trivium.apps.tune.rows import Overview, overview
+from trivium.apps.tune.crowd import work_crowd
+from trivium.apps.tune.folder import RECIPE, open_folder
+from trivium.apps.tune.results import print_results
+from trivium.apps.tune.rows import Overview
 from trivium.apps.tune.sampling import Space, make_pruner, make_sampler
-from trivium.apps.tune.storage import (
-    LOCAL,
-    connect,
-    explained,
-    open_file,
-    open_study,
-    public_name,
-)
+from trivium.apps.tune.storage import LOCAL, connect, open_file, open_study, public_name
 from trivium.apps.tune.trial import carry_out
+from trivium.apps.tune.worker import Look, Worker
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import AnyRecipe, RecipeFile, load_recipe_file
-from trivium.recipe.budget import FULL, Reported
+from trivium.recipe.budget import FULL
 from trivium.recipe.given import Given, take
-from trivium.recipe.search import Search
-from trivium.recipe.space import own_values, points_of, search_of, trials_of
+from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
-from trivium.run.folder.atomic import refusals_told
+from trivium.run.cluster.asked import OnRay, words_of
+from trivium.run.cluster.pool import Pool, pool_of
 from trivium.run.folder.locks import refuse_without_locks
-from trivium.run.folder.objectives import Objective, check_metrics, objectives_of
+from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
 from trivium.run.jobs.follow import Progress
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, say
-
-FAILURES_AT_START, FAILURES_LATER = 3, 10
-"""In a row, after which a worker gives up: before any trial was finished, and after."""
-DRAW_EVERY_S = 60.0
-REFRESH_EVERY_S = 5.0
-"""Of the table, for what other workers do."""
 
 
 def tune(
@@ -59,6 +45,7 @@ def tune(
     budget: str = FULL,
     changes: Sequence[str] = (),
     seed: int = 0,
+    on: OnRay | Literal["ray"] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Search a recipe's `search.space` by trials, each of them `trivium train` in a child process.
@@ -68,7 +55,8 @@ def tune(
     any end the same call goes on: an interrupted trial is resumed, none is lost or done twice.
     recipe: its file, or a `RecipeFile` or a dictionary in place of one: see `AnyRecipe`. storage:
     sqlite or journal, a file in `out`, or a database's URL. budget: one of the recipe's. changes:
-    `dotted.path=value`, after the budget. seed: of the sampler.
+    `dotted.path=value`, after the budget. seed: of the sampler. on: trials are Ray's tasks, as many
+    at once as its machines have room for.
 
     Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
     RecipeError where something is wrong, before anything is trained, or once too many trials
@@ -78,6 +66,7 @@ def tune(
     """
     refuse_without_locks("tune")
     console = heard_on(console)
+    on = OnRay() if on == "ray" else on
     worker = _prepare(
         recipe,
         Path(out),
@@ -86,11 +75,21 @@ def tune(
         changes=changes,
         seed=seed,
         budget=budget,
+        on=on,
     )
+    with nullcontext() if on is None else pool_of(on, worker.folder.path, console) as pool:
+        return _tune(worker, pool, console)
+
+
+def _tune(worker: Worker, pool: Pool | None, console: Console) -> dict[str, Any]:
+    """pool: where trials are trained; None: here, one after another."""
     say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with worker.explained(), stop_on_signal() as stop:
-        with Board(console, worker.view()) as board:
-            gave_up = _work(worker, board, stop)
+        if pool is not None:
+            gave_up = work_crowd(worker, pool, stop, console)
+        else:
+            with Board(console, worker.view()) as board:
+                gave_up = _work(worker, board, stop)
         worker.write()
         view = worker.view()
         notes = worker.draw()
@@ -110,6 +109,10 @@ def tune(
             f"trial {trial.number} is another worker's, in {trial.user_attrs.get(PLACE, '?')}; "
             "should it be left behind, the same command takes it up",
         )
+    return _told(view)
+
+
+def _told(view: Overview) -> dict[str, Any]:
     return {
         "objectives": [objective.name for objective in view.objectives],
         "best": view.best,
@@ -127,59 +130,6 @@ def tune(
     }
 
 
-@dataclass(slots=True)
-class Worker:
-    """One process that carries out trials."""
-
-    claims: Claims
-    objectives: list[Objective]
-    search: Search
-    command: str
-    """What to type to go on."""
-    reported: Reported | None
-    drawn: float = 0.0
-
-    @property
-    def folder(self) -> Folder:
-        return self.claims.folder
-
-    @property
-    def aim(self) -> str:
-        words = [f"{'low' if o.is_cost else 'high'} {o.title}" for o in self.objectives]
-        return f"{' and '.join(words)} by {self.search.sampler.kind}"
-
-    @contextmanager
-    def explained(self) -> Iterator[None]:
-        """What its disk, or a database, refuses in the block, in words."""
-        left = f"Finished trials are kept; once there is room, go on with: {self.command}"
-        with refusals_told(self.folder.path, lambda: left), explained(self.folder.storage):
-            yield
-
-    def view(self) -> Overview:
-        return overview(self.claims, self.objectives)
-
-    def write(self) -> None:
-        """The results so far; the pictures now and then."""
-        view = self.view()
-        recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
-        with self.folder.locked():
-            own = own_values(self.claims.recipe, self.search, self.claims.path)
-            parts = beside(view, self.reported, own)
-            write_results(self.folder.path, view, recipes, self.claims.recipe.encoder, parts)
-        if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
-            self.draw()
-
-    def draw(self) -> list[str]:
-        """All pictures; why there are no others."""
-        with self.folder.locked():
-            notes = draw(self.folder.path, self.view(), self.claims.study)
-        self.drawn = time.monotonic()
-        return notes
-
-    def _drawn(self, number: int) -> dict[str, Any]:
-        return next(t.params for t in self.claims.trials() if t.number == number)
-
-
 def _prepare(
     given: AnyRecipe | Given,
     out: Path,
@@ -189,6 +139,7 @@ def _prepare(
     changes: Sequence[str],
     seed: int,
     budget: str = FULL,
+    on: OnRay | None = None,
 ) -> Worker:
     """All that can be known before the first trial is checked; then the folder is made."""
     if trials is not None and trials < 1:
@@ -197,7 +148,7 @@ def _prepare(
     given = take(given)
     path, loaded = given.path, load_recipe_file(given, changes, budget)
     search, recipe = search_of(loaded, path), loaded.recipe
-    choose_device(recipe.device)
+    choose_device(recipe.device if on is None else "auto")  # other machines may have a GPU
     objectives = objectives_of(recipe, search)
     check_metrics(objectives, *load_data(recipe), path)
     public = public_name(storage)
@@ -227,10 +178,14 @@ def _prepare(
     words += ["--trials", str(trials)] if trials else []
     words += ["--storage", public] if storage != "sqlite" else []
     words += ["--seed", str(seed)] if seed else []
-    if given.is_file:
-        words += ["--budget", budget] if budget != FULL else []
-        words += [word for change in changes for word in ("--set", change)]
+    words += [*_changed(budget, changes), *words_of(on)] if given.is_file else words_of(on)
     return Worker(claims, objectives, search, shlex.join(words), loaded.reported)
+
+
+def _changed(budget: str, changes: Sequence[str]) -> list[str]:
+    """The options by which a recipe's file is changed."""
+    budgets = ["--budget", budget] if budget != FULL else []
+    return [*budgets, *(word for change in changes for word in ("--set", change))]
 
 
 def _work(worker: Worker, board: Board, stop: Stop) -> str:
@@ -244,7 +199,7 @@ def _work(worker: Worker, board: Board, stop: Stop) -> str:
         stages = [stage.name for stage in claim.job.recipe.stages]
         progress = Progress(claim.job.folder, stages)
         board.begin(claim, progress, worker.view())
-        look = _Look(worker, board, stop)
+        look = Look(worker, board, stop)
         with claim.log:
             state, outcome = carry_out(
                 worker.claims.study,
@@ -259,29 +214,6 @@ def _work(worker: Worker, board: Board, stop: Stop) -> str:
             continue
         worker.write()
         failures = failures + 1 if state == "failed" else 0
-        limit = FAILURES_LATER if worker.claims.finished() else FAILURES_AT_START
-        if failures >= limit:
-            reason = outcome.reason.rstrip(".")
-            return f"{failures} trials failed, one after another: {reason}."
+        if failures and (reason := worker.gives_up(failures, outcome.reason)):
+            return reason
     return ""
-
-
-@dataclass(slots=True)
-class _Look:
-    """Keeps the board fresh while a child trains."""
-
-    worker: Worker
-    board: Board
-    stop: Stop
-    told: bool = False
-    refreshed: float = 0.0
-
-    def __call__(self, log_start: int) -> None:
-        if self.stop.asked and not self.told:
-            self.told = True
-            self.board.stopping()
-        self.board.look(log_start)
-        now = time.monotonic()
-        if now - self.refreshed > REFRESH_EVERY_S:
-            self.refreshed = now
-            self.board.view = self.worker.view()

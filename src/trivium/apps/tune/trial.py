@@ -86,14 +86,25 @@ def carry_out(
 ) -> tuple[str, Outcome]:
     """Train a trial and tell Optuna what became of it: done, pruned, failed or stopped."""
     if claim.wrong:
-        _fail(study, claim, claim.wrong)
-        return "failed", Outcome("failed", "skipped", reason=claim.wrong)
+        return refuse(study, claim)
     following = Following(claim, objectives, stop, progress, look, Stop())
     outcome = train_locked(claim.job, claim.log, following.child, following.watch)
+    return settle(study, following, outcome)
+
+
+def refuse(study: optuna.Study, claim: Claim) -> tuple[str, Outcome]:
+    """A trial whose recipe refuses what was drawn has failed."""
+    _fail(study, claim, claim.wrong)
+    return "failed", Outcome("failed", "skipped", reason=claim.wrong)
+
+
+def settle(study: optuna.Study, following: Following, outcome: Outcome) -> tuple[str, Outcome]:
+    """Tell Optuna what became of a trial that was trained: done, pruned, failed or stopped."""
+    claim = following.claim
     if following.is_taken:
         return "stopped", outcome
     if outcome.state == "done":
-        return _finish(study, claim, objectives, outcome)
+        return _finish(study, claim, following.objectives, outcome)
     if outcome.state == "failed":
         _fail(study, claim, outcome.reason)
         return "failed", outcome

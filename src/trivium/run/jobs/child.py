@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, Self
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
@@ -71,6 +71,10 @@ class Job:
         settings += ["--only", ",".join(self.only)] if self.only else []
         words = ["train", str(self.path), "--out", str(self.folder), *settings]
         return [sys.executable, "-m", "trivium", *words, *(["--resume"] if self.has_begun else [])]
+
+    def placed(self) -> Self:
+        """The same for processes with another working folder."""
+        return replace(self, path=self.path.resolve(), folder=self.folder.resolve())
 
     def refuse_other(self) -> None:
         """RecipeError where the folder holds anything that is not a part of this run."""

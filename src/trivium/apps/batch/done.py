@@ -1,0 +1,85 @@
+"""What tells that a table is answered: a file beside its answers, of what they were made."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trivium.apps.batch.files import Part
+from trivium.digest import sha256
+from trivium.errors import RecipeError
+from trivium.run.folder.atomic import write_text
+from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS
+from trivium.run.predictor.kept import model_home
+
+DONE = ".done"
+"""Folder, beside the answers, of what tells of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Which tables of a folder are answered by this model, asked in this way."""
+
+    folder: Path
+    asked: Mapping[str, Any]
+    """The model's sha256 and all that was asked of it, as JSON has it."""
+
+    def rows_of(self, part: Part) -> int | None:
+        """How many rows were answered; None where the answers are not there, or are others'."""
+        told = self._read(part)
+        if told is None or told.get("answers") is None or not part.target.is_file():
+            return None
+        same = told == self._about(part) | {"rows": told.get("rows"), "answers": told["answers"]}
+        return int(told["rows"]) if same and told["answers"] == identity(part.target) else None
+
+    def is_begun(self, part: Part) -> bool:
+        """Whether answers that are there are an earlier try's that was not finished."""
+        told = self._read(part)
+        return told is not None and told.get("answers") is None
+
+    def begin(self, part: Part) -> None:
+        """From now on what has the answers' name is ours."""
+        self._write(part, self._about(part) | {"rows": None, "answers": None})
+
+    def end(self, part: Part, rows: int) -> None:
+        answers = identity(part.target)
+        self._write(part, self._about(part) | {"rows": rows, "answers": answers})
+
+    def _about(self, part: Part) -> dict[str, Any]:
+        return {"asked": dict(self.asked), "source": identity(part.source)}
+
+    def _path(self, part: Part) -> Path:
+        return self.folder / DONE / f"{part.name}.json"
+
+    def _read(self, part: Part) -> dict[str, Any] | None:
+        try:
+            told = json.loads(self._path(part).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return told if isinstance(told, dict) else None
+
+    def _write(self, part: Part, told: Mapping[str, Any]) -> None:
+        path = self._path(part)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, json.dumps(told, indent=2) + "\n")
+
+
+def identity(path: Path) -> dict[str, Any]:
+    """What a file is told apart by."""
+    return {"bytes": path.stat().st_size, "sha256": sha256(path)}
+
+
+def model_digest(folder: Path) -> str:
+    """Of the sha256 of all that a run, an ensemble or an exported model answers with."""
+    home = model_home(folder)
+    seals = [home / ENSEMBLE] if (home / ENSEMBLE).is_file() else []
+    seals += sorted(home.glob(f"{MEMBERS}/*/{MANIFEST}")) if seals else [home / MANIFEST]
+    whole = hashlib.sha256()
+    for seal in seals:
+        try:
+            whole.update(seal.read_bytes())
+        except FileNotFoundError as error:
+            raise RecipeError(f"{folder}: holds no model ({seal.name} is missing).") from error
+    return whole.hexdigest()

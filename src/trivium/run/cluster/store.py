@@ -1,0 +1,184 @@
+"""Where machines without a common folder hand runs over: whole, or not at all.
+
+A run there is `NAME/latest.json`, which names a folder beside it, its files with their sha256, and
+whether the run is finished. A folder is written under a name of its own, and named when all of it
+is there; so what is named is whole, whoever is killed when.
+"""
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trivium.digest import sha256
+from trivium.errors import RecipeError
+from trivium.run.folder.atomic import whole_folder
+from trivium.run.folder.names import JOURNAL, RESUME, STATE
+
+LATEST = "latest.json"
+LOOK_EVERY_S = 1.0
+
+
+class Store:
+    """A place for runs, by the names that they have in a study's or a search's folder."""
+
+    def __init__(self, url: str) -> None:
+        """Raises RecipeError for a URL that is none, or is known to nobody here."""
+        try:
+            import fsspec.core
+        except ImportError as error:
+            raise RecipeError(
+                "--store needs fsspec, which is not installed: pip install 'trivium[ray]'"
+            ) from error
+        if "://" not in url:
+            raise RecipeError(f"--store {url}: is no URL such as s3://bucket/study.")
+        if url.startswith("memory://"):
+            raise RecipeError(f"--store {url}: lives in one process; name a place that all see.")
+        try:
+            self.files, self.root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError, OSError) as error:
+            raise RecipeError(f"--store {url}: {str(error).rstrip('.')}.") from error
+        self.url = url
+
+    def refuse_unwritable(self) -> None:
+        """RecipeError where nothing can be handed over."""
+        probe = f"{self.root}/.{uuid.uuid4().hex}"
+        try:
+            self.files.makedirs(self.root, exist_ok=True)
+            self.files.pipe_file(probe, b"")
+            self.files.rm_file(probe)
+        except (OSError, ValueError) as error:
+            raise RecipeError(f"--store {self.url}: cannot be written to: {error}.") from error
+
+    def latest(self, name: str) -> dict[str, Any] | None:
+        """What was handed over last of a run; None where nothing was."""
+        try:
+            told = json.loads(self.files.cat_file(f"{self.root}/{name}/{LATEST}"))
+        except FileNotFoundError:
+            return None
+        return dict(told)
+
+    def put(self, name: str, folder: Path, *, is_finished: bool) -> None:
+        """Hand a run over as it is now. folder: nothing changes in it meanwhile."""
+        home, fresh = f"{self.root}/{name}", uuid.uuid4().hex
+        before = self.latest(name)
+        digests = {}
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                inside = path.relative_to(folder).as_posix()
+                target = f"{home}/{fresh}/{inside}"
+                self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                self.files.put_file(str(path), target)
+                digests[inside] = sha256(path)
+        told = {"folder": fresh, "finished": is_finished, "files": digests}
+        self._name(f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
+        if before is not None:
+            with suppress(FileNotFoundError):
+                self.files.rm(f"{home}/{before['folder']}", recursive=True)
+
+    def get(self, name: str, folder: Path) -> bool:
+        """Fetch a run, whole, into a folder that is not there; whether there was one.
+
+        Raises RecipeError where a file is not what was handed over.
+        """
+        told = self.latest(name)
+        if told is None:
+            return False
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with whole_folder(folder) as fresh:
+            for inside, digest in told["files"].items():
+                target = fresh / inside
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.files.get_file(f"{self.root}/{name}/{told['folder']}/{inside}", str(target))
+                if sha256(target) != digest:
+                    raise RecipeError(
+                        f"{self.url}/{name}: {inside} is not what was handed over. Delete "
+                        f"{self.url}/{name}, and the run begins anew."
+                    )
+        return True
+
+    def add_log(self, name: str, text: str) -> None:
+        """What a child process said, after what earlier ones said."""
+        self.files.makedirs(f"{self.root}/{name}", exist_ok=True)
+        self.files.pipe_file(f"{self.root}/{name}/log", (self.log(name) + text).encode())
+
+    def log(self, name: str) -> str:
+        try:
+            return bytes(self.files.cat_file(f"{self.root}/{name}/log")).decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def _name(self, path: str, content: bytes) -> None:
+        """Write a small file at once: object stores do, a disk by renaming."""
+        if "file" in (self.files.protocol or ()):
+            fresh = f"{path}.{uuid.uuid4().hex}"
+            self.files.pipe_file(fresh, content)
+            os.replace(fresh, path)
+        else:
+            self.files.pipe_file(path, content)
+
+
+@dataclass(slots=True)
+class Handing:
+    """Hands a run over at each of its checkpoints, while a child trains it in `folder`."""
+
+    store: Store
+    name: str
+    folder: Path
+    scratch: Path
+    """A folder beside it, for a moment's view of it."""
+    _handed: int = 0
+    _looked: float = field(default_factory=time.monotonic)
+
+    def watch(self, _log_start: int, _waits_for: str) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY_S:
+            return
+        self._looked = now
+        newest = max(self._generations(), default=0)
+        if newest > self._handed and self.hand_over():
+            self._handed = newest
+
+    def hand_over(self) -> bool:
+        """Whether nothing changed while it was looked at; only then was it handed over."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        try:
+            before = _signature(self.folder)
+            _view(self.folder, self.scratch)
+            if _signature(self.folder) != before:
+                return False
+        except FileNotFoundError:  # renamed while it was looked at
+            return False
+        self.store.put(self.name, self.scratch, is_finished=False)
+        return True
+
+    def _generations(self) -> Iterator[int]:
+        for state in (self.folder / RESUME).glob(f"*/{STATE}"):
+            if state.parent.name.isdigit():
+                yield int(state.parent.name)
+
+
+def _view(folder: Path, target: Path) -> None:
+    """A folder as it is now. Its files are never changed, but replaced: all but the journal."""
+    for path in sorted(folder.rglob("*")):
+        copy = target / path.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == JOURNAL:
+            shutil.copyfile(path, copy)
+        elif not path.is_dir():
+            os.link(path, copy)
+
+
+def _signature(folder: Path) -> dict[str, int]:
+    """Which files are there, by their numbers: who renames one changes it."""
+    return {
+        str(path.relative_to(folder)): path.stat().st_ino
+        for path in folder.rglob("*")
+        if path.name != JOURNAL
+    }

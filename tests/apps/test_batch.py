@@ -1,0 +1,210 @@
+"""Many tables are answered as each of them is alone; what is done is not done again."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import trivium
+from tests.support.shell import call
+from tests.support.tables import make_recipe, sentence, write_table
+from trivium.apps.batch import done, predict
+from trivium.apps.batch.files import are_many, dealt, parts_of, shard_of
+from trivium.errors import RecipeError
+
+
+@pytest.fixture(scope="module")
+def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    values = make_recipe(tiny, folder)
+    values["stages"] = [{"steps": 2, "batch_size": 8, "lr": 1e-3}]
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(values | {"probe": False}))
+    trivium.train(folder / "recipe.yaml", folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A folder of five tables of eight rows."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(5):
+        rows: list[list[object]] = [[i, sentence(11 * number + i)] for i in range(8)]
+        write_table(folder / f"{number}.tsv", ["id", "text"], rows)
+    return folder
+
+
+def asked_for(run: Path, tables: Path, out: Path, **more: Any) -> dict[str, int]:
+    return trivium.predict_files(run, "mood", tables, out, probabilities=True, **more)
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("*.*")) if p.is_file()}
+
+
+def test_each_tables_answers_are_those_that_it_has_alone(
+    run: Path, tables: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "alone").mkdir()
+    for path in tables.iterdir():
+        alone = tmp_path / "alone" / path.name
+        trivium.predict_file(run, "mood", path, alone, probabilities=True)
+    found = asked_for(run, tables, tmp_path / "out")
+    assert found == {"files": 5, "rows": 40, "skipped": 0}
+    assert content(tmp_path / "out") == content(tmp_path / "alone")
+
+
+def test_shards_are_all_files_once(run: Path, tables: Path, tmp_path: Path) -> None:
+    shares = [asked_for(run, tables, tmp_path / "out", shard=(k, 3))["files"] for k in (1, 2, 3)]
+    assert shares == [2, 2, 1]
+    asked_for(run, tables, tmp_path / "whole")
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    again = asked_for(run, tables, tmp_path / "out", shard=(2, 3))
+    assert again == {"files": 0, "rows": 0, "skipped": 2}
+    parts = parts_of([tables], tmp_path / "out")
+    assert [part.name for part in dealt(parts, (2, 3))] == ["1.tsv", "4.tsv"]
+
+
+def test_what_is_answered_is_known_by_content_and_needs_no_model(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    asked_for(run, tables, out)
+    for path in tables.iterdir():
+        os.utime(path, (0, 0))
+    with monkeypatch.context() as patch:
+        patch.delattr(predict, "load")
+        assert asked_for(run, tables, out)["skipped"] == 5
+    (out / "2.tsv").unlink()
+    assert asked_for(run, tables, out) == {"files": 1, "rows": 8, "skipped": 4}
+
+
+def test_other_answers_are_replaced_when_that_is_asked_for_and_only_then(
+    run: Path, tables: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    asked_for(run, tables, out)
+    write_table(tables / "1.tsv", ["id", "text"], [[1, "good cat"]])  # another table by now
+    (out / "3.tsv").write_text("mine\n")
+    with pytest.raises(RecipeError, match=r"2 of 5 files have no answers") as error:
+        asked_for(run, tables, out)
+    assert "--overwrite" in str(error.value)
+    assert (out / "3.tsv").read_text() == "mine\n"
+    with pytest.raises(RecipeError, match=r"5 of 5 files"):
+        asked_for(run, tables, out, top_k=1)  # other columns
+    assert asked_for(run, tables, out, overwrite=True) == {"files": 2, "rows": 9, "skipped": 3}
+
+
+def test_another_model_answers_anew(run: Path, tables: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    asked_for(run, tables, tmp_path / "out")
+    assert asked_for(other, tables, tmp_path / "out")["skipped"] == 5  # the same, elsewhere
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text()) | {"seed": 5}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    trivium.train(tmp_path / "recipe.yaml", tmp_path / "another")
+    with pytest.raises(RecipeError, match=r"5 of 5 files"):
+        asked_for(tmp_path / "another", tables, tmp_path / "out")
+
+
+def test_a_try_that_was_killed_between_answers_and_their_record_is_made_again(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(done.Ledger, "end", dies)
+        with pytest.raises(KeyboardInterrupt):
+            asked_for(run, tables, tmp_path / "out")
+    assert list(content(tmp_path / "out")) == ["0.tsv"]
+    assert asked_for(run, tables, tmp_path / "out") == {"files": 5, "rows": 40, "skipped": 0}
+
+
+def test_a_bad_row_is_named_and_costs_its_own_table_only(
+    run: Path, tables: Path, tmp_path: Path
+) -> None:
+    with (tables / "2.tsv").open("a") as file:
+        file.write("9\tgood cat\ttoo much\n")
+    code, said = call(
+        "predict", run, "--task", "mood", "--file", f"{tables}/*.tsv", "--out", tmp_path / "out"
+    )
+    assert code == 2
+    assert f"{tables}/2.tsv:10: " in said
+    assert "1 of 5 files have no answers" in said
+    assert list(content(tmp_path / "out")) == ["0.tsv", "1.tsv", "3.tsv", "4.tsv"]
+    with (tables / "2.tsv").open("w") as file:
+        file.write("id\ttext\n9\tgood cat\n")
+    code, said = call("predict", run, "--task", "mood", "--file", tables, "--out", tmp_path / "out")
+    assert code == 0
+    assert "1 files answered, 4 were there, 1 rows" in said
+
+
+# --- which files -------------------------------------------------------------------------------
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def names(*sources: Path | str, out: Path) -> list[str]:
+    return [part.name for part in parts_of(sources, out)]
+
+
+def test_files_folders_and_patterns_say_which_tables_are_meant(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.csv", "a/y.parquet", "a/.hidden.csv", "a/notes.md", "a/b/z.jsonl", "w.xlsx")
+    out = tmp_path / "out"
+    assert names(tmp_path / "a", out=out) == ["x.csv", "y.parquet"]
+    assert names(f"{tmp_path}/a/*.csv", out=out) == ["x.csv"]
+    assert names(f"{tmp_path}/**/*.*[vl]", out=out) == ["a/b/z.jsonl", "a/x.csv"]
+    assert names(tmp_path / "w.xlsx", tmp_path / "a" / "x.csv", out=out) == ["w.csv", "x.csv"]
+    make(tmp_path, "a/out/x.csv")  # answers of an earlier call
+    assert names(f"{tmp_path}/a/**/*.csv", out=tmp_path / "a" / "out") == ["x.csv"]
+    make(tmp_path, "odd[1].csv")
+    assert not are_many([str(tmp_path / "odd[1].csv")])  # a file of that name is no pattern
+    assert are_many([tmp_path / "a"])
+    assert are_many([f"{tmp_path}/*.csv"])
+    assert not are_many(["-"])
+
+
+def test_files_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    make(tmp_path, "a/x.csv", "b/x.csv", "c/notes.md")
+    with pytest.raises(RecipeError, match=r"b/x\.csv: its answers would be called x\.csv"):
+        names(tmp_path / "a", tmp_path / "b", out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="no such table"):
+        names(tmp_path / "nowhere.csv", out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="no table in it"):
+        names(tmp_path / "c", out=tmp_path / "out")
+    with pytest.raises(RecipeError, match="the ending"):
+        names(tmp_path / "c" / "notes.md", out=tmp_path / "out")
+
+
+def test_a_shard_is_one_of_as_many_as_there_are() -> None:
+    assert shard_of("3/8") == (3, 8)
+    for wrong in ("0/8", "9/8", "3", "a/b", "1/0"):
+        with pytest.raises(RecipeError, match="the third of eight"):
+            shard_of(wrong)
+
+
+def test_many_tables_have_no_single_file_of_answers(run: Path, tables: Path) -> None:
+    code, said = call("predict", run, "--task", "mood", "--file", tables)
+    assert code == 2
+    assert "in a folder; name it with --out" in said
+
+
+def test_the_record_tells_what_the_answers_were_made_of(
+    run: Path, tables: Path, tmp_path: Path
+) -> None:
+    asked_for(run, tables, tmp_path / "out")
+    told = json.loads((tmp_path / "out" / ".done" / "1.tsv.json").read_text())
+    assert told["rows"] == 8
+    assert told["source"]["bytes"] == (tables / "1.tsv").stat().st_size
+    assert told["answers"]["bytes"] == (tmp_path / "out" / "1.tsv").stat().st_size
+    assert told["asked"]["task"] == "mood"
+    assert len(told["asked"]["model"]) == 64

@@ -1,0 +1,131 @@
+"""What is handed over is whole, whoever is killed when."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from trivium.errors import RecipeError
+from trivium.run.cluster.store import Handing, Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(f"file://{tmp_path}/store")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run's folder with one checkpoint."""
+    folder = tmp_path / "run"
+    (folder / "resume" / "000001").mkdir(parents=True)
+    (folder / "resume" / "000001" / "state.json").write_text("{}")
+    (folder / "journal.jsonl").write_text("one\n")
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_what_was_handed_over_last_is_what_is_fetched(
+    store: Store, run: Path, tmp_path: Path
+) -> None:
+    assert not store.get("base/seed-0", tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    store.put("base/seed-0", run, is_finished=False)
+    (run / "journal.jsonl").write_text("one\ntwo\n")
+    store.put("base/seed-0", run, is_finished=True)
+    assert store.get("base/seed-0", tmp_path / "fetched")
+    assert content(tmp_path / "fetched") == content(run)
+    there = sorted(path.name for path in (tmp_path / "store" / "base" / "seed-0").iterdir())
+    assert len(there) == 2  # the earlier one is gone
+    assert (store.latest("base/seed-0") or {})["finished"]
+
+
+def test_what_is_half_handed_over_is_not_seen(store: Store, run: Path, tmp_path: Path) -> None:
+    store.put("base/seed-0", run, is_finished=False)
+    before = content(run)
+    (run / "journal.jsonl").write_text("one\ntwo\n")
+    put_file = store.files.put_file
+
+    def dies(source: str, target: str) -> None:
+        if "state" in source:
+            raise KeyboardInterrupt
+        put_file(source, target)
+
+    store.files.put_file = dies
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            store.put("base/seed-0", run, is_finished=True)
+    finally:
+        store.files.put_file = put_file
+    assert store.get("base/seed-0", tmp_path / "fetched")
+    assert content(tmp_path / "fetched") == before
+
+
+def test_a_file_that_was_altered_is_refused(store: Store, run: Path, tmp_path: Path) -> None:
+    store.put("base/seed-0", run, is_finished=True)
+    (altered,) = (tmp_path / "store").rglob("journal.jsonl")
+    altered.write_text("two\n")
+    with pytest.raises(RecipeError, match=r"journal\.jsonl is not what was handed over"):
+        store.get("base/seed-0", tmp_path / "fetched")
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_checkpoint_is_handed_over_once_and_only_as_it_was_at_one_moment(
+    store: Store, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivium.run.cluster.store.LOOK_EVERY_S", 0.0)
+    handing = Handing(store, "base/seed-0", run, tmp_path / "view")
+    handing.watch(0, "")
+    first = store.latest("base/seed-0")
+    assert first is not None
+    handing.watch(0, "")
+    assert store.latest("base/seed-0") == first
+    # While training goes on, models are replaced: a view of that moment would mix two of them.
+    (run / "model").mkdir()
+    for name in ("a", "b"):
+        (run / "model" / name).write_text("old")
+    link = os.link
+
+    def link_as_another_is_written(source: Path, target: Path) -> None:
+        link(source, target)
+        if source.name == "a":
+            (run / "model" / "fresh").write_text("new")
+            (run / "model" / "fresh").replace(run / "model" / "b")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", link_as_another_is_written)
+        assert not handing.hand_over()
+    assert store.latest("base/seed-0") == first
+    assert handing.hand_over()
+    told = store.latest("base/seed-0")
+    assert told is not None
+    assert sorted(told["files"]) == [
+        "journal.jsonl", "model/a", "model/b", "resume/000001/state.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("bucket/study", "is no URL"),
+        ("memory://study", "lives in one process"),
+        ("nothing://study", "nothing"),
+    ],
+)
+def test_a_place_that_cannot_be_one_is_refused(url: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        Store(url)
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RecipeError, match="cannot be written to"):
+        Store(f"file://{tmp_path}/file/store").refuse_unwritable()
+    store = Store(f"file://{tmp_path}/store")
+    store.refuse_unwritable()
+    assert json.dumps([str(path) for path in (tmp_path / "store").iterdir()]) == "[]"
