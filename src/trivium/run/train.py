@@ -34,12 +34,7 @@ from trivium.run.folder.provenance import refuse_other_start, write_provenance
 from trivium.run.folder.replaced import let_go, old_run_back, settle
 from trivium.run.folder.resume import remove_resume, saved_state
 from trivium.run.folder.scores import Scores, read_scores, write_scores
-from trivium.run.folder.start import (
-    check_same_recipe,
-    refuse_unusable,
-    run_recipe,
-    start_run,
-)
+from trivium.run.folder.start import check_same_recipe, refuse_unusable, run_recipe, start_run
 from trivium.run.folder.started import begin
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
@@ -105,7 +100,7 @@ def train(
         with writing, _console_of(processes, console) as speaker:
             until = began + 60 * minutes if minutes is not None else None
             order = _Order(
-                Path(run_dir), held, processes, device, speaker, resume, overwrite, until
+                Path(run_dir), held, processes, device, speaker, resume, overwrite, began, until
             )
             earlier = _earlier(order.run_dir)
             told = refusals_told(order.run_dir, lambda: _what_is_left(order, earlier))
@@ -127,6 +122,8 @@ class _Order:
     console: Console
     resume: bool
     overwrite: bool
+    began: float
+    """By `time.monotonic()`."""
     until: float | None = None
     """By `time.monotonic()`: when it is to have ended."""
 
@@ -140,7 +137,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
 
 def _train_on(recipe: Recipe, order: _Order) -> Scores:
     processes, run_dir = order.processes, order.run_dir
-    recipe, data = load_data(recipe)
+    recipe, data = load_data(recipe, console=order.console)
     if order.resume:
         recipe = _as_it_began(recipe, order)
         if (run_dir / SCORES).is_file():
@@ -208,7 +205,8 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     """The model and its rows, shown on the screen, and the folder with the recipe in it."""
     processes, device = order.processes, order.device
     model, tokenizer = build(recipe)
-    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
+    limit = model.encoder.config.max_position_embeddings
+    encoded = encode_all(recipe, data, tokenizer, limit, console=order.console)
     start_from_counts(model, encoded)
     started = begin(recipe, model)
     print_preview(Preview(recipe, data, encoded, model, lessons, started), order.console)
@@ -240,6 +238,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
         baselines=found.baselines,
+        began=order.began,
     )
 
 

@@ -16,16 +16,15 @@ from trivium.errors import RecipeError
 from trivium.model.weights import Weights, read_tensors
 from trivium.run.folder.atomic import write_bytes
 from trivium.run.folder.names import TENSORS
+from trivium.run.rows.shelf import cache_home
 
-PLACE = "TRIVIUM_CACHE"
-"""Environment variable: a folder, or nothing (`TRIVIUM_CACHE=`) to keep nothing."""
 MOST_BYTES = 2**31
 """Of all files; those that were not used for the longest time go first."""
 
 
 def cached(key: str, make: Callable[[], Weights]) -> Weights:
     """The tensors of this key, made where they are not kept. key: letters and digits, as a hash."""
-    home = _home()
+    home = cache_home()
     if home is None:
         return make()
     path = home / f"{key}{TENSORS}"
@@ -40,15 +39,6 @@ def cached(key: str, make: Callable[[], Weights]) -> Weights:
         write_bytes(path, save(made))
         _make_room(home)
     return made
-
-
-def _home() -> Path | None:
-    if (given := os.environ.get(PLACE)) is not None:
-        return Path(given) if given else None
-    base = os.environ.get("XDG_CACHE_HOME")
-    with suppress(RuntimeError):  # a user without a home
-        return (Path(base) if base else Path.home() / ".cache") / "trivium"
-    return None
 
 
 def _make_room(home: Path) -> None:

@@ -92,6 +92,7 @@ def _run_stage(
             counters.seconds += now - last
             counters.cpu_seconds += time.process_time() - last_cpu
             work.journal.write("step", stage=stage.name, step=counters.step, **done)
+            _tell_first(counters, now - work.began, monitor)
             monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
             judged = counters.step % plan.evaluate_every == 0 or counters.step == plan.steps
             over = judged and bool(work.judged(stage)) and _judge(work, stage, state, monitor)
@@ -108,6 +109,12 @@ def _run_stage(
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
             # Judging and saving are no seconds of training.
             last, last_cpu = time.monotonic(), time.process_time()
+
+
+def _tell_first(counters: Counters, seconds: float, monitor: Monitor) -> None:
+    if not counters.first_step_s:
+        counters.first_step_s = seconds
+        monitor.say(f"the first step was done {seconds:.1f} s after the start")
 
 
 def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
