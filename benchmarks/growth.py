@@ -41,7 +41,7 @@ def main() -> None:
         home = given.out / str(rows)
         recipe = made_recipe(home, rows, encoder, given.steps)
         for name, seconds, memory in _measured(home, recipe, given.verbs):
-            told = {"seconds": round(seconds, 1)} | memory | _first_step(home)
+            told = seconds | memory | (_first_step(home) if name in ("train", "again") else {})
             found.setdefault(given.name, {}).setdefault(name, {})[str(rows)] = told
             print(f"{given.name} {name} {rows:,} rows: {told}", flush=True)
             given.results.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -131,8 +131,9 @@ def write_table(path: Path, rows: int, seed: int) -> None:
 
 def _measured(
     home: Path, recipe: Path, verbs: Sequence[str]
-) -> Iterator[tuple[str, float, dict[str, int]]]:
-    """Each verb in a process of its own: its name, seconds, and memory in MiB."""
+) -> Iterator[tuple[str, dict[str, float], dict[str, int]]]:
+    """Each verb in a process of its own: its name, seconds by the clock and of all cores, and
+    memory in MiB."""
     commands = {
         "check": ["check", str(recipe)],
         "train": ["train", str(recipe), "--out", str(home / "run"), "--overwrite"],
@@ -153,10 +154,10 @@ def _measured(
 
 def timed(
     arguments: Sequence[str], more: Mapping[str, str], log: Path
-) -> tuple[float, dict[str, int]]:
+) -> tuple[dict[str, float], dict[str, int]]:
     """Seconds of a Python process, and the most memory that it and its children held at once:
     `rss_mib` with the pages of files that are mapped, `anon_mib` without them."""
-    begun = time.monotonic()
+    begun, before = time.monotonic(), os.times()
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             [sys.executable, *arguments], env=os.environ | more, stdout=file, stderr=file
@@ -166,7 +167,17 @@ def timed(
         watch = threading.Thread(target=_watch, args=(process.pid, most, over))
         watch.start()
         code = process.wait()
-    seconds = time.monotonic() - begun
+    after = os.times()
+    seconds = {
+        "seconds": round(time.monotonic() - begun, 1),
+        "cpu_s": round(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system,
+            1,
+        ),
+    }
     over.set()
     watch.join()
     if code:

@@ -1,6 +1,7 @@
 """Tables that are read into files: the same rows, runs and errors as in memory."""
 
 import dataclasses
+import os
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -17,12 +18,12 @@ from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.check import check
 from trivium.run.rows import big, encoded, reading, shelf
-from trivium.run.rows.arrays import read_arrays, write_arrays
+from trivium.run.rows.arrays import Array, read_arrays, write_arrays
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data
 from trivium.run.rows.stored import StoredRows, joined
 from trivium.run.train import train
-from trivium.run.training import loop
+from trivium.run.training import loop, step
 from trivium.text.parts import cut_file
 from trivium.text.tables import open_table
 
@@ -51,7 +52,7 @@ Ways = Callable[[bool], None]
 
 def both(task: Values, folder: Path, in_files: Ways) -> tuple[Any, Any]:
     """What is loaded of one task's files, or what is said of them: in memory, and from files."""
-    found = []
+    found: list[Any] = []
     for wanted in (False, True):
         in_files(wanted)
         recipe = parse_recipe({"data": str(folder), "tasks": {"it": task}})
@@ -119,7 +120,7 @@ def test_a_run_from_files_goes_on_as_if_never_stopped(
     in_files(True)
     changes, quiet = ["stages.0.steps=4", "stages.0.checkpoint_every=2"], Console(quiet=True)
     train(recipe_values, tmp_path / "whole", changes=changes, console=quiet)
-    real = loop.train_step
+    real = step.train_step
 
     def die(setup: Any, stage: Any, plan: Any, state: Any) -> dict[str, Any]:
         if state.counters.step == 3:
@@ -321,14 +322,18 @@ def test_tables_that_are_too_much_go_the_oldest_first(
     for age, name in enumerate("abc"):
         folder = shelf.shelf(name)
         (folder / "file").write_bytes(bytes(10))
-        shelf.os.utime(folder, (1000 + age, 1000 + age))
+        os.utime(folder, (1000 + age, 1000 + age))
     shelf.make_room({own_cache / "tables" / "a"})
     assert sorted(path.name for path in (own_cache / "tables").iterdir()) == ["a", "c"]
 
 
 def test_a_file_of_arrays_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
-    arrays = {"a": np.arange(5, dtype=np.int64), "b": np.asarray([7], np.uint16)}
-    write_arrays(tmp_path / "x", arrays | {"none": np.zeros(0, np.uint8)}, {"told": [1, "é"]})
+    arrays: dict[str, Array] = {
+        "a": np.arange(5, dtype=np.int64),
+        "b": np.asarray([7], np.uint16),
+        "none": np.zeros(0, np.uint8),
+    }
+    write_arrays(tmp_path / "x", arrays, {"told": [1, "é"]})
     found = read_arrays(tmp_path / "x")
     assert found is not None
     assert found.facts == {"told": [1, "é"]}

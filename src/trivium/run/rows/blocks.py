@@ -6,7 +6,7 @@ What a label cell means to the task is left open: labels may be known only when 
 
 import hashlib
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from trivium.text.lines import BLANK
 from trivium.text.parts import Part
 from trivium.text.tables import BadRow
 from trivium.types import Row
+
+_AT_ONCE = 4096
+"""Rows whose texts are put into the arrays together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,11 @@ def read_block(job: Job) -> int:
     table = task.open_table(job.path, needed_columns(task, source), source.encoding)
     chosen, heard = Chosen(table.within(job.part), source.where), Heard()
     block = _Block(task, drawn=job.drawn)
-    for row in in_words(task, chosen, source.relabel, heard):
+    # Where all rows are meant, nobody need look at each.
+    rows = chosen if source.where else chosen.table
+    for row in in_words(task, rows, source.relabel, heard):
         block.add(row)
+    block.flush()
     facts = {
         "asked": sorted(heard.asked),
         "stood": sorted(heard.stood),
@@ -66,8 +72,10 @@ def read_block(job: Job) -> int:
 class _Block:
     task: Task
     drawn: bool
+    waiting: list[tuple[str, ...]] = field(default_factory=list)
+    """Texts of rows that are not yet in the arrays."""
     texts: list[bytearray] = field(default_factory=list)
-    ends: list["array[int]"] = field(default_factory=list)
+    lengths: list["array[int]"] = field(default_factory=list)
     codes: "array[int]" = field(default_factory=lambda: array("i"))
     lines: "array[int]" = field(default_factory=lambda: array("q"))
     twins: bytearray = field(default_factory=bytearray)
@@ -75,6 +83,8 @@ class _Block:
     places: "array[int]" = field(default_factory=lambda: array("Q"))
     cells: dict[str, int] = field(default_factory=dict)
     """Every label cell that stood in a row, in whichever -> its number."""
+    empty: list[bool] = field(default_factory=list)
+    """Of every label cell whether it says nothing."""
     bad: list[tuple[int, str, bool]] = field(default_factory=list)
     """Line, problem, and whether the file was not to blame, but what the task wants."""
     blanks: list[int] = field(default_factory=list)
@@ -83,44 +93,56 @@ class _Block:
 
     def __post_init__(self) -> None:
         self.texts = [bytearray() for _ in self.task.text_columns]
-        self.ends = [array("q") for _ in self.task.text_columns]
+        self.lengths = [array("q") for _ in self.task.text_columns]
 
     def add(self, row: Row | BadRow) -> None:
-        if isinstance(row, BadRow) and row.problem is BLANK:
-            self.blanks.append(row.line)
-            return
-        self.bad += [(line, BLANK, False) for line in self.blanks]
-        self.blanks.clear()
         if isinstance(row, BadRow):
-            self.bad.append((row.line, row.problem, False))
+            self._add_bad(row)
             return
+        if self.blanks:
+            self._blanks_are_bad()
         cell = row.cells[self.task.label]
-        code = self.cells.setdefault(cell, len(self.cells))
+        code = self.cells.get(cell)
+        if code is None:
+            code = self.cells[cell] = len(self.cells)
+            self.empty.append(self.task.lacks_label(cell))
         try:
-            texts = self._texts(row, cell)
+            if self.empty[code]:
+                self.task.example(row)  # which says so
+            self.waiting.append(self.task.texts_of(row))
         except MissingLabelError:
             self.unlabelled += 1
+            return
         except RowError as error:
             self.bad.append((row.line, str(error), True))
-        else:
-            self._keep(texts, code, row.line)
-
-    def _texts(self, row: Row, cell: str) -> tuple[str, ...]:
-        if self.task.lacks_label(cell):
-            self.task.example(row)  # which says so
-        return self.task.texts_of(row)
-
-    def _keep(self, texts: tuple[str, ...], code: int, line: int) -> None:
-        raw = [text.encode() for text in texts]
-        for held, ends, one in zip(self.texts, self.ends, raw, strict=True):
-            held += one
-            ends.append(len(held))
+            return
         self.codes.append(code)
-        self.lines.append(line)
-        self.twins += digest_of(raw)
-        self.characters.append(sum(map(len, texts)))
+        self.lines.append(row.line)
+        if len(self.waiting) == _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Put the texts that wait into the arrays."""
+        columns = [[text.encode() for text in column] for column in zip(*self.waiting, strict=True)]
+        for held, lengths, raw in zip(self.texts, self.lengths, columns, strict=False):
+            held += b"".join(raw)
+            lengths.extend(map(len, raw))
+        self.twins += b"".join(map(digest_of, zip(*columns, strict=True)))
+        self.characters.extend([sum(map(len, texts)) for texts in self.waiting])
         if self.drawn:
-            self.places.append(place_of(key_of(Candidate(texts))))
+            self.places.extend([place_of(key_of(Candidate(texts))) for texts in self.waiting])
+        self.waiting.clear()
+
+    def _add_bad(self, row: BadRow) -> None:
+        if row.problem is BLANK:
+            self.blanks.append(row.line)
+            return
+        self._blanks_are_bad()
+        self.bad.append((row.line, row.problem, False))
+
+    def _blanks_are_bad(self) -> None:
+        self.bad += [(line, BLANK, False) for line in self.blanks]
+        self.blanks.clear()
 
     def arrays(self) -> dict[str, Array]:
         found: dict[str, Array] = {
@@ -129,9 +151,9 @@ class _Block:
             "twin": np.frombuffer(bytes(self.twins), np.uint64),
             "characters": np.asarray(self.characters, np.uint32),
         }
-        for place, (held, ends) in enumerate(zip(self.texts, self.ends, strict=True)):
-            found[f"text{place}"] = np.frombuffer(bytes(held), np.uint8)
-            found[f"end{place}"] = np.asarray(ends, np.int64)
+        for place, (held, lengths) in enumerate(zip(self.texts, self.lengths, strict=True)):
+            found[f"text{place}"] = np.frombuffer(held, np.uint8)
+            found[f"end{place}"] = np.cumsum(lengths, dtype=np.int64)
         return found | ({"place": np.asarray(self.places, np.uint64)} if self.drawn else {})
 
     def facts(self) -> dict[str, Any]:
@@ -143,7 +165,7 @@ class _Block:
         }
 
 
-def digest_of(texts: list[bytes]) -> bytes:
+def digest_of(texts: Sequence[bytes]) -> bytes:
     """8 bytes that tell a row's texts, in their order, from others; by chance two of 10^7 rows
     share them once in 400,000 such tables."""
     digest = hashlib.blake2b(digest_size=8)

@@ -5,7 +5,7 @@ import hashlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -64,13 +64,16 @@ class AskedTokens:
 
     rows: StoredRows
     tokenizer: Tokenizer
+    known: dict[int, Ids] = field(default_factory=dict)
+    """What was asked for before."""
 
     def several(self, indices: Sequence[int]) -> list[Ids]:
         """Word pieces of these texts."""
-        found: list[Ids] = []
-        for first in range(0, len(indices), AT_ONCE):
-            found += self._some(np.asarray(indices[first : first + AT_ONCE], dtype=np.int64))
-        return found
+        new = np.asarray([index for index in indices if index not in self.known], dtype=np.int64)
+        for first in range(0, len(new), AT_ONCE):
+            part = new[first : first + AT_ONCE]
+            self.known.update(zip(part.tolist(), self._some(part), strict=True))
+        return [self.known[index] for index in indices]
 
     def counts(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """How many each of these texts has."""
