@@ -100,17 +100,25 @@ def write_csv(path: Path, labels: Sequence[str], rows: int = 60, end: str = "\n"
 def test_a_run_from_files_is_the_run_from_memory(
     recipe_values: Values, tmp_path: Path, in_files: Ways
 ) -> None:
-    said = {}
+    """Of labels, scores and several labels, of texts and pairs, with dev rows that are drawn."""
+    mood = recipe_values["tasks"]["mood"]
+    tasks = recipe_values["tasks"] | {"mood": mood | {"dev": 0.3}}
+    tasks |= {"tags": mood | {"kind": "multilabel"}}
+    values = recipe_values | {"train_rows": 20, "tasks": tasks}
+    values |= {"stages": [recipe_values["stages"][0] | {"steps": 8}]}
+    said, known = {}, {}
     for wanted in (False, True):
         in_files(wanted)
         run, screen = tmp_path / f"run-{wanted}", StringIO()
-        train(recipe_values | {"train_rows": 20}, run, console=Console(file=screen, width=150))
-        said[wanted] = screen.getvalue().partition("Before training")[0]
+        scores = train(values, run, console=Console(file=screen, width=150))
+        said[wanted] = screen.getvalue().partition("the first step")[0]
+        known[wanted] = scores["baselines"]
     one, two = tmp_path / "run-False", tmp_path / "run-True"
     assert facts(one) == facts(two)
     for name in ("recipe.yaml", "data.json", "predictions/mood-dev.csv", "model/trivium.json"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
     assert said[True] == said[False]
+    assert known[True] == known[False]
     assert "mood train: " in said[True]
 
 
