@@ -218,7 +218,9 @@ def test_a_quote_that_opens_nothing_tears_no_row(tmp_path: Path, in_files: Ways)
     one, two = both(CLASSES | {"train": "t.csv"}, tmp_path, in_files)
     assert one == two
     assert len(one[1]["train"][0]) == 41
-    assert both(CLASSES | {"train": "t.csv"}, tmp_path, in_files)[1] == two  # as it was kept
+    before = made(tmp_path / "cache")
+    assert both(CLASSES | {"train": "t.csv"}, tmp_path, in_files)[1] == two
+    assert made(tmp_path / "cache") == before
 
 
 # --- the same errors -----------------------------------------------------------------------------
@@ -230,6 +232,7 @@ def test_a_quote_that_opens_nothing_tears_no_row(tmp_path: Path, in_files: Ways)
         ({3: "x,y,z", 41: "only one"}, {}),
         ({0: "", 17: "", 30: ""}, {}),
         ({59: "", 58: ""}, {}),
+        (dict.fromkeys(range(20, 45), ""), {}),
         ({5: '"never closed,a'}, {}),
         ({44: '"closed" and more,a'}, {}),
         ({2: "  ,a", 50: "text,"}, {}),
@@ -245,8 +248,10 @@ def test_a_quote_that_opens_nothing_tears_no_row(tmp_path: Path, in_files: Ways)
     ],
 )
 def test_what_is_wrong_is_said_in_the_same_words(
-    bad: dict[int, str], task: Values, tmp_path: Path, in_files: Ways
-) -> None:
+    bad: dict[int, str], task: Values, tmp_path: Path, in_files: Ways,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(big, "BLOCK_BYTES", 40)  # so that some parts end with a blank line
     lines = [bad.get(n, f"some text {n},{'ab'[n % 2]}") for n in range(60)]
     (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
     one, two = both(CLASSES | {"train": "t.csv"} | task, tmp_path, in_files)
@@ -318,9 +323,11 @@ def test_what_is_not_to_be_kept_is_gone_with_the_process(
 ) -> None:
     in_files(True)
     monkeypatch.setenv(shelf.PLACE, "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "usual"))
     write_csv(tmp_path / "t.csv", ["a", "b"])
     assert len(read(tmp_path)) == 60
     assert not own_cache.exists()
+    assert not (tmp_path / "usual").exists()
 
 
 def test_tables_that_are_too_much_go_the_oldest_first(
@@ -348,8 +355,8 @@ def test_a_file_of_arrays_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
     assert {name: found[name].tolist() for name in "ab"} == {"a": [0, 1, 2, 3, 4], "b": [7]}
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     content = (tmp_path / "x").read_bytes()
-    for end in (0, 7, 40, len(content) - 1):
-        (tmp_path / "x").write_bytes(content[:end])
+    for damaged in (b"", content[:7], content[:40], content[:-1], content + b"x"):
+        (tmp_path / "x").write_bytes(damaged)
         assert read_arrays(tmp_path / "x") is None
 
 

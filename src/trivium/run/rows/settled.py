@@ -196,5 +196,8 @@ def _dealt(split: str, read: Sequence[_Read], side: NDArray[np.int8], held: Held
 
 def _twins(place: Array) -> int:
     """Rows whose place is another's too."""
-    _, counts = np.unique(place, return_counts=True)
-    return int(counts[counts > 1].sum())
+    place.sort()
+    is_twin, same = np.zeros(len(place), bool), place[1:] == place[:-1]
+    is_twin[1:] |= same
+    is_twin[:-1] |= same
+    return int(np.count_nonzero(is_twin))

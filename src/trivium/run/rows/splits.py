@@ -69,9 +69,10 @@ class Split:
 
     @property
     def twins(self) -> NDArray[np.uint64]:
-        """Of every row a number that rows with the same texts share; see `blocks.digest_of`."""
+        """Of the rows, in any order, numbers that rows with the same texts share; see
+        `blocks.digest_of`."""
         if isinstance(self.examples, StoredRows):
-            return self.examples.column("twin")
+            return self.examples.twins()
         return digests_of(example.texts for example in self.examples)
 
     @property

@@ -101,14 +101,28 @@ class StoredRows(Sequence[Example]):
         """Rows as rows of blocks: the block, numbers in it, and places in `rows`."""
         at = rows if self.place is None else self.place[rows]
         number = np.searchsorted(self._start, at, side="right") - 1
-        for block in np.unique(number).tolist():
+        for block in np.flatnonzero(np.bincount(number)).tolist():
             where = np.flatnonzero(number == block)
             yield self.blocks[block], at[where] - self._start[block], where
+
+    def run_of(self, rows: Places) -> tuple[Block, slice] | None:
+        """Rows that follow one another as those of one block; None where they are not."""
+        if self.place is not None:
+            return None
+        block = int(np.searchsorted(self._start, rows[0], side="right")) - 1
+        first, end = int(rows[0] - self._start[block]), int(rows[-1] - self._start[block]) + 1
+        return (self.blocks[block], slice(first, end)) if end <= len(self.blocks[block]) else None
 
     def column(self, name: str) -> Array:
         """An array of the blocks, for all rows: in memory."""
         whole = np.concatenate([block.held[name] for block in self.blocks])
         return whole if self.place is None else whole[self.place]
+
+    def twins(self) -> NDArray[np.uint64]:
+        """Of every row what tells its texts from others, sorted."""
+        found = self.column("twin")
+        found.sort()  # of as much memory again, that numpy's set operations would ask for more
+        return found
 
     def pick(self, rows: Places, why: str) -> "StoredRows":
         """Some of the rows, by rising numbers. why: told in the key."""
@@ -155,6 +169,9 @@ class StoredTargets(Sequence[Target]):
         """All of them, so many at once, in order."""
         for first in range(0, len(self), AT_ONCE):
             rows = np.arange(first, min(first + AT_ONCE, len(self)))
+            if (one := self.rows.run_of(rows)) is not None:
+                yield one[0].targets(one[1])
+                continue
             found: list[Target] = [0] * len(rows)
             for block, within, where in self.rows.by_block(rows):
                 for place, target in zip(where.tolist(), block.targets(within), strict=True):
