@@ -360,6 +360,11 @@ def test_a_file_of_arrays_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
         assert read_arrays(tmp_path / "x") is None
 
 
+def test_where_nothing_can_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot be written there .* TRIVIUM_CACHE"):
+        write_arrays(tmp_path / "nowhere" / "x", {"a": np.zeros(3, np.int64)}, {})
+
+
 @pytest.mark.whole_run
 def test_other_processes_read_the_same(
     tmp_path: Path, in_files: Ways, monkeypatch: pytest.MonkeyPatch

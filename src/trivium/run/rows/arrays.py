@@ -14,7 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
+
+from trivium.errors import RecipeError
 
 Array = NDArray[Any]
 _KINDS = {"U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "I32": np.int32, "I64": np.int64,
@@ -35,13 +38,20 @@ class Arrays:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
-    """A file that is there whole or not at all. facts: what JSON can hold. Raises OSError."""
+    """A file that is there whole or not at all. facts: what JSON can hold. Raises RecipeError where
+    it cannot be written."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.{token_hex(4)}{FRESH}")
     try:
         save_file(dict(arrays), fresh, metadata={"facts": json.dumps(facts)})
         with fresh.open("rb+") as file:
             os.fsync(file.fileno())  # else a power cut may leave the name on an empty file
         fresh.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise RecipeError(
+            f"{path.parent}: what is read of a big table cannot be written there ({error}). Make "
+            "room, or name another folder in the environment variable TRIVIUM_CACHE; what was "
+            "written is kept."
+        ) from error
     finally:
         fresh.unlink(missing_ok=True)
 

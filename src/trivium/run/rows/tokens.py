@@ -95,7 +95,7 @@ def mapped_tokens(
 ) -> MappedTokens:
     """The word pieces of all texts of the rows' blocks, made where they are not kept.
 
-    what: the task, for the bar. Raises OSError where they cannot be written.
+    what: the task, for the bar. Raises RecipeError where they cannot be written.
     """
     told = f"{version('tokenizers')} {tokenizer.digest}"
     name = hashlib.sha256(told.encode()).hexdigest()[:16]
