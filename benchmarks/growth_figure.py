@@ -1,4 +1,4 @@
-"""The figure of `benchmarks.growth`: rows a second, and peak memory, by rows of the table."""
+"""The figure of `benchmarks.growth`: rows a CPU second, and peak memory, by rows of the table."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,9 @@ def figure(found: Results) -> str:
     """An SVG of two panels, both axes in powers of ten: a line per verb, dashed for the series
     that is not the last one."""
     panels = [
-        _panel(found, 0, "rows a second", lambda rows, told: rows / told["seconds"], (2, 6)),
+        _panel(
+            found, 0, "rows a CPU second", lambda rows, told: rows / told.get("cpu_s", 1e30), (2, 6)
+        ),
         _panel(found, 1, "peak memory, MiB", lambda _, told: told["anon_mib"], (2, 4.5)),
     ]
     wide = LEFT + 2 * WIDTH + GAP + 150
@@ -44,6 +46,7 @@ def _panel(found: Results, place: int, title: str, value: Any, ends: tuple[float
             points = [
                 at(int(rows), value(int(rows), told))
                 for rows, told in sorted(by_rows.items(), key=lambda item: int(item[0]))
+                if value(int(rows), told) > 1e-6
             ]
             parts.append(f"<g><title>{series} {verb}</title>")
             parts.append(_line(points, COLOURS[verb], dashed=dashed))

@@ -16,6 +16,7 @@ from rich.console import Console
 from tests.support.facts import facts
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
+from trivium.run.baselines.find import usual_of
 from trivium.run.check import check
 from trivium.run.rows import big, encoded, reading, shelf
 from trivium.run.rows.arrays import Array, read_arrays, write_arrays
@@ -178,6 +179,28 @@ def test_rows_are_the_same(
     one, two = both({"train": "t.csv"} | task, tmp_path, in_files)
     assert one == two
     assert isinstance(one, tuple)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task"),
+    [
+        (["a", "b", "c"], CLASSES | {"labels": ["a", "b", "c", "of no row"]}),
+        (["a,b", "b"], CLASSES | {"kind": "multilabel"}),
+        (["0.25", "0.7", "1e-3"], CLASSES | {"kind": "regression"}),
+    ],
+)
+def test_the_usual_answer_is_the_same(
+    labels: list[str], task: Values, tmp_path: Path, in_files: Ways
+) -> None:
+    write_csv(tmp_path / "t.csv", labels, rows=100)
+    found = []
+    for wanted in (False, True):
+        in_files(wanted)
+        values = {"data": str(tmp_path), "tasks": {"it": task | {"train": "t.csv"}}}
+        recipe, data = load_data(parse_recipe(values))
+        found.append(usual_of(recipe.tasks["it"], data["it"]["train"])[0].tolist())
+    assert found[1][: len(found[0])] == found[0]
+    assert not any(found[1][len(found[0]) :])
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])

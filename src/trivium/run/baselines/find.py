@@ -80,7 +80,7 @@ def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Bas
     look = _plain_look(task)
     train = _rows(look, splits["train"], vectors)
     probe = _probe(look, train, vectors)
-    usual_1K = _widened(_usual(task, splits["train"]), task)
+    usual_1K = _widened(usual_of(task, splits["train"]), task)
     majority: dict[str, Metrics] = {}
     probed: dict[str, Metrics] = {}
     for name in (split for split in JUDGED if split in splits):
@@ -102,7 +102,7 @@ def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Bas
     )
 
 
-def _usual(task: Task, train: Split) -> Tensor:
+def usual_of(task: Task, train: Split) -> Tensor:
     """`usual` of the training rows; of a big table's labels, counted part by part."""
     if not isinstance(train.examples, StoredRows):
         return usual(_targets(task, train.examples))

@@ -118,7 +118,7 @@ class _Reader:
         remove_unfinished(self.folder)
         parts = self.table.parts(BLOCK_BYTES, quoted=self.task.quoting == "standard")
         while True:
-            parts, there = self._there(parts)
+            there = self._there(parts)
             jobs = [
                 Job(self.task, self.path, self.source, part, self._file(number), self.drawn)
                 for number, part in enumerate(parts)
@@ -137,20 +137,14 @@ class _Reader:
             assert held is not None, "it was just written"
             yield self._file(number), held
 
-    def _there(self, parts: list[Part]) -> tuple[list[Part], dict[int, Arrays]]:
-        """Blocks that were read before; one that goes on to the file's end stands for all parts
-        from its own on."""
-        there: dict[int, Arrays] = {}
-        for number, part in enumerate(parts):
-            held = read_arrays(self._file(number))
-            if held is None:
-                continue
-            if held.facts["last"] == parts[-1].last:
-                rest = Part(part.first, parts[-1].last, part.line)
-                return [*parts[:number], rest], there | {number: held}
-            if held.facts["last"] == part.last:
-                there[number] = held
-        return parts, there
+    def _there(self, parts: Sequence[Part]) -> dict[int, Arrays]:
+        """Blocks that were read before."""
+        found = {number: read_arrays(self._file(number)) for number in range(len(parts))}
+        return {
+            number: held
+            for number, held in found.items()
+            if held is not None and held.facts["last"] == parts[number].last
+        }
 
     def _read(self, jobs: Sequence[Job], console: Console | None) -> list[Outcome]:
         sizes = [(job.part.last - job.part.first) >> 20 for job in jobs]
