@@ -4,6 +4,7 @@ import dataclasses
 import os
 import random
 import re
+from collections import deque
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
@@ -20,12 +21,13 @@ from trivium.run.baselines.find import usual_of
 from trivium.run.check import check
 from trivium.run.rows import big, encoded, reading, shelf
 from trivium.run.rows.arrays import Array, read_arrays, write_arrays
+from trivium.run.rows.blocks import Job, read_block
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import Data
 from trivium.run.rows.stored import StoredRows, joined
 from trivium.run.train import train
 from trivium.run.training import loop, step
-from trivium.text.parts import cut_file
+from trivium.text.parts import TornError, cut_file
 from trivium.text.tables import open_table
 
 Values = dict[str, Any]
@@ -389,15 +391,32 @@ def test_where_nothing_can_be_written_is_told_with_the_remedy(tmp_path: Path) ->
 
 
 @pytest.mark.whole_run
-def test_other_processes_read_the_same(
-    tmp_path: Path, in_files: Ways, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "WORTH", 1)
-    monkeypatch.setattr(reading, "cores", lambda: 2)
-    write_csv(tmp_path / "t.csv", ["a", "b"])
-    monkeypatch.setattr(big, "BLOCK_BYTES", 1)
-    one, two = both(CLASSES | {"train": "t.csv"}, tmp_path, in_files)
-    assert one == two
+def test_another_process_reads_the_same_and_says_the_same(tmp_path: Path) -> None:
+    lines = [*(f"text {n},{'ab'[n % 2]}" for n in range(60)), '"never closed,a', "more,b"]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]), encoding="utf-8")
+    values = CLASSES | {"train": {"file": "t.csv", "relabel": {"a": "c"}}}
+    task = parse_recipe({"data": str(tmp_path), "tasks": {"it": values}}).tasks["it"]
+    parts = cut_file(tmp_path / "t.csv", 200, quoted=True)
+    assert len(parts) == 3
+    (source,) = task.sources("train")
+    jobs = [
+        Job(task, tmp_path / "t.csv", source, part, tmp_path / f"{n}", drawn=True)
+        for n, part in enumerate([*parts, dataclasses.replace(parts[-1], last=parts[-1].last - 7)])
+    ]
+    (torn, broken), found = (jobs.pop(), jobs.pop()), []
+    for some in (jobs, [torn], [broken]):  # after one that fails, nothing is read
+        work = reading._Work(deque(enumerate(some)), [None] * len(some))
+        with reading._beside(work, 1):
+            pass  # this process reads nothing
+        found += work.found
+    assert all(isinstance(outcome, int) for outcome in found[:2])
+    assert isinstance(found[2], TornError)
+    assert isinstance(found[3], RecipeError)
+    assert str(found[3]).startswith(f"{tmp_path / 't.csv'}:62: the quoted cell that opens here")
+    for job in jobs:
+        theirs = job.target.read_bytes()
+        read_block(job)
+        assert job.target.read_bytes() == theirs
 
 
 # --- pieces of it --------------------------------------------------------------------------------
