@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-COSTS = {"seconds": 1.0, "tokens_per_s": 1.0, "peak_memory_bytes": 2**30}
+COSTS = {"seconds": 1.0, "first_step_s": 1.0, "tokens_per_s": 1.0, "peak_memory_bytes": 2**30}
 UNSTEADY = {"environment.json", "state.json", "study.json"}
 """Files that tell of the machine or of the moment only."""
 BINARY = {".safetensors", ".png", ".sqlite", ".db"}

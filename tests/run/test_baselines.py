@@ -20,13 +20,14 @@ from trivium.parts.tasks import Task
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.baselines import vectors
-from trivium.run.baselines.cache import PLACE, cached
+from trivium.run.baselines.cache import cached
 from trivium.run.baselines.find import BeforeTraining, find_baselines, usual
 from trivium.run.baselines.fit import fit, readout
 from trivium.run.folder.below import below_probe, standard_error
 from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.load import load_data
+from trivium.run.rows.shelf import PLACE
 from trivium.run.verdict.verdict import verdict
 
 ROWS, WIDTH = 120, 6

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def rows(*texts: str | tuple[str, ...]) -> list[Example]:
     return [Example(pair, 1.0, line) for line, pair in enumerate(pairs, 2)]
 
 
-def texts_of(examples: list[Example]) -> list[str]:
+def texts_of(examples: Sequence[Example]) -> list[str]:
     return [example.texts[0] for example in examples]
 
 

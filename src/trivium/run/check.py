@@ -62,11 +62,12 @@ def check(
         if only:
             file = file.model_copy(update={"recipe": only_tasks(file.recipe, only), "search": None})
         search = search_of(file, given.path) if file.search else None
-        loaded, data = load_data(file.recipe)
+        loaded, data = load_data(file.recipe, console=console)
         lessons = find_lessons(loaded, data)
         model, tokenizer = build(loaded)
         started = begin(loaded, model, planned=True)
-        encoded = encode_all(loaded, data, tokenizer, model.encoder.config.max_position_embeddings)
+        limit = model.encoder.config.max_position_embeddings
+        encoded = encode_all(loaded, data, tokenizer, limit, glance=True)
         data = called_so(data, held.tables)
     preview = Preview(loaded, data, encoded, model, lessons, started)
     if search:

@@ -35,12 +35,7 @@ from trivium.run.folder.provenance import refuse_other_start, write_provenance
 from trivium.run.folder.replaced import let_go, old_run_back, settle
 from trivium.run.folder.resume import remove_resume
 from trivium.run.folder.scores import Scores, read_scores, write_scores
-from trivium.run.folder.start import (
-    check_same_recipe,
-    refuse_unusable,
-    run_recipe,
-    start_run,
-)
+from trivium.run.folder.start import check_same_recipe, refuse_unusable, run_recipe, start_run
 from trivium.run.folder.started import begin
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.encoded import encode_all
@@ -95,7 +90,7 @@ def train(
             until = began + 60 * minutes if minutes is not None else None
             home = Path(run_dir)
             how = beginning(home, processes, resume=resume, overwrite=overwrite)
-            order = _Order(home, held, processes, device, speaker, how, until)
+            order = _Order(home, held, processes, device, speaker, how, began, until)
             earlier = earlier_recipes(home)
             told = refusals_told(home, lambda: what_is_left(home, earlier, how.overwrite))
             back = old_run_back(home, processes.first and how.overwrite)
@@ -115,6 +110,8 @@ class _Order:
     device: torch.device
     console: Console
     how: Beginning
+    began: float
+    """By `time.monotonic()`."""
     until: float | None = None
     """By `time.monotonic()`: when it is to have ended."""
 
@@ -128,7 +125,7 @@ def _train(recipe: Recipe, order: _Order) -> Scores:
 
 def _train_on(recipe: Recipe, order: _Order) -> Scores:
     processes = order.processes
-    recipe, data = load_data(recipe)
+    recipe, data = load_data(recipe, console=order.console)
     if order.how.resume:
         recipe, scores = processes.asked_of_first(lambda: _as_it_began(recipe, order))
         if scores is not None:
@@ -201,7 +198,8 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     """The model and its rows, shown on the screen, and the folder with the recipe in it."""
     processes, device = order.processes, order.device
     model, tokenizer = build(recipe)
-    encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
+    limit = model.encoder.config.max_position_embeddings
+    encoded = encode_all(recipe, data, tokenizer, limit, console=order.console)
     start_from_counts(model, encoded)
     started = begin(recipe, model)
     print_preview(Preview(recipe, data, encoded, model, lessons, started), order.console)
@@ -236,6 +234,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
         journal=Journal(order.run_dir if processes.first else None),
         console=order.console,
         baselines=found.baselines,
+        began=order.began,
     )
 
 

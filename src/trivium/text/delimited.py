@@ -8,10 +8,9 @@ A lone CR is text inside a quoted cell and a BadRow outside one.
 
 import csv
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 
 from trivium.errors import RecipeError
 from trivium.text.lines import (
@@ -24,6 +23,7 @@ from trivium.text.lines import (
     check_columns,
     without_last_blanks,
 )
+from trivium.text.parts import Part, TornError
 from trivium.types import Row
 
 
@@ -35,8 +35,11 @@ def open_delimited(source: Source, kind: Format, delimiter: str | None, is_quote
     shown = f"{dialect.shown}-separated" if len(columns) > 1 else "one column"
     quotes = 'cells quoted with " where needed' if is_quoted else "quotes are ordinary characters"
 
-    def rows() -> Iterator[Row | BadRow]:
-        return without_last_blanks(dialect.rows(source.again(), columns))
+    def rows(part: Part | None = None) -> Iterator[Row | BadRow]:
+        if part is None:
+            return without_last_blanks(dialect.rows(source.again(), columns))
+        lines, last = source.within(part), part.last == source.size
+        return dialect.rows_within(lines, columns, part, head[0], last=last)
 
     return columns, f"{shown}, {quotes}, {source.shown_encoding}", rows
 
@@ -95,6 +98,22 @@ class _Dialect:
             raise RecipeError(f"{self.name}:1: {bad.problem}") from None
 
     def rows(self, lines: Iterable[str], columns: tuple[str, ...]) -> Iterator[Row | BadRow]:
+        """Of a whole file."""
+        return self._records(lines, columns, _Place(self, columns))
+
+    def rows_within(
+        self, lines: Iterable[str], columns: tuple[str, ...], part: Part, header: str, *, last: bool
+    ) -> Iterator[Row | BadRow]:
+        """Of a part of a file. header: the file's first line. Raises TornError where the part ends
+        within a cell, unless it is the last one."""
+        place = _Place(self, columns, is_torn=not last)
+        if part.first > 0:
+            place.begun(part.line, [*columns], [header])
+        return self._records(lines, columns, place)
+
+    def _records(
+        self, lines: Iterable[str], columns: tuple[str, ...], place: "_Place"
+    ) -> Iterator[Row | BadRow]:
         taken: list[str] = []  # the lines of the record at hand
 
         def feed() -> Iterator[str]:
@@ -103,29 +122,29 @@ class _Dialect:
                 yield text
 
         reader = self.reader(feed())
-        trusts_quotes = len(columns) > 1
-        line = 1
-        for number in count():
-            line += len(taken)
+        while True:
+            place.line += len(taken)
             taken.clear()
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield self.refused(error, taken, line)
+                yield place.refused(error, taken)
                 continue
             if cells is None:
                 return
-            if number == 0:  # the header; if it is quoted whole, so may be rows of one column
-                trusts_quotes = trusts_quotes or self.is_quoted_whole(cells, taken)
+            if place.is_header:
+                place.begun(place.line, cells, taken)
                 continue
             if len(taken) > 1:
-                is_sure = trusts_quotes and self.is_quoted_whole(cells, taken)
+                is_sure = place.trusts_quotes and self.is_quoted_whole(cells, taken)
                 if len(cells) != len(columns) or (self.is_doubtful(cells) and not is_sure):
-                    raise self.glued(cells, taken, line, len(columns))
+                    raise self.glued(cells, taken, place.line, len(columns))
             if len(cells) == len(columns):
-                yield Row(dict(zip(columns, cells, strict=True)), line)
+                yield Row(dict(zip(columns, cells, strict=True)), place.line)
             else:
-                yield BadRow(line, self.miscounted(len(cells), len(columns)) if cells else BLANK)
+                yield BadRow(
+                    place.line, self.miscounted(len(cells), len(columns)) if cells else BLANK
+                )
 
     def is_quoted_whole(self, cells: list[str], taken: list[str]) -> bool:
         return "".join(taken).rstrip("\r\n") == all_quoted(cells, self.delimiter)
@@ -209,6 +228,26 @@ class _Dialect:
                 counts[-1] += first.count(self.delimiter)
                 counts += [text.count(self.delimiter) for text in others]
         return counts
+
+
+class _Place:
+    """How far the records of a file are read."""
+
+    def __init__(self, dialect: _Dialect, columns: Sequence[str], *, is_torn: bool = False) -> None:
+        self.line, self.is_header = 1, True
+        self.trusts_quotes = len(columns) > 1
+        self._dialect, self._is_torn = dialect, is_torn
+
+    def begun(self, line: int, header: list[str], taken: list[str]) -> None:
+        """The header is read: if it is quoted whole, so may be rows of one column."""
+        self.line, self.is_header = line, False
+        self.trusts_quotes = self.trusts_quotes or self._dialect.is_quoted_whole(header, taken)
+
+    def refused(self, error: csv.Error, taken: list[str]) -> BadRow:
+        self.is_header = False
+        if self._is_torn and "unexpected end" in str(error):
+            raise TornError from None
+        return self._dialect.refused(error, taken, self.line)
 
 
 _CELL_CHARACTERS = 10_000_000  # bounds the memory that an unclosed quote can take

@@ -7,6 +7,7 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.text.lines import BLANK, BadRow, Opened, Source, without_last_blanks
+from trivium.text.parts import Part
 from trivium.types import Row
 
 Value = str | int | float | bool | list[float] | None
@@ -34,7 +35,10 @@ def open_jsonl(source: Source) -> Opened:
     if not columns:
         raise RecipeError(f"{source.name}:1: is an empty object; its keys must name the columns.")
 
-    def rows() -> Iterator[Row | BadRow]:
+    def rows(part: Part | None = None) -> Iterator[Row | BadRow]:
+        if part is not None:
+            lines = enumerate(source.within(part), part.line)
+            return (_row(text, line, columns) for line, text in lines)
         lines = enumerate(source.again(), 1)
         return without_last_blanks(_row(text, line, columns) for line, text in lines)
 

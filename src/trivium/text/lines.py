@@ -12,6 +12,7 @@ from typing import BinaryIO, Literal
 
 from trivium.errors import RecipeError
 from trivium.text.encodings import Encoding, excerpt, seems_windows
+from trivium.text.parts import Part
 from trivium.types import Row
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "json", "xlsx"]
@@ -26,8 +27,9 @@ class BadRow:
     """What was found and what to do; without the name of the file."""
 
 
-Opened = tuple[tuple[str, ...], str, Callable[[], Iterator[Row | BadRow]]]
-"""The columns of a table, how it was understood (for people), and what streams its rows."""
+Opened = tuple[tuple[str, ...], str, Callable[..., Iterator[Row | BadRow]]]
+"""The columns of a table, how it was understood (for people), and what streams its rows: of formats
+of lines also those of a `Part`, with the blank ones that end it."""
 
 BLANK = "is blank. Remove the line, or fill it in."
 SAMPLE_LINES = 100  # looked at when a table is opened
@@ -59,6 +61,11 @@ class Source:
     def shown_encoding(self) -> str:
         return self.encoding if self.encoding != "utf-8" else "UTF-8"
 
+    @property
+    def size(self) -> int:
+        """Bytes of a file."""
+        return self.path.stat().st_size if self.path else 0
+
     def head(self) -> list[str]:
         """The first lines; RecipeError unless the very first says something."""
         stream = self._lines()
@@ -81,6 +88,17 @@ class Source:
             raise RecipeError(f"{self.name}: can be read once only; save it to a file first.")
         lines, self._stream = self._stream, None
         return lines
+
+    def within(self, part: Part) -> Iterator[str]:
+        """The lines of a part of a file that is not UTF-16."""
+        assert self.path is not None, "parts are of files"
+        with _open(self.path) as stream:
+            stream.seek(part.first)
+            left, number = part.last - part.first, part.line
+            while left > 0 and (raw := stream.readline(_LINE_BYTES)):
+                yield _decoded(raw, number, self.name, self.encoding)
+                left -= len(raw)
+                number += 1
 
     def _lines(self) -> Generator[str, None, None]:
         stream = _standard_input() if self.path is None else _open(self.path)

@@ -1,10 +1,11 @@
 """Word pieces to packed batches: special tokens and segments."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trivium.text.cutting import Cut, Ids, cut
 from trivium.text.tokenizer import Tokenizer
@@ -31,6 +32,14 @@ class TokenTable:
 
     def __getitem__(self, index: int) -> Ids:
         return self._pieces[index]
+
+    def several(self, indices: Iterable[int]) -> list[Ids]:
+        """Word pieces of these texts."""
+        return [self._pieces[index] for index in indices]
+
+    def counts(self, indices: Iterable[int]) -> NDArray[np.int64]:
+        """How many each of these texts has."""
+        return np.asarray([len(self._pieces[index]) for index in indices], dtype=np.int64)
 
     def __len__(self) -> int:
         return len(self._pieces)

@@ -19,6 +19,7 @@ from trivium.text.excel import open_excel
 from trivium.text.jsonl import open_jsonl
 from trivium.text.lines import BadRow, Format, Source, format_of
 from trivium.text.parquet import open_parquet
+from trivium.text.parts import Part, cut_file
 from trivium.text.writing import write_table
 from trivium.types import Row
 
@@ -43,10 +44,26 @@ class Table:
     format: Format
     is_file: bool
     """Else it can be iterated once."""
-    _rows: Callable[[], Iterator[Row | BadRow]] = field(repr=False)
+    _rows: Callable[..., Iterator[Row | BadRow]] = field(repr=False)
+    is_cut: bool = False
+    """Whether its rows can be read in parts."""
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         return self._rows()
+
+    def parts(self, size: int, *, quoted: bool) -> list[Part]:
+        """Of at least `size` bytes; one where the format has none. quoted: see `cut_file`."""
+        assert self.path is not None, "parts are of files"
+        if not self.is_cut:
+            return [Part(0, self.path.stat().st_size, 1)]
+        return cut_file(self.path, size, quoted=quoted and self.format != "jsonl")
+
+    def within(self, part: Part) -> "Table":
+        """The table of a part's rows alone; blank ones that end it are BadRows.
+
+        Iterating it raises TornError where the part ends within a quoted cell.
+        """
+        return replace(self, _rows=lambda: self._rows(part)) if self.is_cut else self
 
 
 def renamed(table: Table, name: str) -> Table:
@@ -85,4 +102,5 @@ def open_table(
         columns, dialect, rows = open_excel(source)
     else:
         columns, dialect, rows = open_delimited(source, kind, delimiter, quoting == "standard")
-    return Table(source.path, source.name, columns, dialect, kind, source.is_file, rows)
+    is_cut = source.is_file and kind in ("csv", "tsv", "jsonl") and source.encoding != "utf-16"
+    return Table(source.path, source.name, columns, dialect, kind, source.is_file, rows, is_cut)

@@ -1,5 +1,6 @@
 """Text to word pieces, through the `tokenizers` library; special tokens are added when packing."""
 
+import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +84,11 @@ class Tokenizer:
     def largest(self) -> int:
         """The largest id of a word piece; ids may have gaps."""
         return max(self._pieces.get_vocab().values())
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that decides which word pieces a text has."""
+        return hashlib.sha256(self._pieces.to_str().encode()).hexdigest()
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

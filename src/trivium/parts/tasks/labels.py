@@ -257,8 +257,11 @@ class Labelled(Task):
 
     def count(self, targets: Sequence[Target]) -> Mapping[int, int]:
         """Rows by label, as the index of its output."""
-        each = (target if isinstance(target, tuple) else (int(target),) for target in targets)
-        return Counter(index for indices in each for index in indices)
+        found: Counter[int] = Counter()
+        for target, rows in Counter(targets).items():  # few are different, of however many
+            for index in target if isinstance(target, tuple) else (int(target),):
+                found[index] += rows
+        return found
 
     def summary(self, targets: Sequence[Target]) -> list[str]:
         counts = self.count(targets)

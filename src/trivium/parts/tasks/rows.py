@@ -192,8 +192,9 @@ class RowsPart(Part):
 
     def texts_of(self, row: Row) -> tuple[str, ...]:
         """The row's one or two texts. Raises RowError."""
-        texts = tuple(row.cells[column] for column in self.text_columns)
-        for column, text in zip(self.text_columns, texts, strict=True):
-            if text.strip() == "":
+        columns = self.text_columns
+        texts = tuple([row.cells[column] for column in columns])
+        for column, text in zip(columns, texts, strict=True):
+            if not text or text.isspace():
                 raise RowError(f"column {column!r} is empty. Fill it in, or set `bad_rows: skip`")
         return texts

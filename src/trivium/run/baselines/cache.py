@@ -16,7 +16,7 @@ from trivium.errors import RecipeError
 from trivium.model.weights import Weights, read_tensors
 from trivium.run.folder.atomic import write_bytes
 from trivium.run.folder.names import TENSORS
-from trivium.run.rows.cached import PLACE, cache_home
+from trivium.run.rows.shelf import PLACE, cache_home
 
 __all__ = ["PLACE", "bytes_of", "cached"]
 

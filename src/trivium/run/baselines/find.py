@@ -21,6 +21,7 @@ from trivium.run.predictor.scoring import score
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.sample import sample
 from trivium.run.rows.splits import JUDGED, Data, Split
+from trivium.run.rows.stored import StoredRows
 from trivium.types import Example
 
 MOST_ROWS, FEWEST_ROWS = 10_000, 1_000
@@ -79,7 +80,7 @@ def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Bas
     look = _plain_look(task)
     train = _rows(look, splits["train"], vectors)
     probe = _probe(look, train, vectors)
-    usual_1K = _widened(usual(_targets(task, splits["train"].examples)), task)
+    usual_1K = _widened(usual_of(task, splits["train"]), task)
     majority: dict[str, Metrics] = {}
     probed: dict[str, Metrics] = {}
     for name in (split for split in JUDGED if split in splits):
@@ -99,6 +100,22 @@ def _baselines(task: Task, splits: Mapping[str, Split], vectors: Vectors) -> Bas
             penalty=probe.penalty,
         ),
     )
+
+
+def usual_of(task: Task, train: Split) -> Tensor:
+    """`usual` of the training rows; of a big table's labels, counted part by part."""
+    if not isinstance(train.examples, StoredRows):
+        return usual(_targets(task, train.examples))
+    parts = map(task.targets, train.examples.targets.parts())
+    total_K = torch.zeros(0)
+    for part in parts:
+        if part.is_floating_point() and part.dim() == 1:
+            return usual(torch.cat([part, *parts]))
+        each_BK = part if part.is_floating_point() else F.one_hot(part, task.outputs)
+        # Whole numbers: whatever the parts are, the sum is exact.
+        sum_K = each_BK.double().sum(0)
+        total_K = total_K + sum_K if len(total_K) else sum_K
+    return (total_K / len(train.examples)).view(1, -1).float()
 
 
 def _widened(usual_1K: Tensor, task: Task) -> Tensor:
@@ -123,8 +140,7 @@ def _own_look(task: Task) -> Look:
 def _rows(look: Look, split: Split, vectors: Vectors) -> Sequence[Example]:
     """Those that the probe is fitted on: all, or a sample."""
     numbers = MOST_NUMBERS // (vectors.width(look) * max(1, look.task.outputs))
-    characters = sum(len(text) for example in split.examples for text in example.texts)
-    rows = len(split.examples) * MOST_CHARACTERS // max(1, characters)
+    rows = len(split.examples) * MOST_CHARACTERS // max(1, split.characters)
     return sample(split.examples, min(max(min(numbers, rows), FEWEST_ROWS), MOST_ROWS))
 
 

@@ -38,6 +38,8 @@ class Cost(Record):
     cpu_seconds: Number | None = None
     """That these steps kept the cores of the first process busy, all its threads together; far less
     than its threads times `seconds` where other programs ran beside."""
+    first_step_s: Number | None = None
+    """Seconds from the start to the end of the first step: reading, checking, baselines."""
     rows: Number | None = None
     tokens: Number | None = None
     tokens_per_s: Number | None = None

@@ -28,7 +28,7 @@ def dealt(
         own = [row for row, one in zip(part.examples, here, strict=True) if one == split]
         first += len(part.examples)
         kept = sample(own, source.rows if split == "train" else None)
-        files.append(_file(part.files[0], split, len(own), len(kept)))
+        files.append(file_of(part.files[0], split, len(own), len(kept)))
         rows += [(number, row) for row in kept]
     if split in held:
         whole, rows = len(rows), sample(rows, held[split].rows)
@@ -37,12 +37,13 @@ def dealt(
                 replace(file, drawn=sum(place == number for place, _ in rows))
                 for number, file in enumerate(files)
             ]
-    return Split(split, tuple(files), [row for _, row in rows], drawn=_told(
-        split, side, has_twin, held
-    ))  # fmt: skip
+    twins = sum(twin for twin, one in zip(has_twin, side, strict=True) if one == split)
+    told = told_drawn(split, (side.count(split), len(side), twins), held)
+    return Split(split, tuple(files), [row for _, row in rows], drawn=told)
 
 
-def _file(file: FileRows, split: str, own: int, kept: int) -> FileRows:
+def file_of(file: FileRows, split: str, own: int, kept: int) -> FileRows:
+    """What a file holds for one split. own: its rows of that split; kept: those that are used."""
     drawn = kept if kept < own else None
     if split == "train":
         return replace(
@@ -52,15 +53,16 @@ def _file(file: FileRows, split: str, own: int, kept: int) -> FileRows:
     return FileRows(file.table, own, 0, [], drawn, elsewhere=file.rows - own)
 
 
-def _told(split: str, side: Sequence[str], has_twin: Sequence[bool], held: Held) -> str:
+def told_drawn(split: str, counts: tuple[int, int, int], held: Held) -> str:
+    """How a split was drawn, for people. counts: its rows, all rows, and its rows with a twin."""
     if split not in held:
         return ""
-    twins = sum(twin for twin, one in zip(has_twin, side, strict=True) if one == split)
+    own, rows, twins = counts
     drawn = held[split]
     with_ = f" or {drawn.by}" if drawn.by else ""
     even = ", every label in its share" if drawn.stratify else ""
     return (
         f"drawn from the training rows by a hash of their {'text' + with_}{even}: "
-        f"{side.count(split):,} of {len(side):,} rows, {twins:,} of them with a twin (the same text"
+        f"{own:,} of {rows:,} rows, {twins:,} of them with a twin (the same text"
         f"{with_}), which stays beside it"
     )

@@ -57,14 +57,16 @@ def sides(rows: Sequence[Candidate], held: Held) -> tuple[list[str], list[bool]]
     return side, has_twin
 
 
-def refuse_empty(side: Sequence[str], held: Held, where: str) -> None:
-    """RecipeError where a side got no row. where: the task and its files."""
+def refuse_empty(counts: Mapping[str, int], held: Held, where: str) -> None:
+    """RecipeError where a side got no row. counts: of each its rows; where: the task and its
+    files."""
+    whole = sum(counts.values())
     for split in ("train", *held):
-        if split in side:
+        if counts.get(split):
             continue
         shares = ", ".join(f"{name}: {drawn.share:g}" for name, drawn in held.items())
         by = next((drawn.by for drawn in held.values()), None)
-        rows = f"{len(side):,} labelled row" + "s" * (len(side) != 1)
+        rows = f"{whole:,} labelled row" + "s" * (whole != 1)
         together = f" Rows with the same text or the same {by!r} stay together." if by else ""
         raise RecipeError(
             f"{where}: of {rows}, none is left for {split} ({shares}; rows with the same text stay "
@@ -127,7 +129,7 @@ def _groups(rows: Sequence[Candidate]) -> list[_Group]:
     for number, (row, key) in enumerate(zip(rows, keys, strict=True)):
         name = root(key)
         if name not in found:
-            found[name] = _Group(_place(name))
+            found[name] = _Group(place_of(name) / PLACES)
         found[name].rows.append(number)
         found[name].labels.update(_labels(row.target))
     return list(found.values())
@@ -142,9 +144,13 @@ def _plain(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def _place(name: str) -> float:
+PLACES = 2**56
+
+
+def place_of(name: str) -> int:
+    """The place of the group of this name, in units of 1 / PLACES: below PLACES."""
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56  # exact, and below 1
+    return int.from_bytes(digest[:7], "big")
 
 
 def _labels(target: Target | None) -> Iterable[int]:

@@ -1,39 +1,49 @@
 """Files to rows: what a recipe names, checked before anything is trained."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, MissingLabelError, RowError, Source, Task
 from trivium.parts.tasks.drawn import Drawn
 from trivium.recipe import Recipe
 from trivium.recipe.rates import with_rates
+from trivium.run.rows.big import Stored, is_big, read_stored
 from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.dealing import dealt
 from trivium.run.rows.drawing import Candidate, Held, refuse_empty, sides
 from trivium.run.rows.places import opened, path_of
+from trivium.run.rows.refusals import after_relabel, refuse_bad_rows
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
+from trivium.run.rows.settled import cells_of, splits_of
 from trivium.run.rows.splits import ALL, JUDGED, Data, FileRows, Split
-from trivium.text.tables import BadRow, Table, open_table
-
-SHOWN_PROBLEMS = 5
+from trivium.text.tables import BadRow, open_table
 
 
-def load_data(recipe: Recipe, splits: Sequence[str] = ALL) -> tuple[Recipe, Data]:
+def load_data(
+    recipe: Recipe, splits: Sequence[str] = ALL, console: Console | None = None
+) -> tuple[Recipe, Data]:
     """All files of a recipe, and the recipe with the labels and weights that were found in them,
     and with the learning rates that it left open.
 
-    A test file without the label column is left out: it can be predicted, not scored.
+    A test file without the label column is left out: it can be predicted, not scored. Training
+    files that are too big for memory are read into files: see `big`. console: has a bar meanwhile.
     Raises RecipeError for the first file that cannot be used, with its bad rows by line.
     """
     tasks, data = {}, {}
     for name, given in recipe.tasks.items():
         if given.train is None and "train" in splits and given.answers_questions:
             raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
-        task: Task = _with_labels(recipe, given) if given.looks_for_labels else given
-        data[name] = _read_splits(recipe, task, splits)
+        stored = None
+        if _reads_training_files(given, splits) and is_big(recipe, given):
+            stored = read_stored(recipe, given, console)
+        task = _with_labels(recipe, given, stored) if given.looks_for_labels else given
+        data[name] = _read_splits(recipe, task, splits, stored)
         for split, rows in data[name].items():
             if not rows.examples:
                 raise RecipeError(f"task {name!r}: {split}: {rows.where} has no {task.rows_are}.")
@@ -84,8 +94,7 @@ def read_rows(
         except MissingLabelError:
             unlabelled += 1
         except RowError as error:
-            problem = f"{error}; this is after its `relabel`" if relabel else str(error)
-            bad.append(BadRow(row.line, problem))
+            bad.append(BadRow(row.line, after_relabel(str(error), relabel)))
     refuse_bad_rows(task, split, table, bad)
     respelt = task.respelt(cells)
     file = FileRows(
@@ -94,18 +103,13 @@ def read_rows(
     return Split(split, (file,), examples), groups
 
 
-def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
-    """RecipeError naming the first of them by file and line, unless they are to be skipped."""
-    if not bad or task.bad_rows == "skip":
-        return
-    lines = [f"{table.name}:{row.line}: {row.problem}" for row in bad[:SHOWN_PROBLEMS]]
-    lines[0] = f"task {task.name!r}: {split}: {lines[0]}"
-    more = len(bad) - SHOWN_PROBLEMS
-    rest = [f"… and {more:,} more rows of {table.name}"] if more > 0 else []
-    raise RecipeError("\n".join([*lines, *rest]))
+def _reads_training_files(task: Task, splits: Sequence[str]) -> bool:
+    return "train" in splits or task.looks_for_labels or any(task.drawn(split) for split in splits)
 
 
-def _read_splits(recipe: Recipe, task: Task, splits: Sequence[str]) -> dict[str, Split]:
+def _read_splits(
+    recipe: Recipe, task: Task, splits: Sequence[str], stored: Sequence[Stored] | None
+) -> dict[str, Split]:
     wanted = [
         split
         for split in splits
@@ -113,7 +117,10 @@ def _read_splits(recipe: Recipe, task: Task, splits: Sequence[str]) -> dict[str,
     ]
     held = {split: drawn for split in JUDGED if (drawn := task.drawn(split))}
     shared = [split for split in wanted if held and (split == "train" or split in held)]
-    found = _draw(recipe, task, held, shared) if shared else {}
+    if stored is not None and (shared or "train" in wanted):
+        found = splits_of(task, stored, held, shared or ["train"])
+    else:
+        found = _draw(recipe, task, held, shared) if shared else {}
     return {
         split: found[split] if split in found else _read_files(recipe, task, split)
         for split in wanted
@@ -134,7 +141,7 @@ def _draw(recipe: Recipe, task: Task, held: Held, wanted: Sequence[str]) -> dict
     ]
     side, has_twin = sides(rows, held)
     where = ", ".join(part.where for _, part, _ in files)
-    refuse_empty(side, held, f"task {task.name!r}: {where}")
+    refuse_empty(Counter(side), held, f"task {task.name!r}: {where}")
     parts = [(source, part) for source, part, _ in files]
     return {split: dealt(split, parts, side, has_twin, held) for split in wanted}
 
@@ -162,7 +169,10 @@ def _gathered(task: Task, data: Data) -> dict[str, Split]:
     return gathered
 
 
-def _with_labels(recipe: Recipe, task: Task) -> Task:
+def _with_labels(recipe: Recipe, task: Task, stored: Sequence[Stored] | None) -> Task:
+    if stored is not None:
+        where = ", ".join(one.table.name for one in stored)
+        return _labelled(task, cells_of(task, stored), where)
     # The files are read once more for their rows: labels must be known before any row is one.
     cells, names = [], []
     for source in task.sources("train"):
@@ -172,7 +182,10 @@ def _with_labels(recipe: Recipe, task: Task) -> Task:
         refuse_bad_rows(task, "train", table, [row for row in rows if isinstance(row, BadRow)])
         cells += [row.cells[task.label] for row in rows if not isinstance(row, BadRow)]
         names.append(table.name)
-    where = ", ".join(names)
+    return _labelled(task, cells, ", ".join(names))
+
+
+def _labelled(task: Task, cells: Sequence[str], where: str) -> Task:
     if not any(cell.strip() for cell in cells):
         raise RecipeError(f"task {task.name!r}: train: {where} has no labelled rows.")
     try:
@@ -182,7 +195,9 @@ def _with_labels(recipe: Recipe, task: Task) -> Task:
 
 
 def _with_weights(task: Task, train: Split) -> Task:
-    targets = [example.target for example in train.examples if example.target is not None]
+    if not task.weighs_labels:
+        return task
+    targets = train.targets
     try:
         return task.with_weights(targets)
     except ValueError as error:

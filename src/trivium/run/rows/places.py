@@ -19,7 +19,7 @@ from typing import Any
 from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Source, Task
-from trivium.run.rows.cached import PLACE, cache_home
+from trivium.run.rows.shelf import PLACE, cache_home
 from trivium.text.frames import is_missing
 from trivium.text.jsonl import text_of
 from trivium.text.tables import Table, renamed

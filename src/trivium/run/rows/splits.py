@@ -1,11 +1,16 @@
 """A task's rows as its files hold them, split by split; every row is accounted for."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
+from trivium.run.rows.blocks import digests_of
+from trivium.run.rows.stored import StoredRows
 from trivium.text.tables import BadRow, Table
-from trivium.types import Example
+from trivium.types import Example, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Split:
 
     name: str
     files: tuple[FileRows, ...]
-    examples: list[Example]
+    examples: Sequence[Example]
+    """A list; or of a big table, rows that are made when they are asked for."""
     note: str = ""
     """For people: how they came about, where they are not just the rows of the files."""
     drawn: str = ""
@@ -46,6 +52,28 @@ class Split:
     def where(self) -> str:
         """The files' names, for messages."""
         return ", ".join(file.table.name for file in self.files)
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        """Of the rows that have one."""
+        if isinstance(self.examples, StoredRows):
+            return self.examples.targets
+        return [example.target for example in self.examples if example.target is not None]
+
+    @property
+    def characters(self) -> int:
+        """Of all texts."""
+        if isinstance(self.examples, StoredRows):
+            return int(self.examples.column("characters").sum(dtype=np.int64))
+        return sum(len(text) for example in self.examples for text in example.texts)
+
+    @property
+    def twins(self) -> NDArray[np.uint64]:
+        """Of the rows, in any order, numbers that rows with the same texts share; see
+        `blocks.digest_of`."""
+        if isinstance(self.examples, StoredRows):
+            return self.examples.twins()
+        return digests_of(example.texts for example in self.examples)
 
     @property
     def rows(self) -> int:
@@ -81,11 +109,15 @@ def rows_digest(split: Split) -> str:
 
 
 def data_digest(data: Data) -> str:
-    """sha256 of every text and target a run trains and is judged on."""
+    """sha256 of every text and target a run trains and is judged on; of a big table, of all that
+    they follow from."""
     digest = hashlib.sha256()
     for task, splits in sorted(data.items()):
         for name, split in sorted(splits.items()):
             digest.update(f"{task}/{name}/{len(split.examples)}".encode())
+            if isinstance(split.examples, StoredRows):
+                digest.update(split.examples.key.encode())
+                continue
             for example in split.examples:
                 digest.update(repr((example.texts, example.target)).encode())
     return digest.hexdigest()

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Lesson:
     """Rows without labels that stand in the task's own files."""
 
     @property
-    def extra(self) -> list[Example]:
+    def extra(self) -> Sequence[Example]:
         return self.unlabelled.examples if self.unlabelled else []
 
     @property

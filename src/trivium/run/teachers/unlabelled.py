@@ -4,8 +4,9 @@ from pathlib import Path
 
 from trivium.parts.tasks import RowError, Source, Task
 from trivium.run.rows.chosen import Chosen
-from trivium.run.rows.load import read_rows, refuse_bad_rows
+from trivium.run.rows.load import read_rows
 from trivium.run.rows.places import path_of
+from trivium.run.rows.refusals import refuse_bad_rows
 from trivium.run.rows.splits import FileRows, Split
 from trivium.text.tables import BadRow
 from trivium.types import Example

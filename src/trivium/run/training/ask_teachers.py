@@ -18,6 +18,7 @@ from trivium.run.screen.progress import rows_bar
 from trivium.run.teachers.kept import answers_to, keep_answers, read_answers_to
 from trivium.run.teachers.lessons import Found, Lesson, Lessons
 from trivium.run.training.work import Work
+from trivium.text.packing import TokenTable
 
 ROWS_AT_ONCE = 512
 """Asked between two looks at the progress bar and at Ctrl-C."""
@@ -62,6 +63,7 @@ def taught(
     for name, lesson in lessons.items():
         plain, teacher_BK = encoded[name], answers[lesson.name]
         assert len(teacher_BK) == len(plain) + len(lesson.extra), "an answer for every row"
+        assert isinstance(plain.table, TokenTable), "rows that are asked about are in memory"
         more = encode(lesson.task, lesson.extra, plain.table, plain.packer)
         settled_B = lesson.task.settled(teacher_BK[len(plain) :]).to(plain.target_B.dtype)
         rows[name] = replace(

@@ -30,7 +30,7 @@ def print_preview(preview: Preview, console: Console) -> None:
         )
     for name, task in recipe.tasks.items():
         encoded = preview.encoded[name]
-        lengths = encoded.lengths()
+        lengths, looked_at = encoded.lengths(), encoded.looked_at
         rows = "\n".join(
             _rows(preview.data[name], split) for split in _shown_splits(preview.data[name])
         )
@@ -38,8 +38,9 @@ def print_preview(preview: Preview, console: Console) -> None:
             Text.assemble((name, "bold"), "\n", "\n".join([task.kind, *_choices(task)])),
             rows,
             _answers(task, preview.data[name]["train"]),
-            f"mean {lengths.mean():.0f}\nmax {lengths.max()}",
-            f"{preview.truncated(name):,}",
+            f"mean {lengths.mean():.0f}\nmax {lengths.max()}"
+            + ("" if looked_at is None else f"\nof {len(looked_at):,} rows"),
+            ("" if looked_at is None else "some ") + f"{preview.truncated(name):,}",
             f"{preview.repeated(name):,}",
         )
     print_grid(grid, console)
@@ -216,6 +217,5 @@ def _floor(floor: Floor, since: str) -> str:
 
 
 def _answers(task: Task, split: Split) -> str:
-    targets = [example.target for example in split.examples if example.target is not None]
     unlabelled = [f"(none) {split.unlabelled:,}"] if split.unlabelled else []
-    return "\n".join(task.summary(targets) + unlabelled)
+    return "\n".join([*task.summary(split.targets), *unlabelled])

@@ -29,6 +29,7 @@ def finish(work: Work, counters: Counters) -> Scores:
         cost=Cost(
             seconds=round(counters.seconds, 2),
             cpu_seconds=round(counters.cpu_seconds, 2),
+            first_step_s=round(counters.first_step_s, 2),
             rows=counters.rows,
             tokens=counters.tokens,
             tokens_per_s=round(counters.tokens / max(counters.seconds, 1e-9), 1),

@@ -3,7 +3,7 @@
 import math
 import threading
 import time
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -109,7 +109,7 @@ def _run_stage(
     last_cpu = time.process_time()
     setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
-    ahead = Ahead(partial(_tell, work, stage, monitor))
+    ahead = Ahead(_teller(work, stage, monitor, counters))
     with monitor:
         if not plan.steps and work.judged(stage):
             _judge(work, stage, state, monitor)
@@ -138,9 +138,19 @@ def _run_stage(
             last, last_cpu = time.monotonic(), time.process_time()
 
 
-def _tell(work: Work, stage: Stage, monitor: Monitor, step: int, done: Facts) -> None:
-    work.journal.write("step", stage=stage.name, step=step, **done)
-    monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
+def _teller(
+    work: Work, stage: Stage, monitor: Monitor, counters: Counters
+) -> Callable[[int, Facts], None]:
+    """Tells of a step: its number, and its facts."""
+
+    def tell(step: int, done: Facts) -> None:
+        if not counters.first_step_s:
+            counters.first_step_s = time.monotonic() - work.began
+            monitor.say(f"the first step was done {counters.first_step_s:.1f} s after the start")
+        work.journal.write("step", stage=stage.name, step=step, **done)
+        monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
+
+    return tell
 
 
 def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:

@@ -165,12 +165,11 @@ def heaviest(
     limit: tokens of a piece, see `pieces`.
     """
     task, count = encoded.task, len(encoded)
-    length_SB = encoded.lengths().clip(max=encoded.packer.max_length).reshape(-1, count)
     name = task.name
     stream = Stream(name, count, plan.sizes[name], seed, min(plan.rows[name], count))
     most = 0.0
     for _ in range(min(LOOKED_AT, 3 * stream.batches_per_epoch)):
-        drawn_SB = length_SB[:, stream.draw()]
+        drawn_SB = encoded.lengths_of(stream.draw()).clip(max=encoded.packer.max_length)
         parts = [np.arange(drawn_SB.shape[1])]
         if not task.resolved_loss.compares_rows:
             parts = split(drawn_SB.sum(0), limit)

@@ -85,18 +85,28 @@ def text_notes(encoded: Encoded, splits: Mapping[str, Split]) -> Iterator[str]:
     tokenizer = encoded.packer.tokenizer
     for name, split in splits.items():
         if name == "train":
-            places = dict.fromkeys(place for column in encoded.texts for place in column)
-            pieces = [encoded.table[place] for place in places]
+            pieces = encoded.table.several(_looked_at(encoded))
         else:
             texts = [text for example in split.examples[:LOOKED_AT] for text in example.texts]
             pieces = [np.asarray(ids) for ids in tokenizer(texts)]
         if empty := sum(not len(ids) for ids in pieces):
-            yield f"{name}: texts without any word piece, which are read all alike: {empty:,}"
+            sampled = name == "train" and encoded.looked_at is not None
+            of = f" of {len(pieces):,} looked at" if sampled else ""
+            yield f"{name}: texts without any word piece, which are read all alike: {empty:,}{of}"
         if (share := _share(pieces, tokenizer.unk)) > MANY_UNKNOWN:
             yield (
                 f"{name}: {share:.0%} of the word pieces are [UNK]: the encoder's vocabulary does "
                 "not know these texts. Take an encoder that was trained on their language"
             )
+
+
+def _looked_at(encoded: Encoded) -> list[int]:
+    """Training texts, each once: all, or those of a sample of the rows."""
+    chosen = encoded.looked_at
+    columns = encoded.texts
+    if chosen is not None:
+        columns = [[column[row] for row in chosen] for column in columns]
+    return list(dict.fromkeys(place for column in columns for place in column))
 
 
 def _share(pieces: Sequence[Ids], piece: int) -> float:

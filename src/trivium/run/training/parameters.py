@@ -99,5 +99,7 @@ def start_from_counts(model: MultiTaskModel, encoded: Mapping[str, Encoded]) -> 
     for name, task in encoded.items():
         head = model.head(name)
         if head.wants_counts:
-            read = np.concatenate([task.table[text] for texts in task.texts for text in texts])
+            read = np.concatenate(
+                [ids for texts in task.texts for ids in task.table.several(texts)]
+            )
             head.start_from_counts(torch.from_numpy(np.bincount(read, minlength=pieces)))

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.ownership import is_adapter_parameter
 from trivium.parts.facts import StageFacts
@@ -12,8 +14,9 @@ from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
 from trivium.run.folder.started import Started
 from trivium.run.rows.encoded import Encoded
-from trivium.run.rows.load import SHOWN_PROBLEMS
+from trivium.run.rows.refusals import SHOWN_PROBLEMS
 from trivium.run.rows.splits import Data, Split
+from trivium.run.rows.stored import StoredRows
 from trivium.run.teachers.lessons import Lessons
 from trivium.run.training.memory import StageMemory
 from trivium.run.training.oddities import label_notes, text_notes
@@ -51,19 +54,32 @@ class Preview:
         return part.speaks_of(task, taught=task in self.lessons.of(stage.name))
 
     def truncated(self, task: str) -> int:
-        """Training sequences longer than the task's `max_length`."""
+        """Training sequences longer than the task's `max_length`; of a big table, about."""
         encoded = self.encoded[task]
-        return int((encoded.lengths() > encoded.packer.max_length).sum())
+        lengths = encoded.lengths()
+        cut = int((lengths > encoded.packer.max_length).sum())
+        if encoded.looked_at is None:
+            return cut
+        return round(cut * len(encoded) / len(encoded.looked_at))
 
     def repeated(self, task: str) -> int:
         """Training rows whose texts stand in an earlier row."""
-        texts = [example.texts for example in self.data[task]["train"].examples]
+        rows = self.data[task]["train"]
+        if isinstance(rows.examples, StoredRows):
+            twins = rows.examples.twins()
+            return int(np.count_nonzero(twins[1:] == twins[:-1]))
+        texts = [example.texts for example in rows.examples]
         return len(texts) - len(set(texts))
 
     def overlap(self, task: str, split: str) -> int:
         """Rows of a split whose texts also stand in the training rows."""
-        seen = {example.texts for example in self.data[task]["train"].examples}
-        return sum(example.texts in seen for example in self.data[task][split].examples)
+        train, other = self.data[task]["train"], self.data[task][split]
+        if isinstance(train.examples, StoredRows):
+            twins, asked = train.examples.twins(), other.twins
+            place = np.searchsorted(twins, asked).clip(max=len(twins) - 1)
+            return int(np.count_nonzero(twins[place] == asked))
+        seen = {example.texts for example in train.examples}
+        return sum(example.texts in seen for example in other.examples)
 
     def memory(self, stage: Stage) -> StageMemory:
         """What a stage will hold in memory, parameters included."""
@@ -91,8 +107,10 @@ class Preview:
             if cut := self.truncated(name):
                 length = self.encoded[name].packer.max_length
                 kept = KEPT[self.encoded[name].packer.keeps]
+                about = "some " if self.encoded[name].looked_at is not None else ""
                 lines.append(
-                    f"{name}: {cut:,} training texts are cut to {length} word pieces (kept: {kept})"
+                    f"{name}: {about}{cut:,} training texts are cut to {length} word pieces "
+                    f"(kept: {kept})"
                 )
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):

@@ -26,6 +26,8 @@ class Counters:
     """Time spent in training steps, of all sessions of the run together."""
     cpu_seconds: float = 0.0
     """The same, of all cores that worked on them."""
+    first_step_s: float = 0.0
+    """From the run's start to the end of its first step."""
     best: dict[str, float] = field(default_factory=dict)
     """Best dev value so far in this stage: of `overall` and of each task."""
     waited: int = 0

@@ -1,5 +1,6 @@
 """What stays the same during a run, and during one of its stages."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,6 +48,8 @@ class Work:
     """Training rows of every task in the stages that have teachers, with what these say."""
     baselines: Mapping[str, Baselines] = field(default_factory=dict)
     """What tasks had before training."""
+    began: float = field(default_factory=time.monotonic)
+    """When the run did, by `time.monotonic()`."""
 
     def setup_of(self, stage: Stage) -> Setup:
         """What stays the same during a stage."""

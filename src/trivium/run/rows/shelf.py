@@ -1,0 +1,75 @@
+"""Where this machine keeps what it made of big tables: a folder of files by the hash of all that
+they depend on.
+
+It lies in the folder of caches, `tables/` in it. Losing it costs minutes; a file that is damaged is
+made again.
+"""
+
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+PLACE = "TRIVIUM_CACHE"
+"""Environment variable: a folder, or nothing (`TRIVIUM_CACHE=`) to keep nothing."""
+MOST_BYTES = 20 * 2**30
+"""Of all tables; those that were not used for the longest time go first, never the one at hand."""
+_TABLES = "tables"
+
+
+def cache_home() -> Path | None:
+    """The folder of caches; None where nothing is to be kept."""
+    if (given := os.environ.get(PLACE)) is not None:
+        return Path(given) if given else None
+    base = os.environ.get("XDG_CACHE_HOME")
+    with suppress(RuntimeError):  # a user without a home
+        return (Path(base) if base else Path.home() / ".cache") / "trivium"
+    return None
+
+
+def shelf(key: str) -> Path:
+    """The folder of a table, there and marked as used now. Where nothing may be kept, or the
+    folder of caches cannot be written to, one that is gone with this process."""
+    home = cache_home()
+    if home is not None:
+        folder = home / _TABLES / key
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            os.utime(folder)
+            if os.access(folder, os.W_OK):
+                return folder
+    folder = Path(_passing().name) / key
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def make_room(keep: set[Path]) -> None:
+    """Remove the tables that are too much. keep: folders that are in use."""
+    home = cache_home()
+    tables = home / _TABLES if home else None
+    if tables is None or not tables.is_dir():
+        return
+    found = [(each.stat().st_mtime, _bytes(each), each) for each in tables.iterdir()]
+    total = sum(size for _, size, _ in found)
+    for _, size, folder in sorted(found):
+        if total <= MOST_BYTES:
+            return
+        if folder not in keep:
+            shutil.rmtree(folder, ignore_errors=True)
+            total -= size
+
+
+def _bytes(folder: Path) -> int:
+    with suppress(OSError):  # another process may be removing it
+        return sum(file.stat().st_size for file in folder.iterdir())
+    return 0
+
+
+def _passing() -> "tempfile.TemporaryDirectory[str]":
+    if not _HELD:
+        _HELD.append(tempfile.TemporaryDirectory(prefix="trivium-tables-"))
+    return _HELD[0]
+
+
+_HELD: list["tempfile.TemporaryDirectory[str]"] = []
