@@ -225,17 +225,11 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     if processes.rank:
         # Dropout of its own: the same masks on other rows would make less noise than one process.
         torch.manual_seed(recipe.seed + 7919 * processes.rank)
+    journal = Journal(order.run_dir if processes.first else None)
     return Work(
-        setup=setup,
-        run_dir=order.run_dir,
-        data=data,
-        digest=digest,
-        predictor=predictor,
-        journal=Journal(order.run_dir if processes.first else None),
-        console=order.console,
-        baselines=found.baselines,
-        began=order.began,
-    )
+        setup, order.run_dir, data, digest, predictor, journal, order.console,
+        baselines=found.baselines, began=order.began,
+    )  # fmt: skip
 
 
 def _find_baselines(
