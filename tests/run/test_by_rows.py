@@ -64,7 +64,7 @@ def test_a_run_has_the_bits_of_one_that_updates_all_rows_at_every_step(
     stage = recipe["stages"][0] | {"steps": 30, "evaluate_every": 12} | STAGES[name]
     recipe["stages"] = [stage | {"name": "first"}, stage | {"name": "second", "steps": 5}]
     train(recipe, tmp_path / "rows")
-    monkeypatch.setattr(steps, "_words_by_rows", whole)
+    monkeypatch.setattr(steps, "words_by_rows", whole)
     train(recipe, tmp_path / "whole")
     found, expected = (without_products(facts(tmp_path / n)) for n in ("rows", "whole"))
     assert found == expected
