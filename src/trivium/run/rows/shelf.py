@@ -5,10 +5,12 @@ It lies in the folder of caches, `tables/` in it. Losing it costs minutes; a fil
 made again.
 """
 
+import atexit
 import os
 import shutil
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 PLACE = "TRIVIUM_CACHE"
@@ -39,7 +41,7 @@ def shelf(key: str) -> Path:
             os.utime(folder)
             if os.access(folder, os.W_OK):
                 return folder
-    folder = Path(_passing().name) / key
+    folder = _passing() / key
     folder.mkdir(exist_ok=True)
     return folder
 
@@ -66,10 +68,8 @@ def _bytes(folder: Path) -> int:
     return 0
 
 
-def _passing() -> "tempfile.TemporaryDirectory[str]":
-    if not _HELD:
-        _HELD.append(tempfile.TemporaryDirectory(prefix="trivium-tables-"))
-    return _HELD[0]
-
-
-_HELD: list["tempfile.TemporaryDirectory[str]"] = []
+@cache
+def _passing() -> Path:
+    folder = tempfile.mkdtemp(prefix="trivium-tables-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
