@@ -24,14 +24,14 @@ MOST_LABELS = 300
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    kind: str
+    measure: str
     level: float | None = None
     """Of precision or recall."""
     label: int | None = None
     """Whose precision or recall, as its output, where one label applies."""
 
     def __str__(self) -> str:
-        return self.kind if self.level is None else f"{self.kind}={self.level:g}"
+        return self.measure if self.level is None else f"{self.measure}={self.level:g}"
 
 
 def aim_of(task: Labelled, text: str | None, label: str | None) -> Aim:

@@ -29,11 +29,11 @@ def best_thresholds(
 ) -> tuple[dict[str, float], list[str]]:
     """Thresholds of the labels that are best not left at the task's own; and why some are left
     there although they are to reach a level."""
-    if aim.kind == "none" or not len(told_BK):
+    if aim.measure == "none" or not len(told_BK):
         return {}, []
     start = float(log_odds(np.array([threshold]))[0])
     lead_BK = log_odds(told_BK) - start
-    if aim.kind == "micro_f1":
+    if aim.measure == "micro_f1":
         found = sweep(lead_BK.flatten(), wins_ties=True)
         move = found.best(f1(counts(found, applies_BK.flatten())))
         return ({name: _moved(start, move) for name in names} if move else {}), []
@@ -53,12 +53,12 @@ def best_thresholds(
 
 
 def _value(aim: Aim) -> Callable[[Counts], Numbers]:
-    if aim.kind == "accuracy":
+    if aim.measure == "accuracy":
         return accuracy
-    if aim.kind in ("f1", "macro_f1"):
+    if aim.measure in ("f1", "macro_f1"):
         return f1
     assert aim.level is not None
-    return (precision_at if aim.kind == "precision" else recall_at)(aim.level)
+    return (precision_at if aim.measure == "precision" else recall_at)(aim.level)
 
 
 def _nothing_tells(applies_B: NDArray[np.bool_]) -> str:

@@ -31,7 +31,7 @@ def best_weights(
 ) -> tuple[dict[str, float], str]:
     """Weights by name, none where all are best left alike; and why the aim is out of reach, if it
     is: then they come as close as there is."""
-    if aim.kind == "none" or not len(told_BK):
+    if aim.measure == "none" or not len(told_BK):
         return {}, ""
     log_BK, log_weight_K, problem = logarithm(told_BK), np.zeros(len(names)), ""
     if aim.label is not None:
@@ -78,9 +78,9 @@ def _ascend(log_BK: Numbers, label_B: Labels, log_weight_K: Numbers, aim: Aim) -
 def _move(log_BK: Numbers, label_B: Labels, label: int, aim: Aim) -> float:
     """By how much a label's log-weight is best moved, all others as they are."""
     found, other_B = _led(log_BK, label)
-    if aim.kind == "accuracy":
+    if aim.measure == "accuracy":
         return found.best(_accuracy(found, label_B, other_B, label))
-    if aim.kind == "f1":
+    if aim.measure == "f1":
         return found.best(f1(counts(found, label_B == label)))
     return found.best(_macro_f1(found, label_B, other_B, label, log_BK.shape[1]))
 
@@ -90,7 +90,7 @@ def _at_level(log_BK: Numbers, label_B: Labels, aim: Aim, name: str) -> tuple[fl
     assert aim.level is not None
     found, _ = _led(log_BK, aim.label)
     of = counts(found, label_B == aim.label)
-    value = (precision_at if aim.kind == "precision" else recall_at)(aim.level)(of)
+    value = (precision_at if aim.measure == "precision" else recall_at)(aim.level)(of)
     if not np.isnan(value).all():
         return found.best(value), ""
     most = most_precision(of)

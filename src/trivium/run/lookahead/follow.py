@@ -69,7 +69,7 @@ def stage_to_follow(recipe: Recipe) -> int:
 def shortened(recipe: Recipe, place: int, steps: int | None) -> Recipe:
     """The recipe with that stage alone, of so many steps (see `Look`), without teachers."""
     stage = recipe.stages[place]
-    kept = tuple(part for part in stage.regularizers if part.kind != "distill")
+    kept = tuple(part for part in stage.regularizers if part.teaching is None)
     change: dict[str, Any] = {"regularizers": kept, "guard": None, "guard_from": None}
     if steps is None:
         change["steps"] = min(STEPS, stage.steps or STEPS)
