@@ -157,6 +157,7 @@ function showAnswers(row, answers, cuts) {
 function sentence(answers) {
   const told = facts.tasks.filter((task) => own(answers, task.name) !== undefined).map((task) => {
     const answer = answers[task.name], said = own(answer, "labels") ?? own(answer, "prediction");
+    if (own(answer, "answered") === "no") return `${task.name}: not sure enough`;
     return `${task.name}: ${Array.isArray(said) ? inWords(said) || "no label" : said === "" ? "no label" : said}`;
   });
   return told.join("; ");
