@@ -42,7 +42,7 @@ NOT_RUN = {
     r"^(study|tune|compare runs/study|train runs/search/)": "trains many runs, each in a process "
     "of its own; tests/apps and tests/run/test_verdict.py run these commands",
     r"^export runs/first (--out|--int8|--to openvino)": "takes long; tests/exporting makes graphs",
-    r"recipes/(?!quickstart|search/quickstart|data)|runs/one-for-three|runs/three": "reads public "
+    r"recipes/(?!quickstart|search/quickstart|data)|runs/one-for-|runs/three": "reads public "
     "data, with MiniLM or BERT; tests/test_recipes.py trains these recipes for two steps",
     r"^serve ": "answers until a signal comes; tests/serve/test_process.py runs this command",
     r"runs/(separate|shared|only)-": "names runs of the reader's own",
