@@ -1,12 +1,10 @@
 """`trivium predict`: every row of a table answered, in constant memory."""
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
 from trivium.answering.columns import Detail, Probabilities, told
@@ -17,6 +15,7 @@ from trivium.errors import RecipeError
 from trivium.run.predictor.base import Predictor
 from trivium.run.predictor.doubted import Doubted
 from trivium.run.predictor.load import load
+from trivium.run.predictor.remembered import Remembered
 from trivium.run.predictor.streaming import alone_at, batched, good_rows
 from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
 from trivium.run.screen.console import note
@@ -171,7 +170,7 @@ class _Job:
         prefixed: bool,
     ) -> None:
         self.forms, self.detail, self.doubted = forms, detail, doubted
-        self.prefixed, self.cache = prefixed, _Cache(predictor, forms)
+        self.prefixed, self.memory = prefixed, _Memory(predictor, forms)
         self.empty = 0
         """Texts that said nothing."""
 
@@ -207,38 +206,23 @@ class _Job:
     def _told(
         self, asks: Mapping[str, Sequence[tuple[str, ...]]]
     ) -> tuple[dict[str, list[Answer]], dict[str, Floats]]:
-        readouts = self.cache.readouts(asks)
+        readouts = self.memory.readouts(asks)
         return told(self.forms, readouts, self.detail, prefixed=self.prefixed), readouts
 
 
-class _Cache:
+class _Memory:
     """What was said of the last distinct rows, so that a repeated row is not computed again."""
-
-    MOST = 100_000
 
     def __init__(self, predictor: Predictor, forms: Mapping[str, Form]) -> None:
         self.predictor = predictor
-        self._readouts: dict[str, OrderedDict[tuple[str, ...], Floats]] = {
-            name: OrderedDict() for name in forms
-        }
+        self._of_task = {name: Remembered() for name in forms}
 
     def readouts(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> dict[str, Floats]:
-        """readout_BK by task; asks: by task, each row's texts."""
-        self._learn(asks)
-        found = {}
-        for name, rows in asks.items():
-            known = self._readouts[name]
-            found[name] = np.stack([known[row] for row in rows])
-            while len(known) > self.MOST:
-                known.popitem(last=False)
-        return found
-
-    def _learn(self, asks: Mapping[str, Sequence[tuple[str, ...]]]) -> None:
-        """Ask about the rows that are not known yet, all tasks together."""
-        new = {
-            name: list(dict.fromkeys(row for row in rows if row not in self._readouts[name]))
-            for name, rows in asks.items()
+        """readout_BK by task, all tasks asked together; asks: by task, each row's texts."""
+        recalled = {name: self._of_task[name].recall(rows) for name, rows in asks.items()}
+        new = {name: one.new for name, one in recalled.items() if one.new}
+        said = self.predictor.arrays(new) if new else {}
+        return {
+            name: self._of_task[name].answered(one, said.get(name))
+            for name, one in recalled.items()
         }
-        new = {name: rows for name, rows in new.items() if rows}
-        for name, readout_BK in self.predictor.arrays(new).items() if new else ():
-            self._readouts[name].update(zip(new[name], readout_BK, strict=True))
