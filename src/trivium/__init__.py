@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trivium.run.affinity import affinity
     from trivium.run.calibrate import calibrate
     from trivium.run.check import check
-    from trivium.run.cluster.asked import OnRay
+    from trivium.run.cluster.asked import OnHere, OnRay
     from trivium.run.compare import compare
     from trivium.run.embed import embed_file
     from trivium.run.ensemble import ensemble
@@ -47,6 +47,7 @@ NEEDS_TORCH = 'pip install "trivium[train]"'
 __all__ = [
     "Interrupted",
     "NotWrittenError",
+    "OnHere",
     "OnRay",
     "Predictor",
     "Recipe",
@@ -80,6 +81,7 @@ __all__ = [
 _HOMES = {
     "Interrupted": "trivium.errors",
     "NotWrittenError": "trivium.errors",
+    "OnHere": "trivium.run.cluster.asked",
     "OnRay": "trivium.run.cluster.asked",
     "Predictor": "trivium.run.predictor.base",
     "Recipe": "trivium.recipe",

@@ -16,7 +16,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
 from trivium.run.assembly.cores import cores
 from trivium.run.check import check
-from trivium.run.cluster.asked import OnRay, bytes_of, on_ray, words_of
+from trivium.run.cluster.asked import OnRay, asked_for, bytes_of, words_of
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of
 from trivium.run.cluster.numbers import numbers_as_here, set_numbers, threads_here
 from trivium.run.cluster.opened import load_ray, opened
@@ -30,15 +30,15 @@ def recipe(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_options_say_what_they_say_again_in_the_command_to_go_on() -> None:
-    assert on_ray("here") is None
-    asked = on_ray("ray", "10.0.0.1:6379", 4, "1.5GB", 0.5, 3, "s3://bucket/x")
+    assert asked_for("here") is None
+    asked = asked_for("ray", "10.0.0.1:6379", 4, "1.5GB", 0.5, 3, "s3://bucket/x")
     assert asked == OnRay("10.0.0.1:6379", 4, 1_500_000_000, 0.5, 3, "s3://bucket/x")
     words = words_of(asked)
     given = dict(zip(words[::2], words[1::2], strict=True))
     assert bytes_of(given["--memory"]) == 1_500_000_000
     assert words == [
         "--on", "ray", "--address", "10.0.0.1:6379", "--cpus", "4", "--memory", "1500MB",
-        "--gpus", "0.5", "--at-once", "3", "--store", "s3://bucket/x",
+        "--gpus", "0.5", "--jobs", "3", "--store", "s3://bucket/x",
     ]  # fmt: skip
     assert words_of(None) == []
 
@@ -47,7 +47,8 @@ def test_options_say_what_they_say_again_in_the_command_to_go_on() -> None:
     ("words", "said"),
     [
         (["--on", "slurm"], "is neither here (this machine) nor ray"),
-        (["--cpus", "2"], "--cpus: is asked of a cluster; say which with --on ray"),
+        (["--memory", "2GB"], "--memory: is asked of a cluster; say which with --on ray"),
+        (["--cpus", "2"], "say how many with --jobs, or on which cluster with --on ray"),
         (["--on", "ray", "--cpus", "0"], "--cpus 0: is below 1"),
         (["--on", "ray", "--memory", "much"], "--memory much: is no size such as 8GB"),
         (["--on", "ray", "--address", "nowhere"], "it is not of the form HOST:PORT"),

@@ -10,6 +10,7 @@ from trivium.cli.options import (
     FAILED,
     STOPPED,
     Address,
+    AtOnce,
     BudgetName,
     Changes,
     Cpus,
@@ -21,7 +22,7 @@ from trivium.errors import Interrupted, RecipeError
 from trivium.run.screen.console import say
 
 if TYPE_CHECKING:
-    from trivium.run.cluster.asked import OnRay
+    from trivium.run.cluster.asked import OnHere, OnRay
 
 AgainstSingles = Annotated[
     Path | None,
@@ -75,6 +76,7 @@ def compare(
     on: Where = "here",
     address: Address = None,
     cpus: Cpus = None,
+    at_once: AtOnce = None,
 ) -> None:
     """Say what one model for several tasks costs or gains, and how sure that is.
 
@@ -89,7 +91,7 @@ def compare(
     """
     given = list(runs or [])
     with messages() as console:
-        from trivium.run.cluster.asked import on_ray
+        from trivium.run.cluster.asked import asked_for
         from trivium.run.compare import compare as compare_runs
         from trivium.run.compare import refuse_unusable
         from trivium.run.verdict.bootstrap import RESAMPLES
@@ -99,9 +101,9 @@ def compare(
             refuse_unusable(out, resamples, overwrite=overwrite)
             folder = trained or Path("runs") / f"{against_singles.stem}-singles"
             given.insert(0, folder)
-            cluster = on_ray(on, address, cpus)
+            cluster = asked_for(on, address, cpus, at_once=at_once)
             _train_singles(against_singles, folder, seeds, budget, set_ or [], cluster, console)
-        elif trained is not None or seeds != 1 or budget != "full" or set_ or on != "here":
+        elif trained or seeds != 1 or budget != "full" or set_ or on != "here" or at_once:
             raise RecipeError(NOTHING_TO_TRAIN)
         compare_runs(
             given, out=out, split=split, resamples=resamples, time=time_, device=device,
@@ -112,8 +114,8 @@ def compare(
 
 
 NOTHING_TO_TRAIN = (
-    "--runs, --seeds, --budget, --set and --on: say what to train, by --against-singles; runs that "
-    "are there are compared as they are."
+    "--runs, --seeds, --budget, --set, --on and --jobs: say what to train, by --against-singles; "
+    "runs that are there are compared as they are."
 )
 
 
@@ -123,7 +125,7 @@ def _train_singles(
     seeds: int,
     budget: str,
     changes: list[str],
-    cluster: "OnRay | None",
+    cluster: "OnRay | OnHere | None",
     console: Console,
 ) -> None:
     """A study of the recipe and of its tasks alone. Raises typer.Exit where a run is missing."""

@@ -128,13 +128,16 @@ LeastCertain = Annotated[
 
 Where = Annotated[
     str,
-    typer.Option("--on", help="here, one run after another, or ray: on the machines of a cluster."),
+    typer.Option("--on", help="here, on this machine, or ray: on the machines of a cluster."),
 ]
 Address = Annotated[
     str | None,
     typer.Option(metavar="HOST:PORT", help="With --on ray: the cluster; else this machine alone."),
 ]
-Cpus = Annotated[int | None, typer.Option(help="With --on ray: cores, and threads, of each run.")]
+Cpus = Annotated[
+    int | None,
+    typer.Option(help="With --jobs: threads of each run; on ray also the cores that it is given."),
+]
 Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="With --on ray: of each run, such as 8GB; else estimated."),
@@ -145,7 +148,12 @@ Gpus = Annotated[
 ]
 AtOnce = Annotated[
     int | None,
-    typer.Option(help="With --on ray: runs at a time; else as many as there is room for."),
+    typer.Option(
+        "--jobs",
+        "--at-once",
+        metavar="N",
+        help="Runs at a time; else one after another here, on ray as many as there is room for.",
+    ),
 ]
 Store = Annotated[
     str | None,

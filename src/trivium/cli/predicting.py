@@ -98,10 +98,15 @@ def _answer(
     """Raises RecipeError."""
     from trivium.apps.batch.files import are_many, shard_of
     from trivium.errors import RecipeError
-    from trivium.run.cluster.asked import on_ray
+    from trivium.run.cluster.asked import OnHere, asked_for
 
     console: Console = how["console"]
-    cluster = on_ray(*where)
+    cluster = asked_for(*where)
+    if isinstance(cluster, OnHere):
+        raise RecipeError(
+            "--jobs: here one table has all cores; several at a time are answered with --on ray, "
+            "or by several commands, each with its --shard."
+        )
     if shard is None and cluster is None and not are_many(files):
         from trivium.run.predict import predict_file
 

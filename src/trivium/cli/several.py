@@ -141,7 +141,7 @@ def study(
     with messages() as console:
         from trivium.apps.study import has_failures
         from trivium.apps.study import study as run_study
-        from trivium.run.cluster.asked import on_ray
+        from trivium.run.cluster.asked import asked_for
 
         try:
             table = run_study(
@@ -151,7 +151,7 @@ def study(
                 budget=budget,
                 changes=set_ or [],
                 singles=singles,
-                on=on_ray(on, address, cpus, memory, gpus, at_once, store),
+                on=asked_for(on, address, cpus, memory, gpus, at_once, store),
                 console=console,
             )
         except Interrupted as stop:
@@ -190,7 +190,7 @@ def tune(
     folder = out or Path("runs") / recipe.stem
     with messages() as console:
         from trivium.apps.tune import tune as run_search
-        from trivium.run.cluster.asked import on_ray
+        from trivium.run.cluster.asked import asked_for
 
         try:
             run_search(
@@ -201,7 +201,7 @@ def tune(
                 budget=budget,
                 changes=set_ or [],
                 seed=seed,
-                on=on_ray(on, address, cpus, memory, gpus, at_once, store),
+                on=asked_for(on, address, cpus, memory, gpus, at_once, store),
                 console=console,
             )
         except Interrupted as stop:

@@ -18,8 +18,8 @@ from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
-from trivium.run.cluster.asked import OnRay, words_of
-from trivium.run.cluster.pool import Pool, pool_of
+from trivium.run.cluster.asked import OnHere, OnRay, words_of
+from trivium.run.cluster.pool import AnyPool, pool_of
 from trivium.run.folder.atomic import refusals_told
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
@@ -36,16 +36,19 @@ def study(
     budget: str = FULL,
     changes: Sequence[str] = (),
     singles: bool = False,
-    on: OnRay | Literal["ray"] | None = None,
+    on: OnRay | OnHere | Literal["ray"] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Train every recipe with the seeds 0 to `seeds` - 1, one run after another, into `out`.
+    """Train every recipe with the seeds 0 to `seeds` - 1, into `out`.
 
     recipes: files, or recipes and dictionaries in place of files, as in `AnyRecipe`; or all of them
     by the names of their rows. One that is in no file of its row's name is written into `out`, as
     NAME.yaml; without a name it is recipe-1, recipe-2, … budget: of every recipe. changes:
     `dotted.path=value` for every recipe, after the budget. singles: train every recipe of several
     tasks for each of them alone, too, in rows called NAME-only-TASK (`trivium.recipe.only`).
+
+    on: None: one run after another; `OnHere`, several at a time on this machine; `OnRay` or "ray",
+    on a cluster. Runs differ in nothing else.
 
     A run is `trivium train` in a child process, so its peak memory is its own, and what kills it
     kills nothing else. Runs that are finished are skipped and half-done ones resumed, so after any
@@ -68,7 +71,7 @@ def study(
         return _study(plan, pool, console).as_dict()
 
 
-def _study(plan: Plan, pool: Pool | None, console: Console) -> Table:
+def _study(plan: Plan, pool: AnyPool | None, console: Console) -> Table:
     """pool: where the runs are trained; None: here, one after another."""
     _make_folder(plan)
     say(

@@ -71,7 +71,7 @@ class Board(Screen):
             self._known.setdefault(run.name, []).append(spent)
             facts += [*shown_scores(run, scores), f"{spent:,.0f} s"]
         has_trained = outcome.how != "skipped" and outcome.state != "stopped"
-        if has_trained and (left := self._remaining_s()):
+        if has_trained and (left := self._remaining_s(time.monotonic())):
             facts.append(f"ETA {clock(left)}")
         known = "".join(f" · {fact}" for fact in facts)
         self.say(*self._place(run), ": ", (words, COLOURS[outcome.state]), known)
@@ -85,7 +85,7 @@ class Board(Screen):
         number = f"{runs.index(run) + 1}/{len(runs)}"
         return [f"{number} ", (run.name, "bold"), f" seed {run.seed}"]
 
-    def _remaining_s(self, now: float = 0.0) -> float | None:
+    def _remaining_s(self, now: float) -> float | None:
         """Seconds to the end of the study; None while nothing is known."""
         waiting = [r for r in self.plan.runs if r not in self._ended and r is not self._run]
         lasting = [self._expected_s(run) for run in waiting if not run.is_finished]

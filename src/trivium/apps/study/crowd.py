@@ -1,6 +1,7 @@
-"""A study on a cluster: every run that waits for no other at once, as far as there is room."""
+"""A study of several runs at a time: all that wait for no other, as far as there is room."""
 
 import time
+from statistics import fmean
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -11,7 +12,7 @@ from trivium.apps.study.runs import Plan
 from trivium.apps.study.shown import write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import RecipeError
-from trivium.run.cluster.pool import LOOK_EVERY_S, Flight, Pool
+from trivium.run.cluster.pool import LOOK_EVERY_S, AnyFlight, AnyPool
 from trivium.run.folder.atomic import recover
 from trivium.run.jobs.child import Outcome, Stop, train_run
 from trivium.run.jobs.follow import Progress
@@ -37,7 +38,7 @@ def outcome_at_once(run: Run) -> Outcome | None:
     return None
 
 
-def carry_out_crowd(plan: Plan, pool: Pool, stop: Stop, console: Console) -> dict[Run, str]:
+def carry_out_crowd(plan: Plan, pool: AnyPool, stop: Stop, console: Console) -> dict[Run, str]:
     """All runs, as soon as what each waits for is there; why some failed. Raises RecipeError."""
     for run in plan.runs:
         if pool.store is not None and run.starts_from is not None:
@@ -45,7 +46,7 @@ def carry_out_crowd(plan: Plan, pool: Pool, stop: Stop, console: Console) -> dic
                 f"{run.path}: start: is a run of this study, which machines without a common "
                 "folder do not see; leave --store out, or train it by a study of its own first."
             )
-    with CrowdBoard(console, plan) as board:
+    with CrowdBoard(console, plan, pool.asked.at_once) as board:
         crowd = _Crowd(plan, pool, board)
         while crowd.send(none=bool(stop.asked)):
             crowd.look()
@@ -58,10 +59,10 @@ def carry_out_crowd(plan: Plan, pool: Pool, stop: Stop, console: Console) -> dic
 class _Crowd:
     """The runs of a study, some of them in flight."""
 
-    def __init__(self, plan: Plan, pool: Pool, board: "CrowdBoard") -> None:
+    def __init__(self, plan: Plan, pool: AnyPool, board: "CrowdBoard") -> None:
         self.plan, self.pool, self.board = plan, pool, board
         self.waiting = list(plan.runs)
-        self.flights: dict[Flight, Run] = {}
+        self.flights: dict[AnyFlight, Run] = {}
         self.failed: dict[Run, str] = {}
         self._passed_on = 0
         self._is_looked_at = False
@@ -90,9 +91,10 @@ class _Crowd:
             return
         if self._passed_on == 0:
             self.board.stopping()
-        self._passed_on = asked
         for flight in self.flights:
-            flight.stop()
+            for _ in range(asked - self._passed_on):
+                flight.stop()
+        self._passed_on = asked
 
     def _begin(self, run: Run) -> None:
         pending = {*self.waiting, *self.flights.values()} - {run}
@@ -125,8 +127,9 @@ class _Crowd:
 class CrowdBoard(Board):
     """The progress of a study of which several runs are trained at once."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
+    def __init__(self, console: Console, plan: Plan, at_once: int | None) -> None:
         super().__init__(console, plan)
+        self._at_once = at_once
         self._flying: dict[Run, tuple[Progress, float]] = {}
         """What is known of each run, and when it was sent off."""
 
@@ -142,19 +145,38 @@ class CrowdBoard(Board):
         self._looked = now
         for progress, _ in self._flying.values():
             progress.look(now)
+        self.refresh()
 
     def stopping(self) -> None:
         self.say(f"stopping: {len(self._flying)} runs save; a second Ctrl-C ends them")
 
     def end(self, run: Run, outcome: Outcome) -> None:
         self._flying.pop(run, None)
+        for progress, _ in self._flying.values():
+            progress.look(time.monotonic())
         super().end(run, outcome)
 
-    def _remaining_s(self, now: float = 0.0) -> float | None:
-        """As one after another would take, shared among as many as are trained at once."""
-        whole = super()._remaining_s(now)
-        at_work = sum(bool(progress.steps) for progress, _ in self._flying.values())
-        return None if whole is None else whole / max(1, at_work)
+    def _remaining_s(self, now: float) -> float | None:
+        """What is left of all runs, shared among as many as are trained at once."""
+        flying = dict(self._flying)  # another thread draws
+        left = {run: self._left_s(run, *known, now) for run, known in flying.items()}
+        whole = [s + now - flying[run][1] for run, s in left.items() if s is not None]
+        usual = fmean(whole) if whole else None  # of runs of which nothing is known yet
+        lasting = [usual if seconds is None else seconds for seconds in left.values()]
+        for run in self.plan.runs:
+            if run not in self._ended and run not in flying and not run.is_finished:
+                expected = self._expected_s(run)
+                lasting.append(usual if expected is None else expected)
+        found = [seconds for seconds in lasting if seconds is not None]
+        if len(found) < len(lasting):
+            return None
+        at_work = sum(bool(progress.steps) for progress, _ in flying.values())
+        return max(0.0, sum(found) / max(1, self._at_once or at_work), *found)
+
+    def _left_s(self, run: Run, progress: Progress, began: float, now: float) -> float | None:
+        """Of a run that is trained: at its speed, or else as long as others have taken."""
+        left, usual = progress.remaining_s(now), self._expected_s(run)
+        return max(0.0, usual - (now - began)) if left is None and usual is not None else left
 
     def present(self) -> Group:
         now = time.monotonic()
@@ -168,4 +190,6 @@ class CrowdBoard(Board):
             lines.append(Text.assemble(*self._place(run), f": {' · '.join(facts)}"))
         if (hidden := len(self._flying) - SHOWN_RUNS) > 0:
             lines.append(Text(f"and {hidden:,} more", style="dim"))
+        if lines and (whole := self._remaining_s(now)) is not None:
+            lines.append(Text(f"study ETA {clock(whole)}", style="dim"))
         return Group(*lines)

@@ -1,4 +1,4 @@
-"""A search on a cluster: as many trials at once as there is room for."""
+"""A search of several trials at a time: as many as there is room for."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from trivium.apps.tune.claims import Claim
 from trivium.apps.tune.rows import Overview
 from trivium.apps.tune.trial import Following, refuse, settle
 from trivium.apps.tune.worker import REFRESH_EVERY_S, Worker
-from trivium.run.cluster.pool import LOOK_EVERY_S, Flight, Pool
+from trivium.run.cluster.pool import LOOK_EVERY_S, AnyFlight, AnyPool
 from trivium.run.jobs.child import Outcome, Stop
 from trivium.run.jobs.follow import Progress
 from trivium.run.screen.live import clock
@@ -20,7 +20,7 @@ SHOWN_TRIALS = 6
 """In flight, on a terminal."""
 
 
-def work_crowd(worker: Worker, pool: Pool, stop: Stop, console: Console) -> str:
+def work_crowd(worker: Worker, pool: AnyPool, stop: Stop, console: Console) -> str:
     """Trials, until there is none left; why it gave up, if it did."""
     with CrowdBoard(console, worker.view()) as board:
         crowd = _Crowd(worker, pool, board, stop)
@@ -32,10 +32,10 @@ def work_crowd(worker: Worker, pool: Pool, stop: Stop, console: Console) -> str:
 
 @dataclass(slots=True)
 class _Flying:
-    """A trial in the hands of Ray."""
+    """A trial that is being trained."""
 
     following: Following
-    flight: Flight
+    flight: AnyFlight
 
     def pass_on(self) -> None:
         """What the child is asked."""
@@ -46,7 +46,7 @@ class _Flying:
 class _Crowd:
     """A worker that carries out several trials at once."""
 
-    def __init__(self, worker: Worker, pool: Pool, board: "CrowdBoard", stop: Stop) -> None:
+    def __init__(self, worker: Worker, pool: AnyPool, board: "CrowdBoard", stop: Stop) -> None:
         self.worker, self.pool, self.board, self.stop = worker, pool, board, stop
         self.flying: list[_Flying] = []
         self.gave_up = ""
@@ -98,7 +98,7 @@ class _Crowd:
         if claim.wrong:
             self._end(claim, None, Outcome("failed", "skipped"))
             return
-        self.flying.append(_Flying(following, self.pool.start(claim.job, is_claimed=True)))
+        self.flying.append(_Flying(following, self.pool.start(claim.job, log=claim.log)))
 
     def _end(self, claim: Claim, following: Following | None, outcome: Outcome) -> None:
         study = self.worker.claims.study

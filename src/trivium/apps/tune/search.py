@@ -26,8 +26,8 @@ from trivium.recipe.budget import FULL
 from trivium.recipe.given import Given, take
 from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
-from trivium.run.cluster.asked import OnRay, words_of
-from trivium.run.cluster.pool import Pool, pool_of
+from trivium.run.cluster.asked import OnHere, OnRay, words_of
+from trivium.run.cluster.pool import AnyPool, pool_of
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
@@ -45,7 +45,7 @@ def tune(
     budget: str = FULL,
     changes: Sequence[str] = (),
     seed: int = 0,
-    on: OnRay | Literal["ray"] | None = None,
+    on: OnRay | OnHere | Literal["ray"] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Search a recipe's `search.space` by trials, each of them `trivium train` in a child process.
@@ -55,8 +55,8 @@ def tune(
     any end the same call goes on: an interrupted trial is resumed, none is lost or done twice.
     recipe: its file, or a `RecipeFile` or a dictionary in place of one: see `AnyRecipe`. storage:
     sqlite or journal, a file in `out`, or a database's URL. budget: one of the recipe's. changes:
-    `dotted.path=value`, after the budget. seed: of the sampler. on: trials are Ray's tasks, as many
-    at once as its machines have room for.
+    `dotted.path=value`, after the budget. seed: of the sampler. on: `OnHere`, several
+    trials at a time on this machine; `OnRay`, as many as the machines of a cluster have room for.
 
     Returns the trials, and the numbers of the best: of one, or of the Pareto front's. Raises
     RecipeError where something is wrong, before anything is trained, or once too many trials
@@ -81,7 +81,7 @@ def tune(
         return _tune(worker, pool, console)
 
 
-def _tune(worker: Worker, pool: Pool | None, console: Console) -> dict[str, Any]:
+def _tune(worker: Worker, pool: AnyPool | None, console: Console) -> dict[str, Any]:
     """pool: where trials are trained; None: here, one after another."""
     say(console, f"search for {worker.aim}: {worker.view().counts()}, into {worker.folder.path}")
     with worker.explained(), stop_on_signal() as stop:
@@ -139,7 +139,7 @@ def _prepare(
     changes: Sequence[str],
     seed: int,
     budget: str = FULL,
-    on: OnRay | None = None,
+    on: OnRay | OnHere | None = None,
 ) -> Worker:
     """All that can be known before the first trial is checked; then the folder is made."""
     if trials is not None and trials < 1:
@@ -148,7 +148,8 @@ def _prepare(
     given = take(given)
     path, loaded = given.path, load_recipe_file(given, changes, budget)
     search, recipe = search_of(loaded, path), loaded.recipe
-    choose_device(recipe.device if on is None else "auto")  # other machines may have a GPU
+    # Other machines may have a GPU.
+    choose_device("auto" if isinstance(on, OnRay) else recipe.device)
     objectives = objectives_of(recipe, search)
     check_metrics(objectives, *load_data(recipe), path)
     public = public_name(storage)

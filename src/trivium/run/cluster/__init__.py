@@ -1,1 +1,1 @@
-"""Work on the machines of a Ray cluster: which one, what each run asks of it, and what became."""
+"""Runs at the same time, here or on the machines of a Ray cluster: what each asks, what became."""

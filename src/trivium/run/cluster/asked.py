@@ -1,4 +1,4 @@
-"""Which cluster, and what each run asks of it."""
+"""Where runs are trained, several at a time: here or on which cluster, and what each asks of it."""
 
 import re
 from dataclasses import dataclass
@@ -34,7 +34,23 @@ class OnRay:
     """Where machines without a common folder hand runs over: a URL that fsspec knows."""
 
 
-def on_ray(  # noqa: PLR0917 as many as there are options
+@dataclass(frozen=True, slots=True)
+class OnHere:
+    """Have this machine train several of the runs of a study or a search at a time.
+
+    Each is a child process, as where they are trained one after another, and computes the same but
+    for what the number of its threads changes.
+
+        trivium.OnHere(at_once=4)
+    """
+
+    at_once: int
+    """Runs at a time."""
+    cpus: int | None = None
+    """Threads of each run; None: an equal share of the cores."""
+
+
+def asked_for(  # noqa: PLR0917 as many as there are options
     on: str,
     address: str | None = None,
     cpus: int | None = None,
@@ -42,35 +58,43 @@ def on_ray(  # noqa: PLR0917 as many as there are options
     gpus: float | None = None,
     at_once: int | None = None,
     store: str | None = None,
-) -> OnRay | None:
-    """What a command's options ask for; None: this process and its children. Raises RecipeError."""
-    given: dict[str, object] = {"--address": address, "--cpus": cpus, "--memory": memory}
-    given["--gpus"] = gpus
-    given |= {"--at-once": at_once, "--store": store}
+) -> OnRay | OnHere | None:
+    """What a command's options ask for; None: here, one after another. Raises RecipeError."""
+    given = {"--address": address, "--memory": memory, "--gpus": gpus, "--store": store}
     named = [name for name, value in given.items() if value is not None]
     if on not in (HERE, RAY):
         raise RecipeError(f"--on {on}: is neither {HERE} (this machine) nor {RAY}.")
     if on == HERE and named:
         raise RecipeError(f"{named[0]}: is asked of a cluster; say which with --on {RAY}.")
-    for name, number in (("--cpus", cpus), ("--at-once", at_once)):
+    for name, number in (("--cpus", cpus), ("--jobs", at_once)):
         if number is not None and number < 1:
             raise RecipeError(f"{name} {number}: is below 1.")
     if gpus is not None and gpus < 0:
         raise RecipeError(f"--gpus {gpus}: is below 0.")
-    size = None if memory is None else bytes_of(memory)
-    return OnRay(address, cpus, size, gpus, at_once, store) if on == RAY else None
+    if on == RAY:
+        size = None if memory is None else bytes_of(memory)
+        return OnRay(address, cpus, size, gpus, at_once, store)
+    if cpus is not None and at_once is None:
+        raise RecipeError(
+            "--cpus: is of each of several runs at a time; say how many with --jobs, or on which "
+            f"cluster with --on {RAY}."
+        )
+    return OnHere(at_once, cpus) if at_once and (at_once, cpus) != (1, None) else None
 
 
-def words_of(asked: OnRay | None) -> list[str]:
+def words_of(asked: OnRay | OnHere | None) -> list[str]:
     """The options that ask for the same."""
     if asked is None:
         return []
+    if isinstance(asked, OnHere):
+        cpus = [] if asked.cpus is None else ["--cpus", str(asked.cpus)]
+        return ["--jobs", str(asked.at_once), *cpus]
     given: dict[str, object] = {"--address": asked.address, "--cpus": asked.cpus}
     size = None if asked.memory is None else f"{asked.memory / 10**6:g}MB"
     given |= {
         "--memory": size,
         "--gpus": asked.gpus,
-        "--at-once": asked.at_once,
+        "--jobs": asked.at_once,
         "--store": asked.store,
     }
     said = {name: value for name, value in given.items() if value is not None}

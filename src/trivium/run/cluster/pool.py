@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
-from trivium.run.cluster.asked import OnRay
+from trivium.run.cluster.asked import OnHere, OnRay
+from trivium.run.cluster.here import HereFlight, HerePool
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
 from trivium.run.cluster.numbers import numbers_as_here, threads_here
 from trivium.run.cluster.opened import address_of, opened
@@ -27,11 +28,19 @@ UNSEEN_S = 60.0
 
 
 @contextmanager
-def pool_of(asked: OnRay, shared: Path, console: Console | None) -> Iterator["Pool"]:
-    """Connected while the block lasts. Raises RecipeError where there is no Ray.
+def pool_of(asked: OnRay | OnHere, shared: Path, console: Console | None) -> Iterator["AnyPool"]:
+    """Of this machine, or connected to a cluster, while the block lasts. Raises RecipeError where
+    there is no Ray.
 
     shared: the folder that all machines see.
     """
+    if isinstance(asked, OnHere):
+        here = HerePool(asked)
+        try:
+            yield here
+        finally:
+            here.leave()
+        return
     with opened(asked) as ray:
         is_local = address_of(asked) is None
         pool = Pool(ray, asked, shared.resolve(), heard_on(console), is_local=is_local)
@@ -63,15 +72,15 @@ class Pool:
         # Its process ends with it, and with it all that the model and its rows took.
         self._weigh = ray.remote(max_calls=1, num_cpus=1, memory=LEAST, **lasting)(memory_of)
 
-    def start(self, job: Job, *, is_claimed: bool = False, weighs: bool = True) -> "Flight":
+    def start(self, job: Job, *, log: IO[str] | None = None, weighs: bool = True) -> "Flight":
         """Have a run trained, as soon as there is a place. Raises RecipeError.
 
-        is_claimed: whether this process holds the lock on the run's log. weighs: whether it needs
-        more memory than libraries take.
+        log: the run's, where this process holds the lock on it. weighs: whether it needs more
+        memory than libraries take.
         """
         gpus = gpus_of(job.recipe, self.asked, self.has_gpus)
         numbers = numbers_as_here(self.cpus)
-        order = Order(job.placed(), self.shared, is_claimed, numbers, self.asked.store)
+        order = Order(job.placed(), self.shared, log is not None, numbers, self.asked.store)
         flight = Flight(self, job, order, gpus, self._bytes(job, weighs=weighs))
         self.flights.append(flight)
         return flight
@@ -240,3 +249,7 @@ class Flight:
                 return False
             time.sleep(LOOK_EVERY_S)
         return True
+
+
+AnyPool = Pool | HerePool
+AnyFlight = Flight | HereFlight

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +31,8 @@ PARENT = "TRIVIUM_PARENT"
 """Tells `trivium.cli` to save and stop when this process is gone."""
 TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE")
 """What would make a child draw bars and colours into its log file."""
+Variables = Mapping[str, str]
+NONE_MORE: Variables = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,11 +143,13 @@ def stop_on_signal() -> Iterator[Stop]:
             signal.signal(number, handler)
 
 
-def train_run(job: Job, stop: Stop, watch: Callable[[int, str], None]) -> Outcome:
+def train_run(
+    job: Job, stop: Stop, watch: Callable[[int, str], None], variables: Variables = NONE_MORE
+) -> Outcome:
     """Train a run to its end in a child process, from its last checkpoint if it has begun.
 
     watch: called several times a second with the size of the log at the start, and what is waited
-    for if it is not the training.
+    for if it is not the training. variables: of the child's environment, beside this process's own.
     """
     with open_log(job) as log:
         while not lock(log):
@@ -154,7 +158,7 @@ def train_run(job: Job, stop: Stop, watch: Callable[[int, str], None]) -> Outcom
             # Nobody tells us when a lock is dropped, so it is asked for again and again.
             watch(log.tell(), "another process trains this run; waiting for its end")
             time.sleep(LOOK_EVERY_S)
-        return train_locked(job, log, stop, watch)
+        return train_locked(job, log, stop, watch, variables)
 
 
 def open_log(job: Job) -> IO[str]:
@@ -164,7 +168,13 @@ def open_log(job: Job) -> IO[str]:
     return job.log.open("a", encoding="utf-8")
 
 
-def train_locked(job: Job, log: IO[str], stop: Stop, watch: Callable[[int, str], None]) -> Outcome:
+def train_locked(
+    job: Job,
+    log: IO[str],
+    stop: Stop,
+    watch: Callable[[int, str], None],
+    variables: Variables = NONE_MORE,
+) -> Outcome:
     """As `train_run`, of a run whose log this process has opened and locked."""
     if job.is_finished:  # by another process
         reason = _what_went_wrong(job, 0)
@@ -175,7 +185,7 @@ def train_locked(job: Job, log: IO[str], stop: Stop, watch: Callable[[int, str],
     print(f"\n$ {shlex.join(command)}  # {time.strftime('%Y-%m-%d %H:%M:%S')}", file=log)
     log.flush()
     start = log.tell()
-    code = _follow(command, log, stop, lambda: watch(start, ""))
+    code = _follow(command, log, stop, lambda: watch(start, ""), variables)
     seconds = time.monotonic() - began
     if code != 0 and stop.asked:
         return Outcome("stopped", how, seconds)
@@ -218,7 +228,13 @@ def last_lines(log: Path, start: int, lines: int = SHOWN_LINES) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
 
 
-def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[], None]) -> int:
+def _follow(
+    command: Sequence[str],
+    log: IO[str],
+    stop: Stop,
+    watch: Callable[[], None],
+    variables: Variables = NONE_MORE,
+) -> int:
     """The child's exit code; negative is the number of the signal that killed it."""
     environment = {key: value for key, value in os.environ.items() if key not in TERMINAL}
     child = subprocess.Popen(
@@ -226,7 +242,7 @@ def _follow(command: Sequence[str], log: IO[str], stop: Stop, watch: Callable[[]
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=environment | {PARENT: str(os.getpid())},
+        env=environment | {**variables, PARENT: str(os.getpid())},
         process_group=0,  # a terminal's Ctrl-C is for us; the child would take ours for a second
     )
     passed_on = 0
