@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from trivium.run.rows.arrays import Arrays, read_arrays
 from trivium.run.rows.blocks import Job, needed_columns
 from trivium.run.rows.places import opened, path_of
 from trivium.run.rows.reading import Outcome, read_blocks, remove_unfinished
-from trivium.run.rows.shelf import make_room, shelf
+from trivium.run.rows.shelf import alone_with, make_room, shelf
+from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
 from trivium.text.lines import format_of
 from trivium.text.parts import Part, TornError
@@ -78,9 +80,16 @@ def read_stored(recipe: Recipe, task: Task, console: Console | None) -> list[Sto
         table = opened(task, path, needed_columns(task, source), source)
         key = _key(task, source, path, drawn=drawn)
         reader = _Reader(task, source, table, path, shelf(key), drawn)
-        found.append(Stored(source, table, key, tuple(reader.blocks(console))))
+        # Processes of one training, or of runs that are trained at the same time.
+        with alone_with(reader.folder, partial(_tell_of_another, path, console)):
+            blocks = tuple(reader.blocks(console))
+        found.append(Stored(source, table, key, blocks))
     make_room({file.parent for one in found for file, _ in one.blocks})
     return found
+
+
+def _tell_of_another(path: Path, console: Console | None) -> None:
+    note(heard_on(console), f"{path.name}: another process reads it; waiting for its end")
 
 
 def _bytes(path: Path) -> int:

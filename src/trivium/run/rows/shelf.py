@@ -8,16 +8,27 @@ made again.
 import atexit
 import os
 import shutil
+import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where each process makes its own
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 PLACE = "TRIVIUM_CACHE"
 """Environment variable: a folder, or nothing (`TRIVIUM_CACHE=`) to keep nothing."""
 MOST_BYTES = 20 * 2**30
 """Of all tables; those that were not used for the longest time go first, never the one at hand."""
 _TABLES = "tables"
+_LOCK = ".lock"
 
 
 def cache_home() -> Path | None:
@@ -46,6 +57,21 @@ def shelf(key: str) -> Path:
     return folder
 
 
+@contextmanager
+def alone_with(folder: Path, on_wait: Callable[[], object]) -> Iterator[None]:
+    """While the block lasts, no other process of this machine makes anything in the folder of a
+    table: who comes later finds it there.
+
+    on_wait: called where another one is at work. The system ends the lock with its process.
+    """
+    file = _locked(folder / _LOCK, on_wait)
+    try:
+        yield
+    finally:
+        if file is not None:
+            file.close()
+
+
 def make_room(keep: set[Path]) -> None:
     """Remove the tables that are too much. keep: folders that are in use."""
     home = cache_home()
@@ -66,6 +92,21 @@ def _bytes(folder: Path) -> int:
     with suppress(OSError):  # another process may be removing it
         return sum(file.stat().st_size for file in folder.iterdir())
     return 0
+
+
+def _locked(path: Path, on_wait: Callable[[], object]) -> IO[bytes] | None:
+    """None on a file system without locks."""
+    if sys.platform == "win32" or not _HAS_LOCKS:
+        return None
+    file = None
+    with suppress(OSError):
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 @cache

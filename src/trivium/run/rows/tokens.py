@@ -6,6 +6,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from trivium.parts.tasks import Task
 from trivium.run.rows.arrays import Array, Arrays, read_arrays, write_arrays
+from trivium.run.rows.shelf import alone_with
 from trivium.run.rows.stored import Block, Places, StoredRows
 from trivium.run.screen.progress import rows_bar
 from trivium.text.cutting import Ids
@@ -106,14 +108,24 @@ def mapped_tokens(
     with rows_bar(console) as bars:
         bar = bars.add_task(f"word pieces of {what}", total=max(1, missing))
         for block, path in zip(rows.blocks, paths, strict=True):
-            found = read_arrays(path)
-            if found is None:
-                _write(path, block, rows.columns, tokenizer, lambda done: bars.advance(bar, done))
-                found = read_arrays(path)
-            assert found is not None, "it was just written"
-            files.append(found)
+            on_done = partial(bars.advance, bar)
+            write = partial(_write, path, block, rows.columns, tokenizer, on_done)
+            files.append(_kept(path, write))
     starts = np.cumsum([0, *map(len, rows.blocks)])[:-1].tolist()
     return MappedTokens(rows, tuple(files), starts)
+
+
+def _kept(path: Path, write: Callable[[], object]) -> Arrays:
+    """What a file holds, written where it is not there yet: by this process, or by another one
+    that is at it."""
+    if (found := read_arrays(path)) is not None:
+        return found
+    with alone_with(path.parent, lambda: None):
+        if read_arrays(path) is None:
+            write()
+    found = read_arrays(path)
+    assert found is not None, "it was just written"
+    return found
 
 
 def _write(

@@ -1,0 +1,109 @@
+"""A big table that several processes of a machine want at once is read, and cut, by one of them."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trivium.recipe import parse_recipe
+from trivium.run.rows import big, shelf, tokens
+from trivium.run.rows.arrays import Array, write_arrays
+from trivium.run.rows.blocks import Job
+from trivium.run.rows.load import load_data
+from trivium.run.rows.reading import Outcome, read_blocks
+from trivium.run.rows.shelf import alone_with
+from trivium.run.rows.stored import StoredRows
+from trivium.run.rows.tokens import mapped_tokens
+from trivium.text.tokenizer import Tokenizer
+from trivium.types import Example
+
+PATIENCE_S = 30.0
+
+
+@pytest.fixture(autouse=True)
+def in_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(shelf.PLACE, str(tmp_path / "cache"))
+    monkeypatch.setenv(big.BIG_HERE, "0")
+    monkeypatch.setattr(big, "BLOCK_BYTES", 300)
+    lines = (f"good text {n},{'ab'[n % 2]}" for n in range(60))
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *lines]))
+
+
+def rows_of(folder: Path) -> StoredRows:
+    task = {"kind": "classification", "text": "text", "label": "label", "train": "t.csv"}
+    recipe = parse_recipe({"data": str(folder), "tasks": {"it": task}})
+    rows = load_data(recipe)[1]["it"]["train"].examples
+    assert isinstance(rows, StoredRows)
+    return rows
+
+
+class Second:
+    """Another reader, which comes in the midst of the first one's work."""
+
+    def __init__(self, do: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.came, self.waits = False, threading.Event()
+        self.thread = threading.Thread(target=do)
+        waiting = self.waits
+
+        def told(folder: Path, on_wait: Callable[[], object]) -> AbstractContextManager[None]:
+            def heard() -> None:
+                waiting.set()
+                on_wait()
+
+            return alone_with(folder, heard)
+
+        monkeypatch.setattr(big, "alone_with", told)
+        monkeypatch.setattr(tokens, "alone_with", told)
+
+    def comes(self) -> None:
+        """Once, and the first goes on when the second waits for it, or is done without waiting."""
+        if self.came:
+            return
+        self.came = True
+        self.thread.start()
+        while not self.waits.wait(0.01) and self.thread.is_alive():
+            pass
+
+
+def test_who_comes_second_finds_what_the_first_has_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[list[Example]] = []
+    second = Second(lambda: found.append(list(rows_of(tmp_path))), monkeypatch)
+    read: list[int] = []
+
+    def counted(jobs: Sequence[Job], on_read: Callable[[Job], object]) -> list[Outcome]:
+        second.comes()
+        read.append(len(jobs))
+        return read_blocks(jobs, on_read)
+
+    monkeypatch.setattr(big, "read_blocks", counted)
+    rows = rows_of(tmp_path)
+    second.thread.join(PATIENCE_S)
+    assert read == [len(rows.blocks), 0]
+    assert found == [list(rows)]
+    assert len(rows) == 60
+
+
+def test_who_comes_second_finds_the_word_pieces_too(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, tokenizer, found = rows_of(tmp_path), Tokenizer(tiny), []
+    second = Second(lambda: found.append(mapped_tokens(rows, tokenizer, "it", None)), monkeypatch)
+    written: list[Path] = []
+
+    def counted(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, Any]) -> None:
+        second.comes()
+        written.append(path)
+        write_arrays(path, arrays, facts)
+
+    monkeypatch.setattr(tokens, "write_arrays", counted)
+    pieces = mapped_tokens(rows, tokenizer, "it", None)
+    second.thread.join(PATIENCE_S)
+    assert len(written) == len(set(written)) == len(rows.blocks)
+    (other,) = found
+    for row in (0, 31, 59):
+        assert other.several([row])[0].tolist() == pieces.several([row])[0].tolist()
