@@ -1,6 +1,7 @@
 """What was said of a row is remembered in little memory, however many rows a table has."""
 
 import gc
+import os
 import random
 import tracemalloc
 from collections import OrderedDict
@@ -13,9 +14,11 @@ import pytest
 from rich.console import Console
 
 import trivium
+from tests.support.shell import call
 from tests.support.tables import make_recipe, sentence
 from trivium.answering.says import Floats
 from trivium.recipe import parse_recipe
+from trivium.run.assembly.machine import keep_memory
 from trivium.run.predictor.remembered import Remembered
 from trivium.run.predictor.trained import load_trained
 
@@ -110,3 +113,18 @@ def test_six_times_as_many_rows_take_no_more_memory(
     assert (
         many - few < 250_000
     )  # bytes; each row's text, with what holds it, would be four times that
+
+
+def test_a_command_that_only_answers_keeps_fewer_kernels_than_a_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caches = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    for name in caches:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    assert call("predict", "nowhere", "--all", "--file", "in.csv")[0] == 2
+    told = [int(os.environ[name]) for name in caches]
+    for name in caches:
+        monkeypatch.delenv(name)
+    keep_memory.__wrapped__()
+    assert told < [int(os.environ[name]) for name in caches]

@@ -66,8 +66,10 @@ def embed(
     Example: trivium embed runs/three --file in.csv --out vectors.npy
     """
     with messages() as console:
+        from trivium.run.assembly.machine import keep_few_kernels
         from trivium.run.embed import embed_file
 
+        keep_few_kernels()
         rows = embed_file(
             run,
             file,

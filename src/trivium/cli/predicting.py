@@ -98,8 +98,10 @@ def _answer(
     """Raises RecipeError."""
     from trivium.apps.batch.files import are_many, shard_of
     from trivium.errors import RecipeError
+    from trivium.run.assembly.machine import keep_few_kernels
     from trivium.run.cluster.asked import OnHere, asked_for
 
+    keep_few_kernels()
     console: Console = how["console"]
     cluster = asked_for(*where)
     if isinstance(cluster, OnHere):

@@ -22,6 +22,8 @@ _MIB = 2**20
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 """oneDNN's own cache, and the one that torch puts before it."""
 _KERNELS = 64
+_FEW = 16
+"""Of a pass forward: all that its layers repeat, with room to spare."""
 
 
 @cache
@@ -44,6 +46,16 @@ def keep_memory() -> None:
     mallopt = ctypes.CDLL(None).mallopt
     for setting, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 256 * _MIB)):
         mallopt(setting, value)
+
+
+def keep_few_kernels() -> None:
+    """Of a process that only answers; call it before a model is loaded.
+
+    Packs of texts have many sizes, of which none is repeated soon: all that is kept of past ones is
+    memory that grows with the rows until the caches are full.
+    """
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, str(_FEW))
 
 
 def cpu_name() -> str:
