@@ -142,5 +142,7 @@ class CrowdBoard(Board):
             facts = [f"sent off {clock(now - began)} ago"]
             if progress.steps:
                 facts = [f"stage {progress.stage} {progress.step:,}/{progress.steps:,}"]
-            lines.append(Text.assemble((f"trial {number}", "bold"), f": {facts[0]}"))
+                if (left := progress.remaining_s(now)) is not None:
+                    facts.append(f"ETA {clock(left)}")
+            lines.append(Text.assemble((f"trial {number}", "bold"), f": {' · '.join(facts)}"))
         return lines
