@@ -35,7 +35,7 @@ from trivium.run.cluster.here import HerePool
 from trivium.run.cluster.pool import AnyFlight, pool_of
 from trivium.run.jobs.child import Job, Outcome
 
-STEPS = {"short": 2, "long": 160}
+STEPS = {"short": 2, "long": 240}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def recipes(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     values = make_recipe(tiny, folder)
     files = []
     for name, steps in STEPS.items():
-        stage = {"steps": steps, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 4}
+        stage = {"steps": steps, "batch_size": 4, "lr": 1e-3, "checkpoint_every": 8}
         files.append(folder / f"{name}.yaml")
         files[-1].write_text(yaml.safe_dump(values | {"stages": [stage]}))
     return files
