@@ -90,7 +90,7 @@ def explain(
         list[str], typer.Option("--text", help="The text; twice for the texts of a pair.")
     ],
     label: Annotated[
-        str | None, typer.Option(help="Explain this label; by default the most probable one.")
+        str | None, typer.Option(help="Explain this label; by default the one that is answered.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     precision: Precision = "auto",
