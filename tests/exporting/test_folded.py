@@ -217,10 +217,10 @@ def test_the_python_of_every_readme_runs_as_it_stands(
 
 
 def test_a_folded_layer_is_the_softmax_of_what_was_found() -> None:
-    """By hand: logits 0 and log 3, T = 2, the second label twice as frequent elsewhere."""
+    """By hand: logits 0 and log 9, T = 2, the second label twice as frequent elsewhere."""
     decide = Decide(temperature=2, prior={"b": 2.0})
     task = Classification(text="x", label="y", labels={"a": "a", "b": "b"}, decide=decide)
-    layer = Layer(torch.zeros(2, 1), torch.tensor([1.0, 3.0]).log())
+    layer = Layer(torch.tensor([[1.0], [3.0]]).log(), torch.tensor([1.0, 3.0]).log())
     (made,) = folded(Plain("cls", (layer,)), task).plain.layers
     odds = made(torch.ones(1, 1)).exp()
-    assert (odds[0, 1] / odds[0, 0]).item() == pytest.approx(2 * 3**0.5)
+    assert (odds[0, 1] / odds[0, 0]).item() == pytest.approx(2 * 3)
