@@ -14,6 +14,7 @@ import httpx
 import numpy as np
 import pytest
 from rich.console import Console
+from tokenizers import Tokenizer
 
 import trivium
 from tests.support.exports import LABELS, PAIR, SCORE, TEXT, untrained
@@ -142,6 +143,20 @@ def test_the_example_beside_a_graph_answers_as_the_calibrated_model_does(
             else:
                 assert answer == wanted[place], task
                 assert found == pytest.approx(list(probability.values()), abs=1e-4)
+
+
+def test_the_example_pads_nothing_where_the_tokenizer_s_file_asks_for_it(
+    calibrated: trivium.Predictor, exported: Path, ask: Ask, tmp_path: Path
+) -> None:
+    """As that of MiniLM does, to 128 tokens."""
+    folder = Path(shutil.copytree(exported, tmp_path / "padding"))
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_padding(length=40)
+    tokenizer.enable_truncation(2)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    _, found = ask(folder, "plain", ROWS[0]["text"])
+    (wanted,) = calibrated.probabilities("plain", [ROWS[0]["text"]])
+    assert found == pytest.approx(list(wanted.values()), abs=1e-4)
 
 
 def test_openvino_and_its_example_answer_as_the_calibrated_model_does(

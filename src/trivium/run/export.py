@@ -106,12 +106,12 @@ def _write_tasks(opened: Opened, to: str, fresh: Path, console: Console) -> dict
         raise RecipeError("\n".join([f"export: no task can be written for {to}:", *lines]))
     for line in lines:
         say(console, f"left out: {line}")
-    for name, told in written.items():
-        if to_apply := told.get(CALIBRATED, {}).get(TO_APPLY):
-            note(
-                console,
-                f"{name}: {', '.join(to_apply)}: found by trivium calibrate, and no part of {to} "
-                f"applies it: {name}/README.md says what is left to you, config.json the numbers. "
-                "A graph's example.py (--to onnx) applies everything.",
-            )
+    left = {n: told.get(CALIBRATED, {}).get(TO_APPLY, {}) for n, told in written.items()}
+    if of := [f"{name} ({', '.join(settings)})" for name, settings in left.items() if settings]:
+        note(
+            console,
+            f"{', '.join(of)}: found by trivium calibrate, and nothing of {to} applies it. Each "
+            "task's README.md says what is left to you, its config.json has the numbers. The "
+            "example.py beside a graph (--to onnx) applies everything.",
+        )
     return facts(opened) | {"backend": to, "folders": written, "left_out": refused}

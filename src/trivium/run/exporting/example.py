@@ -15,6 +15,7 @@ name, texts = sys.argv[1], sys.argv[2:]
 task, cls, sep = facts["tasks"][name], facts["special"]["cls"], facts["special"]["sep"]
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.no_truncation()
+tokenizer.no_padding()  # which some checkpoints' own files ask for
 words = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 if task["encode"] == "separate":  # each text of a pair is a sequence of its own
     sequences = [([cls, *one, sep], [0] * (len(one) + 2)) for one in words]
