@@ -125,6 +125,24 @@ def test_a_report_explains_the_mistakes_that_were_made_in_training(
     assert found[0]
 
 
+def test_what_is_compared_is_what_training_left_and_that_is_said(
+    trained: Path, calibrated: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "other")
+    recipe = tmp_path / "other" / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("steps: 20", "steps: 21"))  # another system
+    found = []
+    for run in (trained, calibrated):
+        said = StringIO()
+        verdict = trivium.compare(
+            [run, tmp_path / "other"], time=False, resamples=200,
+            console=Console(file=said, width=500),
+        )  # fmt: skip
+        found.append([one.sentence for one in verdict.comparisons])
+        assert (f"note {run}: calibrated later" in said.getvalue()) == (run == calibrated)
+    assert found[0] == found[1]
+
+
 # --- what takes part ---------------------------------------------------------------------------
 
 
