@@ -137,6 +137,11 @@ def affinity(
     feels it: +1.5 says that its loss falls by 1.5 %. Below it stand the best
     groups of tasks for one encoder, two, ... Ctrl-C keeps what was measured.
 
+    Suggested is the grouping with the fewest encoders in which no task is
+    harmed, and how sure that is: whether either half of the look-aheads
+    suggests the same. 40 look-aheads or more (--steps / --every) make fair
+    intervals. What comes of it tells trivium compare --against-singles.
+
     A look-ahead costs T gradients and T x T losses of T tasks: with many tasks
     take a larger --every. The report of a run shows what was measured of it.
 
