@@ -13,6 +13,7 @@ from rich.console import Console
 
 import trivium
 from tests.support.exports import LABELS, PAIR, SCORE, TEXT, untrained
+from tests.support.hub import OWNER, running, turn_to
 from tests.support.tables import sentence
 from trivium.answering.decide import Decide
 from trivium.parts.tasks import Classification
@@ -189,6 +190,7 @@ def test_what_is_in_the_weights_and_what_is_left_stand_in_every_file_that_tells_
             assert "nothing is to be divided by the temperature again" in text
             assert ("**the library does not apply it**" in text) == bool(left)
             assert all(f"- `{name}`: " in text for name in left)
+            assert ("the product of p" in text) == (task == "several")
         several = facts["several"]["calibrated"]["to_be_applied"]
         assert several["thresholds"] == {"a": 0.45, "b": 0.4, "c": 0.4}
         for task in ("plain", *({"score", "near"} & facts.keys())):
@@ -214,6 +216,18 @@ def test_the_python_of_every_readme_runs_as_it_stands(
     for path in (p for p in readmes if p.parent.name in ("pair", "several", "near")):
         (code,) = (part.partition("```")[0] for part in path.read_text().split("```python\n")[1:])
         exec(code.replace("path/to/this/folder", str(path.parent)), {})
+
+
+@pytest.mark.filterwarnings("ignore:Use .content:DeprecationWarning")
+def test_what_a_folder_says_of_itself_is_pushed_with_it(
+    stock: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running() as hub:
+        turn_to(hub, tmp_path / "cache", monkeypatch)
+        trivium.push(stock[0], f"{OWNER}/stock", console=Console(file=StringIO()))
+        files = hub.files(f"{OWNER}/stock")
+    assert files["one/README.md"] == (stock[0] / "one" / "README.md").read_bytes()
+    assert "several/model.safetensors" in files
 
 
 def test_a_folded_layer_is_the_softmax_of_what_was_found() -> None:

@@ -229,6 +229,17 @@ def test_a_card_keeps_its_name_on_the_hub_and_one_of_a_person_is_left_alone(run:
     assert "README.md tells nothing of it: it was changed by hand" in said.getvalue()
 
 
+def test_of_a_bare_model_s_card_it_is_said_that_it_tells_nothing_of_it(
+    run: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(run / "model", tmp_path / "model"))
+    was = (model / CARD).read_bytes()
+    said = StringIO()
+    trivium.calibrate(model, undo=True, console=Console(file=said, width=500))
+    assert "only a whole run's tells what it would say" in said.getvalue()
+    assert (model / CARD).read_bytes() == was
+
+
 def test_a_run_whose_answers_are_gone_is_calibrated_and_told_that_its_card_is_not(
     run: Path,
 ) -> None:

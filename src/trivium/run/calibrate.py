@@ -175,10 +175,13 @@ def _tell_card(run: Path, model: Path, console: Console) -> None:
     """The model's card, where there is one, tells how answers are decided upon now."""
     if not (model / CARD).is_file():
         return
-    why = "was changed by hand, or is another's"
-    try:
-        if (run / RECIPE).is_file() and (run / MODEL).is_dir() and renew_card(read_run(run)):
-            return
-    except RecipeError as error:
-        why = f"cannot be renewed: {error}"
+    if (run / RECIPE).is_file() and (run / MODEL).is_dir():
+        try:
+            if renew_card(read_run(run)):
+                return
+            why = "was changed by hand, and is left alone"
+        except RecipeError as error:
+            why = f"cannot be renewed: {error}"
+    else:
+        why = "is of a model's folder, and only a whole run's tells what it would say"
     note(console, f"{model / CARD} tells nothing of it: it {why}.")

@@ -20,11 +20,13 @@ LEFT = {
     "costs": "By true label, what each answer costs: the answer is the one that costs least, by "
     "the probabilities.",
     "thresholds": "A label is part of the answer from its threshold on.",
-    "abstain": "Where the answer's probability is below it there is no answer; of several labels "
-    "the probability that all of them are right: the product of p of those that are said, and 1 - "
-    "p of the others.",
+    "abstain": "Where the answer's probability is below it there is no answer.",
 }
 """Settings that are left to whoever reads the outputs."""
+OF_SEVERAL = (
+    " That is the probability that all labels are right: the product of p of those that are said, "
+    "and 1 - p of the others."
+)
 
 
 def of_stock(task: Task) -> list[str]:
@@ -123,10 +125,15 @@ def _calibrated(task: Task, fold: Folded) -> list[str]:
         "`trivium.calibrated.to_be_applied`.",
         "",
         *_json(fold.to_apply),
-        *(f"- `{name}`: {said}" for name, said in LEFT.items() if name in fold.to_apply),
+        *(f"- `{name}`: {_left(name, task)}" for name in LEFT if name in fold.to_apply),
         "",
     ]
     return lines
+
+
+def _left(setting: str, task: Task) -> str:
+    several = setting == "abstain" and isinstance(task, Multilabel)
+    return LEFT[setting] + (OF_SEVERAL if several else "")
 
 
 def _own_threshold(task: Task) -> list[str]:
