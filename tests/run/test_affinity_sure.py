@@ -15,6 +15,7 @@ from trivium.run.folder.affinity import Affinity, read_affinity, write_affinity
 from trivium.run.lookahead.conclude import conclude
 from trivium.run.lookahead.follow import Look, Seen
 from trivium.run.lookahead.grouping import onto, shares, value
+from trivium.run.lookahead.intervals import bounds, resampled_means, student
 from trivium.run.lookahead.told import how_sure, print_affinity, told_apart
 
 FRIENDS = [[1.0, 0.5, 0.3], [0.5, 1.0, 0.3], [0.3, 0.3, 1.0]]
@@ -38,6 +39,29 @@ def shown(affinity: Affinity, width: int, *, terminal: bool = True) -> str:
     console = Console(file=said, width=width, force_terminal=terminal, color_system=None)
     print_affinity(affinity, console)
     return said.getvalue()
+
+
+# --- intervals ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 7, 12, 40])
+def test_student_s_quantiles_are_scipy_s(freedom: int) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for share in (0.6, 0.975, 0.9972, 0.9999):
+        assert student(share, freedom) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-9)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 12, 40])
+def test_intervals_of_noise_leave_0_out_no_more_often_than_they_say(count: int) -> None:
+    gain_MTT = np.random.default_rng(count).normal(size=(count, 40, 40))
+    low_TT, high_TT = bounds(gain_MTT.mean(0), resampled_means(gain_MTT, 500), count)
+    share = float(((low_TT > 0) | (high_TT < 0)).mean())
+    assert share < 0.065  # 1,600 of them: 0.05 and three standard errors
+
+
+def test_noise_alone_seldom_takes_tasks_apart() -> None:
+    seen = [concluded(*np.random.default_rng(seed).normal(size=(40, 9, 9))) for seed in range(8)]
+    assert [len(found.groups) for found in seen] == [1] * 8
 
 
 # --- how sure ----------------------------------------------------------------------------------
@@ -64,7 +88,7 @@ def test_a_grouping_s_gain_has_an_interval_with_its_mean_in_it() -> None:
     assert one.high is not None
     assert one.low < one.gain < one.high
     # The sum over three tasks of means of two others: six gains, each by a half.
-    expected = 2 * 1.96 * (6 * 0.25 * 0.5**2 / 40) ** 0.5
+    expected = 2 * 2.18 * (6 * 0.25 * 0.5**2 / 40) ** 0.5  # t of 12 degrees: 13 blocks
     assert one.high - one.low == pytest.approx(expected, rel=0.3)
 
 
@@ -163,6 +187,18 @@ def test_tasks_that_share_nothing_that_learns_have_nothing_to_compare(
     recipe["stages"] = [{"steps": 4, "trains": "frozen"}]
     with pytest.raises(trivium.RecipeError, match="trains several tasks on an encoder that learns"):
         trivium.affinity(recipe, tmp_path / "out", steps=4, every=2)
+
+
+def test_a_training_with_too_few_look_aheads_is_refused_before_it_begins(
+    tiny: Path, tmp_path: Path
+) -> None:
+    recipe = make_recipe(tiny, tmp_path)
+    recipe["stages"] = [{"steps": 500, "batch_size": 8, "lr": 1e-3}]
+    said = StringIO()
+    with pytest.raises(trivium.RecipeError, match="1 look-aheads, but an interval needs 2"):
+        trivium.affinity(recipe, tmp_path / "out", every=300, console=Console(file=said))
+    assert said.getvalue() == ""  # no step was told of
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_says_how_many_look_aheads_to_take_and_what_is_said_of_them() -> None:

@@ -7,10 +7,7 @@ import numpy as np
 from trivium.run.folder.affinity import Affinity, Grouping
 from trivium.run.lookahead.follow import Look, Seen
 from trivium.run.lookahead.grouping import MOST_EXACT, best_groups, shares, value
-from trivium.run.lookahead.intervals import HIGH, LOW, Floats, bounds, resampled_means
-
-FEWEST = 2
-"""Look-aheads without which there is no interval."""
+from trivium.run.lookahead.intervals import CHANCE, FEWEST, Floats, bounds, resampled_means
 
 
 def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
@@ -21,9 +18,8 @@ def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
     grouping of those whose tasks gain most, of equals the one with fewer encoders.
     """
     tasks, gain_MTT = seen.tasks, np.stack(seen.gains)
-    mean_RTT = resampled_means(gain_MTT)
-    low_TT, high_TT = bounds(mean_RTT)
-    groupings = _groupings(tasks, gain_MTT.mean(0), mean_RTT)
+    low_TT, high_TT = bounds(gain_MTT.mean(0), resampled_means(gain_MTT), len(gain_MTT))
+    groupings = _groupings(tasks, gain_MTT)
     return Affinity(
         tasks=tasks,
         gain=gain_MTT.mean(0).tolist(),
@@ -42,14 +38,18 @@ def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
     )
 
 
-def _groupings(tasks: Sequence[str], gain_TT: Floats, mean_RTT: Floats) -> list[Grouping]:
+def _groupings(tasks: Sequence[str], gain_MTT: Floats) -> list[Grouping]:
     """The best with one encoder, two, …"""
+    gain_TT, mean_RTT, count = gain_MTT.mean(0), resampled_means(gain_MTT), len(gain_MTT)
     found = []
     for groups in best_groups(gain_TT):
-        onto_RT = np.einsum("rij,ij->rj", mean_RTT, shares(groups))
-        low, high = np.quantile(onto_RT.sum(1), [LOW, HIGH])
-        # Harmed is who gains less than nothing, by the upper end of its interval.
-        is_harmed_T = np.quantile(onto_RT, HIGH, axis=0) < 0
+        share_TT = shares(groups)
+        onto_T = (share_TT * gain_TT).sum(0)
+        onto_RT = np.einsum("rij,ij->rj", mean_RTT, share_TT)
+        low, high = bounds(onto_T.sum(), onto_RT.sum(1), count)
+        # Harmed is who gains less than nothing; of many tasks one would seem so by chance, unless
+        # each may by a part of it alone (Bonferroni).
+        is_harmed_T = bounds(onto_T, onto_RT, count, CHANCE / len(tasks))[1] < 0
         found.append(
             Grouping(
                 encoders=len(groups),
@@ -71,7 +71,7 @@ def _halves(tasks: Sequence[str], gain_MTT: Floats, encoders: int | None) -> lis
         return []
     found = []
     for half_MTT in (gain_MTT[:middle], gain_MTT[middle:]):
-        groupings = _groupings(tasks, half_MTT.mean(0), resampled_means(half_MTT))
+        groupings = _groupings(tasks, half_MTT)
         found.append(groupings[_suggested(groupings, encoders)].groups)
     return found
 
