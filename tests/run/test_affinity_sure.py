@@ -118,6 +118,12 @@ def test_noise_alone_is_told_from_nothing() -> None:
     assert "(by chance alone 3.6 would)" in how_sure(found)
 
 
+def test_where_nothing_can_be_told_one_encoder_is_no_finding() -> None:
+    found = concluded(*np.random.default_rng(5).normal(size=(8, 2, 2)))
+    assert (told_apart(found), found.groups) == ([], [["t0", "t1"]])
+    assert how_sure(found).endswith("one encoder but that nothing speaks against it")
+
+
 def test_a_limit_holds_for_the_halves_too() -> None:
     found = concluded(*around(APART, 40), encoders=1)
     assert found.halves == [[["t0", "t1", "t2"]]] * 2

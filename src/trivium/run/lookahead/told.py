@@ -7,13 +7,12 @@ from rich.measure import Measurement
 from rich.text import Text
 
 from trivium.run.folder.affinity import Affinity, Grouping
+from trivium.run.lookahead.intervals import CHANCE
 from trivium.run.screen.console import say, warn
 from trivium.run.screen.grid import Grid, print_grid
 
 FEW = 10
 """Look-aheads below which intervals are rough."""
-LEVEL = 0.95
-"""Of the intervals."""
 MOST_PAIRS = 20
 """Shown where a screen is too narrow for all."""
 
@@ -78,11 +77,13 @@ def how_sure(affinity: Affinity) -> str:
     """What speaks for the suggestion, and against it, in a few sentences."""
     count = len(affinity.tasks)
     others = count * (count - 1)
-    chance = (1 - LEVEL) * others
+    told, chance = len(told_apart(affinity)), CHANCE * others
     apart = (
-        f"of {others} gains of one task from another {len(told_apart(affinity))} can be told from "
-        f"0 (by chance alone {chance:.1f} would)"
+        f"of {others} gains of one task from another {told} can be told from 0 (by chance alone "
+        f"{chance:.1f} would)"
     )
+    if not told and len(affinity.groups) == 1:
+        return f"{apart}: nothing speaks for one encoder but that nothing speaks against it"
     if not affinity.halves:
         return f"{apart}; the look-aheads are too few to be held against one another"
     same = [_as_sets(half) == _as_sets(affinity.groups) for half in affinity.halves]
