@@ -159,7 +159,7 @@ def test_training_is_as_long_as_asked_or_as_the_recipe_but_no_longer_than_need_b
 
 def test_measurements_that_are_all_alike_leave_no_doubt() -> None:
     gain_MTT = np.tile(np.array([[1.0, -2.0], [3.0, 0.5]]), (9, 1, 1))
-    low_TT, high_TT = bounds(resampled_means(gain_MTT, 50))
+    low_TT, high_TT = bounds(gain_MTT[0], resampled_means(gain_MTT, 50), 9)
     assert low_TT == pytest.approx(gain_MTT[0])
     assert high_TT == pytest.approx(gain_MTT[0])
 
@@ -176,7 +176,7 @@ def test_neighbours_are_drawn_together() -> None:
 
 def test_a_mean_of_independent_measurements_has_its_usual_interval() -> None:
     gain_MTT = np.random.default_rng(1).normal(0.3, 1, (400, 1, 1))
-    low_TT, high_TT = bounds(resampled_means(gain_MTT))
+    low_TT, high_TT = bounds(gain_MTT.mean(0), resampled_means(gain_MTT), 400)
     width = float((high_TT - low_TT)[0, 0])
     assert width == pytest.approx(2 * 1.96 * gain_MTT.std() / 20, rel=0.25)
 

@@ -76,12 +76,14 @@ def _of_one(says: Says, readout_BK: Floats, detail: Detail) -> dict[str, list[An
 def certainty(says: Says, readout_BK: Floats) -> Floats:
     """How sure of each row a task is: certainty_B, on a scale of its own.
 
-    Of one label its probability (least confidence: Settles 2009, section 3.1); of several, how far
-    the closest of them is from the threshold. Raises RecipeError for a score, which tells nothing
-    of that.
+    Of one label the probability of the answer, as the column `confidence` has it (least confidence:
+    Settles 2009, section 3.1); of several, how far the closest of them is from the threshold.
+    Raises RecipeError for a score, which tells nothing of that.
     """
     if isinstance(says, OneLabel):
-        most_B: Floats = says.told(readout_BK).max(axis=1)
+        most_B: Floats = readout_BK.max(axis=1)
+        if says.decide is not None:
+            most_B = says.decided(readout_BK).confidence_B.astype(np.float32)
         return most_B
     if isinstance(says, SeveralLabels):
         own = says.decide.thresholds if says.decide is not None else {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trivium.answering.form import Form
-from trivium.answering.says import Labels
+from trivium.answering.says import Floats, Labels, OneLabel
 from trivium.errors import RecipeError, did_you_mean
 from trivium.types import Answer
 
@@ -77,14 +77,18 @@ def without(texts: Sequence[str], place: Place) -> tuple[str, ...]:
     return tuple(before + after if n == place.text else t for n, t in enumerate(texts))
 
 
-def output_about(form: Form, label: str | None, row: Sequence[float]) -> int:
-    """Which output of a readout is explained: that of a label, by default the most probable one.
+def output_about(form: Form, label: str | None, readout_BK: Floats) -> int:
+    """Which output of a readout is explained: that of a label; by default of the one that is
+    answered (had it to be), and of several labels of the most probable one.
 
-    row: the readout of the whole texts. Raises RecipeError for no label of the task.
+    readout_BK: of the whole texts, one row. Raises RecipeError for no label of the task.
     """
     names = list(form.says.names) if form.says is not None else []
     if label is None:
-        return max(range(len(names)), key=lambda output: row[output])
+        if isinstance(form.says, OneLabel) and form.says.decide is not None:
+            return int(form.says.decided(readout_BK).said[0])  # not always the most probable one
+        told_BK = form.says.told(readout_BK) if form.says is not None else readout_BK
+        return int(told_BK[0].argmax())
     if not isinstance(form.says, Labels):
         raise RecipeError(f"label: task {form.name!r} answers with a score; leave it out.")
     if label not in names:

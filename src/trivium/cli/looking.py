@@ -92,7 +92,7 @@ def explain(
         list[str], typer.Option("--text", help="The text; twice for the texts of a pair.")
     ],
     label: Annotated[
-        str | None, typer.Option(help="Explain this label; by default the most probable one.")
+        str | None, typer.Option(help="Explain this label; by default the one that is answered.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     precision: Precision = "auto",
@@ -138,6 +138,11 @@ def affinity(
     In the table a row is the task that the step is for, a column the task that
     feels it: +1.5 says that its loss falls by 1.5 %. Below it stand the best
     groups of tasks for one encoder, two, ... Ctrl-C keeps what was measured.
+
+    Suggested is the grouping with the fewest encoders in which no task is
+    harmed, and how sure that is: whether either half of the look-aheads
+    suggests the same. 40 look-aheads or more (--steps / --every) make fair
+    intervals. What comes of it tells trivium compare --against-singles.
 
     A look-ahead costs T gradients and T x T losses of T tasks: with many tasks
     take a larger --every. The report of a run shows what was measured of it.

@@ -18,14 +18,16 @@ from trivium.run.folder.locks import alone
 from trivium.run.folder.names import AFFINITY, RECIPE
 from trivium.run.folder.start import run_recipe
 from trivium.run.folder.started import begin
-from trivium.run.lookahead.conclude import FEWEST, conclude
+from trivium.run.lookahead.conclude import conclude
 from trivium.run.lookahead.follow import EVERY, Look, follow, shortened, stage_to_follow
+from trivium.run.lookahead.intervals import FEWEST
 from trivium.run.lookahead.measure import LENGTH
 from trivium.run.lookahead.told import print_affinity
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, say
 from trivium.run.training.parameters import start_from_counts
+from trivium.run.training.plan import plan_stage
 from trivium.run.training.start import start_of
 from trivium.run.training.stopping import stop_on_signal
 from trivium.run.training.work import Setup
@@ -68,6 +70,7 @@ def affinity(
     short = shortened(loaded, stage_to_follow(loaded), look.steps)
     with alone(path), refusals_told(folder, lambda: "Nothing was kept."):
         setup = _setup(short)
+        _refuse_too_short(setup, look)
         folder.mkdir(parents=True, exist_ok=True)
         with stop_on_signal() as stopping:
             seen = follow(setup, look, console, stopping)
@@ -119,6 +122,15 @@ def _setup(recipe: Recipe) -> Setup:
     model.encoder.precision = choose_precision(recipe.precision, device)
     model.to(device)
     return Setup(recipe, encoded, model, device, start=start_of(recipe, model.encoder))
+
+
+def _refuse_too_short(setup: Setup, look: Look) -> None:
+    """A training that will not have enough look-aheads is not begun."""
+    rows = {name: len(encoded) for name, encoded in setup.encoded.items()}
+    (stage,) = setup.recipe.stages
+    found = plan_stage(stage, setup.recipe, rows).steps // look.every
+    if found < FEWEST:
+        _refuse_too_few(found, look, stopped=False)
 
 
 def _refuse_too_few(found: int, look: Look, *, stopped: bool) -> None:

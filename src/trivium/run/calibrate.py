@@ -11,6 +11,7 @@ from rich.console import Console
 from trivium.answering.decide import Decide
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled
+from trivium.run.card.written import renew_card
 from trivium.run.deciding.asked import Asked
 from trivium.run.deciding.judged import judge, judge_unless_worse
 from trivium.run.deciding.moved import moved
@@ -23,10 +24,10 @@ from trivium.run.folder.decisions import (
     write_decisions,
     write_figures,
 )
-from trivium.run.folder.finished import refuse_unfinished
+from trivium.run.folder.finished import read_run, refuse_unfinished
 from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model
-from trivium.run.folder.names import ENSEMBLE, MODEL, RECIPE
+from trivium.run.folder.names import CARD, ENSEMBLE, MODEL, RECIPE
 from trivium.run.folder.provenance import other_rows
 from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import readouts_of, rows_in
@@ -86,6 +87,7 @@ def calibrate(
             write_decisions(model, {name: decide for name, (decide, _) in found.items()})
             if (run / RECIPE).is_file():
                 write_figures(run, read_figures(run) | {n: of for n, (_, of) in found.items()})
+            _tell_card(run, model, console)
     print_figures({name: of for name, (_, of) in found.items()}, console)
     say(console, "nothing was written (--dry-run)" if dry_run else f"calibrated: {model}")
     return {name: of.as_dict() for name, (_, of) in found.items()}
@@ -164,5 +166,22 @@ def _undone(run: Path, model: Path, task: str | None, console: Console) -> dict[
     write_decisions(model, dict.fromkeys(names))
     kept = {name: of for name, of in read_figures(run).items() if name not in names}
     write_figures(run, kept)
+    _tell_card(run, model, console)
     say(console, f"as it was trained: {', '.join(names)}")
     return {}
+
+
+def _tell_card(run: Path, model: Path, console: Console) -> None:
+    """The model's card, where there is one, tells how answers are decided upon now."""
+    if not (model / CARD).is_file():
+        return
+    if (run / RECIPE).is_file() and (run / MODEL).is_dir():
+        try:
+            if renew_card(read_run(run)):
+                return
+            why = "was changed by hand, and is left alone"
+        except RecipeError as error:
+            why = f"cannot be renewed: {error}"
+    else:
+        why = "is of a model's folder, and only a whole run's tells what it would say"
+    note(console, f"{model / CARD} tells nothing of it: it {why}.")

@@ -10,6 +10,7 @@ from rich.console import Console
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.run.exporting.backends import Precision, Wanted, write_graph
+from trivium.run.exporting.folded import CALIBRATED, TO_APPLY
 from trivium.run.exporting.layers import CannotBeSaidError
 from trivium.run.exporting.opened import Opened, facts, open_run
 from trivium.run.exporting.sentences import write_sentences
@@ -19,7 +20,7 @@ from trivium.run.folder.locks import alone
 from trivium.run.folder.names import MANIFEST
 from trivium.run.folder.sealed import read_sealed, seal
 from trivium.run.folder.start import refuse_taken
-from trivium.run.screen.console import heard_on, say
+from trivium.run.screen.console import heard_on, note, say
 
 GRAPHS: tuple[Literal["onnx"], Literal["openvino"]] = ("onnx", "openvino")
 LIBRARIES: Mapping[str, Callable[[Opened, Task, Path], dict[str, Any]]] = {
@@ -105,4 +106,12 @@ def _write_tasks(opened: Opened, to: str, fresh: Path, console: Console) -> dict
         raise RecipeError("\n".join([f"export: no task can be written for {to}:", *lines]))
     for line in lines:
         say(console, f"left out: {line}")
+    left = {n: told.get(CALIBRATED, {}).get(TO_APPLY, {}) for n, told in written.items()}
+    if of := [f"{name} ({', '.join(settings)})" for name, settings in left.items() if settings]:
+        note(
+            console,
+            f"{', '.join(of)}: found by trivium calibrate, and nothing of {to} applies it. Each "
+            "task's README.md says what is left to you, its config.json has the numbers. The "
+            "example.py beside a graph (--to onnx) applies everything.",
+        )
     return facts(opened) | {"backend": to, "folders": written, "left_out": refused}

@@ -45,6 +45,8 @@ def push(
         )
     folder = find_model(Path(run))
     files = [*unseal(folder, MANIFEST)["files"], MANIFEST]
+    # Of an export for other libraries, what each task's folder says of itself.
+    files += sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/{CARD}"))
     _renew_card(Path(run), folder, name, console)
     place = Place(name, revision).made(private=private)
     if _takes_card(folder, place, overwrite, console):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from trivium.apps.report.figure import Figure, Panel, Section, Table, axis, few_digits, plain
 from trivium.apps.report.runs import ReportedRun
 from trivium.run.folder.affinity import Affinity, read_affinity
+from trivium.run.lookahead.told import how_sure, interval
 
 
 def affinities(runs: Sequence[ReportedRun]) -> Section:
@@ -62,9 +63,11 @@ def _groups(found: Affinity, name: str) -> Panel:
             " | ".join(", ".join(group) for group in each.groups),
             ", ".join(each.harmed) or "none",
             f"{100 * each.gain:+.2f}",
+            interval(each),
         ]
         for place, each in enumerate(found.groupings)
     ]
-    heads = ["encoders", "tasks on each", "harmed by their group", "gain"]
+    heads = ["encoders", "tasks on each", "harmed by their group", "gain", "95 % interval"]
     how = "The best of all groupings." if found.exact else "Groups merged greedily."
+    how += f" How sure the suggestion is: {how_sure(found)}."
     return Panel(f"Groupings{name}", how, table=Table(heads, rows, wordy=3), wide=True)

@@ -41,7 +41,8 @@ def explained(runs: Sequence[ReportedRun], count: int, bar: Progress) -> Section
     )
     counter = bar.add_task("explaining", total=len(runs) * count)
     for run in runs:
-        predictor = load_trained(run.run.folder)
+        # As the mistakes are, which were made in training.
+        predictor = load_trained(run.run.folder, as_trained=True)
         for name in names_of([run]):
             if name in run.answers and name in predictor.forms:
                 panel, notes = _panel(run, name, predictor, count, several=len(runs) > 1)

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from trivium.answering.form import Form
 from trivium.answering.occlusion import Place, output_about, places_of, without
 from trivium.answering.rows import Wanted
-from trivium.answering.says import Floats
+from trivium.answering.says import Floats, Says
 from trivium.apps.serve.asks import Failed
 from trivium.apps.serve.checks import check_keys, check_rows, check_tasks, refuse
 from trivium.apps.serve.errors import Detail, Problem
@@ -95,15 +95,17 @@ def _refuse_too_many_words(words: int, most: int) -> None:
 def _explained(form: Form, asked: Occluded, whole_K: Floats, found: Answers) -> dict[str, Any]:
     """A task's answer, and the words of the columns that it reads, in their order."""
     says = says_of(form)
-    output = output_about(form, None, whole_K.tolist())
-    value = float(whole_K[output])
+    output = output_about(form, None, whole_K[None])
+    value = _told(says, whole_K, output)
     words = []
     for number, (column, place) in enumerate(asked.spots, start=1):
         if column not in form.text:
             continue
         said = found.said[number]
         effect = (
-            None if isinstance(said, Failed) else round(value - float(said[form.name][output]), 6)
+            None
+            if isinstance(said, Failed)
+            else round(value - _told(says, said[form.name], output), 6)
         )
         words.append(
             {
@@ -122,3 +124,8 @@ def _explained(form: Form, asked: Occluded, whole_K: Floats, found: Answers) -> 
     }
     cut = cut_of(found.rows[0], form.name)
     return told if cut is None else told | {"cut": cut}
+
+
+def _told(says: Says, readout_K: Floats, output: int) -> float:
+    """What people are told of one output: calibrated, where the model is."""
+    return float(says.told(readout_K[None])[0, output])

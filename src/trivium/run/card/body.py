@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from trivium.parts.tasks import Labelled, Multilabel, Regression, Task
+from trivium.run.card.calibrated import calibration, uncalibrated
 from trivium.run.card.facts import PACKAGED, Facts, Judged, shown
 from trivium.run.card.markup import code
 from trivium.run.card.usage import usage
@@ -32,6 +33,7 @@ def body(facts: Facts) -> str:
         "",
         *_tasks(facts),
         *_scores(facts),
+        *calibration(facts),
         *usage(facts),
         *_data(facts),
         *_origin(facts),
@@ -193,9 +195,9 @@ def _limits(facts: Facts) -> list[str]:
 
 
 def _notes(facts: Facts) -> Iterator[str]:
-    if any(isinstance(task, Labelled) for task in facts.tasks.values()):
+    if labelled := [name for name, task in facts.tasks.items() if isinstance(task, Labelled)]:
         yield "It chooses among its labels for any text, also for one that none of them fits."
-        yield "Its probabilities are as training left them: they were not calibrated."
+        yield from uncalibrated(facts, labelled)
     cuts = [(task.max_length or facts.max_length, task.cut) for task in facts.tasks.values()]
     for length, cut in sorted(set(cuts)):
         yield f"Of a text with more than {length:,} word pieces only {READ[cut]} is read."

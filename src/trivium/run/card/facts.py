@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from trivium.answering.decide import Decide
 from trivium.errors import RecipeError
 from trivium.model.pretrained import read_config
-from trivium.parts.tasks import Task
+from trivium.parts.tasks import Labelled, Task
+from trivium.run.folder.decisions import Figures, read_figures
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.model import saved_tasks
 from trivium.run.folder.names import CARD, MODEL
 from trivium.run.folder.provenance import Provenance, read_provenance
 from trivium.run.folder.scores import Metrics
@@ -52,6 +55,10 @@ class Facts:
     """On the hub, user/name; None where it is not there."""
     judged: tuple[Judged, ...]
     provenance: Provenance | None
+    decisions: Mapping[str, Decide]
+    """How the answers of tasks that were calibrated are decided upon."""
+    figures: Mapping[str, Figures]
+    """What that changed, as far as it was kept."""
 
     @property
     def title(self) -> str:
@@ -107,7 +114,14 @@ class Facts:
 
 def gather(run: FinishedRun, name: str | None = None) -> Facts:
     """What a card tells of a run. Raises RecipeError where a file of it is damaged."""
-    return Facts(run, name, tuple(_judged(run)), read_provenance(run.folder))
+    tasks = saved_tasks(run.folder / MODEL)
+    decisions = {
+        name: task.decide
+        for name, task in tasks.items()
+        if isinstance(task, Labelled) and task.decide is not None
+    }
+    known = read_provenance(run.folder)
+    return Facts(run, name, tuple(_judged(run)), known, decisions, read_figures(run.folder))
 
 
 def shown(file: str) -> str:

@@ -27,5 +27,13 @@ def code(text: str) -> str:
     if re.fullmatch(_PLAIN, line):
         return f"`{line}`"
     # In a table a bar ends the cell even within a code span; an entity is never a mark.
-    marks = re.sub(r"[!-/:-@\[-`{-~]", lambda found: f"&#{ord(found[0])};", line)
-    return f"<code>{marks}</code>"
+    return f"<code>{_without_marks(line)}</code>"
+
+
+def plain(text: str) -> str:
+    """A sentence in which words of users may stand, none of which is a mark."""
+    return _without_marks(one_line(text))
+
+
+def _without_marks(line: str) -> str:
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda found: f"&#{ord(found[0])};", line)

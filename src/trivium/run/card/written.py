@@ -15,6 +15,9 @@ from trivium.run.folder.names import CARD, MODEL
 
 _MARK = re.compile(r"\n<!-- Written by trivium [^\n]*sha256 ([0-9a-f]{64}) -->\s*\Z")
 
+_NAMED = re.compile(r"^# `([\w.-]+/[\w.-]+)`$", re.MULTILINE)
+"""The title of a card that tells the model's name on the hub: that of a folder has no slash."""
+
 
 def write_card(run: FinishedRun, name: str | None = None) -> bool:
     """Write the card of a run's model; False where a person's changes were left alone.
@@ -26,6 +29,16 @@ def write_card(run: FinishedRun, name: str | None = None) -> bool:
         return False
     write_text(path, card(gather(run, name)))
     return True
+
+
+def renew_card(run: FinishedRun) -> bool:
+    """As `write_card`, where there is a card, under the name on the hub that it has, if it has one;
+    False where there is none, or where it is a person's."""
+    path = run.folder / MODEL / CARD
+    if not path.is_file():
+        return False
+    named = _NAMED.search(path.read_bytes().decode(errors="replace"))
+    return write_card(run, named[1] if named else None)
 
 
 def card(facts: Facts) -> str:

@@ -1,7 +1,6 @@
 """A graph for ONNX Runtime or OpenVINO, beside what tells whether it is right."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from trivium.answering.reading import PLAIN
 from trivium.errors import RecipeError
 from trivium.run.exporting import extras, losses, parity
 from trivium.run.exporting.answers import Exported, computes_bf16, inputs_of, opened_graph
+from trivium.run.exporting.beside import write_example
 from trivium.run.exporting.graph import Graph, Names, names_of
 from trivium.run.exporting.onnx_file import write_onnx
 from trivium.run.exporting.opened import Opened, calibration, facts, forms_of
@@ -26,7 +26,7 @@ from trivium.run.exporting.smaller import (
     openvino_weights,
 )
 from trivium.run.folder.atomic import write_text
-from trivium.run.folder.names import EXAMPLE, ONNX, OPENVINO, PARITY
+from trivium.run.folder.names import ONNX, OPENVINO, PARITY
 from trivium.run.predictor.graph import HINTS, GraphFacts
 from trivium.run.predictor.torch import pack
 
@@ -72,8 +72,7 @@ def write_graph(opened: Opened, wanted: Wanted, folder: Path, console: Console) 
     checked = making.check()
     opened.loaded.tokenizer.save(folder)
     write_text(folder / PARITY, json.dumps(checked.facts(), indent=2) + "\n")
-    if wanted.backend == "onnx":
-        shutil.copyfile(Path(__file__).with_name(EXAMPLE), folder / EXAMPLE)
+    write_example(wanted.backend, folder)
     return facts(opened) | {
         "backend": wanted.backend,
         "model": making.path.name,

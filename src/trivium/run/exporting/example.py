@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ name, texts = sys.argv[1], sys.argv[2:]
 task, cls, sep = facts["tasks"][name], facts["special"]["cls"], facts["special"]["sep"]
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.no_truncation()
+tokenizer.no_padding()  # which some checkpoints' own files ask for
 words = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
 if task["encode"] == "separate":  # each text of a pair is a sequence of its own
     sequences = [([cls, *one, sep], [0] * (len(one) + 2)) for one in words]
@@ -30,10 +32,30 @@ if "pairs" in facts["inputs"]:
     inputs["pairs"] = np.array([[0, len(sequences) - 1]])
 session = onnxruntime.InferenceSession(str(folder / facts["model"]))
 said = session.run([facts["outputs"][name]], inputs)[0][0]
-labels = list((task.get("labels") or {}).values())
-answer = labels[said.argmax()] if labels else f"{said[0].clip(*task['range']):.6g}"
-if "threshold" in task:
-    answer = task["separator"].join(
-        label for label, p in zip(labels, said, strict=True) if p >= task["threshold"]
-    )
+labels, decide = list((task.get("labels") or {}).values()), task.get("decide") or {}
+told = said.astype(np.float64) if decide else said
+prior, weights, threshold = (
+    np.array([decide.get(setting, {}).get(label, other) for label in labels], told.dtype)
+    for setting, other in (("prior", 1), ("weights", 1), ("thresholds", task.get("threshold", 1)))
+)
+if decide and (decide["temperature"] != 1 or decide["prior"]):  # what `trivium calibrate` found
+    least = np.finfo(np.float32).tiny
+    odds = np.log(told.clip(least)) - ("threshold" in task) * np.log((1 - told).clip(least))
+    odds = np.exp((odds / decide["temperature"] + np.log(prior)).clip(-700, 700))
+    told = odds / (1 + odds) if "threshold" in task else odds / odds.sum()
+if "threshold" in task:  # any of the labels
+    applies = told >= threshold
+    answer = task["separator"].join(compress(labels, applies))
+    confidence = np.where(applies, told, 1 - told).prod()
+elif labels:  # one of them
+    best = (told * weights).argmax()
+    if decide.get("costs"):  # true label -> answer -> what that costs
+        cost = np.array([[decide["costs"][true][other] for other in labels] for true in labels])
+        best = (told @ cost).argmin()
+    answer, confidence = labels[best], told[best]
+else:
+    answer, confidence = f"{told[0].clip(*task['range']):.6g}", 1
+if confidence < (decide.get("abstain") or 0):
+    answer = ""
+    print(f"not answered: its confidence is {confidence:.3f}", file=sys.stderr)
 print(answer)

@@ -15,6 +15,7 @@ from trivium.model.multitask import Pooling
 from trivium.model.pretrained import save_encoder
 from trivium.model.weights import write_tensors
 from trivium.parts.tasks import Task
+from trivium.run.exporting.folded import Folded, folded
 from trivium.run.exporting.layers import (
     Activation,
     CannotBeSaidError,
@@ -24,6 +25,7 @@ from trivium.run.exporting.layers import (
     refuse_sides,
 )
 from trivium.run.exporting.opened import Opened
+from trivium.run.exporting.readme import of_cosine, of_crossing, of_sentences, write_readme
 from trivium.run.exporting.tokens import save_tokenizer
 
 _BASE = "sentence_transformers.base.modules"
@@ -47,11 +49,13 @@ def write_sentences(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
     """
     if task.sequences == 2:
         return _write_cosine(opened, task, folder)
-    found = plain(opened.loaded.model, task)
+    fold = folded(plain(opened.loaded.model, task), task)
+    found = fold.plain
     largest = refuse_different(opened.model, task, found)
     crosses = task.is_pair
     folder.mkdir()
     _write_encoder(opened, task, folder, crosses=crosses)
+    _write_calibrated(task, fold, folder / "config.json")
     modules = [("Transformer", ""), ("Pooling", "1_Pooling")]
     _write_pooling(found.pooling, opened, folder / "1_Pooling")
     for place, layer in enumerate(found.layers, 2):
@@ -59,7 +63,9 @@ def write_sentences(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
         _write_dense(layer, folder / f"{place}_Dense", scores=crosses and last)
         modules.append(("Dense", f"{place}_Dense"))
     _write_modules(modules, folder)
-    return {"as": "CrossEncoder" if crosses else "SentenceTransformer", "largest": largest}
+    write_readme(folder, task, of_crossing(task) if crosses else of_sentences(task), fold)
+    known_as = "CrossEncoder" if crosses else "SentenceTransformer"
+    return {"as": known_as, "largest": largest} | fold.facts()
 
 
 def _write_cosine(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def _write_cosine(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
         modules.append(("Dense", "2_Dense"))
     _write_modules(modules, folder)
     low, high = task.scale
+    write_readme(folder, task, of_cosine(form._asdict(), (low, high)))
     return {"as": "SentenceTransformer", "cosine": form._asdict(), "range": [low, high]}
 
 
@@ -110,6 +117,13 @@ def _write_encoder(opened: Opened, task: Task, folder: Path, *, crosses: bool) -
     else:
         values |= {"model_type": "SentenceTransformer", "similarity_fn_name": "cosine"}
     _write(folder / "config_sentence_transformers.json", values)
+
+
+def _write_calibrated(task: Task, fold: Folded, config: Path) -> None:
+    """Beside the encoder's settings, as a folder for transformers has it."""
+    if told := fold.facts():
+        values = json.loads(config.read_text(encoding="utf-8"))
+        _write(config, values | {"trivium": {"task": task.name} | told})
 
 
 def _write_pooling(pooling: Pooling, opened: Opened, folder: Path) -> None:

@@ -9,8 +9,10 @@ import torch
 from trivium.model.pretrained import base_state, config_values
 from trivium.model.weights import write_tensors
 from trivium.parts.tasks import Labelled, Multilabel, Task
+from trivium.run.exporting.folded import Folded, folded
 from trivium.run.exporting.layers import CannotBeSaidError, Layer, Plain, plain, refuse_different
 from trivium.run.exporting.opened import Opened
+from trivium.run.exporting.readme import of_stock, write_readme
 from trivium.run.exporting.tokens import save_tokenizer
 
 SMALL = 2.0**-20
@@ -23,7 +25,8 @@ def write_stock(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
     Answers with what is to be said of it. Raises CannotBeSaidError where stock BERT has no such
     head, RecipeError where it would not say the same.
     """
-    found = _as_stock(plain(opened.loaded.model, task))
+    fold = folded(plain(opened.loaded.model, task), task)
+    found = _as_stock(fold.plain)
     largest = refuse_different(opened.model, task, found)
     folder.mkdir()
     pooler, classifier = found.layers
@@ -33,11 +36,12 @@ def write_stock(opened: Opened, task: Task, folder: Path) -> dict[str, Any]:
     state |= {"classifier.weight": classifier.weight_CF, "classifier.bias": classifier.bias_C}
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     write_tensors(tensors, folder / "model.safetensors")
-    values = config_values(encoder.config) | _labels(task)
+    values = config_values(encoder.config) | _labels(task, fold)
     values |= {"architectures": ["BertForSequenceClassification"]}
     (folder / "config.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
     save_tokenizer(opened, task, folder)
-    return {"as": "BertForSequenceClassification", "largest": largest}
+    write_readme(folder, task, of_stock(task), fold)
+    return {"as": "BertForSequenceClassification", "largest": largest} | fold.facts()
 
 
 def _as_stock(found: Plain) -> Plain:
@@ -59,19 +63,17 @@ def _as_stock(found: Plain) -> Plain:
     return Plain("cls", (same, Layer(last.weight_CF / SMALL, last.bias_C)))
 
 
-def _labels(task: Task) -> dict[str, Any]:
+def _labels(task: Task, fold: Folded) -> dict[str, Any]:
     """What a `config.json` says of the answers."""
     names = task.names if isinstance(task, Labelled) else [task.name]
     own: dict[str, Any] = {"task": task.name}
     if isinstance(task, Multilabel):
         own["threshold"] = task.threshold
-    if isinstance(task, Labelled) and task.decide is not None:
-        own["decide"] = task.decide.model_dump(mode="json")  # outputs here are as trained
     if not isinstance(task, Labelled):
         own["range"] = list(task.scale)  # answers are clipped to it, outputs here are not
     return {
         "problem_type": task.problem_type,
         "id2label": {str(index): name for index, name in enumerate(names)},
         "label2id": {name: index for index, name in enumerate(names)},
-        "trivium": own,
+        "trivium": own | fold.facts(),
     }

@@ -5,6 +5,8 @@ This module loads no torch.
 
 from pathlib import Path
 
+from pydantic import Field
+
 from trivium.run.folder.names import AFFINITY
 from trivium.run.folder.records import Record, read_record, write_record
 
@@ -16,6 +18,9 @@ class Grouping(Record):
     groups: list[list[str]]
     gain: float
     """Sum over the tasks of what each gains from the others in its group."""
+    low: float | None = None
+    high: float | None = None
+    """Both ends of its 95 % interval; None in files of older versions."""
     harmed: list[str]
     """Tasks whose interval of what they gain from their group is below 0."""
 
@@ -43,6 +48,14 @@ class Affinity(Record):
     """The best with one encoder, two, …"""
     suggested: int
     """Place of the one that is suggested."""
+    halves: list[list[list[str]]] = Field(default_factory=list)
+    """The groups that the first half of the look-aheads suggests by itself, and the second; none
+    where they are too few."""
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Those that are suggested."""
+        return self.groupings[self.suggested].groups
 
 
 def write_affinity(folder: Path, affinity: Affinity) -> None:

@@ -8,8 +8,9 @@ from safetensors import SafetensorError, safe_open
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.run.folder.decisions import seal_as_trained
 from trivium.run.folder.model import find_model
-from trivium.run.folder.names import ENSEMBLE, MANIFEST, TEACHERS, TENSORS
+from trivium.run.folder.names import ENSEMBLE, TEACHERS, TENSORS
 from trivium.run.folder.provenance import read_provenance
 
 
@@ -47,10 +48,11 @@ def _asked(path: Path) -> list[dict[str, Any]]:
 
 
 def _digest(folder: Path) -> str | None:
-    """sha256 of the description of a run's, a model's or an ensemble's model."""
+    """sha256 of the description of a run's, a model's or an ensemble's model, which is another one
+    once that was trained anew, and the same once it was calibrated."""
     try:
         if (folder / ENSEMBLE).is_file():
             return sha256(folder / ENSEMBLE)
-        return sha256(find_model(folder) / MANIFEST)
+        return seal_as_trained(find_model(folder))
     except (OSError, RecipeError):
         return None

@@ -6,11 +6,8 @@ import numpy as np
 
 from trivium.run.folder.affinity import Affinity, Grouping
 from trivium.run.lookahead.follow import Look, Seen
-from trivium.run.lookahead.grouping import MOST_EXACT, Groups, best_groups, onto, value
-from trivium.run.lookahead.intervals import HIGH, Floats, bounds, resampled_means
-
-FEWEST = 2
-"""Look-aheads without which there is no interval."""
+from trivium.run.lookahead.grouping import MOST_EXACT, best_groups, shares, value
+from trivium.run.lookahead.intervals import CHANCE, FEWEST, Floats, bounds, resampled_means
 
 
 def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
@@ -21,20 +18,11 @@ def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
     grouping of those whose tasks gain most, of equals the one with fewer encoders.
     """
     tasks, gain_MTT = seen.tasks, np.stack(seen.gains)
-    gain_TT, mean_RTT = gain_MTT.mean(0), resampled_means(gain_MTT)
-    low_TT, high_TT = bounds(mean_RTT)
-    groupings = [
-        Grouping(
-            encoders=len(groups),
-            groups=[[tasks[place] for place in group] for group in groups],
-            gain=value(gain_TT, groups),
-            harmed=[tasks[place] for place in _harmed(mean_RTT, groups)],
-        )
-        for groups in best_groups(gain_TT)
-    ]
+    low_TT, high_TT = bounds(gain_MTT.mean(0), resampled_means(gain_MTT), len(gain_MTT))
+    groupings = _groupings(tasks, gain_MTT)
     return Affinity(
         tasks=tasks,
-        gain=gain_TT.tolist(),
+        gain=gain_MTT.mean(0).tolist(),
         low=low_TT.tolist(),
         high=high_TT.tolist(),
         measurements=len(seen.gains),
@@ -46,17 +34,46 @@ def conclude(seen: Seen, look: Look, encoders: int | None) -> Affinity:
         exact=len(tasks) <= MOST_EXACT,
         groupings=groupings,
         suggested=_suggested(groupings, encoders),
+        halves=_halves(tasks, gain_MTT, encoders),
     )
 
 
-def _harmed(mean_RTT: Floats, groups: Groups) -> list[int]:
-    """Tasks that gain less than nothing from their group, by the upper end of its interval."""
-    return [
-        task
-        for group in groups
-        for task in group
-        if np.quantile([onto(mean_TT, group, task) for mean_TT in mean_RTT], HIGH) < 0
-    ]
+def _groupings(tasks: Sequence[str], gain_MTT: Floats) -> list[Grouping]:
+    """The best with one encoder, two, …"""
+    gain_TT, mean_RTT, count = gain_MTT.mean(0), resampled_means(gain_MTT), len(gain_MTT)
+    found = []
+    for groups in best_groups(gain_TT):
+        share_TT = shares(groups)
+        onto_T = (share_TT * gain_TT).sum(0)
+        onto_RT = np.einsum("rij,ij->rj", mean_RTT, share_TT)
+        low, high = bounds(onto_T.sum(), onto_RT.sum(1), count)
+        # Harmed is who gains less than nothing; of many tasks one would seem so by chance, unless
+        # each may by a part of it alone (Bonferroni).
+        is_harmed_T = bounds(onto_T, onto_RT, count, CHANCE / len(tasks))[1] < 0
+        found.append(
+            Grouping(
+                encoders=len(groups),
+                groups=[[tasks[place] for place in group] for group in groups],
+                gain=value(gain_TT, groups),
+                low=float(low),
+                high=float(high),
+                harmed=[tasks[p] for group in groups for p in group if is_harmed_T[p]],
+            )
+        )
+    return found
+
+
+def _halves(tasks: Sequence[str], gain_MTT: Floats, encoders: int | None) -> list[list[list[str]]]:
+    """What either half of the look-aheads suggests by itself: a suggestion that hangs on noise, or
+    on when one looks, is another one in the other half."""
+    middle = len(gain_MTT) // 2
+    if middle < FEWEST:
+        return []
+    found = []
+    for half_MTT in (gain_MTT[:middle], gain_MTT[middle:]):
+        groupings = _groupings(tasks, half_MTT)
+        found.append(groupings[_suggested(groupings, encoders)].groups)
+    return found
 
 
 def _suggested(groupings: Sequence[Grouping], encoders: int | None) -> int:

@@ -26,6 +26,17 @@ def value(gain_TT: NDArray[np.float64], groups: Sequence[Sequence[int]]) -> floa
     return sum(onto(gain_TT, group, task) for group in groups for task in group)
 
 
+def shares(groups: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """What each task's step counts in what another one of its group gains: share_TT, so that
+    (share_TT * gain_TT).sum(0) is `onto` of every task, and the sum of all `value`."""
+    tasks = sum(len(group) for group in groups)
+    share_TT = np.zeros((tasks, tasks))
+    for group in groups:
+        share_TT[np.ix_(group, group)] = 1 / max(1, len(group) - 1)
+    np.fill_diagonal(share_TT, 0)
+    return share_TT
+
+
 def best_groups(gain_TT: NDArray[np.float64]) -> list[Groups]:
     """The best grouping into one group, two, …, as many as there are tasks.
 

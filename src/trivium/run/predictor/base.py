@@ -154,8 +154,8 @@ class Predictor(ABC):
     def explain(self, task: str, row: Texts, label: str | None = None) -> Explanation:
         """What each word of one row did for the answer: how much is lost where it is left out.
 
-        row: a text, or a pair of them. label: whose probability is explained; by default the most
-        probable one's. Raises RecipeError.
+        row: a text, or a pair of them. label: whose probability is explained; by default the
+        answer's, and of several labels the most probable one's. Raises RecipeError.
 
             model = trivium.load("runs/first")
             for word in model.explain("topic", "Where is my parcel?").strongest:

@@ -36,7 +36,7 @@ def explanation(
     readout_BK = np.concatenate([arrays({task: part})[task] for part in parts])
     assert form.says is not None
     told_BK = form.says.told(readout_BK)
-    output = output_about(form, label, told_BK[0].tolist())
+    output = output_about(form, label, readout_BK[:1])
     value, *others = told_BK[:, output].tolist()
     words = tuple(
         Word(texts[place.text][place.start : place.end], place, value - other)

@@ -16,16 +16,17 @@ from trivium.run.predictor.torch import TorchPredictor
 
 
 def load_trained(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
+    run: str | Path, *, precision: str = "auto", device: str = "auto", as_trained: bool = False
 ) -> TorchPredictor | EnsemblePredictor:
     """A run's model (or a model folder, or an ensemble), verified and ready to answer.
 
     precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
-    compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    compute in bf16. as_trained: leave out what `trivium calibrate` found. Raises RecipeError where
+    a file or tensor is missing, unexpected or altered.
     """
     folder = local_folder(run)
     if not (folder / ENSEMBLE).is_file():
-        return load_single(folder, precision=precision, device=device)
+        return load_single(folder, precision=precision, device=device, as_trained=as_trained)
     refuse_unknown(precision, device)  # which is not the first member's fault
     contents = read_contents(folder)
     members = []
