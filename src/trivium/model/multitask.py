@@ -35,6 +35,9 @@ class Head(nn.Module, ABC):
     """Name of the hidden layers that this head shares with others; they belong to the model."""
     pooling: Pooling | None = None
     """How it makes a text's vector of the tokens'; None where it does so with layers of its own."""
+    can_be_recorded: bool = False
+    """Whether `represent` and `decide` do the same operations whatever the numbers are, ask a GPU
+    for none of them, and leave out what fills a stream up: then a graph can do them."""
 
     @abstractmethod
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
@@ -188,6 +191,8 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
         assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
         pooled_RD: Tensor = encoder.pooler(cls_RD)
         return pooled_RD
+    if tokens.is_filled:  # and nobody knows how far but the device
+        return torch.segment_reduce(hidden_ND.float(), how, lengths=lengths_R, unsafe=True)
     if how == "mean" and len(lengths_R) == 1:
         return hidden_ND.float().mean(0, keepdim=True)
     row_N = torch.arange(len(lengths_R), device=lengths_R.device)
