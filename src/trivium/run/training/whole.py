@@ -81,8 +81,8 @@ class WholeSteps:
         key, places = frozenset(self._drawn), self._places
         if not self._updates[key].is_current:
             self._updates.forget(key)
-        if places.copies is not None:
-            places.copies.renew()
+        if places.copies is not None and not places.copies.addresses:
+            places.copies.renew()  # after the first step's batches, which have made them
         to_device([group["lr"] for group in self._optimizer.param_groups], places.rates)
         self._updates.run(key)
         # Neither a graph nor the fused kernel counts what it has changed.
