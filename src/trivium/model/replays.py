@@ -5,8 +5,9 @@ what they do: so a graph, which is launched as a whole, does the same with other
 one takes as long as a run or two of it; what comes once is not recorded.
 """
 
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+import gc
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -127,7 +128,7 @@ class Capture:
         pool = self._pool if shares else None
         # Outside, what puts the stream back where recording breaks off: `graph` then does not.
         outside = torch.cuda.stream(torch.cuda.current_stream(self._stream.device))
-        with outside, torch.cuda.graph(graph, pool=pool, stream=self._stream):
+        with outside, _uncollected(), torch.cuda.graph(graph, pool=pool, stream=self._stream):
             body()
 
     def _take_back(self) -> None:
@@ -139,3 +140,15 @@ class Capture:
 
     def _little(self) -> None:
         torch.zeros(1, device=self._stream.device)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Inside, nothing is collected: what frees a GPU's memory would break a recording off."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()

@@ -265,8 +265,8 @@ class Task(RowsPart):
 
     @property
     def can_be_recorded(self) -> bool:
-        """Whether a graph can do `compute_loss`: one whose weights do not come from Python."""
-        return self.resolved_loss.can_be_recorded and not self.weighs_labels
+        """Whether a graph can do `compute_loss`; see `LossPart`."""
+        return self.resolved_loss.can_be_recorded
 
     def judge(self, tokens: Tokens, head: Head, encoder: Encoder, tokenizer: Tokenizer) -> Tensor:
         """What is said of each text when the task is judged or asked, one vector each, from which
