@@ -9,6 +9,7 @@ import gc
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -111,7 +112,7 @@ class Capture:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = _stream(device)
         self._pool: Any = None
 
     def __call__(self, body: Body) -> Body:
@@ -140,6 +141,11 @@ class Capture:
 
     def _little(self) -> None:
         torch.zeros(1, device=self._stream.device)
+
+
+@cache  # libraries keep memory for each stream that they have seen
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

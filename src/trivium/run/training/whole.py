@@ -37,6 +37,7 @@ class WholeSteps:
     ) -> None:
         """tasks: the stage's; record: None where graphs are left out, and all is as if not."""
         self._model, self._tasks, self._optimizer, self._clip = model, tasks, optimizer, clip
+        self._read = list(model.parameters())
         self.recorder = Recorder(record)
         self._places = self._fresh()
         self._drawn: dict[str, int] = {}
@@ -113,7 +114,7 @@ class WholeSteps:
         """What graphs know, and who else might change."""
         copies = self._places.copies
         return (
-            *((p.data_ptr(), p.requires_grad) for p in self._model.parameters()),
+            *((p.data_ptr(), p.requires_grad) for p in self._read),
             *(copies.addresses if copies is not None else ()),
         )
 
