@@ -63,11 +63,18 @@ def test_pooling_equals_each_text_by_itself_in_value_and_gradient(
 
 @pytest.mark.parametrize("how", ["mean", "max"])
 def test_pooling_has_the_same_bits_where_a_stream_is_filled_up(how: Pooling) -> None:
+    """And the same gradients, also of a maximum that stands in several places."""
     model, tokens = encoder(), packed([[1] * length for length in (3, 1, 6, 2)])
-    hidden_ND = torch.randn(12, WIDTH)
-    filled_ND = torch.cat([hidden_ND, torch.ones(4, WIDTH)])
-    found_RD = pool(filled_ND, replace(tokens, is_filled=True), model, how)
-    assert torch.equal(found_RD, pool(hidden_ND, tokens, model, how))
+    hidden_ND = torch.randint(-2, 3, (12, WIDTH)).float()
+    weight_RD = torch.randn(4, WIDTH)
+    found = []
+    for fill in (0, 4):
+        x_ND = torch.cat([hidden_ND, torch.full((fill, WIDTH), 9.0)]).requires_grad_()
+        pooled_RD = pool(x_ND, replace(tokens, is_filled=fill > 0), model, how)
+        (grad_ND,) = torch.autograd.grad((pooled_RD * weight_RD).sum(), x_ND)
+        found.append((pooled_RD, grad_ND[:12]))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize("how", ["cls", "pooler", "mean", "max"])

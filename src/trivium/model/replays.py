@@ -120,6 +120,7 @@ class Capture:
         try:
             self._record(graph, body)
         except RuntimeError:
+            _broken_off.append(graph)
             self._take_back()
             raise
         self._pool = graph.pool()
@@ -141,6 +142,10 @@ class Capture:
 
     def _little(self) -> None:
         torch.zeros(1, device=self._stream.device)
+
+
+_broken_off: list[torch.cuda.CUDAGraph] = []
+"""PyTorch's memory goes on asking whether they are being recorded: so they are not to vanish."""
 
 
 @cache  # libraries keep memory for each stream that they have seen
