@@ -1,8 +1,6 @@
 """Steps of whole graphs, as far as a CPU can do what the graphs do: with tensors in one place."""
 
-from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.stepping import Run, begun, moments, trained
+from tests.support.stepping import Run, begun, moments, trained, with_task
 from tests.support.tables import make_recipe
-from trivium.model.graphs import SWITCH
 from trivium.model.kernels import linear
-from trivium.model.multitask import Head
 from trivium.model.native.library import SWITCH as NATIVE
 from trivium.model.replays import Body, Record
-from trivium.parts.losses import LossPart
-from trivium.run.training import at_once
 from trivium.run.training import step as steps
 from trivium.run.training.update import Places, Update
 from trivium.run.training.whole import WholeSteps
@@ -74,11 +68,6 @@ CASES: dict[str, dict[str, Any]] = {
         "weights": {"mood": 0.3, "near": 2.0}, "lr": {"encoder": 1e-4, "heads": 0.01}
     },
 }  # fmt: skip
-
-
-def with_task(values: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
-    tasks = values["tasks"]
-    return values | {"tasks": tasks | {name: tasks[name] | changes}}
 
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -244,69 +233,3 @@ def test_an_update_whose_moments_were_replaced_knows_it() -> None:
     assert update.is_current
     optimizer.load_state_dict(deepcopy(optimizer.state_dict()))
     assert not update.is_current
-
-
-# --- which steps are whole ones ----------------------------------------------------------------
-
-
-def test_heads_and_losses_are_not_recorded_unless_they_say_so() -> None:
-    assert not Head.can_be_recorded
-    assert not LossPart.can_be_recorded
-
-
-def low(values: dict[str, Any], **stage: Any) -> Run:
-    return begun(values, torch.bfloat16, **stage)
-
-
-MISFITS: dict[str, tuple[Callable[[dict[str, Any]], Run], str]] = {
-    "fits": (low, ""),
-    "cosent fits": (lambda v: low(with_task(v, "near", loss="cosent")), ""),
-    "ordinal fits": (
-        lambda v: low(with_task(v, "mood", kind="ordinal", labels=["down", "up"])), ""
-    ),
-    "fp32": (begun, "the encoder's layers"),
-    "adapters": (lambda v: low(v | {"adapters": ["lora"]}), "the encoder's layers"),
-    "gradual": (lambda v: low(v, trains="gradual"), "what is trained changes"),
-    "bilstm": (lambda v: low(with_task(v, "mood", head="bilstm")), "the head of mood"),
-    "ordinal bilstm": (
-        lambda v: low(with_task(v, "mood", kind="ordinal", labels=["down", "up"], head="bilstm")),
-        "the head of mood",
-    ),
-    "class weights fit": (lambda v: low(with_task(v, "mood", class_weights="balanced")), ""),
-    "masked words": (
-        lambda v: low(v | {"tasks": v["tasks"] | {"words": {"kind": "mlm", "of": ["mood"]}}}),
-        "the loss of words",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", MISFITS)
-def test_what_can_be_whole_graphs_and_why_the_rest_cannot(
-    recipe: dict[str, Any], case: str
-) -> None:
-    make, why = MISFITS[case]
-    run = make(recipe)
-    found = at_once.misfit(run.setup, run.stage, run.plan, run.state)
-    assert found.startswith(why)
-    assert bool(found) is bool(why)
-
-
-def test_a_head_too_wide_for_the_fused_attention_is_not_recorded(recipe: dict[str, Any]) -> None:
-    run = low(recipe)
-    run.state.model.encoder.config = run.state.model.encoder.config.model_copy(
-        update={"num_attention_heads": 8}
-    )
-    assert at_once.misfit(run.setup, run.stage, run.plan, run.state)
-
-
-def test_the_environment_leaves_whole_graphs_out(
-    recipe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = low(recipe)
-    given = (run.setup, run.stage, run.plan, run.state)
-    for switch, whole in (("0", False), ("layers", False), ("1", True)):
-        monkeypatch.setenv(SWITCH, switch)
-        assert at_once.are_whole(*given) is whole
-    monkeypatch.delenv(SWITCH)
-    assert at_once.are_whole(*given)
-    assert at_once.are_whole(*given[:3], replace(run.state, whole="once it failed")) is False

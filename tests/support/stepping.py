@@ -66,3 +66,9 @@ def moments(run: Run) -> dict[str, dict[str, Tensor]]:
     state = run.state.optimizer.state
     named = run.state.model.named_parameters()
     return {name: dict(state[p]) for name, p in named if state.get(p)}
+
+
+def with_task(values: dict[str, Any], name: str, **changes: Any) -> dict[str, Any]:
+    """A recipe with other settings of a task."""
+    tasks = values["tasks"]
+    return values | {"tasks": tasks | {name: tasks[name] | changes}}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -106,30 +107,28 @@ class _Group:
     """Of an optimizer's group those that are changed."""
 
     parameters: list[nn.Parameter]
-    settings: dict[str, float | bool]
+    settings: dict[str, Any]
 
     @classmethod
-    def of(cls, group: dict[str, object], changed: list[nn.Parameter]) -> "_Group":
-        chosen, members = set(changed), group["params"]
-        assert isinstance(members, list)
-        beta1, beta2 = group["betas"]  # type: ignore[misc]
-        settings = {
-            "beta1": beta1, "beta2": beta2, "weight_decay": group["weight_decay"],
-            "eps": group["eps"], "amsgrad": False, "maximize": False,
-        }  # fmt: skip
-        return cls([p for p in members if p in chosen], settings)
+    def of(cls, group: dict[str, Any], changed: list[nn.Parameter]) -> "_Group":
+        chosen = set(changed)
+        return cls([p for p in group["params"] if p in chosen], group)
 
     def update(self, places: Places, rate: Tensor) -> None:
         """As `torch.optim.AdamW(fused=True)` does, with a rate that the device knows."""
-        state = places.optimizer.state
+        state, settings = places.optimizer.state, self.settings
         means, squares, steps = (
             [state[p][slot] for p in self.parameters] for slot in ("exp_avg", "exp_avg_sq", "step")
         )
+        parameters: list[Tensor] = [*self.parameters]
         gradients = [places.gradients[p] for p in self.parameters]
+        beta1, beta2 = settings["betas"]
         torch._foreach_add_(steps, 1)
         torch._fused_adamw_(
-            self.parameters, gradients, means, squares, [], steps, lr=rate, **self.settings
-        )
+            parameters, gradients, means, squares, [], steps, lr=rate, beta1=beta1, beta2=beta2,
+            weight_decay=settings["weight_decay"], eps=settings["eps"],
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
 
 
 def _fresh(parameter: nn.Parameter) -> dict[str, Tensor]:
@@ -143,4 +142,5 @@ def _fresh(parameter: nn.Parameter) -> dict[str, Tensor]:
 
 def _norm(gradients: list[Tensor]) -> Tensor:
     """Of all of them as one vector."""
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)), 2.0)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients, 2.0)), 2.0)
+    return norm
