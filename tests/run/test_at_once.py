@@ -15,6 +15,8 @@ from trivium.model.multitask import Head
 from trivium.model.native.library import SWITCH as NATIVE
 from trivium.parts.losses import LossPart
 from trivium.run.training import at_once
+from trivium.run.training.ahead import passes_once
+from trivium.run.training.gradients import Apart
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +91,18 @@ def test_the_environment_leaves_whole_graphs_out(
     monkeypatch.delenv(SWITCH)
     assert at_once.are_whole(*given)
     assert at_once.are_whole(*given[:3], replace(run.state, whole="once it failed")) is False
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "replays"),
+    [(None, True), ("l2_sp", True), ("rdrop", False), ("smart", False)],
+)
+def test_layers_are_replayed_where_each_batch_passes_once(
+    recipe: dict[str, Any], regularizer: str | None, replays: bool
+) -> None:
+    """On one GPU, and where tasks' gradients are not kept apart."""
+    run = low(recipe, regularizers=[{"kind": regularizer}] if regularizer else [])
+    there = replace(run.setup, device=torch.device("cuda"))
+    assert passes_once(there, run.stage, None) is replays
+    assert not passes_once(run.setup, run.stage, None)
+    assert not passes_once(there, run.stage, Apart.of(run.state.model))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from trivium.model.replays import Capture
 from trivium.parts.losses import CrossEntropy
 from trivium.recipe import parse_recipe
 from trivium.run.training import loop
+from trivium.run.training.start import start_of
 from trivium.run.training.step import train_step
 from trivium.run.training.whole import WholeSteps
 
@@ -229,6 +231,23 @@ def test_with_a_head_that_cannot_be_recorded_the_layers_are(
     monkeypatch.delenv(SWITCH)
     found = trained(ours, 8)
     assert ours.state.whole == "the head of mood cannot be recorded"
+    assert ours.state.model.encoder.recorded().passes
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert mine["losses"] == pytest.approx(theirs["losses"], rel=2e-2, abs=2e-3)
+
+
+def test_with_a_regularizer_that_needs_no_other_pass_the_layers_are(
+    recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"sampler": "joint", "regularizers": [{"kind": "l2_sp"}]}
+    plain, ours = (on_gpu(recipe_values, **settings) for _ in range(2))
+    for run in (plain, ours):
+        run.setup = replace(run.setup, start=start_of(run.setup.recipe, run.state.model.encoder))
+    monkeypatch.setenv(SWITCH, "0")
+    wanted = trained(plain, 8)
+    assert not plain.state.model.encoder.recorded().passes
+    monkeypatch.delenv(SWITCH)
+    found = trained(ours, 8)
     assert ours.state.model.encoder.recorded().passes
     for mine, theirs in zip(found, wanted, strict=True):
         assert mine["losses"] == pytest.approx(theirs["losses"], rel=2e-2, abs=2e-3)

@@ -29,6 +29,17 @@ def may_run_ahead(setup: Setup, stage: Stage, apart: Apart | None) -> bool:
     )
 
 
+def passes_once(setup: Setup, stage: Stage, apart: Apart | None) -> bool:
+    """Whether each batch goes through the layers once, and back before the next one begins: what
+    recorded layers need, also of a step that has to be waited for, as with `distill`."""
+    return (
+        setup.device.type == "cuda"
+        and setup.processes.world == 1
+        and apart is None
+        and not any(part.extra_passes or part.needs_fp32 for part in stage.regularizers)
+    )
+
+
 class Owed(NamedTuple):
     """What a step amounts to, as a GPU will know it."""
 

@@ -13,7 +13,7 @@ from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
-from trivium.run.training.ahead import Later, Owed, may_run_ahead
+from trivium.run.training.ahead import Later, Owed, may_run_ahead, passes_once
 from trivium.run.training.at_once import are_whole, run_whole
 from trivium.run.training.averaged import follow
 from trivium.run.training.batches import mean_of, recorded, run_batches, trained, words_by_rows
@@ -44,7 +44,8 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         _follow(stage, state, step, tally)
         always = partial(_always_told, tally, state.lr_factor)
         return _told_later(stage, step, owed, seldom | _seldom_told(step, tally, {}), always)
-    with words_by_rows(setup, state), recorded(setup, state, wanted=ahead):
+    replays = ahead or passes_once(setup, stage, apart)
+    with words_by_rows(setup, state), recorded(setup, state, wanted=replays):
         tally = run_batches(setup, stage, plan, state, step, apart=apart)
     facts: dict[str, Any] = {}
     if apart:
