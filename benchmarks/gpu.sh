@@ -3,7 +3,8 @@
 # prediction against others. From the repository's root, with trivium, transformers and
 # sentence-transformers installed: sh benchmarks/gpu.sh
 set -u
-timeout 120 python -m pytest -q -n 0 -m gpu tests/model/test_on_gpu.py tests/run/test_gpu.py tests/parts/test_regularizers.py
+timeout 120 python -m pytest -q -n 0 -m gpu tests/model/test_on_gpu.py tests/model/test_triton_gpu.py tests/run/test_gpu.py tests/parts/test_regularizers.py
+timeout 60 python -m benchmarks.gpu_layers
 timeout 150 python -m benchmarks.gpu --cases sst-32 sst-256 cfimdb-16 quora-32 --batches 25 --predict 20000
 timeout 90 python -m benchmarks.gpu --cases sst-256 --encoders base --batches 15
 timeout 110 python -m benchmarks.gpu --cases sst-32 --batches 25 --compiled
