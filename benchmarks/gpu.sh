@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is to be known of a GPU, in under 8 minutes: the tests that need one, then training and
+# What is to be known of a GPU, in under 9 minutes: the tests that need one, then training and
 # prediction against others. From the repository's root, with trivium, transformers and
 # sentence-transformers installed: sh benchmarks/gpu.sh
 set -u

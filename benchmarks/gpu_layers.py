@@ -1,13 +1,17 @@
 """On a GPU: a pass of the encoder's layers and its way back, with and without kernels of Triton.
 
 Each is one recorded graph, so that nothing but the GPU's own time counts. Beside the time stand how
-many kernels a pass is, and what share of it the layers' matrix products would take alone.
+many kernels a pass is, and what share of it the layers' matrix products would take alone; and how
+long a pass takes that is not recorded and learns nothing, as in prediction, launching included.
 """
 
+import argparse
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from statistics import median
 
 import torch
@@ -17,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.limit import products
 from trivium.model.attention import Stream
 from trivium.model.encoder import Encoder, EncoderConfig
+from trivium.model.fused import launch
 from trivium.model.fused.layers import SWITCH, is_there
 
 CUDA = torch.device("cuda")
@@ -26,30 +31,38 @@ MINILM = EncoderConfig(
 )  # fmt: skip
 BASE = EncoderConfig(vocab_size=100)
 CASES = (("MiniLM", MINILM, 800), ("MiniLM", MINILM, 6400), ("BERT-base", BASE, 6400))
+KINDS = {"plain": "0", "fused": "1", "beside": "beside"}
+"""What the switch says."""
 LENGTH = 25
 """Tokens of a text, as in SST-5."""
 REPLAYS, WARM_UP = 20, 3
+HEAD = ("encoder", "tokens", "kernels", "programs", "ms", "launches", "products", "predict ms")
+ROW = "{:<10} {:>6}  {:<8} {:>8} {:>8} {:>9} {:>9} {:>11}"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--programs", nargs="+", type=int, default=[launch.PROGRAMS],
+                        help="at most so many of a kernel that adds up columns")  # fmt: skip
+    given = parser.parse_args()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Triton: {is_there()}")
-    print(
-        f"{'encoder':<10} {'tokens':>6}  {'kernels':<8} {'ms':>8} {'launches':>9} {'products':>9}"
-    )
+    print(ROW.format(*HEAD))
     for name, config, tokens in CASES:
         alone = _products_ms(config, tokens)
-        for on in (False, True):
-            with _switched(on=on):
-                ms, launches = _measure(config, tokens)
-            kind = "fused" if on else "plain"
-            print(f"{name:<10} {tokens:>6}  {kind:<8} {ms:>8.3f} {launches:>9} {alone / ms:>9.0%}",
-                  flush=True)  # fmt: skip
+        for kind, programs in product(KINDS, given.programs):
+            if kind == "plain" and programs != given.programs[0]:
+                continue
+            launch.PROGRAMS = programs
+            with _switched(KINDS[kind]):
+                ms, launches, predicted = _measure(config, tokens)
+            found = (f"{ms:.3f}", launches, f"{alone / ms:.0%}", f"{predicted:.3f}")
+            print(ROW.format(name, tokens, kind, programs, *found), flush=True)
 
 
 @contextmanager
-def _switched(*, on: bool) -> Iterator[None]:
+def _switched(value: str) -> Iterator[None]:
     before = os.environ.get(SWITCH)
-    os.environ[SWITCH] = "1" if on else "0"
+    os.environ[SWITCH] = value
     try:
         yield
     finally:
@@ -58,8 +71,8 @@ def _switched(*, on: bool) -> Iterator[None]:
             os.environ[SWITCH] = before
 
 
-def _measure(config: EncoderConfig, tokens: int) -> tuple[float, int]:
-    """Milliseconds of a pass and back, and its kernels."""
+def _measure(config: EncoderConfig, tokens: int) -> tuple[float, int, float]:
+    """Milliseconds of a pass and back, its kernels, and milliseconds of a pass that is launched."""
     torch.manual_seed(0)
     encoder = Encoder(config).to(CUDA)
     lengths_R = torch.full((tokens // LENGTH,), LENGTH, device=CUDA)
@@ -77,14 +90,17 @@ def _measure(config: EncoderConfig, tokens: int) -> tuple[float, int]:
         for _ in range(WARM_UP):
             work()
     torch.cuda.current_stream().wait_stream(side)
-    return _graph_ms(work), _launches(work)
+    ms, launches = _graph_ms(work), _launches(work)
+    encoder.eval()
+    with torch.no_grad():
+        return ms, launches, _launched_ms(lambda: encoder._through(x_ND, stream))
 
 
 def _products_ms(config: EncoderConfig, tokens: int) -> float:
     """Of all layers, each product alone, again and again on the same tensors."""
     total = 0.0
-    for product in products(config, tokens):
-        left, right = (part.to(CUDA) for part in product.operands(torch.bfloat16))
+    for each in products(config, tokens):
+        left, right = (part.to(CUDA) for part in each.operands(torch.bfloat16))
         work = partial(_times, REPLAYS, partial(torch.mm, left, right))
         total += _graph_ms(work) / REPLAYS
     return total * config.num_hidden_layers
@@ -113,13 +129,24 @@ def _graph_ms(work: Callable[[], None]) -> float:
     return median(found)
 
 
+def _launched_ms(work: Callable[[], Tensor]) -> float:
+    """Median of passes one after another, each waited for."""
+    found = []
+    for _ in range(REPLAYS):
+        torch.cuda.synchronize()
+        began = time.perf_counter()
+        work()
+        torch.cuda.synchronize()
+        found.append((time.perf_counter() - began) * 1e3)
+    return median(found)
+
+
 def _launches(work: Callable[[], None]) -> int:
     """Kernels, and what is copied or set."""
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         work()
         torch.cuda.synchronize()
-    events = seen.events() or []
-    return sum("CUDA" in str(event.device_type) for event in events)
+    return sum("CUDA" in str(event.device_type) for event in seen.events() or [])
 
 
 if __name__ == "__main__":

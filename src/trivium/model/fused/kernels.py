@@ -100,7 +100,8 @@ def norm_back(
         if DROPS:
             factor_RC = _factors(seed, place, group, column_C, threshold, scale, WIDTH)
             x_RC *= factor_RC
-        hat_RC = tl.where(inside_C[None, :], (x_RC + residual_RC - mean_R1) * rstd_R1, 0.0)
+        # Of columns that are not there nothing is kept, and their part in a row's sums is 0.
+        hat_RC = (x_RC + residual_RC - mean_R1) * rstd_R1
         of_weight_C += tl.sum(grad_RC * hat_RC, axis=0)
         of_bias_C += tl.sum(grad_RC, axis=0)
         grad_RC *= weight_C[None, :]

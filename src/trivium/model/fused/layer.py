@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from trivium.model.attention import Stream
 from trivium.model.fused import flash, launch
+from trivium.model.fused.aside import Aside
 from trivium.model.fused.flash import Mixed
 from trivium.model.fused.launch import Dropout, Moments, Norm, Normed, Sums
 from trivium.model.kernels import full_product
@@ -52,6 +53,8 @@ class Pass(NamedTuple):
     stream: Stream
     seed: Tensor
     """Of `launch.Dropout`."""
+    beside: bool
+    """Whether gradients of weights are made beside the rest, in a recorded graph."""
 
     def dropout(self, layer: int, half: int) -> Dropout:
         return Dropout(self.how.p, self.seed, 2 * layer + half)
@@ -146,6 +149,8 @@ class _Back:
         widths = [3 * width, 3 * width, 3 * width, self.before_NI.shape[1]]
         self.sums = Sums(tokens, widths, self.x_ND.device)
         self.weights: dict[str, Tensor] = {}
+        # Without dropout two gradients are one tensor, on which the next product writes.
+        self.aside = Aside(self.x_ND.device, wanted=one.beside and one.how.p > 0)
 
     def outer_half(self, grad_ND: Tensor) -> Tensor:
         """Through the feed-forward network: the gradient of its input."""
@@ -167,30 +172,30 @@ class _Back:
         )  # fmt: skip
         qkv_N3D = launch.beside(parts, self.sums, QKV)
         if any(self.wanted[:3]):
-            found = full_product(qkv_N3D.t(), self.x_ND).chunk(3)
+            with self.aside.work(qkv_N3D, self.x_ND):
+                found = full_product(qkv_N3D.t(), self.x_ND).chunk(3)
             self.weights |= zip(("query", "key", "value"), found, strict=True)
         return back_ND.addmm_(qkv_N3D, self.qkv) if self.of_x else None
 
-    def gradients(self) -> list[Tensor | None]:
-        """Of the parameters, as far as they are wanted."""
+    def gradients(self) -> Parameters:
+        """Of the parameters; of frozen weights None."""
         mixed, outer, qkv, inner = self.sums.added()
+        self.aside.join()
         mixed_norm, mixed_norm_bias, mixed_bias = mixed.chunk(3)
         outer_norm, outer_norm_bias, outer_bias = outer.chunk(3)
         query_bias, key_bias, value_bias = qkv.chunk(3)
         get = self.weights.get
-        found = Parameters(
+        return Parameters(
             get("query"), get("key"), get("value"), get("mixed"), get("inner"), get("outer"),
             query_bias, key_bias, value_bias, mixed_bias, inner, outer_bias,
             mixed_norm, mixed_norm_bias, outer_norm, outer_norm_bias,
         )  # fmt: skip
-        return [
-            each if is_wanted else None for each, is_wanted in zip(found, self.wanted, strict=True)
-        ]
 
     def _weigh(self, name: str, grad_NC: Tensor, x_NC: Tensor) -> None:
         # Of frozen weights no gradient is even computed: it is a third of the work.
         if getattr(self.wanted, name):
-            self.weights[name] = full_product(grad_NC.t(), x_NC)
+            with self.aside.work(grad_NC, x_NC):
+                self.weights[name] = full_product(grad_NC.t(), x_NC)
 
 
 def _product(x: Tensor, copy: tuple[Tensor, Tensor]) -> Tensor:

@@ -1,7 +1,7 @@
 """All layers of a pass, and whether they may be computed so. Shape letters: see `trivium.types`."""
 
+import logging
 import os
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
@@ -17,8 +17,9 @@ from trivium.model.fused.layer import Copies, How, Layer, Pass
 from trivium.model.kernels import Linear, joined, lora_of
 from trivium.model.native.stack import LayerModules
 
+LOG = logging.getLogger("trivium.model")
 SWITCH = "TRIVIUM_TRITON"
-"""Environment variable: 0 leaves the kernels out."""
+"""Environment variable: 0 leaves the kernels out; `beside` makes gradients of weights aside."""
 WIDEST = 1024
 """Columns that a program of `norm` holds at once."""
 
@@ -34,7 +35,7 @@ def suits(x_ND: Tensor, layers: Sequence[LayerModules], heads: int) -> bool:
     size, inner = width // heads, layers[0].inner.out_features
     if x_ND.dtype != torch.bfloat16 or width > WIDEST or size % 8 or size > 256:
         return False
-    if tokens * max(3 * width, inner) >= 2**31:  # the kernels count in 32 bits
+    if not 0 < tokens < 2**31 // max(3 * width, inner):  # the kernels count in 32 bits
         return False
     parts = [part for layer in layers for part in layer.linear()]
     plain = all(lora_of(part) is None and part.bias is not None for part in parts)
@@ -50,7 +51,8 @@ def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: Ho
     """hidden_ND in bf16; p of `how`: 0 outside training."""
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
-    one = Pass(how, stream, seed.random_() if how.p else seed)
+    beside = os.environ.get(SWITCH) == "beside"
+    one = Pass(how, stream, seed.random_() if how.p else seed, beside)
     for place, layer in enumerate(layers):
         parameters = parameters_of(layer)
         x_ND = Layer.apply(x_ND, one, _copies(layer), place, *parameters)  # type: ignore[no-untyped-call]
@@ -92,9 +94,8 @@ def _works() -> bool:
         return bool((sums.added()[0] == 3.0).all())
     except (ImportError, OSError, RuntimeError, SubprocessError) as error:
         what = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        warnings.warn(
-            f"Triton is installed, but makes no kernel here ({what[0]}): layers are computed "
-            f"without it, slower. {SWITCH}=0 says so in advance.",
-            stacklevel=2,
-        )
+        LOG.warning(
+            "Triton is installed, but makes no kernel here (%s): layers are computed without it, "
+            "slower. A C compiler may help; %s=0 says so in advance.", what[0], SWITCH,
+        )  # fmt: skip
         return False
