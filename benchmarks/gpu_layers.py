@@ -36,27 +36,29 @@ KINDS = {"plain": "0", "fused": "1", "beside": "beside"}
 LENGTH = 25
 """Tokens of a text, as in SST-5."""
 REPLAYS, WARM_UP = 20, 3
-HEAD = ("encoder", "tokens", "kernels", "programs", "ms", "launches", "products", "predict ms")
+HEAD = ("encoder", "tokens", "kernels", "sizes", "ms", "launches", "products", "predict ms")
 ROW = "{:<10} {:>6}  {:<8} {:>8} {:>8} {:>9} {:>9} {:>11}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--programs", nargs="+", type=int, default=[launch.PROGRAMS],
-                        help="at most so many of a kernel that adds up columns")  # fmt: skip
+    parser.add_argument(
+        "--sizes", nargs="+", default=[f"{launch.PROGRAMS}/{launch.PER_WARP}"],
+        metavar="PROGRAMS/PER_WARP", help="other values of these two of model/fused/launch.py",
+    )  # fmt: skip
     given = parser.parse_args()
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Triton: {is_there()}")
     print(ROW.format(*HEAD))
     for name, config, tokens in CASES:
         alone = _products_ms(config, tokens)
-        for kind, programs in product(KINDS, given.programs):
-            if kind == "plain" and programs != given.programs[0]:
+        for kind, sizes in product(KINDS, given.sizes):
+            if kind == "plain" and sizes != given.sizes[0]:
                 continue
-            launch.PROGRAMS = programs
+            launch.PROGRAMS, launch.PER_WARP = map(int, sizes.split("/"))
             with _switched(KINDS[kind]):
                 ms, launches, predicted = _measure(config, tokens)
             found = (f"{ms:.3f}", launches, f"{alone / ms:.0%}", f"{predicted:.3f}")
-            print(ROW.format(name, tokens, kind, programs, *found), flush=True)
+            print(ROW.format(name, tokens, kind, sizes, *found), flush=True)
 
 
 @contextmanager
