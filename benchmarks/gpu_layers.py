@@ -31,7 +31,9 @@ MINILM = EncoderConfig(
 )  # fmt: skip
 BASE = EncoderConfig(vocab_size=100)
 CASES = (("MiniLM", MINILM, 800), ("MiniLM", MINILM, 6400), ("BERT-base", BASE, 6400))
-KINDS = {"plain": "0", "fused": "1", "beside": "beside"}
+KINDS = {
+    "plain": "0", "fused": "1", "beside": "beside", "short": "short", "both": "short,beside",
+}  # fmt: skip
 """What the switch says."""
 LENGTH = 25
 """Tokens of a text, as in SST-5."""

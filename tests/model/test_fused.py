@@ -16,8 +16,10 @@ from tests.support.fused import (
     check_gelu,
     check_layers,
     check_norm,
+    check_short,
     dropout,
     kept,
+    kept_weights,
     noise,
     random_encoder,
 )
@@ -123,9 +125,10 @@ def test_programs_share_the_rows(programs: int, monkeypatch: pytest.MonkeyPatch)
 def test_sums_of_many_programs_are_added_up() -> None:
     sums = launch.Sums(4 * 130, [40, 3], CPU)
     assert sums.programs == 130
-    for part in sums.parts:
-        part.copy_(noise(*part.shape, seed=1, device=CPU))
-    wanted = [part.double().sum(0) for part in sums.parts]
+    places = [part.place for part in sums.parts]
+    for place in places:
+        place.copy_(noise(*place.shape, seed=1, device=CPU))
+    wanted = [place.double().sum(0) for place in places]
     for found, one in zip(sums.added(), wanted, strict=True):
         torch.testing.assert_close(found.double(), one, atol=1e-5, rtol=1e-5)
 
@@ -151,6 +154,40 @@ def test_a_mask_is_a_function_of_seed_and_place() -> None:
     assert not torch.equal(kept(dropout(0.5, CPU, place=4), 8, 64), first)
     # A row keeps its mask whatever comes after it.
     assert torch.equal(kept(dropout(0.5, CPU), 3, 64), first[:3])
+
+
+@interpreted
+@warned
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("lengths", "heads", "size"), [((7, 1, 12, 3), 2, 32), ((33, 2), 3, 16), ((1, 5), 1, 64)]
+)
+def test_attention_of_short_texts_is_the_formula(
+    lengths: tuple[int, ...], heads: int, size: int, p: float
+) -> None:
+    check_short(lengths, heads, size, dropout(p, CPU))
+
+
+@interpreted
+@warned
+def test_short_texts_may_be_empty_and_programs_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the texts that fill a recorded graph's stream up, some have nothing."""
+    monkeypatch.setattr(launch, "PROGRAMS", 2)
+    check_short((4, 0, 9, 0, 17), 2, 32, dropout(0.3, CPU))
+
+
+@interpreted
+@warned
+def test_dropout_drops_its_share_of_weights_each_by_itself() -> None:
+    lengths = torch.full((24,), 32)
+    told = launch.Told(Stream.of(lengths, 32), 4, dropout(0.3, CPU))
+    kept_THLL = torch.stack(kept_weights(told, 128)) > 0
+    count = kept_THLL.numel()
+    assert abs(float((~kept_THLL).double().mean()) - 0.3) < 5 * (0.21 / count) ** 0.5
+    apart = torch.corrcoef(kept_THLL.double().flatten(0, 1).view(96, -1))
+    assert (apart - torch.eye(96)).abs().max() < 0.18  # of texts and heads
+    rows = torch.corrcoef(kept_THLL.double().transpose(0, 2).reshape(32, -1))
+    assert (rows - torch.eye(32)).abs().max() < 0.1
 
 
 @interpreted

@@ -12,6 +12,7 @@ from tests.support.fused import (
     check_gelu,
     check_layers,
     check_norm,
+    check_short,
     dropout,
     kept,
     noise,
@@ -19,7 +20,7 @@ from tests.support.fused import (
 )
 from tests.support.tensors import packed, relative
 from trivium.model.encoder import Encoder
-from trivium.model.fused import launch, layers
+from trivium.model.fused import launch, layers, short
 from trivium.model.fused.layer import How
 from trivium.types import Tokens
 
@@ -91,6 +92,17 @@ def test_three_matrices_come_side_by_side(tokens: int, width: int) -> None:
     check_beside(tokens, width, CUDA)
 
 
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("lengths", "heads", "size"),
+    [((7, 1, 12, 3), 2, 32), ((33, 2, 64), 12, 64), ((1, 5), 1, 16), ((25, 0, 31, 0) * 60, 3, 32)],
+)
+def test_attention_of_short_texts_is_the_formula(
+    lengths: tuple[int, ...], heads: int, size: int, p: float
+) -> None:
+    check_short(lengths, heads, size, dropout(p, CUDA))
+
+
 def test_a_mask_is_a_function_of_seed_and_place_and_drops_its_share() -> None:
     first = kept(dropout(0.1, CUDA), 4000, 384)
     assert torch.equal(kept(dropout(0.1, CUDA), 4000, 384), first)
@@ -109,9 +121,9 @@ def test_every_run_of_the_kernels_is_the_same_to_the_bit(width: int) -> None:
         out_ND, moments = launch.norm(x_ND, y_ND, launch.Norm(weight_D, weight_D, 1e-12), given)
         sums = launch.Sums(3001, [3 * width, width, 3 * width], CUDA)
         one = launch.Normed(x_ND, y_ND, weight_D, given, moments)
-        back = launch.norm_back(grad_ND, one, sums, 0)
-        launch.gelu_back_(grad_ND.clone(), x_ND, sums, 1)
-        launch.beside((x_ND, y_ND, grad_ND), sums, 2)
+        back = launch.norm_back(grad_ND, one, sums.parts[0])
+        launch.gelu_back_(grad_ND.clone(), x_ND, sums.parts[1])
+        launch.beside((x_ND, y_ND, grad_ND), sums.parts[2])
         return [out_ND, *back, *sums.added()]
 
     first = run()
@@ -120,6 +132,15 @@ def test_every_run_of_the_kernels_is_the_same_to_the_bit(width: int) -> None:
 
 
 # --- layers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3])
+@pytest.mark.parametrize(("width", "heads", "inner"), [(64, 4, 96), (384, 12, 1536)])
+def test_layers_with_short_texts_are_those_of_bert(
+    width: int, heads: int, inner: int, p: float
+) -> None:
+    encoder = random_encoder(width, heads, inner).to(CUDA)
+    check_layers(encoder, (7, 64, 1, 30, 19), How(heads, 1e-12, p, 0.0, short))
 
 
 @pytest.mark.parametrize("p", [0.0, 0.3])
@@ -134,13 +155,15 @@ def test_layers_and_their_way_back_are_those_of_bert(
 
 
 @pytest.mark.parametrize("texts", [TEXTS, OTHERS, [[3, 4, 5]]])
+@pytest.mark.parametrize("switch", ["1", "short"])
 def test_a_pass_is_as_near_to_double_precision_as_without_the_kernels(
-    texts: list[list[int]], graphs: bool, monkeypatch: pytest.MonkeyPatch
+    texts: list[list[int]], graphs: bool, switch: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = packed(texts)
     exact = random_encoder(96, 3, 160, layers=3).double()
     exact.precision = torch.float64
     wanted_ND, wanted = trained(exact, tokens)
+    monkeypatch.setenv("TRIVIUM_TRITON", switch)
     found_ND, found = trained(on_gpu(graphs=graphs), tokens)
     monkeypatch.setenv("TRIVIUM_TRITON", "0")
     plain_ND, plain = trained(on_gpu(), tokens)
@@ -153,8 +176,12 @@ def test_a_pass_is_as_near_to_double_precision_as_without_the_kernels(
             assert relative(found[name], grad) < limit, name
 
 
-def test_a_run_with_dropout_is_repeated_to_the_bit(graphs: bool) -> None:
+@pytest.mark.parametrize("switch", ["1", "short", "short,beside"])
+def test_a_run_with_dropout_is_repeated_to_the_bit(
+    graphs: bool, switch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Texts are short, since FlashAttention's way back adds up long ones in no fixed order."""
+    monkeypatch.setenv("TRIVIUM_TRITON", switch)
     model, tokens = on_gpu(0.2, attention_p=0.2, graphs=graphs), packed(TEXTS)
     trained(model, tokens)
     torch.cuda.manual_seed(5)
@@ -180,9 +207,12 @@ def test_a_graph_drops_what_a_pass_without_one_drops() -> None:
     assert relative(found[0][0], found[1][0]) < 1e-2
 
 
-def test_gradients_made_beside_the_rest_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["1", "short"])
+def test_gradients_made_beside_the_rest_are_the_same(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens, found = packed(TEXTS), []
-    for switch in ("1", "beside"):
+    for switch in (kind, f"{kind},beside"):
         monkeypatch.setenv("TRIVIUM_TRITON", switch)
         model = on_gpu(0.2, graphs=True)
         trained(model, tokens)

@@ -10,8 +10,7 @@ from tests.support.tensors import relative
 from trivium.model.attention import Stream, attention, layout
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.fused import launch
-from trivium.model.fused.flash import Mixed
-from trivium.model.fused.launch import Dropout, Norm, Normed, Sums
+from trivium.model.fused.launch import Dropout, Norm, Normed, Part, Sums, Told
 from trivium.model.fused.layer import How, Parameters
 from trivium.model.fused.layers import encode, parameters_of
 
@@ -41,7 +40,7 @@ def kept(given: Dropout, tokens: int, width: int) -> Tensor:
     _, moments = launch.norm(x_ND, zero_ND, norm, given)
     sums = Sums(tokens, [3 * width], device)
     whole_ND, left_ND = launch.norm_back(
-        grad_ND, Normed(x_ND, zero_ND, weight_D, given, moments), sums, 0
+        grad_ND, Normed(x_ND, zero_ND, weight_D, given, moments), sums.parts[0]
     )
     assert bool((whole_ND != 0).double().mean() > 0.99)
     return (left_ND != 0).cpu().double() / (1 - given.p)
@@ -57,7 +56,7 @@ def check_norm(tokens: int, width: int, given: Dropout) -> None:
     out_ND, moments = launch.norm(update_ND, residual_ND, Norm(weight_D, bias_D, EPS), given)
     sums = Sums(tokens, [5, 3 * width, 2], device)  # beside those of others
     back = Normed(update_ND, residual_ND, weight_D, given, moments)
-    found = launch.norm_back(grad_ND, back, sums, 1)
+    found = launch.norm_back(grad_ND, back, sums.parts[1])
     added = sums.added()[1].chunk(3)
 
     leaves = [
@@ -80,7 +79,7 @@ def check_gelu(tokens: int, width: int, device: torch.device) -> None:
     leaf = x_NC.cpu().double().requires_grad_()
     (wanted_NC,) = torch.autograd.grad(F.gelu(leaf), leaf, grad_NC.cpu().double())
     sums = Sums(tokens, [width, 3], device)
-    found_NC = launch.gelu_back_(grad_NC, x_NC, sums, 0)
+    found_NC = launch.gelu_back_(grad_NC, x_NC, sums.parts[0])
     assert found_NC is grad_NC
     assert relative(found_NC.cpu(), wanted_NC) < ROUNDED
     assert relative(sums.added()[0].cpu(), wanted_NC.sum(0)) < ADDED
@@ -89,9 +88,67 @@ def check_gelu(tokens: int, width: int, device: torch.device) -> None:
 def check_beside(tokens: int, width: int, device: torch.device) -> None:
     q, k, v = (noise(tokens, width, seed=seed, device=device) for seed in (8, 9, 10))
     sums = Sums(tokens, [1, 3 * width], device)
-    found_N3D = launch.beside((q, k, v), sums, 1)
+    found_N3D = launch.beside((q, k, v), sums.parts[1])
     assert torch.equal(found_N3D, torch.cat([q, k, v], 1))
     assert relative(sums.added()[1].cpu(), found_N3D.cpu().double().sum(0)) < ADDED
+
+
+# --- attention of short texts ------------------------------------------------------------------
+
+
+def kept_weights(told: Told, width: int) -> list[Tensor]:
+    """For each text what its weights are multiplied with in each head, [H, n, n], float64."""
+    lengths, heads, p = told.stream.lengths_R.tolist(), told.heads, told.dropout.p
+    device, size = told.stream.starts.device, width // told.heads
+    found = [torch.zeros(heads, n, n, dtype=torch.float64) for n in lengths]
+    for first in range(0, max(lengths), size):  # so many weights can be seen in a row at a time
+        seen = torch.zeros(sum(lengths), heads, size)
+        for begin, n in zip(_starts(lengths), lengths, strict=True):
+            for place in range(first, min(n, first + size)):
+                seen[begin + place, :, place - first] = 1.0
+        none_ND = torch.zeros(sum(lengths), 2 * width)
+        qkv_N3D = torch.cat([none_ND, seen.flatten(1)], 1).to(device, _low(device))
+        mixed = launch.attend(qkv_N3D, told).cpu().view(-1, heads, size)
+        for text, (begin, n) in enumerate(zip(_starts(lengths), lengths, strict=True)):
+            own = (mixed[begin : begin + n] != 0).double().transpose(0, 1) / (1 - p)
+            last = min(n, first + size)
+            found[text][:, :, first:last] = own[:, :, : max(0, last - first)]
+    return found
+
+
+def check_short(lengths: Sequence[int], heads: int, size: int, given: Dropout) -> None:
+    """Attention there and back."""
+    device, width, tokens = given.seed.device, heads * size, sum(lengths)
+    stream = Stream.of(torch.tensor(lengths, device=device), max(lengths))
+    told = Told(stream, heads, given)
+    qkv_N3D = noise(tokens, 3 * width, seed=1, device=device).to(_low(device))
+    grad_ND = noise(tokens, width, seed=2, device=device).to(_low(device))
+    sums = Sums(tokens, [2, 3 * width], device)
+    mixed_ND = launch.attend(qkv_N3D, told)
+    back_N3D = launch.attend_back(grad_ND, qkv_N3D, told, sums.parts[1])
+    leaf = qkv_N3D.cpu().double().requires_grad_()
+    texts = []
+    for rows, factor in zip(leaf.split(list(lengths)), kept_weights(told, width), strict=True):
+        q, k, v = rows.view(-1, 3, heads, size).permute(1, 2, 0, 3)
+        weights = torch.softmax(q @ k.transpose(1, 2) * size**-0.5, -1) * factor
+        texts.append((weights @ v).transpose(0, 1).flatten(1))
+    wanted_ND = torch.cat(texts)
+    (wanted,) = torch.autograd.grad(wanted_ND, leaf, grad_ND.cpu().double())
+    assert relative(mixed_ND.cpu(), wanted_ND) < 1.5 * ROUNDED  # weights are rounded, too
+    for found, one in zip(back_N3D.cpu().chunk(3, 1), wanted.chunk(3, 1), strict=True):
+        assert float((found.double() - one).norm()) < 2 * ROUNDED * float(wanted.norm())
+    # The sums are those of the gradients before they are rounded.
+    apart = sums.added()[1].cpu() - back_N3D.cpu().double().sum(0)
+    assert float(apart.abs().max()) < ROUNDED * tokens**0.5 * float(wanted.abs().max())
+
+
+def _low(device: torch.device) -> torch.dtype:
+    """Triton's interpreter (3.6) takes the bits of bf16 in a product for whole numbers."""
+    return torch.float16 if device.type == "cpu" else torch.bfloat16
+
+
+def _starts(lengths: Sequence[int]) -> list[int]:
+    return [sum(lengths[:place]) for place in range(len(lengths))]
 
 
 # --- whole layers ------------------------------------------------------------------------------
@@ -100,19 +157,18 @@ def check_beside(tokens: int, width: int, device: torch.device) -> None:
 class OnCpu:
     """Attention as a CPU has it, in the place of `flash`. It drops nothing."""
 
-    def forward(self, qkv_N3D: Tensor, stream: Stream, heads: int, p: float) -> Mixed:
-        mixed_ND = attention(qkv_N3D, layout(stream.lengths_R), heads, p)
-        mixed_NHd = mixed_ND.view(len(mixed_ND), heads, -1)
-        return Mixed(mixed_NHd, *(torch.empty(0) for _ in range(3)))
+    def forward(self, qkv_N3D: Tensor, told: Told) -> tuple[Tensor, ...]:
+        return (attention(qkv_N3D, layout(told.stream.lengths_R), told.heads, 0.0),)
 
     def backward(
-        self, grad_ND: Tensor, qkv_N3D: Tensor, mixed: Mixed, stream: Stream, p: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, grad_ND: Tensor, qkv_N3D: Tensor, mixed: Sequence[Tensor], told: Told, sums: Part
+    ) -> Tensor:
+        del mixed
         leaf = qkv_N3D.detach().requires_grad_()
         with torch.enable_grad():
-            mixed_ND = attention(leaf, layout(stream.lengths_R), mixed.mixed_NHd.shape[1], p)
+            mixed_ND = attention(leaf, layout(told.stream.lengths_R), told.heads, 0.0)
         q, k, v = torch.autograd.grad(mixed_ND, leaf, grad_ND)[0].chunk(3, 1)
-        return q.contiguous(), k.contiguous(), v.contiguous()
+        return launch.beside((q.contiguous(), k.contiguous(), v.contiguous()), sums)
 
 
 def random_encoder(
@@ -150,7 +206,7 @@ def check_layers(encoder: Encoder, lengths: Sequence[int], how: How) -> None:
     wanted_ND, size = leaves[0], len(Parameters._fields)
     for place in range(len(layers)):
         own = Parameters(*leaves[1 + size * place : 1 + size * (place + 1)])
-        masks = [kept(Dropout(how.p, seeds, 2 * place + half), tokens, width) for half in (0, 1)]
+        masks = [kept(Dropout(how.p, seeds, 3 * place + half), tokens, width) for half in (0, 1)]
         wanted_ND = _layer(wanted_ND, own, torch.tensor(lengths), how, masks)
     wanted = torch.autograd.grad(wanted_ND, leaves, grad_ND.cpu().double())
     assert relative(hidden_ND.cpu(), wanted_ND) < 2e-2

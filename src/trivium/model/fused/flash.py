@@ -5,48 +5,38 @@ What autograd does between the two is spared: copies of the gradients into one m
 sums, which `launch.beside` has in one pass.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from trivium.model.attention import Stream
+from trivium.model.fused import launch
+from trivium.model.fused.launch import Part, Told
 
 
-class Mixed(NamedTuple):
-    """What the way back needs."""
-
-    mixed_NHd: Tensor
-    logsumexp: Tensor
-    seed: Tensor
-    """Dropout's; until PyTorch 2.6 without `offset`."""
-    offset: Tensor
-
-    @property
-    def flat(self) -> Tensor:
-        return self.mixed_NHd.flatten(1)
-
-
-def forward(qkv_N3D: Tensor, stream: Stream, heads: int, p: float) -> Mixed:
-    """softmax(q k^T / sqrt(d)) v within each text. p: of dropping a weight."""
-    found = torch.ops.aten._flash_attention_forward(
-        *_parts(qkv_N3D, heads), stream.starts, stream.starts, stream.longest, stream.longest,
-        p, False, False,
+def forward(qkv_N3D: Tensor, told: Told) -> tuple[Tensor, ...]:
+    """softmax(q k^T / sqrt(d)) v within each text, and what the way back needs beside it: sums of
+    exponentials, and dropout's seed (until PyTorch 2.6 in two tensors)."""
+    stream = told.stream
+    mixed_NHd, *kept = torch.ops.aten._flash_attention_forward(
+        *_parts(qkv_N3D, told.heads), stream.starts, stream.starts, stream.longest, stream.longest,
+        told.dropout.p, False, False,
     )  # fmt: skip
-    return Mixed(*found[:4])
+    return mixed_NHd.flatten(1), *kept[:3]
 
 
 def backward(
-    grad_ND: Tensor, qkv_N3D: Tensor, mixed: Mixed, stream: Stream, p: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of q, k and v, each of them x_ND."""
-    shape = mixed.mixed_NHd.shape
+    grad_ND: Tensor, qkv_N3D: Tensor, mixed: Sequence[Tensor], told: Told, sums: Part
+) -> Tensor:
+    """Gradients of q, k and v side by side; leaves their columns' sums."""
+    stream, shape = told.stream, (len(grad_ND), told.heads, -1)
+    mixed_ND, logsumexp, seed, offset = mixed
     dq, dk, dv = torch.ops.aten._flash_attention_backward(
-        grad_ND.view(shape), *_parts(qkv_N3D, shape[1]), mixed.mixed_NHd, mixed.logsumexp,
-        stream.starts, stream.starts, stream.longest, stream.longest, p, False,
-        mixed.seed, mixed.offset,
+        grad_ND.view(shape), *_parts(qkv_N3D, told.heads), mixed_ND.view(shape), logsumexp,
+        stream.starts, stream.starts, stream.longest, stream.longest, told.dropout.p, False,
+        seed, offset,
     )  # fmt: skip
-    return dq.flatten(1), dk.flatten(1), dv.flatten(1)
+    return launch.beside((dq.flatten(1), dk.flatten(1), dv.flatten(1)), sums)
 
 
 def _parts(qkv_N3D: Tensor, heads: int) -> tuple[Tensor, ...]:

@@ -6,7 +6,8 @@ gradients of biases and of LayerNorm: each program leaves the sums of its own gr
 `sums`, and `add_up` adds the rows, always in one order. So a run that is repeated is the same to
 the bit.
 
-Small letters of a program's own tile: R its four rows, C its columns.
+Letters of a program's own tile: R its four rows, C its columns; L the tokens of a text, twice in a
+matrix of attention's weights, d the columns of a head.
 """
 
 import triton
@@ -183,3 +184,103 @@ def add_up(sums, out, programs, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
             sums + row_S[:, None] * COLUMNS + column_C[None, :], mask=there_SC, other=0.0
         )
     tl.store(out + column_C, tl.sum(total_SC, axis=0), mask=inside_C)
+
+
+# --- attention of short texts ------------------------------------------------------------------
+
+
+@triton.jit
+def _heads(qkv, starts, text, head, WIDTH: tl.constexpr, SIZE: tl.constexpr, LENGTH: tl.constexpr):
+    """A text's q, k and v in one head, where its tokens start, and which there are."""
+    begin, row_L = tl.load(starts + text), tl.arange(0, LENGTH)
+    there_L = row_L < tl.load(starts + text + 1) - begin
+    column_d = head * SIZE + tl.arange(0, SIZE)
+    at_Ld = (begin + row_L)[:, None] * (3 * WIDTH) + column_d[None, :]
+    q_Ld = tl.load(qkv + at_Ld, mask=there_L[:, None], other=0.0)
+    k_Ld = tl.load(qkv + WIDTH + at_Ld, mask=there_L[:, None], other=0.0)
+    v_Ld = tl.load(qkv + 2 * WIDTH + at_Ld, mask=there_L[:, None], other=0.0)
+    return q_Ld, k_Ld, v_Ld, begin, there_L
+
+
+@triton.jit
+def _weights(q_Ld, k_Ld, there_L, scale):
+    """softmax(q k^T * scale), finite even where there is no token."""
+    scores_LL = tl.dot(q_Ld, tl.trans(k_Ld)) * scale
+    scores_LL = tl.where(there_L[None, :], scores_LL, -1e30)
+    scores_LL = tl.exp(scores_LL - tl.max(scores_LL, axis=1)[:, None])
+    return scores_LL / tl.sum(scores_LL, axis=1)[:, None]
+
+
+@triton.jit
+def _weight_factors(seed, place, number, threshold, scale, LENGTH: tl.constexpr):
+    """What dropout multiplies the weights of a text and head with, which have a `number`.
+
+    A draw is eight times 16 bits. threshold: of 24 bits, as elsewhere.
+    """
+    EIGHTH: tl.constexpr = LENGTH // 8
+    row_E, column_L = tl.arange(0, EIGHTH), tl.arange(0, LENGTH)
+    offset_EL = (number * EIGHTH + row_E)[:, None] * LENGTH + column_L[None, :]
+    a_EL, b_EL, c_EL, d_EL = tl.randint4x(tl.load(seed) + place, offset_EL, ROUNDS)
+    four = tl.join(tl.join(a_EL, b_EL), tl.join(c_EL, d_EL))
+    bits_LL = tl.reshape(tl.join(four & 0xFFFF, four >> 16), [LENGTH, LENGTH])
+    return tl.where(bits_LL.to(tl.int32) >= threshold >> 8, scale, 0.0)
+
+
+@triton.jit(do_not_specialize=["place", "threshold"])
+def attend(
+    qkv, starts, seed, out, place, threshold, keep, scale,
+    WIDTH: tl.constexpr, SIZE: tl.constexpr, LENGTH: tl.constexpr, DROPS: tl.constexpr,
+):  # fmt: skip
+    """out = softmax(q k^T * scale) v, a program for each text and head. keep: 1 / (1 - p)."""
+    text, head = tl.program_id(0), tl.program_id(1)
+    q_Ld, k_Ld, v_Ld, begin, there_L = _heads(qkv, starts, text, head, WIDTH, SIZE, LENGTH)
+    weights_LL = _weights(q_Ld, k_Ld, there_L, scale)
+    if DROPS:
+        number = text * (WIDTH // SIZE) + head
+        weights_LL *= _weight_factors(seed, place, number, threshold, keep, LENGTH)
+    mixed_Ld = tl.dot(weights_LL.to(v_Ld.dtype), v_Ld)
+    row_L = begin + tl.arange(0, LENGTH)
+    at_Ld = row_L[:, None] * WIDTH + (head * SIZE + tl.arange(0, SIZE))[None, :]
+    tl.store(out + at_Ld, mixed_Ld.to(out.dtype.element_ty), mask=there_L[:, None])
+
+
+@triton.jit(do_not_specialize=["texts", "place", "threshold"])
+def attend_back(
+    grad, qkv, starts, seed, out, sums, texts, place, threshold, keep, scale,
+    WIDTH: tl.constexpr, SIZE: tl.constexpr, LENGTH: tl.constexpr, COLUMNS: tl.constexpr,
+    DROPS: tl.constexpr,
+):  # fmt: skip
+    """The gradients of q, k and v side by side, and the sums of their columns.
+
+    The weights are made again: a text's all fit into one program.
+    """
+    program, head = tl.program_id(0), tl.program_id(1)
+    column_d = head * SIZE + tl.arange(0, SIZE)
+    of_q_d = tl.zeros([SIZE], dtype=tl.float32)
+    of_k_d = tl.zeros([SIZE], dtype=tl.float32)
+    of_v_d = tl.zeros([SIZE], dtype=tl.float32)
+    for text in range(program, texts, tl.num_programs(0)):
+        q_Ld, k_Ld, v_Ld, begin, there_L = _heads(qkv, starts, text, head, WIDTH, SIZE, LENGTH)
+        row_L = begin + tl.arange(0, LENGTH)
+        at_Ld = row_L[:, None] * WIDTH + column_d[None, :]
+        grad_Ld = tl.load(grad + at_Ld, mask=there_L[:, None], other=0.0)
+        weights_LL = _weights(q_Ld, k_Ld, there_L, scale)
+        back_LL = tl.dot(grad_Ld, tl.trans(v_Ld))
+        dropped_LL = weights_LL
+        if DROPS:
+            number = text * (WIDTH // SIZE) + head
+            factor_LL = _weight_factors(seed, place, number, threshold, keep, LENGTH)
+            dropped_LL = weights_LL * factor_LL
+            back_LL *= factor_LL
+        v_back_Ld = tl.dot(tl.trans(dropped_LL.to(grad_Ld.dtype)), grad_Ld)
+        back_LL = weights_LL * (back_LL - tl.sum(weights_LL * back_LL, axis=1)[:, None]) * scale
+        low_LL = back_LL.to(grad_Ld.dtype)
+        q_back_Ld, k_back_Ld = tl.dot(low_LL, k_Ld), tl.dot(tl.trans(low_LL), q_Ld)
+        to_Ld = out + row_L[:, None] * (3 * WIDTH) + column_d[None, :]
+        tl.store(to_Ld, q_back_Ld.to(out.dtype.element_ty), mask=there_L[:, None])
+        tl.store(to_Ld + WIDTH, k_back_Ld.to(out.dtype.element_ty), mask=there_L[:, None])
+        tl.store(to_Ld + 2 * WIDTH, v_back_Ld.to(out.dtype.element_ty), mask=there_L[:, None])
+        of_q_d += tl.sum(q_back_Ld, axis=0)
+        of_k_d += tl.sum(k_back_Ld, axis=0)
+        of_v_d += tl.sum(v_back_Ld, axis=0)
+    _leave(sums + program * COLUMNS, column_d, of_q_d, of_k_d, of_v_d, WIDTH)

@@ -10,6 +10,8 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
+from trivium.model.attention import Stream
+
 GROUP = 4
 """Rows that a program has at a time, as in `kernels`."""
 PROGRAMS = 512
@@ -72,6 +74,35 @@ class Normed:
     moments: Moments
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What attention is told of a layer."""
+
+    stream: Stream
+    heads: int
+    dropout: Dropout
+    """Of a weight. FlashAttention draws for itself."""
+
+    @property
+    def texts(self) -> int:
+        return len(self.stream.starts) - 1
+
+    def sizes(self, width: int) -> dict[str, int]:
+        """What the kernels of short texts are made for."""
+        length = _block(self.stream.longest)
+        return {"WIDTH": width, "SIZE": width // self.heads, "LENGTH": length}
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where one kernel leaves its sums: a row for each program, among those of other kernels."""
+
+    place: Tensor
+    programs: int
+    columns: int
+    """Of all kernels."""
+
+
 class Sums:
     """Where a layer's kernels leave the sums of their columns, all added up at once."""
 
@@ -81,7 +112,8 @@ class Sums:
         self.widths, self.programs = widths, -(-_groups(tokens) // rounds)  # all of them are busy
         self.columns = sum(widths)
         self._all = torch.empty(self.programs, self.columns, dtype=torch.float32, device=device)
-        self.parts = torch.split(self._all, widths, dim=1)
+        places = torch.split(self._all, widths, dim=1)
+        self.parts = [Part(place, self.programs, self.columns) for place in places]
 
     def added(self) -> tuple[Tensor, ...]:
         """The parts' sums, fp32."""
@@ -109,7 +141,7 @@ def norm(
     return out_ND, Moments(mean_N, rstd_N)
 
 
-def norm_back(grad_ND: Tensor, kept: Normed, sums: Sums, part: int) -> tuple[Tensor, Tensor]:
+def norm_back(grad_ND: Tensor, kept: Normed, sums: Part) -> tuple[Tensor, Tensor]:
     """Gradients of residual and update, which are one tensor where nothing is dropped.
 
     Leaves sums for the gradients of weight, bias and the update's own bias, side by side.
@@ -121,32 +153,59 @@ def norm_back(grad_ND: Tensor, kept: Normed, sums: Sums, part: int) -> tuple[Ten
     block = _block(width)
     _kernels().norm_back[(sums.programs,)](
         grad_ND, kept.update_ND, kept.residual_ND, kept.weight_D, kept.dropout.seed,
-        kept.moments.mean_N, kept.moments.rstd_N, to_residual_ND, to_update_ND, sums.parts[part],
+        kept.moments.mean_N, kept.moments.rstd_N, to_residual_ND, to_update_ND, sums.place,
         tokens, kept.dropout.place, kept.dropout.threshold, kept.dropout.scale,
         WIDTH=width, BLOCK=block, COLUMNS=sums.columns, DROPS=drops, num_warps=_warps(block),
     )  # fmt: skip
     return to_residual_ND, to_update_ND
 
 
-def gelu_back_(grad_NC: Tensor, x_NC: Tensor, sums: Sums, part: int) -> Tensor:
+def gelu_back_(grad_NC: Tensor, x_NC: Tensor, sums: Part) -> Tensor:
     """The gradient of GELU's input, in place of that of its output; leaves its columns' sums."""
     tokens, width = grad_NC.shape
     block = min(_block(width), NARROW)
     _kernels().gelu_back[(sums.programs, -(-width // block))](
-        grad_NC, x_NC, sums.parts[part], tokens,
+        grad_NC, x_NC, sums.place, tokens,
         WIDTH=width, BLOCK=block, COLUMNS=sums.columns, num_warps=_warps(block),
     )  # fmt: skip
     return grad_NC
 
 
-def beside(parts: tuple[Tensor, Tensor, Tensor], sums: Sums, part: int) -> Tensor:
+def beside(parts: tuple[Tensor, Tensor, Tensor], sums: Part) -> Tensor:
     """Three matrices x_ND as one x_N3D; leaves its columns' sums."""
     tokens, width = parts[0].shape
     out_N3D = parts[0].new_empty(tokens, 3 * width)
     block = _block(width)
     _kernels().beside[(sums.programs,)](
-        *parts, out_N3D, sums.parts[part], tokens,
+        *parts, out_N3D, sums.place, tokens,
         WIDTH=width, BLOCK=block, COLUMNS=sums.columns, num_warps=_warps(block),
+    )  # fmt: skip
+    return out_N3D
+
+
+def attend(qkv_N3D: Tensor, told: Told) -> Tensor:
+    """Attention within texts of up to 64 tokens: mixed_ND."""
+    tokens, width = len(qkv_N3D), qkv_N3D.shape[1] // 3
+    out_ND = qkv_N3D.new_empty(tokens, width)
+    dropout = told.dropout
+    _kernels().attend[(told.texts, told.heads)](
+        qkv_N3D, told.stream.starts, dropout.seed, out_ND,
+        dropout.place, dropout.threshold, dropout.scale, (width // told.heads) ** -0.5,
+        **told.sizes(width), DROPS=dropout.p > 0.0, num_warps=4, num_stages=1,
+    )  # fmt: skip
+    return out_ND
+
+
+def attend_back(grad_ND: Tensor, qkv_N3D: Tensor, told: Told, sums: Part) -> Tensor:
+    """Gradients of q, k and v side by side; leaves their columns' sums."""
+    width, dropout = grad_ND.shape[1], told.dropout
+    out_N3D = torch.empty_like(qkv_N3D)
+    _kernels().attend_back[(sums.programs, told.heads)](
+        grad_ND, qkv_N3D, told.stream.starts, dropout.seed, out_N3D, sums.place,
+        told.texts, dropout.place, dropout.threshold, dropout.scale,
+        (width // told.heads) ** -0.5,
+        **told.sizes(width), COLUMNS=sums.columns, DROPS=dropout.p > 0.0,
+        num_warps=4, num_stages=1,
     )  # fmt: skip
     return out_N3D
 

@@ -16,8 +16,7 @@ from torch.autograd.function import once_differentiable
 from trivium.model.attention import Stream
 from trivium.model.fused import flash, launch
 from trivium.model.fused.aside import Aside
-from trivium.model.fused.flash import Mixed
-from trivium.model.fused.launch import Dropout, Moments, Norm, Normed, Sums
+from trivium.model.fused.launch import Dropout, Moments, Norm, Normed, Part, Sums, Told
 from trivium.model.kernels import full_product
 
 MIXED, OUTER, QKV, INNER = range(4)
@@ -25,13 +24,13 @@ MIXED, OUTER, QKV, INNER = range(4)
 
 
 class Attention(Protocol):
-    """As `flash` has it."""
+    """As `flash` and `short` have it."""
 
-    def forward(self, qkv_N3D: Tensor, stream: Stream, heads: int, p: float) -> Mixed: ...
+    def forward(self, qkv_N3D: Tensor, told: Told) -> tuple[Tensor, ...]: ...
 
     def backward(
-        self, grad_ND: Tensor, qkv_N3D: Tensor, mixed: Mixed, stream: Stream, p: float
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
+        self, grad_ND: Tensor, qkv_N3D: Tensor, mixed: Sequence[Tensor], told: Told, sums: Part
+    ) -> Tensor: ...
 
 
 class How(NamedTuple):
@@ -57,7 +56,13 @@ class Pass(NamedTuple):
     """Whether gradients of weights are made beside the rest, in a recorded graph."""
 
     def dropout(self, layer: int, half: int) -> Dropout:
-        return Dropout(self.how.p, self.seed, 2 * layer + half)
+        """Before a residual."""
+        return Dropout(self.how.p, self.seed, 3 * layer + half)
+
+    def told(self, layer: int) -> Told:
+        """To attention."""
+        dropout = Dropout(self.how.attention_p, self.seed, 3 * layer + 2)
+        return Told(self.stream, self.how.heads, dropout)
 
 
 class Copies(NamedTuple):
@@ -99,8 +104,8 @@ class Layer(torch.autograd.Function):
     ) -> Tensor:
         how, by = one.how, Parameters(*parameters)
         qkv_N3D = _product(x_ND, copies.qkv)
-        mixed = how.attention.forward(qkv_N3D, one.stream, how.heads, how.attention_p)
-        update_ND = _product(mixed.flat, copies.mixed)
+        mixed = how.attention.forward(qkv_N3D, one.told(place))
+        update_ND = _product(mixed[0], copies.mixed)
         norm = Norm(by.mixed_norm, by.mixed_norm_bias, how.eps)
         middle_ND, moments = launch.norm(update_ND, x_ND, norm, one.dropout(place, 0))
         before_NI = _product(middle_ND, copies.inner)
@@ -137,7 +142,7 @@ class _Back:
             last_ND, mixed_norm, outer_norm, self.qkv, self.mixed_weight, self.inner, self.outer,
             *moments,
         ) = saved[:17]  # fmt: skip
-        self.mixed = Mixed(*saved[17:])
+        self.mixed, self.told = saved[17:], one.told(place)
         self.first = Normed(
             update_ND, self.x_ND, mixed_norm, one.dropout(place, 0), Moments(*moments[:2])
         )
@@ -148,29 +153,28 @@ class _Back:
         tokens, width = self.x_ND.shape
         widths = [3 * width, 3 * width, 3 * width, self.before_NI.shape[1]]
         self.sums = Sums(tokens, widths, self.x_ND.device)
+        self.parts = self.sums.parts
         self.weights: dict[str, Tensor] = {}
         # Without dropout two gradients are one tensor, on which the next product writes.
         self.aside = Aside(self.x_ND.device, wanted=one.beside and one.how.p > 0)
 
     def outer_half(self, grad_ND: Tensor) -> Tensor:
         """Through the feed-forward network: the gradient of its input."""
-        back_ND, update_ND = launch.norm_back(grad_ND, self.last, self.sums, OUTER)
+        back_ND, update_ND = launch.norm_back(grad_ND, self.last, self.parts[OUTER])
         self._weigh("outer", update_ND, self.inner_NI)
         inner_NI = update_ND @ self.outer
-        before_NI = launch.gelu_back_(inner_NI, self.before_NI, self.sums, INNER)
+        before_NI = launch.gelu_back_(inner_NI, self.before_NI, self.parts[INNER])
         self._weigh("inner", before_NI, self.middle_ND)
         return back_ND.addmm_(before_NI, self.inner)
 
     def attention_half(self, grad_ND: Tensor) -> Tensor | None:
         """Through attention: the gradient of the layer's input."""
-        back_ND, update_ND = launch.norm_back(grad_ND, self.first, self.sums, MIXED)
-        self._weigh("mixed", update_ND, self.mixed.flat)
-        how = self.one.how
-        parts = how.attention.backward(
-            update_ND @ self.mixed_weight, self.qkv_N3D, self.mixed, self.one.stream,
-            how.attention_p,
-        )  # fmt: skip
-        qkv_N3D = launch.beside(parts, self.sums, QKV)
+        back_ND, update_ND = launch.norm_back(grad_ND, self.first, self.parts[MIXED])
+        self._weigh("mixed", update_ND, self.mixed[0])
+        mixed_ND = update_ND @ self.mixed_weight
+        qkv_N3D = self.one.how.attention.backward(
+            mixed_ND, self.qkv_N3D, self.mixed, self.told, self.parts[QKV]
+        )
         if any(self.wanted[:3]):
             with self.aside.work(qkv_N3D, self.x_ND):
                 found = full_product(qkv_N3D.t(), self.x_ND).chunk(3)

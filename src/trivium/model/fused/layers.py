@@ -12,14 +12,15 @@ from torch import Tensor
 
 from trivium.model.attention import Stream
 from trivium.model.copies import remade
-from trivium.model.fused import launch
+from trivium.model.fused import launch, short
 from trivium.model.fused.layer import Copies, How, Layer, Pass
 from trivium.model.kernels import Linear, joined, lora_of
 from trivium.model.native.stack import LayerModules
 
 LOG = logging.getLogger("trivium.model")
 SWITCH = "TRIVIUM_TRITON"
-"""Environment variable: 0 leaves the kernels out; `beside` makes gradients of weights aside."""
+"""Environment variable: 0 leaves the kernels out; `beside` makes gradients of weights aside;
+`short` has kernels for attention of short texts; or both, with a comma."""
 WIDEST = 1024
 """Columns that a program of `norm` holds at once."""
 
@@ -51,8 +52,11 @@ def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: Ho
     """hidden_ND in bf16; p of `how`: 0 outside training."""
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
-    beside = os.environ.get(SWITCH) == "beside"
-    one = Pass(how, stream, seed.random_() if how.p else seed, beside)
+    words = os.environ.get(SWITCH, "").split(",")
+    if "short" in words and short.suits(stream.longest, x_ND.shape[1] // how.heads):
+        how = how._replace(attention=short)
+    drops = how.p > 0 or how.attention_p > 0
+    one = Pass(how, stream, seed.random_() if drops else seed, "beside" in words)
     for place, layer in enumerate(layers):
         parameters = parameters_of(layer)
         x_ND = Layer.apply(x_ND, one, _copies(layer), place, *parameters)  # type: ignore[no-untyped-call]
@@ -90,7 +94,7 @@ def _works() -> bool:
         return False  # no bf16
     try:
         sums = launch.Sums(1, [16], torch.device("cuda"))
-        sums.parts[0].fill_(3.0)
+        sums.parts[0].place.fill_(3.0)
         return bool((sums.added()[0] == 3.0).all())
     except (ImportError, OSError, RuntimeError, SubprocessError) as error:
         what = str(error).strip().splitlines()[:1] or [type(error).__name__]
