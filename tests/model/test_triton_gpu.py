@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="Triton interprets"),
 ]
 CUDA = torch.device("cuda")
-SIZES = [(1, 32), (7, 384), (33, 768), (2049, 384), (3001, 1024), (300, 33)]
+SIZES = [(1, 32), (2049, 384), (3001, 1024), (300, 33)]
 TEXTS = [[3, 5, 7], [9], list(range(20, 57)), [4] * 16, [8, 2] * 10]
 OTHERS = [[5] * 40, [7, 8], [1, 2, 3], [50] * 9, [11] * 30]
 LENGTHS = (7, 64, 1, 30, 128, 19)
@@ -76,13 +76,13 @@ def test_triton_works_here() -> None:
     assert layers.is_there()
 
 
-@pytest.mark.parametrize("p", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("p", [0.0, 0.1])
 @pytest.mark.parametrize(("tokens", "width"), SIZES)
 def test_norm_and_its_way_back_are_the_formula(tokens: int, width: int, p: float) -> None:
     check_norm(tokens, width, dropout(p, CUDA))
 
 
-@pytest.mark.parametrize(("tokens", "width"), [*SIZES, (700, 1536), (2500, 4096)])
+@pytest.mark.parametrize(("tokens", "width"), [*SIZES, (2500, 4096)])
 def test_the_way_back_through_gelu_is_the_formula(tokens: int, width: int) -> None:
     check_gelu(tokens, width, CUDA)
 

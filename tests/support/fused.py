@@ -128,7 +128,9 @@ def check_short(lengths: Sequence[int], heads: int, size: int, given: Dropout) -
     back_N3D = launch.attend_back(grad_ND, qkv_N3D, told, sums.parts[1])
     leaf = qkv_N3D.cpu().double().requires_grad_()
     texts = []
-    for rows, factor in zip(leaf.split(list(lengths)), kept_weights(told, width), strict=True):
+    for rows, factor in zip(
+        torch.split(leaf, list(lengths)), kept_weights(told, width), strict=True
+    ):
         q, k, v = rows.view(-1, 3, heads, size).permute(1, 2, 0, 3)
         weights = torch.softmax(q @ k.transpose(1, 2) * size**-0.5, -1) * factor
         texts.append((weights @ v).transpose(0, 1).flatten(1))

@@ -78,12 +78,12 @@ def norm(
 @triton.jit(do_not_specialize=["tokens", "place", "threshold"])
 def norm_back(
     grad, update, residual, weight, seed, mean, rstd, to_residual, to_update, sums,
-    tokens, place, threshold, scale,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr, DROPS: tl.constexpr,
+    columns, tokens, place, threshold, scale,
+    WIDTH: tl.constexpr, BLOCK: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """Gradients of `norm`'s residual and update, and sums for weight, bias and update's columns.
 
-    Without dropout the two are one, and only `to_residual` is written. COLUMNS: of `sums`.
+    Without dropout the two are one, and only `to_residual` is written. columns: of `sums`.
     """
     program, column_C = tl.program_id(0), tl.arange(0, BLOCK)
     inside_C = column_C < WIDTH
@@ -114,7 +114,7 @@ def norm_back(
             back_RC *= factor_RC
             tl.store(to_update + at_RC, back_RC.to(to_update.dtype.element_ty), mask=there_RC)
         of_update_C += tl.sum(back_RC, axis=0)
-    _leave(sums + program * COLUMNS, column_C, of_weight_C, of_bias_C, of_update_C, WIDTH)
+    _leave(sums + program * columns, column_C, of_weight_C, of_bias_C, of_update_C, WIDTH)
 
 
 @triton.jit
@@ -127,8 +127,7 @@ def _leave(sums, column_C, first_C, second_C, third_C, WIDTH: tl.constexpr):
 
 @triton.jit(do_not_specialize=["tokens"])
 def gelu_back(
-    grad, x, sums, tokens,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
+    grad, x, sums, columns, tokens, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """grad *= slope of the exact (erf) GELU at x, in place, and the sums of its columns."""
     program, column_C = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -143,13 +142,12 @@ def gelu_back(
         back_RC = grad_RC * (below_RC + x_RC * density_RC)
         tl.store(grad + at_RC, back_RC.to(grad.dtype.element_ty), mask=there_RC)
         sum_C += tl.sum(back_RC, axis=0)
-    tl.store(sums + program * COLUMNS + column_C, sum_C, mask=inside_C)
+    tl.store(sums + program * columns + column_C, sum_C, mask=inside_C)
 
 
 @triton.jit(do_not_specialize=["tokens"])
 def beside(
-    first, second, third, out, sums, tokens,
-    WIDTH: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr,
+    first, second, third, out, sums, columns, tokens, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """out = three matrices side by side, and the sums of its columns."""
     program, column_C = tl.program_id(0), tl.arange(0, BLOCK)
@@ -168,20 +166,20 @@ def beside(
         first_C += tl.sum(first_RC.to(tl.float32), axis=0)
         second_C += tl.sum(second_RC.to(tl.float32), axis=0)
         third_C += tl.sum(third_RC.to(tl.float32), axis=0)
-    _leave(sums + program * COLUMNS, column_C, first_C, second_C, third_C, WIDTH)
+    _leave(sums + program * columns, column_C, first_C, second_C, third_C, WIDTH)
 
 
 @triton.jit(do_not_specialize=["programs"])
-def add_up(sums, out, programs, COLUMNS: tl.constexpr, BLOCK: tl.constexpr):
+def add_up(sums, out, columns, programs, BLOCK: tl.constexpr):
     """out = the sum of the rows that so many programs have left in `sums`."""
     column_C = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    inside_C = column_C < COLUMNS
+    inside_C = column_C < columns
     total_SC = tl.zeros([AT_ONCE, BLOCK], dtype=tl.float32)
     for start in range(0, programs, AT_ONCE):
         row_S = start + tl.arange(0, AT_ONCE)
         there_SC = (row_S < programs)[:, None] & inside_C[None, :]
         total_SC += tl.load(
-            sums + row_S[:, None] * COLUMNS + column_C[None, :], mask=there_SC, other=0.0
+            sums + row_S[:, None] * columns + column_C[None, :], mask=there_SC, other=0.0
         )
     tl.store(out + column_C, tl.sum(total_SC, axis=0), mask=inside_C)
 
@@ -246,9 +244,8 @@ def attend(
 
 @triton.jit(do_not_specialize=["texts", "place", "threshold"])
 def attend_back(
-    grad, qkv, starts, seed, out, sums, texts, place, threshold, keep, scale,
-    WIDTH: tl.constexpr, SIZE: tl.constexpr, LENGTH: tl.constexpr, COLUMNS: tl.constexpr,
-    DROPS: tl.constexpr,
+    grad, qkv, starts, seed, out, sums, columns, texts, place, threshold, keep, scale,
+    WIDTH: tl.constexpr, SIZE: tl.constexpr, LENGTH: tl.constexpr, DROPS: tl.constexpr,
 ):  # fmt: skip
     """The gradients of q, k and v side by side, and the sums of their columns.
 
@@ -283,4 +280,4 @@ def attend_back(
         of_q_d += tl.sum(q_back_Ld, axis=0)
         of_k_d += tl.sum(k_back_Ld, axis=0)
         of_v_d += tl.sum(v_back_Ld, axis=0)
-    _leave(sums + program * COLUMNS, column_d, of_q_d, of_k_d, of_v_d, WIDTH)
+    _leave(sums + program * columns, column_d, of_q_d, of_k_d, of_v_d, WIDTH)

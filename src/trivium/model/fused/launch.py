@@ -120,7 +120,7 @@ class Sums:
         out_C = self._all.new_empty(self.columns)
         grid = (-(-self.columns // ADDED),)
         _kernels().add_up[grid](
-            self._all, out_C, self.programs, COLUMNS=self.columns, BLOCK=ADDED, num_warps=4
+            self._all, out_C, self.columns, self.programs, BLOCK=ADDED, num_warps=4
         )
         return torch.split(out_C, self.widths)
 
@@ -154,8 +154,8 @@ def norm_back(grad_ND: Tensor, kept: Normed, sums: Part) -> tuple[Tensor, Tensor
     _kernels().norm_back[(sums.programs,)](
         grad_ND, kept.update_ND, kept.residual_ND, kept.weight_D, kept.dropout.seed,
         kept.moments.mean_N, kept.moments.rstd_N, to_residual_ND, to_update_ND, sums.place,
-        tokens, kept.dropout.place, kept.dropout.threshold, kept.dropout.scale,
-        WIDTH=width, BLOCK=block, COLUMNS=sums.columns, DROPS=drops, num_warps=_warps(block),
+        sums.columns, tokens, kept.dropout.place, kept.dropout.threshold, kept.dropout.scale,
+        WIDTH=width, BLOCK=block, DROPS=drops, num_warps=_warps(block),
     )  # fmt: skip
     return to_residual_ND, to_update_ND
 
@@ -165,8 +165,8 @@ def gelu_back_(grad_NC: Tensor, x_NC: Tensor, sums: Part) -> Tensor:
     tokens, width = grad_NC.shape
     block = min(_block(width), NARROW)
     _kernels().gelu_back[(sums.programs, -(-width // block))](
-        grad_NC, x_NC, sums.place, tokens,
-        WIDTH=width, BLOCK=block, COLUMNS=sums.columns, num_warps=_warps(block),
+        grad_NC, x_NC, sums.place, sums.columns, tokens,
+        WIDTH=width, BLOCK=block, num_warps=_warps(block),
     )  # fmt: skip
     return grad_NC
 
@@ -177,8 +177,8 @@ def beside(parts: tuple[Tensor, Tensor, Tensor], sums: Part) -> Tensor:
     out_N3D = parts[0].new_empty(tokens, 3 * width)
     block = _block(width)
     _kernels().beside[(sums.programs,)](
-        *parts, out_N3D, sums.place, tokens,
-        WIDTH=width, BLOCK=block, COLUMNS=sums.columns, num_warps=_warps(block),
+        *parts, out_N3D, sums.place, sums.columns, tokens,
+        WIDTH=width, BLOCK=block, num_warps=_warps(block),
     )  # fmt: skip
     return out_N3D
 
@@ -202,9 +202,9 @@ def attend_back(grad_ND: Tensor, qkv_N3D: Tensor, told: Told, sums: Part) -> Ten
     out_N3D = torch.empty_like(qkv_N3D)
     _kernels().attend_back[(sums.programs, told.heads)](
         grad_ND, qkv_N3D, told.stream.starts, dropout.seed, out_N3D, sums.place,
-        told.texts, dropout.place, dropout.threshold, dropout.scale,
+        sums.columns, told.texts, dropout.place, dropout.threshold, dropout.scale,
         (width // told.heads) ** -0.5,
-        **told.sizes(width), COLUMNS=sums.columns, DROPS=dropout.p > 0.0,
+        **told.sizes(width), DROPS=dropout.p > 0.0,
         num_warps=4, num_stages=1,
     )  # fmt: skip
     return out_N3D
