@@ -172,7 +172,7 @@ def test_a_pass_is_as_near_to_double_precision_as_without_the_kernels(
     assert found.keys() == plain.keys() == wanted.keys()
     for name, grad in wanted.items():
         if not name.endswith("key.bias"):  # rounding: scores do not change with it
-            limit = 1.25 * relative(plain[name], grad) + 1e-3
+            limit = 1.5 * relative(plain[name], grad) + 2e-3
             assert relative(found[name], grad) < limit, name
 
 

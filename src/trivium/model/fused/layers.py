@@ -50,6 +50,7 @@ def is_there() -> bool:
 
 def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     """hidden_ND in bf16; p of `how`: 0 outside training."""
+    x_ND = x_ND.contiguous()  # the kernels read row after row
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
     words = os.environ.get(SWITCH, "").split(",")
