@@ -5,7 +5,9 @@ TRITON_INTERPRET=1 python -m pytest tests/model/test_fused.py
 """
 
 import os
+from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -38,6 +40,22 @@ interpreted = pytest.mark.skipif(
 )
 # Of the interpreter with newer versions of NumPy.
 warned = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def numbers_of_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's interpreter (3.6) wants a number of an array of one, which NumPy 2.4 refuses."""
+    if os.environ.get("TRITON_INTERPRET") != "1" or find_spec("triton") is None:
+        return
+    interpreter: Any = import_module("triton.runtime.interpreter")
+    own = interpreter._patch_lang_tensor
+
+    def patched(tensor: Any, scope: Any) -> None:
+        own(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: int(self.handle.data.item()))
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patched)
+
 
 # --- who gets them -----------------------------------------------------------------------------
 
