@@ -90,10 +90,12 @@ def test_there_are_no_kernels_without_a_gpu() -> None:
     assert not layers.is_there()
 
 
-def test_kernels_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_are_there_for_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "_works", lambda: True)
-    assert layers.is_there()
-    monkeypatch.setenv("TRIVIUM_TRITON", "0")
+    for said, there in (("1", True), ("short,beside", True), ("0", False), ("", False)):
+        monkeypatch.setenv("TRIVIUM_TRITON", said)
+        assert layers.is_there() is there
+    monkeypatch.delenv("TRIVIUM_TRITON")
     assert not layers.is_there()
 
 

@@ -114,7 +114,8 @@ def test_a_filled_stream_is_laid_out_as_its_texts_and_those_that_fill_it_up() ->
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"), [("0", "none"), ("layers", "layers"), ("1", "all"), (None, "all")]
+    ("said", "meant"),
+    [("0", "none"), ("layers", "layers"), ("all", "all"), ("1", "layers"), (None, "layers")],
 )
 def test_the_environment_says_what_is_recorded(
     said: str | None, meant: str, monkeypatch: pytest.MonkeyPatch

@@ -38,6 +38,11 @@ LENGTHS = (7, 64, 1, 30, 128, 19)
 Grads = dict[str, Tensor]
 
 
+@pytest.fixture(autouse=True)
+def kernels_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIVIUM_TRITON", "1")
+
+
 @pytest.fixture(params=[False, True], ids=["eager", "graphs"])
 def graphs(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)

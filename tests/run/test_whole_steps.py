@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.support.stepping import Run, begun, moments, trained, with_task
 from tests.support.tables import make_recipe
+from trivium.model.graphs import SWITCH
 from trivium.model.kernels import linear
 from trivium.model.native.library import SWITCH as NATIVE
 from trivium.model.replays import Body, Record
@@ -32,8 +33,9 @@ def recipe(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch's own kernels, and numbers that are not waited for, but are there at once."""
+    """PyTorch's own kernels, whole steps, and numbers that are there at once."""
     monkeypatch.setenv(NATIVE, "0")
+    monkeypatch.setenv(SWITCH, "all")
     monkeypatch.setattr(steps, "Later", lambda there, facts: facts(there.tolist()))
 
 

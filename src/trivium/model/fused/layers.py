@@ -19,8 +19,8 @@ from trivium.model.native.stack import LayerModules
 
 LOG = logging.getLogger("trivium.model")
 SWITCH = "TRIVIUM_TRITON"
-"""Environment variable: 0 leaves the kernels out; `beside` makes gradients of weights aside;
-`short` has kernels for attention of short texts; or both, with a comma."""
+"""Environment variable: 1 asks for the kernels; so do `beside`, which makes gradients of weights
+aside, and `short`, which has kernels for attention of short texts; or both, with a comma."""
 WIDEST = 1024
 """Columns that a program of `norm` holds at once."""
 
@@ -45,7 +45,7 @@ def suits(x_ND: Tensor, layers: Sequence[LayerModules], heads: int) -> bool:
 
 def is_there() -> bool:
     """Whether Triton is there, works, and may be used."""
-    return os.environ.get(SWITCH, "1") != "0" and _works()
+    return os.environ.get(SWITCH, "0") not in ("", "0") and _works()
 
 
 def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
@@ -101,6 +101,6 @@ def _works() -> bool:
         what = str(error).strip().splitlines()[:1] or [type(error).__name__]
         LOG.warning(
             "Triton is installed, but makes no kernel here (%s): layers are computed without it, "
-            "slower. A C compiler may help; %s=0 says so in advance.", what[0], SWITCH,
+            "slower. A C compiler may help; without %s nobody asks for them.", what[0], SWITCH,
         )  # fmt: skip
         return False

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from trivium.model import graphs
 from trivium.recipe import Stage
 from trivium.run.training.gradients import Apart
 from trivium.run.training.work import Setup
@@ -33,7 +34,8 @@ def passes_once(setup: Setup, stage: Stage, apart: Apart | None) -> bool:
     """Whether each batch goes through the layers once, and back before the next one begins: what
     recorded layers need, also of a step that has to be waited for, as with `distill`."""
     return (
-        setup.device.type == "cuda"
+        graphs.wanted() == "all"
+        and setup.device.type == "cuda"
         and setup.processes.world == 1
         and apart is None
         and not any(part.extra_passes or part.needs_fp32 for part in stage.regularizers)
