@@ -7,6 +7,7 @@ other processes, with PyTorch's fused attention; where it is asked for, compiled
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,9 +22,11 @@ from torch import Tensor
 
 from benchmarks import measure, peer
 from benchmarks.fitting import CFIMDB, QUORA, SST, Fit, recipe_of
+from benchmarks.kernels import kernels
 from benchmarks.limit import products
 from benchmarks.training import choose
 from trivium.model.encoder import EncoderConfig
+from trivium.model.graphs import SWITCH
 from trivium.model.pretrained import find_checkpoint, read_config
 from trivium.run.assembly.model import build
 from trivium.run.predictor.torch import TorchPredictor
@@ -41,6 +44,8 @@ CUDA = torch.device("cuda")
 CASES = {
     "sst-32": (SST, 32), "sst-256": (SST, 256), "cfimdb-16": (CFIMDB, 16), "quora-32": (QUORA, 32),
 }  # fmt: skip
+OURS = {"ours": "layers", "ours_whole_steps": "all", "ours_without_graphs": "0"}
+"""What TRIVIUM_GRAPHS says."""
 BASE = EncoderConfig()
 """BERT-base, whose weights may be any."""
 SQUARE = 8192
@@ -52,6 +57,9 @@ class Trained:
 
     tokens: int
     seconds: float
+    steps: int
+    cpu_s: float = 0.0
+    """Spent in steps themselves, and not in waiting for their numbers; of ours alone."""
 
 
 def main() -> None:
@@ -79,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repetitions", type=measure.positive, default=3)
     parser.add_argument("--compiled", action="store_true", help="the peer also compiled")
     parser.add_argument("--alone", action="store_true", help="without the peer")
+    parser.add_argument("--profile", action="store_true", help="also what the GPU does in a step")
     parser.add_argument("--predict", type=measure.positive, metavar="TEXTS")
     return parser
 
@@ -99,18 +108,23 @@ def _training(
     fit = Fit(given.data, data_set, epochs=1000, batch_size=batch_size)
     rows = choose(fit, given.batches)
     sides: dict[str, Callable[[], Trained]] = {
-        "ours": _ours(fit, folder, rows, given.batches, graphs=True),
-        "ours_without_graphs": _ours(fit, folder, rows, given.batches, graphs=False),
+        one: _ours(fit, folder, rows, given.batches, switch) for one, switch in OURS.items()
     }
     if not given.alone and not data_set.is_pairs:
         sides["trainer_best"] = _theirs(fit, folder, rows, compiled=False)
         if given.compiled:
             sides["trainer_compiled"] = _theirs(fit, folder, rows, compiled=True)
-    for side in sides.values():
+    for side in [*sides.values(), *sides.values()]:
         side()  # kernels, memory, graphs
-    rates = {one: partial(_rate, side) for one, side in sides.items()}
+    turns: dict[str, list[Trained]] = {one: [] for one in sides}
+    rates = {one: partial(_rate, side, turns[one]) for one, side in sides.items()}
     found = measure.Rates("tokens_per_s", measure.in_turn(rates, given.repetitions, say))
     say(found.table([side for side in sides if side.startswith("trainer")]))
+    steps = {one: _step_ms(each) for one, each in turns.items()}
+    for one, (step_ms, cpu_ms) in steps.items():
+        say(f"{one:<20}{step_ms:8.3f} ms a step" + (f", {cpu_ms:.3f} of Python" if cpu_ms else ""))
+    if given.profile:
+        say(f"{name}, ours:\n{kernels(sides['ours'], given.batches)}")
     tokens = round(sum(len(ids) for ids in _ids(folder, rows)) / given.batches)
     limit = _limit(read_config(folder), tokens)
     config = read_config(folder)
@@ -118,6 +132,7 @@ def _training(
     return {
         **found.values(),
         "ours_over": {o: found.ratio("ours", o) for o in sides if o != "ours"},
+        "step_ms_cpu_ms": steps,
         "tokens_per_batch": tokens,
         "limit_tokens_per_s": round(limit),
         "share_of_limit": {n: round(median(r) / limit, 3) for n, r in found.each.items()},
@@ -126,9 +141,18 @@ def _training(
     }
 
 
-def _rate(side: Callable[[], Trained]) -> float:
+def _rate(side: Callable[[], Trained], turns: list[Trained]) -> float:
     done = side()
+    turns.append(done)
     return done.tokens / done.seconds
+
+
+def _step_ms(turns: Sequence[Trained]) -> tuple[float, float]:
+    """Milliseconds of a step, and of the processor in it: medians over turns."""
+    return (
+        round(median(1000 * turn.seconds / turn.steps for turn in turns), 3),
+        round(median(1000 * turn.cpu_s / turn.steps for turn in turns), 3),
+    )
 
 
 def _ids(folder: Path, rows: Sequence[Example]) -> list[list[int]]:
@@ -137,13 +161,11 @@ def _ids(folder: Path, rows: Sequence[Example]) -> list[list[int]]:
 
 
 def _ours(
-    fit: Fit, folder: Path, rows: Sequence[Example], batches: int, *, graphs: bool
+    fit: Fit, folder: Path, rows: Sequence[Example], batches: int, switch: str
 ) -> Callable[[], Trained]:
     recipe = recipe_of(fit, "bf16", device="cuda", encoder=str(folder))
     model, tokenizer = build(recipe)
     model.to(CUDA).encoder.precision = torch.bfloat16
-    if not graphs:
-        model.encoder.recorded = lambda: None  # type: ignore[assignment,method-assign,return-value]
     task = recipe.tasks[fit.data_set.task]
     packer = packer_for(task, tokenizer, model.encoder.config.max_position_embeddings)
     encoded = {task.name: encode(task, rows, TokenTable(tokenizer), packer)}
@@ -153,14 +175,17 @@ def _ours(
     state = start_stage(setup, stage, plan, Counters())
 
     def turn() -> Trained:
-        before, began = state.counters.tokens, now()
+        os.environ[SWITCH] = switch
+        before, began, cpu_s = state.counters.tokens, now(), 0.0
         done: Any = None
         for _ in range(batches):
+            cpu = time.process_time()
             last, done = done, train_step(setup, stage, plan, state)
+            cpu_s += time.process_time() - cpu
             if isinstance(last, Later):
                 last.facts()  # as the loop does, a step late
             state.counters.step += 1
-        return Trained(state.counters.tokens - before, now() - began)
+        return Trained(state.counters.tokens - before, now() - began, batches, cpu_s)
 
     return turn
 
@@ -177,7 +202,7 @@ def _theirs(
     trainer = peer.build_trainer(folder, fit, home, features, settings)
     tokens = sum(len(row["input_ids"]) for row in features)
     steps = -(-len(rows) // fit.batch_size)
-    return lambda: Trained(tokens, peer.seconds_of(trainer, steps, now))
+    return lambda: Trained(tokens, peer.seconds_of(trainer, steps, now), steps)
 
 
 # --- limits ------------------------------------------------------------------------------------

@@ -60,6 +60,8 @@ class Tokens:
     """L, kept as a number so that a GPU is never asked for it."""
     asked_M: Tensor | None = None
     """Places in the stream of the tokens that a head is asked about; None: whole texts."""
+    is_filled: bool = False
+    """Whether there may be more tokens after the last text: zeros, which belong to none."""
 
     def to(self, device: torch.device) -> Tokens:
         if device == self.ids_N.device:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 from benchmarks.goals import Goal, at_most
+from benchmarks.kernels import busy
 from benchmarks.serving import shown
 from benchmarks.serving.answers import TASKS, labels_of, same
 from benchmarks.serving.figures import Interval
@@ -112,3 +113,8 @@ def test_a_process_that_was_replaced_is_told_of() -> None:
 def test_too_short_a_time_and_a_server_that_ended_are_no_verdict_on_memory() -> None:
     assert verdict(slopes([Sample(0, {1: 5.0})], 0), 0, 0).startswith("too short")
     assert verdict(slopes([Sample(0, {})], 0), 7, 0) == "the server ended; 7 requests failed"
+
+
+def test_a_gpu_is_busy_once_however_many_kernels_run_at_a_time() -> None:
+    assert busy([]) == 0
+    assert busy([(5.0, 7.0), (0.0, 2.0), (1.0, 3.0), (5.5, 6.0), (7.0, 8.0)]) == 6.0

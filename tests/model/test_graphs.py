@@ -1,12 +1,13 @@
 """What recorded passes are made for, and the copies that they read; the passes need a GPU."""
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tensors import packed
 from trivium.model.copies import Renewed
-from trivium.model.graphs import Size
+from trivium.model.graphs import SWITCH, Size, wanted
 from trivium.model.kernels import Linear, joined, linear
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=60)
@@ -79,3 +80,47 @@ def test_copies_that_were_made_anew_elsewhere_are_found_again() -> None:
         layer.weight.add_(1.0)
     copies.renew()
     assert torch.equal(layer.__dict__["_remade"][joined][1], layer.weight.bfloat16())
+
+
+def test_copies_that_were_renewed_are_not_made_again() -> None:
+    """Neither after `renew`, nor where a graph has copied and somebody counts it."""
+    one, two = Linear(8, 4), Linear(8, 6)
+    x = torch.randn(3, 8, dtype=torch.bfloat16)
+    copies = Renewed([(one, two)], joined)
+    assert not copies.are_made
+    linear(x, (one, two))
+    assert copies.are_made
+    copies.renew()
+    weight, bias = one.__dict__["_remade"][joined][1:]
+    for renew in (copies.renew, copies.copy):
+        with torch.no_grad():
+            for layer in (one, two):
+                layer.weight.mul_(3.0)
+                layer.bias.add_(1.0)
+        renew()
+        copies.count()
+        linear(x, (one, two))
+        assert one.__dict__["_remade"][joined][1] is weight
+        assert torch.equal(weight, torch.cat([one.weight, two.weight]).bfloat16())
+        assert torch.equal(bias, torch.cat([one.bias, two.bias]).bfloat16())
+    assert copies.addresses == [weight.data_ptr()]
+
+
+def test_a_filled_stream_is_laid_out_as_its_texts_and_those_that_fill_it_up() -> None:
+    size = Size.of(packed([[1] * 100, [1] * 103]))
+    groups = size.layout(torch.tensor([100, 103]))
+    assert isinstance(groups, list)
+    assert sorted(n for group in groups for n in group.tokens_n.tolist()) == list(range(208))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("0", "none"), ("layers", "layers"), ("all", "all"), ("1", "layers"), (None, "layers")],
+)
+def test_the_environment_says_what_is_recorded(
+    said: str | None, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SWITCH, raising=False)
+    if said is not None:
+        monkeypatch.setenv(SWITCH, said)
+    assert wanted() == meant

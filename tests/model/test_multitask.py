@@ -1,5 +1,7 @@
 """Pooling and pairing against the same thing done text by text."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -34,15 +36,18 @@ def by_hand(text_LD: Tensor, model: Encoder, how: Pooling) -> Tensor:
 
 @pytest.mark.parametrize("how", ["cls", "pooler", "mean", "max"])
 @pytest.mark.parametrize("lengths", [(1,), (4, 4), (3, 1, 6, 2)])
+@pytest.mark.parametrize("fill", [0, 5])
 def test_pooling_equals_each_text_by_itself_in_value_and_gradient(
-    how: Pooling, lengths: tuple[int, ...]
+    how: Pooling, lengths: tuple[int, ...], fill: int
 ) -> None:
-    model = encoder()
-    tokens = packed([[1] * length for length in lengths])
+    """Also where the stream goes on after the last text, with what belongs to none."""
+    model, count = encoder(), sum(lengths)
+    tokens = replace(packed([[1] * length for length in lengths]), is_filled=fill > 0)
     # All below zero, so that a maximum taken with an empty place would be seen.
-    hidden_ND = (-1 - torch.rand(sum(lengths), WIDTH)).requires_grad_()
+    own_ND = -1 - torch.rand(count, WIDTH)
+    hidden_ND = torch.cat([own_ND, torch.full((fill, WIDTH), 50.0)]).requires_grad_()
     weight_RD = torch.randn(len(lengths), WIDTH)
-    same_ND = hidden_ND.detach().clone().requires_grad_()
+    same_ND = own_ND.clone().requires_grad_()
 
     found_RD = pool(hidden_ND, tokens, model, how)
     texts = torch.split(same_ND, list(lengths))
@@ -52,7 +57,24 @@ def test_pooling_equals_each_text_by_itself_in_value_and_gradient(
     torch.autograd.backward((wanted_RD * weight_RD).sum())
     assert hidden_ND.grad is not None
     assert same_ND.grad is not None
-    assert relative(hidden_ND.grad, same_ND.grad) < 1e-6
+    assert relative(hidden_ND.grad[:count], same_ND.grad) < 1e-6
+    assert not hidden_ND.grad[count:].any()
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_pooling_has_the_same_bits_where_a_stream_is_filled_up(how: Pooling) -> None:
+    """And the same gradients, also of a maximum that stands in several places."""
+    model, tokens = encoder(), packed([[1] * length for length in (3, 1, 6, 2)])
+    hidden_ND = torch.randint(-2, 3, (12, WIDTH)).float()
+    weight_RD = torch.randn(4, WIDTH)
+    found = []
+    for fill in (0, 4):
+        x_ND = torch.cat([hidden_ND, torch.full((fill, WIDTH), 9.0)]).requires_grad_()
+        pooled_RD = pool(x_ND, replace(tokens, is_filled=fill > 0), model, how)
+        (grad_ND,) = torch.autograd.grad((pooled_RD * weight_RD).sum(), x_ND)
+        found.append((pooled_RD, grad_ND[:12]))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
 
 
 @pytest.mark.parametrize("how", ["cls", "pooler", "mean", "max"])

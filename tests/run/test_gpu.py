@@ -14,8 +14,6 @@ import trivium
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.predictor.trained import load_trained
-from trivium.run.training import loop
-from trivium.run.training.step import train_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -38,27 +36,6 @@ def test_a_run_trains_on_the_gpu_and_answers_alike_on_the_cpu(
     ]
     limit = 1e-4 if precision == "fp32" else 2e-2
     torch.testing.assert_close(readouts[0], readouts[1], atol=limit, rtol=0)
-
-
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
-def test_a_step_waits_for_nothing(recipe_values: dict[str, Any], tmp_path: Path) -> None:
-    """But for its numbers, a step late."""
-    recipe = parse_recipe(recipe_values | {"device": "cuda", "precision": "bf16"})
-    steps = 0
-
-    def watched(*given: Any) -> Any:
-        nonlocal steps
-        steps += 1
-        torch.cuda.set_sync_debug_mode("error" if steps > 3 else "default")
-        try:
-            return train_step(*given)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_step", watched)
-        trivium.train(recipe, tmp_path / "run", console=Console(file=StringIO()))
-    assert steps > 6
 
 
 def test_the_journal_has_every_step_once_and_in_order(

@@ -118,7 +118,7 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
         grid = qkv_N3D.view(groups.texts, tokens // groups.texts, width)
         return _on_grid(grid, None, heads).view(tokens, width // 3)
     if isinstance(groups, Stream):
-        if _has_fused(qkv_N3D, heads):
+        if has_fused(qkv_N3D.dtype, qkv_N3D.shape[1] // (3 * heads)):
             return _fused(qkv_N3D, groups, heads, p)
         groups = groups.groups
     learns = torch.is_grad_enabled() and qkv_N3D.requires_grad
@@ -136,10 +136,10 @@ def attention(qkv_N3D: Tensor, groups: Layout, heads: int, p: float) -> Tensor:
     return mixed_ND
 
 
-def _has_fused(qkv_N3D: Tensor, heads: int) -> bool:
-    """Whether FlashAttention (Dao 2024) has a kernel for such numbers and such a head's width."""
-    size = qkv_N3D.shape[1] // (3 * heads)
-    return qkv_N3D.dtype in (torch.bfloat16, torch.float16) and size % 8 == 0 and size <= 256
+def has_fused(dtype: torch.dtype, width: int) -> bool:
+    """Whether FlashAttention (Dao 2024) has a kernel for such numbers and a head of such a width;
+    without it lengths must be known as numbers, and nothing can be recorded."""
+    return dtype in (torch.bfloat16, torch.float16) and width % 8 == 0 and width <= 256
 
 
 def _fused(qkv_N3D: Tensor, stream: Stream, heads: int, p: float) -> Tensor:

@@ -55,7 +55,7 @@ def _in_place(before: Made, made: Made) -> Made:
 class Renewed:
     """Copies of linear layers one below the other, as `remade` has made them, renewed all at once.
 
-    Whoever asks `remade` for one may renew it again, in the same place.
+    `remade` then knows them for new.
     """
 
     def __init__(self, groups: Iterable[Sequence[nn.Linear]], make: Make[Any]) -> None:
@@ -63,30 +63,59 @@ class Renewed:
         self._groups, self._make = list(groups), make
         self._copies: list[Made] = []
         self._places: list[Tensor] = []
-        self._sources = [
-            parameter
+        self._read = [
+            [*(part.weight for part in parts), *(part.bias for part in parts)]
             for parts in self._groups
-            for parameter in (*(part.weight for part in parts), *(part.bias for part in parts))
         ]
+        self._sources = [parameter for read in self._read for parameter in read]
         self._versions: list[int] = []
+
+    @property
+    def are_made(self) -> bool:
+        """Whether there are any yet."""
+        return all(self._make in parts[0].__dict__.get("_remade", {}) for parts in self._groups)
+
+    @property
+    def addresses(self) -> list[int]:
+        """Where they were when they were last looked for."""
+        return [made[0].data_ptr() for made in self._copies]
 
     def renew(self) -> None:
         """All of them, if a parameter has changed."""
+        is_new = self._look()
+        if is_new or self._counted() != self._versions:
+            self.copy()
+            self.count()
+
+    def copy(self) -> None:
+        """All of them, whatever has changed: always the same operations, as a graph has them. They
+        must have been renewed before, and be counted afterwards."""
+        with torch.no_grad():
+            torch._foreach_copy_(self._places, self._sources)
+
+    def count(self) -> None:
+        """Hear that they are those of the parameters as these are now."""
+        self._versions = self._counted()
+        for parts, read in zip(self._groups, self._read, strict=True):
+            kept = parts[0].__dict__["_remade"]
+            _, weight, bias = kept[self._make]
+            kept[self._make] = (_stamp(weight.dtype, read), weight, bias)
+
+    def _counted(self) -> list[int]:
+        return [parameter._version for parameter in self._sources]
+
+    def _look(self) -> bool:
+        """Find where they are; whether that is elsewhere than before."""
         copies: list[Made] = [
             parts[0].__dict__["_remade"][self._make][1:] for parts in self._groups
         ]
-        same = len(copies) == len(self._copies) and all(
+        if len(copies) == len(self._copies) and all(
             now[0] is before[0] for now, before in zip(copies, self._copies, strict=True)
-        )
-        versions = [parameter._version for parameter in self._sources]
-        if same and versions == self._versions:
-            return
-        if not same:
-            self._copies, self._places = copies, []
-            for parts, (weight, bias) in zip(self._groups, copies, strict=True):
-                rows = [part.out_features for part in parts]
-                assert bias is not None
-                self._places += [*torch.split(weight, rows), *torch.split(bias, rows)]
-        with torch.no_grad():
-            torch._foreach_copy_(self._places, self._sources)
-        self._versions = versions
+        ):
+            return False
+        self._copies, self._places = copies, []
+        for parts, (weight, bias) in zip(self._groups, copies, strict=True):
+            rows = [part.out_features for part in parts]
+            assert bias is not None
+            self._places += [*torch.split(weight, rows), *torch.split(bias, rows)]
+        return True

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.attention import Even, Layout, arranged, attention
+from trivium.model.attention import Even, Layout, Stream, arranged, attention
+from trivium.model.fused import layers as fused
+from trivium.model.fused.layer import How
 from trivium.model.graphs import Graphs
 from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
@@ -233,9 +235,19 @@ class Encoder(nn.Module):
         return self._through(x_ND.to(self.precision), groups, self.sides.of(task))
 
     def _through(self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = ()) -> Tensor:
+        if isinstance(groups, Stream) and not sides:
+            layers = [layer.modules_of() for layer in self.encoder.layers]
+            how = How(self.config.num_attention_heads, self.config.layer_norm_eps, *self._drops())
+            if fused.fits(x_ND, layers, how.heads):
+                return fused.encode(x_ND, groups, layers, how)
         for index, layer in enumerate(self.encoder.layers):
             x_ND = layer(x_ND, groups, index, sides)
         return x_ND
+
+    def _drops(self) -> tuple[float, float]:
+        """Probabilities of dropout before a residual, and of attention's."""
+        config, learns = self.config, float(self.training)
+        return learns * config.hidden_dropout_prob, learns * config.attention_probs_dropout_prob
 
     def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:
         return self.encode(self.embed(tokens), tokens, task, first_only=first_only)
@@ -250,8 +262,8 @@ class Encoder(nn.Module):
         """The layers' passes as graphs: always the same ones. For layers without LoRA."""
         kept: Graphs | None = self.__dict__.get("_kept_graphs")
         if kept is None:
-            layers = [layer.modules_of() for layer in self.encoder.layers]
-            groups = [group for layer in layers for group in layer.products()]
+            layers = self.encoder.layers
+            groups = [group for layer in layers for group in layer.modules_of().products()]
             kept = Graphs(self._through, groups, joined, list(self.encoder.parameters()))
             self.__dict__["_kept_graphs"] = kept
         return kept
@@ -260,8 +272,7 @@ class Encoder(nn.Module):
 
     def _native(self, x_ND: Tensor, task: str) -> Library | None:
         """The compiled kernels, where they have what this pass needs."""
-        config = self.config
-        width = config.hidden_size
+        config, width = self.config, self.config.hidden_size
         fits = (
             self.precision == torch.bfloat16
             and x_ND.device.type == "cpu"
@@ -284,13 +295,6 @@ class Encoder(nn.Module):
     def _task(self, found: Library, tokens: Tokens, *, first_only: bool) -> Task:
         config = self.config
         return Task(
-            found,
-            self._stack(),
-            config.num_attention_heads,
-            config.layer_norm_eps,
-            config.hidden_dropout_prob if self.training else 0.0,
-            config.attention_probs_dropout_prob if self.training else 0.0,
-            tokens.lengths_R,
-            learns=torch.is_grad_enabled(),
-            first_only=first_only,
-        )
+            found, self._stack(), config.num_attention_heads, config.layer_norm_eps, *self._drops(),
+            tokens.lengths_R, learns=torch.is_grad_enabled(), first_only=first_only,
+        )  # fmt: skip

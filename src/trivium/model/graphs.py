@@ -10,15 +10,16 @@ Only for training in bf16 on one GPU, without adapters. Whoever wants it says so
 pass is followed by its own way back before the next one begins, as `run/training/step.py` does.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trivium.model.attention import Stream
+from trivium.model.attention import Layout, Stream, layout
 from trivium.model.copies import Make, Renewed
 from trivium.types import Tokens
 
@@ -29,8 +30,18 @@ LENGTHS = 64
 WARM_UP = 2
 """Passes before one is recorded: libraries choose their kernels, and take their memory."""
 
-Layers = Callable[[Tensor, Stream], Tensor]
+SWITCH = "TRIVIUM_GRAPHS"
+"""Environment variable: 0 records nothing, `all` whole steps where that is possible; by default
+the encoder's layers are recorded."""
+
+Layers = Callable[[Tensor, Layout], Tensor]
 """The layers' forward pass: x_ND -> hidden_ND."""
+
+
+def wanted() -> Literal["none", "layers", "all"]:
+    """What the environment says of graphs."""
+    said = os.environ.get(SWITCH, "")
+    return "none" if said == "0" else "all" if said == "all" else "layers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +68,14 @@ class Size:
         ends_R = lengths_R.cumsum(0)
         filled = (ends_R[-1] + fill * self.longest).clamp(max=self.tokens)
         return F.pad(torch.cat([ends_R, filled]).int(), (1, 0))
+
+    def layout(self, lengths_R: Tensor) -> Layout:
+        """How attention sees such a stream, with the texts of zeros."""
+        starts = self.starts(lengths_R)
+        if lengths_R.device.type == "cpu":
+            all_R = starts.diff().long()
+            return layout(all_R[all_R > 0])
+        return Stream(lengths_R, self.longest, starts)
 
 
 class Graphs:
@@ -154,9 +173,7 @@ class _Pass:
         self.hidden_ND, self.back_ND = hidden_ND.detach(), back_ND.detach()
 
     def _run(self, graphs: Graphs) -> Tensor:
-        starts = self.size.starts(self.lengths_R)
-        stream = Stream(self.lengths_R, self.size.longest, starts)
-        return graphs.layers(self.x_ND, stream)
+        return graphs.layers(self.x_ND, self.size.layout(self.lengths_R))
 
 
 class _Replayed(torch.autograd.Function):

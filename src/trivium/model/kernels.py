@@ -154,7 +154,7 @@ class _MixedLinear(torch.autograd.Function):
         # Of frozen weights no gradient is even computed: it is a third of the work.
         grads: list[Tensor | None] = [None] * len(wanted)
         if any(wanted[:parts]):
-            grads[:parts] = torch.split(_full_product(grad.t(), x), ctx.rows)
+            grads[:parts] = torch.split(full_product(grad.t(), x), ctx.rows)
         if any(wanted[parts:]):
             grads[parts:] = torch.split(grad.sum(0, dtype=torch.float32), ctx.rows)
         return (grad_x, None, None, None, *grads)
@@ -164,7 +164,7 @@ _ADDS_IN_FP32 = hasattr(torch.ops.aten.mm, "dtype")
 """Whether this torch leaves a product of bf16 matrices in the fp32 that GPUs add it up in."""
 
 
-def _full_product(left: Tensor, right: Tensor) -> Tensor:
+def full_product(left: Tensor, right: Tensor) -> Tensor:
     """Their product in fp32; on a GPU not even rounded to bf16 on its way."""
     if left.is_cuda and _ADDS_IN_FP32:
         product: Tensor = torch.ops.aten.mm.dtype(left, right, torch.float32)

@@ -35,6 +35,9 @@ class Head(nn.Module, ABC):
     """Name of the hidden layers that this head shares with others; they belong to the model."""
     pooling: Pooling | None = None
     """How it makes a text's vector of the tokens'; None where it does so with layers of its own."""
+    can_be_recorded: bool = False
+    """Whether `represent` and `decide` do the same operations whatever the numbers are, ask a GPU
+    for none of them, and leave out what fills a stream up: then a graph can do them."""
 
     @abstractmethod
     def represent(self, hidden_ND: Tensor, tokens: Tokens, encoder: Encoder) -> Tensor:
@@ -188,6 +191,8 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
         assert encoder.pooler is not None, "build gives every model that asks for one a pooler"
         pooled_RD: Tensor = encoder.pooler(cls_RD)
         return pooled_RD
+    if tokens.is_filled:
+        return _pool_filled(hidden_ND.float(), lengths_R, how)
     if how == "mean" and len(lengths_R) == 1:
         return hidden_ND.float().mean(0, keepdim=True)
     row_N = torch.arange(len(lengths_R), device=lengths_R.device)
@@ -200,6 +205,18 @@ def pool(hidden_ND: Tensor, tokens: Tokens, encoder: Encoder, how: Pooling) -> T
     )
     index_ND = row_N[:, None].expand_as(hidden_ND)
     return lowest_RD.scatter_reduce(0, index_ND, hidden_ND.float(), "amax")
+
+
+def _pool_filled(hidden_ND: Tensor, lengths_R: Tensor, how: Pooling) -> Tensor:
+    """mean or max of texts that end before their stream does, which only the device knows."""
+    if how == "mean":  # text by text, and so in one order on a GPU, too
+        return torch.segment_reduce(hidden_ND, "mean", lengths=lengths_R, unsafe=True)
+    # Its maximum shares a gradient out only where that is above 0. Here one more row is the rest's.
+    place_N = torch.arange(len(hidden_ND), device=lengths_R.device)
+    row_N = torch.searchsorted(lengths_R.cumsum(0), place_N, right=True)
+    lowest_RD = hidden_ND.new_full((len(lengths_R) + 1, hidden_ND.shape[1]), -torch.inf)
+    index_ND = row_N[:, None].expand_as(hidden_ND)
+    return lowest_RD.scatter_reduce(0, index_ND, hidden_ND, "amax")[:-1]
 
 
 def pool_padded(hidden_RLD: Tensor, mask_RL: Tensor, encoder: Encoder, how: Pooling) -> Tensor:

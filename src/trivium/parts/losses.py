@@ -20,6 +20,9 @@ class LossPart(Part):
     """What a task must answer with for the loss to fit it, in words."""
     compares_rows: ClassVar[bool] = False
     """Whether it is about the rows of a batch together, and so no mean over them."""
+    can_be_recorded: ClassVar[bool] = False
+    """Whether it does the same operations whatever the numbers are, and asks a GPU for none of
+    them: then a graph can do them."""
 
     def notes(self, rows: int) -> Iterator[str]:
         """What in batches of so many rows may not do what was meant, a sentence each."""
@@ -61,6 +64,7 @@ class CrossEntropy(LabelLoss):
     """-log p of the right label: maximum likelihood."""
 
     kind: Literal["cross_entropy"] = "cross_entropy"
+    can_be_recorded: ClassVar[bool] = True
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread evenly over all labels (Szegedy et al. 2016, section
     7)."""
@@ -81,6 +85,7 @@ class Focal(LabelLoss):
     """
 
     kind: Literal["focal"] = "focal"
+    can_be_recorded: ClassVar[bool] = True
     gamma: float = Field(default=2.0, ge=0)
     """0 is cross-entropy."""
 
@@ -109,6 +114,7 @@ class MeanSquaredError(ScoreLoss):
     """(output - target)^2."""
 
     kind: Literal["mse"] = "mse"
+    can_be_recorded: ClassVar[bool] = True
 
     def score(self, output_B: Tensor, target_B: Tensor) -> Tensor:
         return F.mse_loss(output_B, target_B)
@@ -126,6 +132,7 @@ class CoSENT(ScoreLoss):
 
     kind: Literal["cosent"] = "cosent"
     compares_rows: ClassVar[bool] = True
+    can_be_recorded: ClassVar[bool] = True
     scale: float = Field(default=20.0, gt=0)
     """Inverse temperature of the scores' differences."""
     anchor: float = Field(default=0.0, ge=0)
@@ -167,6 +174,7 @@ class MNRL(PairLoss):
     """
 
     kind: Literal["mnrl"] = "mnrl"
+    can_be_recorded: ClassVar[bool] = True
     scale: float = Field(default=20.0, gt=0)
     """Inverse temperature of the cosines."""
     symmetric: bool = False

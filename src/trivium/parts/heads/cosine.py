@@ -68,6 +68,8 @@ class SigmoidCosineHead(PooledPart):
 class _CosineModule(Pooled):
     """fixed: what it makes of a cosine; None where that is learned."""
 
+    can_be_recorded = True
+
     def __init__(self, pooling: Pooling, drop: float, fixed: Cosine | None) -> None:
         super().__init__(pooling)
         self.dropout, self.fixed = drop, fixed

@@ -68,6 +68,8 @@ def one_layer() -> PooledPart:
 
 
 class _LinearModule(Pooled):
+    can_be_recorded = True
+
     def __init__(
         self, pooling: Pooling, drop: float, inputs: int, outputs: int, features: Features
     ) -> None:

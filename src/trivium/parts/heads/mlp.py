@@ -84,6 +84,8 @@ class HiddenLayers(nn.Module):
 
 
 class _MLPModule(Pooled):
+    can_be_recorded = True
+
     def __init__(self, part: MLPHead, hidden: HiddenLayers | None, linear: nn.Linear) -> None:
         super().__init__(part.pooling)
         self.dropout, self.features, self.trunk = part.dropout, part.features, part.trunk

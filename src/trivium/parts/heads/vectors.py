@@ -27,6 +27,8 @@ class VectorsHead(PooledPart):
 
 
 class _Vectors(Pooled):
+    can_be_recorded = True
+
     def decide(self, vector_BSC: Tensor, trunk: nn.Module | None = None) -> Tensor:
         """The S vectors of each row side by side, each of length 1: output_BK."""
         return F.normalize(vector_BSC, dim=2).flatten(1)

@@ -263,6 +263,11 @@ class Task(RowsPart):
         """Whether rows count in the loss by their label."""
         return False
 
+    @property
+    def can_be_recorded(self) -> bool:
+        """Whether a graph can do `compute_loss`; see `LossPart`."""
+        return self.resolved_loss.can_be_recorded
+
     def judge(self, tokens: Tokens, head: Head, encoder: Encoder, tokenizer: Tokenizer) -> Tensor:
         """What is said of each text when the task is judged or asked, one vector each, from which
         the head decides: vector_RC. tokens: on the CPU."""

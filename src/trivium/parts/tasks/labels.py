@@ -4,7 +4,7 @@ import re
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -230,12 +230,13 @@ class Labelled(Task):
         return rows / (self.outputs * count)
 
     def weights(self, like: Tensor) -> Tensor | None:
-        """The class weights in the order of the outputs, weight_K, on the device of `like`."""
+        """The class weights in the order of the outputs, on the device of `like`: weight_K."""
         if self.class_weights is None:
             return None
         assert isinstance(self.class_weights, dict), "numbers are put in when data is loaded"
         given = {self._known.find(label): weight for label, weight in self.class_weights.items()}
-        return like.new_tensor([given.get(label, 1.0) for label in self.labels or {}])
+        each = (given.get(label, 1.0) for label in self.labels or {})
+        return _vector(tuple(each), like.dtype, like.device)
 
     @property
     def weighs_labels(self) -> bool:
@@ -268,6 +269,12 @@ class Labelled(Task):
         shown = [f"{name} {counts[i]:,}" for i, name in enumerate(self.names[:MOST_SHOWN])]
         more = [f"… {len(self.names)} labels"] if len(self.names) > MOST_SHOWN else []
         return shown + more
+
+
+@cache  # always the same one: nobody waits for a copy, and a graph may know its address
+def _vector(numbers: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    with torch.inference_mode(False):  # an evaluation's may serve training
+        return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def symmetrised_kl(output_BK: Tensor, other_BK: Tensor) -> Tensor:

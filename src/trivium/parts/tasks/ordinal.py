@@ -85,6 +85,7 @@ class _CumulativeLink(Head):
     def __init__(self, score: Head, labels: int) -> None:
         super().__init__()
         self.score, self.trunk = score, score.trunk
+        self.can_be_recorded = score.can_be_recorded
         # At first all labels are equally likely where f(x) is 0.
         threshold_J = torch.logit(torch.arange(1, labels) / labels)
         # The first threshold, then what softplus makes the distance to the next.

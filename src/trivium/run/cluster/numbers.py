@@ -5,7 +5,16 @@ import sys
 
 from trivium.run.assembly.cores import cores
 
-NUMBERS = ("OMP_", "MKL_", "KMP_", "GOMP_", "ATEN_", "TRIVIUM_NATIVE")
+NUMBERS = (
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "GOMP_",
+    "ATEN_",
+    "TRIVIUM_NATIVE",
+    "TRIVIUM_TRITON",
+    "TRIVIUM_GRAPHS",
+)
 """How the names of variables begin by which the same numbers, and as fast, come out."""
 THREADS = "OMP_NUM_THREADS"
 

@@ -4,12 +4,13 @@ A step is then told of one step late; before anything is judged or saved, all ar
 not finite ends the run a step late, too, but no checkpoint is written in between.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from trivium.model import graphs
 from trivium.recipe import Stage
 from trivium.run.training.gradients import Apart
 from trivium.run.training.work import Setup
@@ -29,13 +30,34 @@ def may_run_ahead(setup: Setup, stage: Stage, apart: Apart | None) -> bool:
     )
 
 
+def passes_once(setup: Setup, stage: Stage, apart: Apart | None) -> bool:
+    """Whether each batch goes through the layers once, and back before the next one begins: what
+    recorded layers need, also of a step that has to be waited for, as with `distill`."""
+    return (
+        graphs.wanted() == "all"
+        and setup.device.type == "cuda"
+        and setup.processes.world == 1
+        and apart is None
+        and not any(part.extra_passes or part.needs_fp32 for part in stage.regularizers)
+    )
+
+
+class Owed(NamedTuple):
+    """What a step amounts to, as a GPU will know it."""
+
+    there: Tensor
+    """A vector in fp64, whose last number is the gradient's norm."""
+    losses: Callable[[list[float]], dict[str, float]]
+    """Of it, when it is known: task -> mean loss."""
+
+
 class Later:
     """Numbers on their way from a GPU."""
 
-    def __init__(self, numbers: Sequence[Tensor], facts: Callable[[list[float]], Facts]) -> None:
-        """facts: what becomes of the numbers, in their order; may raise."""
-        there = torch.stack([number.detach().double() for number in numbers])
-        self._here = torch.empty(len(numbers), dtype=torch.float64, pin_memory=True)
+    def __init__(self, there: Tensor, facts: Callable[[list[float]], Facts]) -> None:
+        """there: a vector in fp64, which may change afterwards. facts: what becomes of the numbers,
+        in their order; may raise."""
+        self._here = torch.empty(len(there), dtype=torch.float64, pin_memory=True)
         self._here.copy_(there, non_blocking=True)
         self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
         self._arrived.record()

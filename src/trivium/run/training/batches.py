@@ -1,6 +1,5 @@
 """The batches of a step through the model and back, and gradients averaged over processes."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
@@ -8,6 +7,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trivium.model import graphs
+from trivium.model.attention import has_fused
+from trivium.model.encoder import Encoder
 from trivium.model.native import adamw as native
 from trivium.recipe import Stage
 from trivium.run.training.buckets import Mean, reached
@@ -40,8 +42,7 @@ def words_by_rows(setup: Setup, state: TrainState) -> Iterator[None]:
 def recorded(setup: Setup, state: TrainState, *, wanted: bool) -> Iterator[None]:
     """Inside, the encoder's passes are recorded graphs, where that is possible."""
     encoder = state.model.encoder
-    low = encoder.precision == torch.bfloat16
-    if wanted and low and not setup.recipe.adapters and os.environ.get("TRIVIUM_GRAPHS") != "0":
+    if wanted and layers_fit(setup, encoder) and graphs.wanted() != "none":
         encoder.graphs = encoder.recorded()
     try:
         yield
@@ -49,14 +50,34 @@ def recorded(setup: Setup, state: TrainState, *, wanted: bool) -> Iterator[None]
         encoder.graphs = None
 
 
-class _Drawn(NamedTuple):
+def layers_fit(setup: Setup, encoder: Encoder) -> bool:
+    """Whether the encoder's layers can be recorded: without adapters, and on packed texts."""
+    config = encoder.config
+    width = config.hidden_size // config.num_attention_heads
+    low = encoder.precision == torch.bfloat16
+    return low and has_fused(encoder.precision, width) and not setup.recipe.adapters
+
+
+class Drawn(NamedTuple):
     """A batch of a step."""
 
     task: str
     rows: Rows
+    factor: float
+    """What the combiner multiplies its loss with."""
     scale: float
-    """Factor on its loss."""
+    """Whole factor on its loss."""
     is_last: bool
+
+
+def drawn(stage: Stage, plan: Plan, state: TrainState, step: Step) -> Iterator[Drawn]:
+    """The step's batches."""
+    for left in reversed(range(stage.batches_per_step)):
+        names = [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]
+        for place, name in enumerate(names, 1):
+            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
+            scale = plan.weights[name] * factor / stage.batches_per_step
+            yield Drawn(name, rows, factor, scale, is_last=not left and place == len(names))
 
 
 def run_batches(
@@ -65,16 +86,11 @@ def run_batches(
     """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
     processes, or those of what tasks share in `apart` if it is given, and not averaged."""
     tally = Tally()
-    for left in reversed(range(stage.batches_per_step)):
-        names = [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]
-        for place, name in enumerate(names, 1):
-            rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
-            scale = plan.weights[name] * factor / stage.batches_per_step
-            tally.begin(name, len(rows), factor, setup.device)
-            drawn = _Drawn(name, rows, scale, is_last=not left and place == len(names))
-            _run_batch(setup, stage, None if apart else state, drawn, (step, tally))
-            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
-                apart.take(name)
+    for one in drawn(stage, plan, state, step):
+        tally.begin(one.task, len(one.rows), one.factor, setup.device)
+        _run_batch(setup, stage, None if apart else state, one, (step, tally))
+        if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
+            apart.take(one.task)
     return tally
 
 
@@ -82,7 +98,7 @@ def _run_batch(
     setup: Setup,
     stage: Stage,
     sums: TrainState | None,
-    drawn: _Drawn,
+    one: Drawn,
     told: tuple[Step, Tally],
 ) -> None:
     """Add a batch's gradient to `.grad`.
@@ -91,15 +107,15 @@ def _run_batch(
     over processes with the last batch.
     """
     limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
-    encoded, loss = setup.encoded[drawn.task], None
-    share = pieces(encoded, drawn.rows, limit, setup.processes, setup.device)
+    encoded, loss = setup.encoded[one.task], None
+    share = pieces(encoded, one.rows, limit, setup.processes, setup.device)
     for piece in share[:-1]:
-        torch.autograd.backward(piece_loss(setup, stage, piece, *told) * drawn.scale)
+        torch.autograd.backward(piece_loss(setup, stage, piece, *told) * one.scale)
     if share:
-        loss = piece_loss(setup, stage, share[-1], *told) * drawn.scale
+        loss = piece_loss(setup, stage, share[-1], *told) * one.scale
     else:
-        _hear_others(setup, drawn.task, drawn.rows, told[1])
-    with _sent_meanwhile(setup, sums, loss) if sums and drawn.is_last else nullcontext():
+        _hear_others(setup, one.task, one.rows, told[1])
+    with _sent_meanwhile(setup, sums, loss) if sums and one.is_last else nullcontext():
         if loss is not None:
             torch.autograd.backward(loss)
 

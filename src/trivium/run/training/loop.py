@@ -148,6 +148,8 @@ def _teller(
             counters.first_step_s = time.monotonic() - work.began
             monitor.say(f"the first step was done {counters.first_step_s:.1f} s after the start")
         work.journal.write("step", stage=stage.name, step=step, **done)
+        if "note" in done:
+            monitor.say(done["note"])
         monitor.step(done["losses"], done["rows"], done["tokens"], done.get("skipped"))
 
     return tell

@@ -10,6 +10,7 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.model.multitask import MultiTaskModel
 from trivium.run.training.distributed import Processes
+from trivium.run.training.whole import WholeSteps
 from trivium.text.streams import Stream
 
 
@@ -53,6 +54,8 @@ class TrainState:
     counters: Counters
     lr_factor: float = 1.0
     """What the schedule made of the peak learning rates in the current step."""
+    whole: WholeSteps | str | None = None
+    """Steps as graphs, or why there are none; None before that is known."""
 
 
 def pack_state(

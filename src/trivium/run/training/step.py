@@ -1,7 +1,9 @@
 """One step of training: from batches to new weights."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +13,8 @@ from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
 from trivium.recipe import Stage
-from trivium.run.training.ahead import Later, may_run_ahead
+from trivium.run.training.ahead import Later, Owed, may_run_ahead, passes_once
+from trivium.run.training.at_once import are_whole, run_whole
 from trivium.run.training.averaged import follow
 from trivium.run.training.batches import mean_of, recorded, run_batches, trained, words_by_rows
 from trivium.run.training.gradients import (
@@ -36,7 +39,13 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     measures = plan.measures_conflicts(step.index)
     apart = Apart.of(state.model) if stage.combiner.needs_gram or measures else None
     ahead = may_run_ahead(setup, stage, apart)
-    with words_by_rows(setup, state), recorded(setup, state, wanted=ahead):
+    if ahead and are_whole(setup, stage, plan, state):
+        tally, owed, seldom = run_whole(setup, stage, plan, state, step)
+        _follow(stage, state, step, tally)
+        always = partial(_always_told, tally, state.lr_factor)
+        return _told_later(stage, step, owed, seldom | _seldom_told(step, tally, {}), always)
+    replays = ahead or passes_once(setup, stage, apart)
+    with words_by_rows(setup, state), recorded(setup, state, wanted=replays):
         tally = run_batches(setup, stage, plan, state, step, apart=apart)
     facts: dict[str, Any] = {}
     if apart:
@@ -44,15 +53,17 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         _mean_of_the_rest(setup, state, apart)
     facts |= _pulls(setup, stage, state, step)
     norm = _clip(stage, state)
+    always = partial(_always_told, tally, state.lr_factor)
     if ahead:
         _update(stage, state, step, tally)
-        return _told_later(stage, step, tally, norm, state.lr_factor)
+        seldom = facts | _seldom_told(step, tally, {})
+        return _told_later(stage, step, _owed(tally, norm), seldom, always)
     losses, penalties = tally.means(setup.processes)
     _refuse_what_is_not_finite(stage, step, losses, float(norm))
     _update(stage, state, step, tally)
     stage.combiner.observe(losses, step)
     facts |= _seldom_told(step, tally, penalties)
-    return facts | _always_told(losses, state.lr_factor, float(norm), tally)
+    return facts | always(losses, float(norm))
 
 
 # --- the parts of a step -----------------------------------------------------------------------
@@ -143,6 +154,10 @@ def _update(stage: Stage, state: TrainState, step: Step, tally: Tally) -> None:
     state.optimizer.zero_grad()
     for part in stage.regularizers:
         part.after_step(state.model, step)
+    _follow(stage, state, step, tally)
+
+
+def _follow(stage: Stage, state: TrainState, step: Step, tally: Tally) -> None:
     follow(stage.average, state, step)
     state.counters.rows += tally.rows
     state.counters.tokens += tally.tokens
@@ -158,21 +173,34 @@ def _refuse_what_is_not_finite(
         )
 
 
-def _always_told(losses: dict[str, float], lr: float, norm: float, tally: Tally) -> dict[str, Any]:
+def _always_told(tally: Tally, lr: float, losses: dict[str, float], norm: float) -> dict[str, Any]:
     """What the journal says of every step."""
     return {"losses": losses, "lr": lr, "norm": norm, "rows": tally.rows, "tokens": tally.tokens}
 
 
-def _told_later(stage: Stage, step: Step, tally: Tally, norm: float | Tensor, lr: float) -> Later:
-    """The same, when the device has got there."""
-    seldom = _seldom_told(step, tally, {})
+def _owed(tally: Tally, norm: float | Tensor) -> Owed:
+    """What a step's tally and its gradient's norm amount to."""
+    there = torch.stack(
+        [n.detach().double() for n in (*tally.mean_losses(), torch.as_tensor(norm))]
+    )
+    return Owed(there, lambda numbers: dict(zip(tally.losses, numbers, strict=False)))
+
+
+def _told_later(
+    stage: Stage,
+    step: Step,
+    owed: Owed,
+    seldom: dict[str, Any],
+    always: Callable[[dict[str, float], float], dict[str, Any]],
+) -> Later:
+    """All that the journal says, when the device has got there."""
 
     def facts(numbers: list[float]) -> dict[str, Any]:
-        losses, norm = dict(zip(tally.losses, numbers, strict=False)), numbers[-1]
+        losses, norm = owed.losses(numbers), numbers[-1]
         _refuse_what_is_not_finite(stage, step, losses, norm)
-        return seldom | _always_told(losses, lr, norm, tally)
+        return seldom | always(losses, norm)
 
-    return Later([*tally.mean_losses(), torch.as_tensor(norm)], facts)
+    return Later(owed.there, facts)
 
 
 def _seldom_told(

@@ -24,10 +24,14 @@ class Tally:
 
     def begin(self, task: str, rows: int, factor: float, device: torch.device) -> None:
         """A new batch, of whose loss nothing is known yet."""
-        self.rows += rows
-        self.factors[task] = factor
+        self.count(task, rows, factor)
         self.losses.setdefault(task, []).append(torch.zeros((), device=device))
         self._penalised.clear()
+
+    def count(self, task: str, rows: int, factor: float) -> None:
+        """A new batch, whose loss somebody else adds up."""
+        self.rows += rows
+        self.factors[task] = factor
 
     def add(self, task: str, loss: Tensor) -> None:
         """One more part of the batch's loss."""
