@@ -25,7 +25,7 @@ from trivium.model.pretrained import load_encoder, save_encoder, weightless
 from trivium.model.weights import check_tensors, read_tensors, write_tensors
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
-from trivium.run.assembly.model import assemble, refuse_misfit
+from trivium.run.assembly.assembled import assemble, refuse_misfit
 from trivium.run.folder.atomic import in_place_of
 from trivium.run.folder.names import (
     ADAPTERS,
