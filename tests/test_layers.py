@@ -14,7 +14,7 @@ LAYERS = {
     layer: height
     for height, layers in enumerate(
         [
-            ("types", "errors", "part", "digest", "jsons", "pages", "interrupts"),
+            ("types", "errors", "part", "digest", "jsons", "pages", "interrupts", "garbage"),
             ("text", "model"),
             ("answering",),
             ("parts",),

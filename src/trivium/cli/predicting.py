@@ -28,6 +28,7 @@ from trivium.cli.options import (
     WithProbabilities,
     messages,
 )
+from trivium.garbage import without_collection
 from trivium.run.screen.console import say
 
 Tables = Annotated[
@@ -103,7 +104,8 @@ def _answer(
     console: Console = how["console"]
     cluster = on_ray(*where)
     if shard is None and cluster is None and not are_many(files):
-        from trivium.run.predict import predict_file
+        with without_collection():
+            from trivium.run.predict import predict_file
 
         rows = predict_file(run, source=files[0], target=out, least_certain=least_certain, **how)
         kept = f", the {least_certain:,} least certain kept" if least_certain else ""

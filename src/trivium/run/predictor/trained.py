@@ -10,22 +10,28 @@ from trivium.run.assembly.machine import keep_memory
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import ENSEMBLE, MEMBERS
 from trivium.run.folder.panels import read_contents
+from trivium.run.folder.sealed import Unsealed
 from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.ensemble import EnsemblePredictor
 from trivium.run.predictor.torch import TorchPredictor
 
 
 def load_trained(
-    run: str | Path, *, precision: str = "auto", device: str = "auto"
+    run: str | Path,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    unsealed: Unsealed | None = None,
 ) -> TorchPredictor | EnsemblePredictor:
     """A run's model (or a model folder, or an ensemble), verified and ready to answer.
 
     precision: fp32, bf16, or auto: the one it was trained in, but fp32 where the device does not
-    compute in bf16. Raises RecipeError where a file or tensor is missing, unexpected or altered.
+    compute in bf16. unsealed: of a single model's folder, where that was begun. Raises RecipeError
+    where a file or tensor is missing, unexpected or altered.
     """
     folder = local_folder(run)
     if not (folder / ENSEMBLE).is_file():
-        return load_single(folder, precision=precision, device=device)
+        return load_single(folder, precision=precision, device=device, unsealed=unsealed)
     refuse_unknown(precision, device)  # which is not the first member's fault
     contents = read_contents(folder)
     members = []
@@ -46,6 +52,7 @@ def load_single(
     precision: str = "auto",
     device: str = "auto",
     as_trained: bool = False,
+    unsealed: Unsealed | None = None,
 ) -> TorchPredictor:
     """As `load_trained`, for what needs a single model: an ensemble is refused.
 
@@ -53,7 +60,7 @@ def load_single(
     """
     chosen = refuse_unknown(precision, device)
     keep_memory()
-    loaded = load_model(find_model(Path(run)))
+    loaded = load_model(find_model(Path(run)), unsealed)
     if precision == "auto" and loaded.precision == "fp32":
         precision = "fp32"
     loaded.model.encoder.precision = choose_precision(precision, chosen)
