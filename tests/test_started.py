@@ -33,6 +33,21 @@ trivium.train(json.loads(recipe), run, console=Console(quiet=True))
 print(json.dumps([loaded, answered, [*sys.modules]]))
 """
 
+WATCHED = """
+import atexit, gc, sys
+DONE = {"predict": "predict_file", "check": "check"}  # what is there once a verb is loaded
+verb, *words = sys.argv[1:]
+during = []
+def see(phase, info):
+    home = sys.modules.get(f"trivium.run.{verb}")
+    during.append(home is not None and not hasattr(home, DONE[verb]))
+atexit.register(lambda: print(sum(during), gc.get_freeze_count() > 10_000))
+gc.callbacks.append(see)
+from trivium.cli import main
+sys.argv = ["trivium", verb, *words]
+main()
+"""
+
 
 @pytest.fixture(scope="module")
 def lived(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[set[str]]:
@@ -75,6 +90,20 @@ def test_a_training_loads_no_compiler(lived: list[set[str]]) -> None:
     loaded, _, trained = lived
     assert "trivium.run.training.loop" in trained
     assert {"torch._dynamo", "torch._inductor", "sympy"} & (trained - loaded) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["predict", "nowhere", "--task", "mood", "--file", "rows.csv"], ["check", "nowhere.yaml"]],
+)
+def test_a_command_looks_for_garbage_neither_while_it_loads_nor_when_it_ends(
+    words: list[str],
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WATCHED, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == "0 True\n"
 
 
 def _of(start: str, names: set[str]) -> set[str]:

@@ -97,16 +97,15 @@ def _answer(
     least_certain: int | None,
 ) -> None:
     """Raises RecipeError."""
-    from trivium.apps.batch.files import are_many, shard_of
-    from trivium.errors import RecipeError
-    from trivium.run.cluster.asked import on_ray
+    with without_collection():
+        from trivium.apps.batch.files import are_many, shard_of
+        from trivium.errors import RecipeError
+        from trivium.run.cluster.asked import on_ray
+        from trivium.run.predict import predict_file
 
     console: Console = how["console"]
     cluster = on_ray(*where)
     if shard is None and cluster is None and not are_many(files):
-        with without_collection():
-            from trivium.run.predict import predict_file
-
         rows = predict_file(run, source=files[0], target=out, least_certain=least_certain, **how)
         kept = f", the {least_certain:,} least certain kept" if least_certain else ""
         say(console, f"{rows:,} rows answered{kept}" + (f": {out}" if out != "-" else ""))
