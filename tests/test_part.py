@@ -84,5 +84,5 @@ def test_parts_within_a_part_are_described_too() -> None:
 
 
 def test_no_source_is_read_when_a_part_is_made() -> None:
-    """Which took a third of a second at each start."""
+    """Which took a quarter of a second at each start."""
     assert "description" not in repr(Ours.model_fields["inner"])

@@ -86,7 +86,7 @@ def test_an_answer_knows_nothing_of_recipes_and_training(lived: list[set[str]]) 
 
 @pytest.mark.skipif(library() is None, reason="PyTorch's own AdamW loads the compiler at each step")
 def test_a_training_loads_no_compiler(lived: list[set[str]]) -> None:
-    """Which takes twice as long as PyTorch; every optimizer of PyTorch's does when it is made."""
+    """Which takes as long as PyTorch; every optimizer of PyTorch's does when it is made."""
     loaded, _, trained = lived
     assert "trivium.run.training.loop" in trained
     assert {"torch._dynamo", "torch._inductor", "sympy"} & (trained - loaded) == set()

@@ -24,7 +24,7 @@ class Part(BaseModel):
         """With what stands under each field as its description.
 
         pydantic has a setting for that, but then reads the sources of every class when it is made:
-        a third of a second at each start, for schemas that hardly anybody asks for.
+        a quarter of a second at each start, for schemas that hardly anybody asks for.
         """
         found = handler(core_schema)
         settings = handler.resolve_ref_schema(found).get("properties", {})

@@ -1,4 +1,4 @@
-"""Optimizers that leave PyTorch's compiler where it is: to load it takes longer than PyTorch."""
+"""Optimizers that leave PyTorch's compiler where it is: to load it takes as long as PyTorch."""
 
 from inspect import unwrap
 from typing import Any
