@@ -12,7 +12,8 @@ from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint
 from trivium.recipe import Recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
-from trivium.run.assembly.model import assemble, build
+from trivium.run.assembly.assembled import assemble
+from trivium.run.assembly.model import build
 from trivium.run.rows.encoded import encode, packer_for
 from trivium.run.rows.load import load_data
 from trivium.run.training.parameters import start_stage

@@ -12,6 +12,8 @@ Names are imported when they are first used, so that `import trivium` costs noth
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trivium.garbage import without_collection
+
 if TYPE_CHECKING:
     from trivium.apps.batch import predict_files
     from trivium.apps.presets import train
@@ -122,7 +124,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'trivium' has no attribute {name!r}")
     try:
-        return getattr(import_module(_HOMES[name]), name)
+        with without_collection():
+            return getattr(import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

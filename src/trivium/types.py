@@ -12,7 +12,7 @@ from __future__ import annotations  # rows are read where torch is not installed
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Answer = str | float
 """What a task says about one row: a label, or a score in the task's range."""
+
+How = Literal["vote", "mean", "weights"]
+"""How the answers of an ensemble's members become one."""
 
 Target = float | tuple[int, ...]
 """What a task learns from one row: the index of its label, the score, or the indices of all labels

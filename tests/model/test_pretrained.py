@@ -207,6 +207,19 @@ def test_a_shard_that_is_missing_or_cut_is_refused_by_name(tmp_path: Path) -> No
     assert "pickled shards are not read" in refusal(lambda: load_encoder(folder))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_one_number_that_is_none_is_found_in_any_precision(
+    value: float, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    weights = {name: tensor.to(dtype) for name, tensor in weights_of(bert()).items()}
+    load_encoder(stored(tmp_path / "whole", weights))
+    name = "embeddings.word_embeddings.weight"
+    weights[name][17, 5] = value
+    said = refusal(lambda: load_encoder(stored(tmp_path / "broken", weights)))
+    assert f"tensor {name} holds NaN or infinity" in said
+
+
 # --- writing -----------------------------------------------------------------------------------
 
 

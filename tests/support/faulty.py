@@ -19,9 +19,10 @@ SOURCE = Path(__file__).with_name("faulty.c")
 
 DRIVER = """
 import ctypes, importlib, io, json, os, sys, traceback
-import torch, torch._dynamo  # which every optimizer loads when it is made
+import torch, torch._dynamo  # which every AdamW of PyTorch loads when it is made
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
 import trivium.run.ensemble, trivium.run.soup, trivium.run.export_lora, trivium.apps.report
+from huggingface_hub import EvalResult, ModelCard, ModelCardData  # for a trained model's card
 from trivium.cli import main
 
 for name in sys.argv[1:]:

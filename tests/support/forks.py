@@ -18,8 +18,9 @@ from tests.support.processes import PATIENCE_S
 ROOT = Path(__file__).parents[2]
 
 LOADED = """
-import torch, torch._dynamo  # which every optimizer loads when it is made
+import torch, torch._dynamo  # which every AdamW of PyTorch loads when it is made
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
+from huggingface_hub import EvalResult, ModelCard, ModelCardData  # for a trained model's card
 """
 
 SERVER = """

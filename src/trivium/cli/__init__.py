@@ -3,6 +3,8 @@
 Commands import their verb when they run, so that `--help` needs no torch.
 """
 
+import atexit
+import gc
 import os
 import signal
 import sys
@@ -82,6 +84,7 @@ def _options(
 
 def main() -> None:
     end_while_loading()
+    atexit.register(gc.freeze)  # else Python looks through all that was loaded before it ends
     _keep_standard_numbers()
     # Threads that wait for one another burn their cores by default; beside any other program that
     # makes training many times slower. Read when torch is loaded, so set before.

@@ -28,6 +28,7 @@ from trivium.cli.options import (
     WithProbabilities,
     messages,
 )
+from trivium.garbage import without_collection
 from trivium.run.screen.console import say
 
 Tables = Annotated[
@@ -96,10 +97,12 @@ def _answer(
     least_certain: int | None,
 ) -> None:
     """Raises RecipeError."""
-    from trivium.apps.batch.files import are_many, shard_of
-    from trivium.errors import RecipeError
-    from trivium.run.assembly.machine import keep_few_kernels
-    from trivium.run.cluster.asked import OnHere, asked_for
+    with without_collection():
+        from trivium.apps.batch.files import are_many, shard_of
+        from trivium.errors import RecipeError
+        from trivium.run.assembly.machine import keep_few_kernels
+        from trivium.run.cluster.asked import OnHere, asked_for
+        from trivium.run.predict import predict_file
 
     keep_few_kernels()
     console: Console = how["console"]
@@ -110,8 +113,6 @@ def _answer(
             "or by several commands, each with its --shard."
         )
     if shard is None and cluster is None and not are_many(files):
-        from trivium.run.predict import predict_file
-
         rows = predict_file(run, source=files[0], target=out, least_certain=least_certain, **how)
         kept = f", the {least_certain:,} least certain kept" if least_certain else ""
         say(console, f"{rows:,} rows answered{kept}" + (f": {out}" if out != "-" else ""))

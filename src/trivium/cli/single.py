@@ -25,6 +25,7 @@ from trivium.cli.options import (
     messages,
     names,
 )
+from trivium.garbage import without_collection
 from trivium.run.screen.console import note, say
 
 Resume = Annotated[
@@ -66,7 +67,8 @@ def check(
     if not is_first():
         return
     with messages() as console:
-        from trivium.run.check import check as check_recipe
+        with without_collection():
+            from trivium.run.check import check as check_recipe
 
         check_recipe(
             recipe, console, budget=budget, changes=set_ or [], only=names(only), preset=preset,
@@ -95,10 +97,11 @@ def train(
     run = out or Path("runs") / recipe.stem
     set_ = [*(set_ or []), *(["probe=false"] if no_probe else [])]
     with messages() as console:
-        from trivium.apps.presets import train as train_recipe
-        from trivium.errors import Interrupted
-        from trivium.run.folder.names import MODEL
-        from trivium.run.folder.shown import print_scores
+        with without_collection():
+            from trivium.apps.presets import train as train_recipe
+            from trivium.errors import Interrupted
+            from trivium.run.folder.names import MODEL
+            from trivium.run.folder.shown import print_scores
 
         try:
             scores = train_recipe(
@@ -149,8 +152,9 @@ def evaluate(
     Example: trivium evaluate runs/three --task sentiment --file more.csv
     """
     with messages() as console:
-        from trivium.run.evaluate import evaluate as evaluate_run
-        from trivium.run.folder.shown import print_scores
+        with without_collection():
+            from trivium.run.evaluate import evaluate as evaluate_run
+            from trivium.run.folder.shown import print_scores
 
         scores = evaluate_run(
             run,

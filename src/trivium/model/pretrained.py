@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pydantic import ValidationError
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -54,13 +52,21 @@ def find_checkpoint(encoder: str, base: Path = Path()) -> Path:
         )
     if encoder.startswith((".", "/", "~")) or encoder.count("/") > 1:
         raise RecipeError(f"encoder: no folder {folder}. Name a folder, a hub name, or minilm.")
+    return _of_the_hub(encoder)
+
+
+def _of_the_hub(encoder: str) -> Path:
+    """Where a checkpoint of that name lies, in the cache. Raises RecipeError."""
+    # The hub's library takes longer to load than the encoder of a trained model.
+    from huggingface_hub import constants, errors, snapshot_download
+
     try:
         return Path(snapshot_download(encoder, allow_patterns=_WANTED))
-    except HFValidationError as error:
+    except errors.HFValidationError as error:
         raise RecipeError(
             f"encoder: {encoder!r} is neither a folder nor a hub name: {error}"
         ) from error
-    except LocalEntryNotFoundError as error:
+    except errors.LocalEntryNotFoundError as error:
         why = (
             "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub could not be reached"
         )
@@ -68,7 +74,7 @@ def find_checkpoint(encoder: str, base: Path = Path()) -> Path:
             f"encoder: {encoder!r} is no folder here, not in the Hugging Face cache, and {why}. "
             "Name a folder, use the packaged `encoder: minilm`, or go online once."
         ) from error
-    except (HfHubHTTPError, OSError) as error:
+    except (errors.HfHubHTTPError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise RecipeError(f"encoder: {encoder!r} could not be had from the hub: {first}") from error
 
@@ -202,7 +208,8 @@ def base_state(encoder: Encoder) -> dict[str, Tensor]:
 def _check_finite(found: Mapping[str, Tensor], folder: Path) -> None:
     """Refuses NaN and infinity, which would else be found in a loss, and blamed on its training."""
     for name, tensor in found.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+        # The ends of the range are found in one pass, and are NaN where any number is.
+        if tensor.is_floating_point() and not all(end.isfinite() for end in tensor.aminmax()):
             raise RecipeError(
                 f"{folder}: tensor {name} holds NaN or infinity, so every answer of this model "
                 "would; the checkpoint is damaged, or its training went astray. Take another."

@@ -1,7 +1,6 @@
 """A recipe of another kind: an ensemble of the runs of other recipes."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -9,10 +8,9 @@ from trivium.part import Part
 from trivium.recipe.budget import Reported
 from trivium.recipe.given import AnyRecipe, Given, take
 from trivium.recipe.parse import in_words
+from trivium.types import How
 
 KEY = "ensemble"
-
-How = Literal["vote", "mean", "weights"]
 
 
 class Combination(Part):

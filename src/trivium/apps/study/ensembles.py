@@ -8,11 +8,12 @@ from typing import Self
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
-from trivium.recipe.ensembles import EnsembleRecipe, How
+from trivium.recipe.ensembles import EnsembleRecipe
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS, MODEL, SCORES
 from trivium.run.folder.panels import read_contents
 from trivium.run.folder.scores import Cost, read_scores
 from trivium.run.jobs.child import Job, refuse_foreign
+from trivium.types import How
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -11,6 +11,7 @@ from torch.autograd.graph import increment_version
 
 from trivium.model.native.library import Library, library
 from trivium.model.native.rows import RULE, Rows, Some, sparse
+from trivium.model.uncompiled import Uncompiled
 
 BLOCK = 4096
 """Numbers of a gradient whose squares are summed first. Of a matrix with `rows_of`, a row."""
@@ -27,7 +28,7 @@ def fitting(parameters: Iterable[Tensor]) -> Library | None:
     return library() if fits else None
 
 
-class AdamW(torch.optim.AdamW):
+class AdamW(Uncompiled, torch.optim.AdamW):
     """PyTorch's AdamW, with its state dict, up to rounding.
 
     Moments below 1e-38, whose numbers are denormal, are 0. Gradients may be sparse.

@@ -7,8 +7,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 try:
     import resource
 except ImportError:  # Windows
@@ -71,12 +69,16 @@ def cpu_name() -> str:
 
 def memory_now() -> int:
     """Bytes of memory that this process holds."""
+    import psutil
+
     return int(psutil.Process().memory_info().rss)
 
 
 def peak_memory() -> int:
     """Most bytes of memory that this process has held at any time."""
     if sys.platform == "win32" or not _HAS_RESOURCE:
+        import psutil
+
         memory = psutil.Process().memory_info()
         return int(getattr(memory, "peak_wset", memory.rss))  # the first is Windows' own
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

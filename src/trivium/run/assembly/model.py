@@ -1,18 +1,13 @@
 """Recipe to model: the pretrained encoder with heads, trunks and adapters."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from trivium.errors import RecipeError
-from trivium.model.encoder import Encoder, Pooler
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import find_checkpoint, load_encoder
-from trivium.parts.adapters import AdapterPart
-from trivium.parts.heads import build_trunks
-from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.assembly.assembled import assemble, refuse_misfit
 from trivium.run.assembly.peft import import_peft
 from trivium.text.tokenizer import Tokenizer
 
@@ -35,38 +30,3 @@ def build(recipe: Recipe) -> tuple[MultiTaskModel, Tokenizer]:
         if adapter.begins_with is not None:
             import_peft(encoder, Path(adapter.begins_with))
     return model, tokenizer
-
-
-def refuse_misfit(tokenizer: Tokenizer, encoder: Encoder, folder: Path) -> None:
-    """Raises RecipeError where the tokenizer knows a word piece that has no vector."""
-    vectors = encoder.config.vocab_size
-    if tokenizer.size > vectors:
-        raise RecipeError(
-            f"{folder}: its tokenizer has {tokenizer.size:,} pieces, "
-            f"but the encoder only {vectors:,} vectors."
-        )
-    if tokenizer.largest >= vectors:
-        raise RecipeError(
-            f"{folder}: its tokenizer has a piece with the id {tokenizer.largest:,}, but the "
-            f"encoder's {vectors:,} vectors end before. The files do not belong together."
-        )
-
-
-def assemble(
-    encoder: Encoder, tasks: Mapping[str, Task], adapters: Sequence[AdapterPart] = ()
-) -> MultiTaskModel:
-    """The encoder with fresh heads and adapters, and a fresh pooler if one is asked for and it
-    has none. Raises RecipeError for an adapter that does not fit the encoder."""
-    if any(task.resolved_head.wants_pooler for task in tasks.values()) and encoder.pooler is None:
-        encoder.pooler, encoder.pooler_is_fresh = Pooler(encoder.config), True
-        encoder.config = encoder.config.model_copy(update={"has_pooler": True})
-    width = encoder.config.hidden_size
-    words = encoder.config.vocab_size
-    heads = {name: task.build_head(width, words) for name, task in tasks.items()}
-    try:
-        trunks = build_trunks(tasks, width)
-        for adapter in adapters:
-            adapter.attach(encoder, list(tasks))
-    except ValueError as error:
-        raise RecipeError(str(error)) from error
-    return MultiTaskModel(encoder, heads, trunks)

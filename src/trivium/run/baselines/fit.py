@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.multitask import Head
+from trivium.model.uncompiled import Uncompiled
 from trivium.model.weights import Weights
 from trivium.parts.heads.linear import one_layer
 from trivium.parts.tasks import Task
@@ -98,7 +99,7 @@ def _minimise(module: Head, task: Task, x_BF: Tensor, target_B: Tensor, penalty:
     """L-BFGS (Liu & Nocedal 1989) from where the module is."""
     plain, layer = linear(task), _layer(module)
     # A tenth of a correct digit more is nothing that scores could tell.
-    optimizer = torch.optim.LBFGS(
+    optimizer = _LBFGS(
         module.parameters(),
         max_iter=100,
         tolerance_grad=1e-5,
@@ -117,6 +118,10 @@ def _minimise(module: Head, task: Task, x_BF: Tensor, target_B: Tensor, penalty:
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
+
+
+class _LBFGS(Uncompiled, torch.optim.LBFGS):
+    pass
 
 
 def _layer(module: Head) -> nn.Linear:

@@ -1,10 +1,13 @@
 """A card's head: what the hub reads of a model."""
 
-from huggingface_hub import EvalResult, ModelCardData
+from typing import TYPE_CHECKING
 
 from trivium.parts.tasks import Labelled
 from trivium.run.card.facts import Facts, Judged, shown
 from trivium.run.card.markup import one_line
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, ModelCardData
 
 ON_THE_HUB = {
     "pearson": "pearsonr",
@@ -15,8 +18,10 @@ ON_THE_HUB = {
 """Metrics by the names that the hub knows them by, where those differ."""
 
 
-def head(facts: Facts) -> ModelCardData:
+def head(facts: Facts) -> "ModelCardData":
     """No licence and no language: nobody told them."""
+    from huggingface_hub import ModelCardData
+
     name = one_line(facts.title.rpartition("/")[2])
     kinds = {_kind(each) for each in facts.judged} or {"text-classification"}
     return ModelCardData(
@@ -43,7 +48,9 @@ def _metric(judged: Judged) -> str:
     return ON_THE_HUB.get(judged.task.metric, judged.task.metric)
 
 
-def _result(judged: Judged) -> EvalResult:
+def _result(judged: Judged) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
     name, sources = judged.task.name, judged.task.sources(judged.split)
     files = ", ".join(one_line(shown(source.file)) for source in sources)
     return EvalResult(

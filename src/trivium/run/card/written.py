@@ -3,8 +3,6 @@
 import hashlib
 import re
 
-from huggingface_hub import ModelCard
-
 import trivium
 from trivium.run.card.body import body
 from trivium.run.card.facts import Facts, gather
@@ -43,6 +41,8 @@ def renew_card(run: FinishedRun) -> bool:
 
 def card(facts: Facts) -> str:
     """All of a card: its head for the hub, its text, and the mark that tells if it is changed."""
+    from huggingface_hub import ModelCard
+
     text = str(ModelCard(f"---\n{head(facts).to_yaml()}\n---\n\n{body(facts)}"))
     return (
         f"{text}\n<!-- Written by trivium {trivium.__version__}, which leaves this file alone once "

@@ -25,7 +25,7 @@ from trivium.model.pretrained import load_encoder, save_encoder, weightless
 from trivium.model.weights import check_tensors, read_tensors, write_tensors
 from trivium.parts.adapters import AdapterPart, AnyAdapter
 from trivium.parts.tasks import AnyTask, Task
-from trivium.run.assembly.model import assemble, refuse_misfit
+from trivium.run.assembly.assembled import assemble, refuse_misfit
 from trivium.run.folder.atomic import in_place_of
 from trivium.run.folder.names import (
     ADAPTERS,
@@ -37,7 +37,7 @@ from trivium.run.folder.names import (
     MODEL,
     RECIPE,
 )
-from trivium.run.folder.sealed import read_sealed, seal, unseal
+from trivium.run.folder.sealed import Unsealed, read_sealed, seal, unseal
 from trivium.text.tokenizer import Tokenizer
 
 FORMAT = 2
@@ -119,16 +119,19 @@ def find_model(run: Path) -> Path:
     raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")
 
 
-def load_model(folder: Path) -> LoadedModel:
-    """A trained model, refused if a tensor or file is missing, unexpected or altered."""
-    facts = unseal(folder, MANIFEST)
+def load_model(folder: Path, unsealed: Unsealed | None = None) -> LoadedModel:
+    """A trained model, refused if a tensor or file is missing, unexpected or altered.
+
+    unsealed: of this folder, where that was begun.
+    """
+    facts = unsealed() if unsealed is not None else unseal(folder, MANIFEST)
     if "backend" in facts:
         raise RecipeError(
             f"{folder}: was exported for {facts['backend']} and holds no model for torch. "
             "Name the run that it was made of."
         )
-    if unsealed := [name for name in _WEIGHTS if name not in facts["files"]]:
-        raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unsealed[0]}; it was altered.")
+    if unnamed := [name for name in _WEIGHTS if name not in facts["files"]]:
+        raise RecipeError(f"{folder}: {MANIFEST} has no sha256 of {unnamed[0]}; it was altered.")
     tasks, adapters = _parts(folder, facts)
     encoder, tokenizer = load_encoder(folder), Tokenizer(folder)
     refuse_misfit(tokenizer, encoder, folder)

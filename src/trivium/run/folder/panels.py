@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError, model_validator
 from trivium.errors import RecipeError
 from trivium.jsons import first_problem
 from trivium.part import Part
-from trivium.recipe.ensembles import How
 from trivium.run.folder.names import ENSEMBLE
 from trivium.run.folder.sealed import unseal
+from trivium.types import How
 
 FORMAT = 1
 

@@ -17,9 +17,7 @@ class Record(BaseModel):
     What a record does not name is nobody's business; what may be absent, older runs lack.
     """
 
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="ignore", use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in its file: what was not told is not there."""

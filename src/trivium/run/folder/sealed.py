@@ -2,13 +2,18 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.jsons import read_json, shown
 from trivium.run.folder.names import CARD, ENSEMBLE, MANIFEST, MODEL
+
+Unsealed = Callable[[], dict[str, Any]]
+"""Waits for what `begin_unsealing` began: answers, or raises, as `unseal` does."""
 
 
 def seal(folder: Path, name: str, values: dict[str, Any], files: str = "*") -> None:
@@ -38,6 +43,28 @@ def unseal(folder: Path, name: str) -> dict[str, Any]:
                 f"{folder / file}: was altered after it was written (sha256 differs)."
             )
     return values
+
+
+def begin_unsealing(folder: Path, name: str) -> Unsealed:
+    """`unseal` in a thread of its own, for whoever has something else to load meanwhile."""
+    values: list[dict[str, Any]] = []
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            values.append(unseal(folder, name))
+        except Exception as error:  # raised again, by whoever waits
+            errors.append(error)
+
+    def wait() -> dict[str, Any]:
+        thread.join()
+        if errors:
+            raise errors[0]
+        return values[0]
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    return wait
 
 
 def _refuse_leading_out(folder: Path, file: str) -> None:

@@ -10,12 +10,12 @@ from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
 from trivium.parts.tasks.cells import spellings
 from trivium.recipe import Recipe
-from trivium.recipe.ensembles import How
 from trivium.run.folder.finished import refuse_unfinished
 from trivium.run.folder.model import find_model, saved_tasks
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.panels import Panel
 from trivium.run.folder.start import run_recipe
+from trivium.types import How
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from typing import cast, get_args
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
-from trivium.recipe.ensembles import How
 from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, MEMBERS, PREDICTIONS, RECIPE, SCORES
 from trivium.run.folder.panels import Panel
 from trivium.run.folder.start import refuse_taken
@@ -17,6 +16,7 @@ from trivium.run.members.opened import Member, open_members, panels_of
 from trivium.run.rows.load import load_data
 from trivium.run.rows.splits import JUDGED, Data, Split
 from trivium.run.screen.grid import short_names
+from trivium.types import How
 
 NAMES = [ENSEMBLE, MEMBERS, RECIPE, ENVIRONMENT, SCORES, PREDICTIONS]
 

@@ -20,7 +20,7 @@ from trivium.errors import RecipeError
 from trivium.jsons import first_problem, shown
 from trivium.run.assembly.cores import cores
 from trivium.run.folder.names import MANIFEST
-from trivium.run.folder.sealed import unseal
+from trivium.run.folder.sealed import Unsealed, unseal
 from trivium.run.predictor.base import Predictor
 from trivium.text.tokenizer import Tokenizer
 
@@ -60,9 +60,12 @@ class GraphFacts:
         return any(form.apart for form in self.forms.values())
 
 
-def read_facts(folder: Path) -> GraphFacts:
-    """What is in an exported folder, verified. Raises RecipeError."""
-    facts = unseal(folder, MANIFEST)
+def read_facts(folder: Path, unsealed: Unsealed | None = None) -> GraphFacts:
+    """What is in an exported folder, verified. Raises RecipeError.
+
+    unsealed: of this folder, where that was begun.
+    """
+    facts = unsealed() if unsealed is not None else unseal(folder, MANIFEST)
     model = facts.get("model")
     if not isinstance(model, str) or model not in facts["files"]:
         raise RecipeError(

@@ -1,11 +1,13 @@
 """Trained models put to use, in whatever they are to compute with."""
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
 from trivium.errors import RecipeError
+from trivium.garbage import without_collection
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MODEL
-from trivium.run.folder.sealed import read_sealed
+from trivium.run.folder.sealed import begin_unsealing, read_sealed
 from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.base import Predictor
 
@@ -41,6 +43,17 @@ def load(
     """
     folder = local_folder(run, revision)
     chosen = backend_of(folder, backend)
+    home = _home(folder)
+    # All bytes of the files are hashed, which takes no less time than half of what else there is.
+    unsealed = begin_unsealing(home, MANIFEST) if home is not None else None
+    with without_collection():
+        loader = _loader(run, chosen)
+        predictor: Predictor = loader(folder, precision=precision, device=device, unsealed=unsealed)
+    predictor.folder = folder
+    return predictor
+
+
+def _loader(run: str | Path, chosen: str) -> Callable[..., Predictor]:
     module, name, package = BACKENDS[chosen]
     try:
         import_module(package)
@@ -49,10 +62,15 @@ def load(
             f"{run}: to answer with {chosen}, {package} is needed, which is not installed "
             f'({error}). Do: pip install "trivium[{EXTRAS[package]}]"'
         ) from error
-    loader = getattr(import_module(module), name)
-    predictor: Predictor = loader(folder, precision=precision, device=device)
-    predictor.folder = folder
-    return predictor
+    loader: Callable[..., Predictor] = getattr(import_module(module), name)
+    return loader
+
+
+def _home(folder: Path) -> Path | None:
+    """Where a single model's files are; None of an ensemble, and of a folder that has none."""
+    if (folder / ENSEMBLE).is_file():
+        return None
+    return next((home for home in (folder / MODEL, folder) if (home / MANIFEST).is_file()), None)
 
 
 def backend_of(folder: Path, asked: str) -> str:
@@ -60,9 +78,8 @@ def backend_of(folder: Path, asked: str) -> str:
     if asked not in ("auto", *BACKENDS):
         raise RecipeError(f"backend: {asked!r} is none of auto, {', '.join(BACKENDS)}.")
     # A folder with neither is no model's; the loader of PyTorch's knows all that it can say.
-    home = next((home for home in (folder / MODEL, folder) if (home / MANIFEST).is_file()), None)
-    written = "torch"
-    if home is not None and not (folder / ENSEMBLE).is_file():
+    home, written = _home(folder), "torch"
+    if home is not None:
         written = str(read_sealed(home / MANIFEST).get("backend", "torch"))
     if written not in BACKENDS:
         raise RecipeError(

@@ -7,6 +7,7 @@ import onnxruntime
 
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
+from trivium.run.folder.sealed import Unsealed
 from trivium.run.predictor.graph import (
     Feeds,
     GraphFacts,
@@ -37,9 +38,15 @@ class OnnxPredictor(GraphPredictor):
         return said
 
 
-def load_onnx(folder: Path, *, precision: str = "auto", device: str = "auto") -> OnnxPredictor:
+def load_onnx(
+    folder: Path,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    unsealed: Unsealed | None = None,
+) -> OnnxPredictor:
     """An exported folder, verified and ready to answer. Raises RecipeError."""
-    facts = read_facts(folder)
+    facts = read_facts(folder, unsealed)
     refuse_other_precision(facts, precision)
     provider = PROVIDERS.get("cpu" if device == "auto" else device.partition(":")[0], device)
     if provider not in onnxruntime.get_available_providers():

@@ -8,6 +8,7 @@ import openvino
 
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
+from trivium.run.folder.sealed import Unsealed
 from trivium.run.predictor.graph import (
     HINTS,
     Feeds,
@@ -38,10 +39,14 @@ class OpenvinoPredictor(GraphPredictor):
 
 
 def load_openvino(
-    folder: Path, *, precision: str = "auto", device: str = "auto"
+    folder: Path,
+    *,
+    precision: str = "auto",
+    device: str = "auto",
+    unsealed: Unsealed | None = None,
 ) -> OpenvinoPredictor:
     """An exported folder, verified and ready to answer. Raises RecipeError."""
-    facts = read_facts(folder)
+    facts = read_facts(folder, unsealed)
     refuse_other_precision(facts, precision)
     if device not in ("auto", "cpu"):
         raise RecipeError(f"device: {device!r}: OpenVINO answers on the CPU; leave --device out.")

@@ -2,9 +2,9 @@
 
 from trivium.model.multitask import MultiTaskModel
 from trivium.model.pretrained import find_checkpoint, load_encoder
+from trivium.run.assembly.assembled import refuse_misfit
 from trivium.run.assembly.device import choose_precision
 from trivium.run.assembly.machine import keep_memory
-from trivium.run.assembly.model import refuse_misfit
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.predictor.trained import refuse_unknown
 from trivium.text.tokenizer import Tokenizer

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trivium.model.attention import MOST_GROUPS, TEXTS_PER_GROUP
 from trivium.model.encoder import EncoderConfig
 from trivium.model.multitask import MultiTaskModel, Shared
+from trivium.model.native.library import library
 from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
 from trivium.run.assembly.device import choose_device, choose_precision
@@ -25,6 +26,8 @@ NUMBER = 4
 """Bytes of a parameter, and of its gradient: fp32 in every precision."""
 LIBRARIES = 500 * 2**20
 """Bytes that torch and its friends take before anything is loaded."""
+COMPILER = 130 * 2**20
+"""Of these, those of PyTorch's compiler, which only PyTorch's own AdamW loads; measured."""
 KERNELS = 160 * 2**20
 """Bytes that oneDNN's kernels take, and what the C library keeps of what was freed."""
 HOLES = 1.4
@@ -96,8 +99,13 @@ class StageMemory:
         pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
         step = trained + min(words, trained) + HOLES * max(pieces)
         saving = 3 * trained + frozen
-        held = max(memory_now(), LIBRARIES) + lasting + max(step, saving) + trained + frozen
+        libraries = LIBRARIES - (COMPILER if self._has_kernels() else 0)
+        held = max(memory_now(), libraries) + lasting + max(step, saving) + trained + frozen
         return int(held)
+
+    def _has_kernels(self) -> bool:
+        """Whether AdamW is the compiled one."""
+        return choose_device(self.recipe.device).type == "cpu" and library() is not None
 
     def _heaviest_piece(self, task: str) -> float:
         """Bytes that forward and backward of a piece of the task's batches take, at the most."""

@@ -1,0 +1,61 @@
+"""Garbage is not looked for while things are loaded, and is found afterwards."""
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from trivium.garbage import without_collection
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+@pytest.fixture(autouse=True)
+def collecting() -> Iterator[None]:
+    assert gc.isenabled()
+    gc.unfreeze()  # what conftest.py froze
+    yield
+    gc.enable()
+    gc.freeze()
+
+
+def test_what_is_made_within_counts_as_looked_through() -> None:
+    with without_collection():
+        assert not gc.isenabled()
+        thing = Thing()
+    assert gc.isenabled()
+    assert any(each is thing for each in gc.get_objects(generation=2))
+    assert gc.get_freeze_count() == 0
+
+
+def test_garbage_that_was_made_within_goes_with_a_full_collection() -> None:
+    with without_collection():
+        seen = weakref.ref(Thing())
+    assert seen() is not None
+    gc.collect()
+    assert seen() is None
+
+
+def test_an_error_leaves_the_search_as_it_was() -> None:
+    with pytest.raises(KeyError), without_collection(), without_collection():
+        raise KeyError
+    assert gc.isenabled()
+
+
+def test_a_caller_who_searches_by_hand_goes_on_to() -> None:
+    gc.disable()
+    with without_collection():
+        pass
+    assert not gc.isenabled()
+
+
+def test_what_others_froze_stays_frozen() -> None:
+    gc.freeze()
+    frozen = gc.get_freeze_count()
+    with without_collection():
+        Thing()
+    assert gc.get_freeze_count() == frozen
