@@ -6,18 +6,19 @@ Parameters carry Hugging Face's own names, so a checkpoint is loaded and saved w
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.attention import Even, Layout, arranged, attention
+from trivium.model.attention import Layout, arranged, attention
 from trivium.model.graphs import Graphs
 from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
-from trivium.model.native.library import Library, library
+from trivium.model.native.library import Library, fitting
 from trivium.model.native.rows import Rows
 from trivium.model.native.stack import LayerModules, Stack
 from trivium.model.native.task import Task
+from trivium.model.norm import LayerNorm
+from trivium.model.resting import lowest_learning, resting
 from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
 from trivium.types import Tokens
@@ -50,17 +51,6 @@ class EncoderConfig(Part):
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {self.pad_token_id} is not below vocab_size")
         return self
-
-
-class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` that also takes bf16 inputs beside its fp32 parameters."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight: Tensor = self.weight
-        bias: Tensor = self.bias
-        if x.dtype != weight.dtype and x.device.type != "cpu":  # CPUs mix the two without a copy
-            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
 class Embeddings(nn.Module):
@@ -221,20 +211,32 @@ class Encoder(nn.Module):
         attention sees the stream, where the tokens are not packed. first_only: only the texts'
         first tokens will be read, so the last layer need not make the others.
         """
-        if groups is None and (found := self._native(x_ND, task)) is not None:
-            return native.encode(self._task(found, tokens, first_only=first_only), x_ND)
+        rest, count = resting(self, self.embeddings, self.encoder.layer), len(self.encoder.layer)
+        if rest:
+            x_ND = self.passed(x_ND, tokens, task, range(rest), groups)
+        return self.passed(x_ND, tokens, task, range(rest, count), groups, first_only=first_only)
+
+    def passed(
+        self, x_ND: Tensor, tokens: Tokens, task: str, part: range, groups: Layout | None = None,
+        *, first_only: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """As `encode`, through some of the layers, of which all have dropout or none."""
+        if groups is None and (found := self._native(x_ND.device, task)) is not None:
+            return native.encode(self._task(found, x_ND, tokens, part, first_only=first_only), x_ND)
         if groups is None and self._replays(x_ND, task):
             assert self.graphs is not None
             return self.graphs.encode(x_ND, tokens, self.precision)
         if groups is None:
-            texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
-            is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
-            groups = Even(texts) if is_even else arranged(tokens.lengths_R, tokens.longest)
-        return self._through(x_ND.to(self.precision), groups, self.sides.of(task))
+            is_read = not (self.training or torch.is_grad_enabled())
+            groups = arranged(tokens, is_read=is_read)
+        return self._through(x_ND.to(self.precision), groups, self.sides.of(task), part)
 
-    def _through(self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = ()) -> Tensor:
+    def _through(
+        self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = (), part: range | None = None
+    ) -> Tensor:
         for index, layer in enumerate(self.encoder.layers):
-            x_ND = layer(x_ND, groups, index, sides)
+            if part is None or index in part:
+                x_ND = layer(x_ND, groups, index, sides)
         return x_ND
 
     def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:
@@ -258,20 +260,19 @@ class Encoder(nn.Module):
 
     # --- in compiled kernels --------------------------------------------------------------------
 
-    def _native(self, x_ND: Tensor, task: str) -> Library | None:
+    def _native(self, device: torch.device, task: str) -> Library | None:
         """The compiled kernels, where they have what this pass needs."""
-        config = self.config
-        width = config.hidden_size
-        fits = (
-            self.precision == torch.bfloat16
-            and x_ND.device.type == "cpu"
-            and width % 32 == config.intermediate_size % 32 == 0
-            and width // config.num_attention_heads % 16 == 0
-        )
-        if not fits or torch.compiler.is_compiling() or self.sides.of(task):
+        if self.precision != torch.bfloat16 or device.type != "cpu":
             return None
-        found = library()
+        if torch.compiler.is_compiling() or self.sides.of(task):
+            return None
+        config = self.config
+        found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
         return None if found and self.training and self._stack().lora_drops else found
+
+    def alike_in_any_batch(self, device: torch.device, task: str) -> bool:
+        """Whether no bit of a text's vectors depends on the other texts of its batch."""
+        return self._native(device, task) is not None
 
     def _stack(self) -> Stack:
         """The layers as the kernels take them."""
@@ -281,16 +282,16 @@ class Encoder(nn.Module):
             self.__dict__["_kept_stack"] = kept
         return kept
 
-    def _task(self, found: Library, tokens: Tokens, *, first_only: bool) -> Task:
-        config = self.config
+    def _task(
+        self, found: Library, x_ND: Tensor, tokens: Tokens, part: range, *, first_only: bool
+    ) -> Task:
+        config, layers = self.config, self.encoder.layer
+        drops = layers[part.start].training
         return Task(
-            found,
-            self._stack(),
-            config.num_attention_heads,
-            config.layer_norm_eps,
-            config.hidden_dropout_prob if self.training else 0.0,
-            config.attention_probs_dropout_prob if self.training else 0.0,
-            tokens.lengths_R,
-            learns=torch.is_grad_enabled(),
+            found, self._stack(), config.num_attention_heads, config.layer_norm_eps,
+            config.hidden_dropout_prob if drops else 0.0,
+            config.attention_probs_dropout_prob if drops else 0.0,
+            tokens.lengths_R, part,
+            learns_from=lowest_learning(layers, x_ND),
             first_only=first_only,
-        )
+        )  # fmt: skip

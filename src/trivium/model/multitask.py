@@ -1,7 +1,7 @@
 """One shared encoder, a head per task, and hidden layers that several heads may share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
+from trivium.model.kept import KeptTexts
 from trivium.model.ownership import side_task
 from trivium.model.sides import NamedModules
 from trivium.types import Batch, Tokens
@@ -128,6 +129,8 @@ class MultiTaskModel(nn.Module):
         for head in heads.values():
             if head.trunk is not None:
                 head.borrow(self.trunks[head.trunk])
+        self.kept: KeptTexts | None = None
+        """While `forward` is to compute only once what the resting part makes of a text."""
 
     def head(self, task: str) -> Head:
         head = self.heads[task]
@@ -136,6 +139,8 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Outputs of a batch: output_BK."""
+        if self.kept is not None and self._may_keep(batch):
+            return self._from_kept(batch, self.kept)
         x_ND = self.encoder.embed(batch.tokens)
         return self.finish(batch, self.encode(x_ND, batch))
 
@@ -147,10 +152,52 @@ class MultiTaskModel(nn.Module):
     def finish(self, batch: Batch, hidden_ND: Tensor) -> Tensor:
         """Outputs from contextual vectors, which may have been perturbed on their way."""
         vector_RC = self.head(batch.task).represent(hidden_ND, batch.tokens, self.encoder)
+        return self._answer(batch, vector_RC)
+
+    def _answer(self, batch: Batch, vector_RC: Tensor) -> Tensor:
         # Pairs encoded apart are stacked: all firsts, then all seconds.
         rows = len(batch.target_B)
         vector_BSC = vector_RC.view(-1, rows, vector_RC.shape[1]).transpose(0, 1)
         return self.decide(batch.task, vector_BSC)
+
+    # --- with a part that rests -----------------------------------------------------------------
+
+    def _may_keep(self, batch: Batch) -> bool:
+        """Whether its texts come again, and come out alike in any batch."""
+        tokens = batch.tokens
+        again = tokens.asked_M is None and len(tokens.lengths_R) > 1  # one is pooled another way
+        return again and self.encoder.alike_in_any_batch(tokens.ids_N.device, batch.task)
+
+    def _from_kept(self, batch: Batch, kept: KeptTexts) -> Tensor:
+        """The same as `forward`, to the bit."""
+        encoder, tokens, head = self.encoder, batch.tokens, self.head(batch.task)
+        count, first_only = len(encoder.encoder.layer), head.reads_first_only
+        if kept.layers < count:
+            x_ND = kept.of_tokens("tokens", tokens, self._resting(kept.layers))
+            above = range(kept.layers, count)
+            return self.finish(
+                batch, encoder.passed(x_ND, tokens, batch.task, above, first_only=first_only)
+            )
+        if head.pools is None:
+            return self.finish(batch, kept.of_tokens("tokens", tokens, self._resting(count)))
+        how: Pooling = "cls" if first_only else head.pools
+        hidden = self._resting(count, first_only=first_only)
+        vector_RC = kept.of_texts(how, tokens, lambda some: pool(hidden(some), some, encoder, how))
+        if head.pools == "pooler":
+            assert encoder.pooler is not None
+            vector_RC = encoder.pooler(vector_RC)
+        return self._answer(batch, vector_RC)
+
+    def _resting(self, layers: int, *, first_only: bool = False) -> Callable[[Tokens], Tensor]:
+        """What the embeddings and so many layers make of texts."""
+        encoder = self.encoder
+
+        @torch.no_grad()
+        def made(tokens: Tokens) -> Tensor:
+            x_ND = encoder.embed(tokens)
+            return encoder.passed(x_ND, tokens, "", range(layers), first_only=first_only)
+
+        return made
 
     def decide(self, task: str, vector_BSC: Tensor) -> Tensor:
         """A task's outputs from its texts' vectors, through its trunk if it has one: output_BK."""

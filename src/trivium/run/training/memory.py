@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trivium.model.attention import MOST_GROUPS, TEXTS_PER_GROUP
 from trivium.model.encoder import EncoderConfig
+from trivium.model.kept import OBJECT, ROOM
 from trivium.model.multitask import MultiTaskModel, Shared
 from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
@@ -19,6 +20,7 @@ from trivium.run.rows.encoded import Encoded
 from trivium.run.training.parameters import stage_parameters
 from trivium.run.training.pieces import TOKENS_AT_ONCE, split
 from trivium.run.training.plan import Plan
+from trivium.run.training.resting import resting_layers
 from trivium.text.streams import Stream
 
 NUMBER = 4
@@ -70,6 +72,24 @@ class StageMemory:
             if id(shared.parameter) in learns
         )
 
+    def kept_texts(self) -> int:
+        """Bytes of what is kept of texts by a part of the encoder that rests, if each text stands
+        in one row of one task."""
+        device, config = choose_device(self.recipe.device), self.model.encoder.config
+        low = choose_precision(self.recipe.precision, device) == torch.bfloat16
+        rests = resting_layers(self.recipe, self.stage, self.model)
+        if not (rests and low and device.type == "cpu"):
+            return 0
+        total = 0.0
+        for task in self.plan.tasks:
+            encoded, whole = self.encoded[task], rests == config.num_hidden_layers
+            texts = len(encoded) * len(encoded.lengths_of(np.arange(1)))
+            tokens = texts * encoded.lengths().clip(max=encoded.packer.max_length).mean()
+            pooled = whole and self.model.head(task).pools is not None
+            numbers = texts * NUMBER if pooled else tokens * NUMBER / 2
+            total += numbers * config.hidden_size + tokens * 8 + texts * OBJECT
+        return min(ROOM, int(total))
+
     def _tasks_of(self, shared: Shared) -> int:
         """Tasks of one step that a shared parameter has a gradient of, at the most."""
         reach = self.plan.tasks
@@ -91,7 +111,7 @@ class StageMemory:
         averages = trained * sum(part.weight_copies for part in self.stage.regularizers)
         if self.stage.average is not None:  # and the weights, while it stands in their place
             averages += 2 * trained
-        lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS
+        lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS + self.kept_texts()
         # Of each batch, the gradient of the word vectors is made apart before it is added.
         pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
         step = trained + min(words, trained) + HOLES * max(pieces)

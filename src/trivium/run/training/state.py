@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trivium.errors import RecipeError
+from trivium.model.kept import KeptTexts
 from trivium.model.multitask import MultiTaskModel
 from trivium.run.training.distributed import Processes
 from trivium.text.streams import Stream
@@ -53,6 +54,8 @@ class TrainState:
     counters: Counters
     lr_factor: float = 1.0
     """What the schedule made of the peak learning rates in the current step."""
+    kept: KeptTexts | None = None
+    """What can be computed again at any time, and is in no checkpoint."""
 
 
 def pack_state(
