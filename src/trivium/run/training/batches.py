@@ -1,7 +1,7 @@
 """The batches of a step through the model and back, and gradients averaged over processes."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -12,11 +12,12 @@ from trivium.model.native import adamw as native
 from trivium.recipe import Stage
 from trivium.run.training.buckets import Mean, reached
 from trivium.run.training.gradients import Apart
-from trivium.run.training.loss import compared_loss, piece_loss
-from trivium.run.training.pieces import TOKENS_AT_ONCE, Rows, compared_targets, pieces
+from trivium.run.training.loss import compared_loss, piece_loss, plain_loss
+from trivium.run.training.pieces import TOKENS_AT_ONCE, Piece, Rows, compared_targets, pieces
 from trivium.run.training.plan import Plan
 from trivium.run.training.state import TrainState
 from trivium.run.training.tally import Tally
+from trivium.run.training.together import in_passes, may_go_together, outputs_of
 from trivium.run.training.work import Setup
 from trivium.types import Step
 
@@ -54,8 +55,10 @@ class _Drawn(NamedTuple):
 
     task: str
     rows: Rows
+    factor: float
+    """Of the combiner's, on its loss."""
     scale: float
-    """Factor on its loss."""
+    """Factor on its loss, with all that is in it."""
     is_last: bool
 
 
@@ -65,17 +68,48 @@ def run_batches(
     """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
     processes, or those of what tasks share in `apart` if it is given, and not averaged."""
     tally = Tally()
+    alone = plan.batches_per_step == 1 or apart
+    if not alone and may_go_together(state.model, stage, setup.device, setup.processes.world):
+        _run_together(setup, stage, list(_draws(stage, plan, state, step)), (step, tally))
+        return tally
+    for drawn in _draws(stage, plan, state, step):
+        tally.begin(drawn.task, len(drawn.rows), drawn.factor, setup.device)
+        _run_batch(setup, stage, None if apart else state, drawn, (step, tally))
+        if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
+            apart.take(drawn.task)
+    return tally
+
+
+def _draws(stage: Stage, plan: Plan, state: TrainState, step: Step) -> Iterator[_Drawn]:
+    """The step's batches."""
     for left in reversed(range(stage.batches_per_step)):
         names = [plan.tasks[t] for t in stage.sampler.draw(list(plan.rows.values()), step)]
         for place, name in enumerate(names, 1):
             rows, factor = state.streams[name].draw(), stage.combiner.factor(name, step)
             scale = plan.weights[name] * factor / stage.batches_per_step
-            tally.begin(name, len(rows), factor, setup.device)
-            drawn = _Drawn(name, rows, scale, is_last=not left and place == len(names))
-            _run_batch(setup, stage, None if apart else state, drawn, (step, tally))
-            if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
-                apart.take(name)
-    return tally
+            yield _Drawn(name, rows, factor, scale, is_last=not left and place == len(names))
+
+
+def _run_together(
+    setup: Setup, stage: Stage, batches: Sequence[_Drawn], told: tuple[Step, Tally]
+) -> None:
+    """Add the batches' gradients to `.grad`, of as few passes through the encoder as hold them."""
+    limit, (_, tally) = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type], told
+    every: list[tuple[Piece, _Drawn, bool]] = []
+    for drawn in batches:
+        encoded = setup.encoded[drawn.task]
+        share = pieces(encoded, drawn.rows, limit, setup.processes, setup.device)
+        every += [(piece, drawn, place == 0) for place, piece in enumerate(share)]
+    tokens = [len(piece.batch.tokens.ids_N) for piece, *_ in every]
+    first_only = [setup.model.head(drawn.task).reads_first_only for _, drawn, _ in every]
+    for places in in_passes(tokens, first_only, limit):
+        group, losses = [every[place] for place in places], []
+        outputs = outputs_of(setup.model, [piece.batch for piece, *_ in group])
+        for (piece, drawn, begins), output_BK in zip(group, outputs, strict=True):
+            if begins:
+                tally.begin(drawn.task, len(drawn.rows), drawn.factor, setup.device)
+            losses.append(plain_loss(setup, piece, output_BK, tally) * drawn.scale)
+        torch.autograd.backward(losses)
 
 
 def _run_batch(

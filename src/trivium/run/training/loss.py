@@ -25,14 +25,7 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
     parts = [p for p in stage.regularizers if p.applies(batch.task) and not p.about_weights]
     with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
         clean, output_BK = _clean_pass(setup, batch, repeated=bool(parts))
-        if piece.whole_B is None:
-            loss = told = task.compute_loss(output_BK, batch.target_B) * piece.loss
-        else:
-            told = compared_loss(setup.processes, task, output_BK, piece.whole_B)
-            # Every process has the whole loss, but its own rows' part of the gradient alone; of
-            # which the mean over processes is taken, where their sum is meant.
-            loss = told * setup.processes.world
-        tally.add(batch.task, told)
+        loss = plain_loss(setup, piece, output_BK, tally)
         for part in parts:
             assert clean is not None
             labels = piece.loss / piece.rows
@@ -41,7 +34,21 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
             if penalty is not None:
                 tally.add_penalty(batch.task, part.kind, penalty * piece.rows)
                 loss = loss + part.weight_of(batch.task) * piece.rows * penalty
-    tally.tokens += len(batch.tokens.ids_N)
+    return loss
+
+
+def plain_loss(setup: Setup, piece: Piece, output_BK: Tensor, tally: Tally) -> Tensor:
+    """The same without penalties, of the model's outputs."""
+    task = setup.recipe.tasks[piece.batch.task]
+    if piece.whole_B is None:
+        loss = told = task.compute_loss(output_BK, piece.batch.target_B) * piece.loss
+    else:
+        told = compared_loss(setup.processes, task, output_BK, piece.whole_B)
+        # Every process has the whole loss, but its own rows' part of the gradient alone; of
+        # which the mean over processes is taken, where their sum is meant.
+        loss = told * setup.processes.world
+    tally.add(task.name, told)
+    tally.tokens += len(piece.batch.tokens.ids_N)
     return loss
 
 

@@ -21,6 +21,7 @@ from trivium.run.training.parameters import stage_parameters
 from trivium.run.training.pieces import TOKENS_AT_ONCE, split
 from trivium.run.training.plan import Plan
 from trivium.run.training.resting import resting_layers
+from trivium.run.training.together import may_go_together
 from trivium.text.streams import Stream
 
 NUMBER = 4
@@ -113,14 +114,38 @@ class StageMemory:
             averages += 2 * trained
         lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS + self.kept_texts()
         # Of each batch, the gradient of the word vectors is made apart before it is added.
-        pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
-        step = trained + min(words, trained) + HOLES * max(pieces)
+        step = trained + min(words, trained) + HOLES * self._heaviest_pass()
         saving = 3 * trained + frozen
         held = max(memory_now(), LIBRARIES) + lasting + max(step, saving) + trained + frozen
         return int(held)
 
-    def _heaviest_piece(self, task: str) -> float:
-        """Bytes that forward and backward of a piece of the task's batches take, at the most."""
+    @property
+    def _limit(self) -> int:
+        """Tokens that go through the model at once."""
+        return self.stage.tokens_at_once or TOKENS_AT_ONCE[choose_device(self.recipe.device).type]
+
+    def _heaviest_pass(self) -> float:
+        """Bytes that forward and backward of all that goes through the model at once take."""
+        weigh = {task: self._weigher(task) for task in self.plan.tasks}
+        pieces = [
+            heaviest(self.encoded[task], self.plan, self._limit, self.recipe.seed, weigh[task])
+            for task in self.plan.tasks
+        ]
+        draws = self.stage.batches_per_step
+        together = may_go_together(self.model, self.stage, choose_device(self.recipe.device))
+        if self.plan.batches_per_step == 1 or self.kept_apart() or not together:
+            return max(pieces)
+        joint = self.plan.batches_per_step > draws
+        several = draws * (sum(pieces) if joint else max(pieces))
+        full = []
+        for task in self.plan.tasks:
+            encoded = self.encoded[task]
+            longest = min(int(encoded.lengths().max()), encoded.packer.max_length)
+            full.append(weigh[task](np.full(-(-self._limit // longest), longest)))
+        return max(*pieces, min(several, max(full)))
+
+    def _weigher(self, task: str) -> Callable[[Lengths], float]:
+        """Bytes that forward and backward of texts of a task take, by their lengths."""
         recipe, encoded, config = self.recipe, self.encoded[task], self.model.encoder.config
         device, parts = choose_device(recipe.device), self.regularizers[task]
         precision = choose_precision(recipe.precision, device)
@@ -134,8 +159,7 @@ class StageMemory:
             kept += logits(encoded, length_R, config, low=low)
             return passes * kept + memory.working(length_R)
 
-        limit = self.stage.tokens_at_once or TOKENS_AT_ONCE[device.type]
-        return heaviest(encoded, self.plan, limit, recipe.seed, weigh)
+        return weigh
 
 
 @dataclass(frozen=True, slots=True)
