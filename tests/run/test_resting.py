@@ -65,13 +65,13 @@ def nothing_kept() -> Iterator[None]:
 
 
 @contextmanager
-def embedded() -> Iterator[list[int]]:
-    """How many texts go through the encoder in each pass of training."""
+def embedded(*, judging: bool = False) -> Iterator[list[int]]:
+    """How many texts go through the encoder in each pass of training, or of evaluations."""
     seen: list[int] = []
     embed = Encoder.embed
 
     def count(encoder: Encoder, tokens: Tokens) -> Tensor:
-        if not torch.is_inference_mode_enabled():
+        if torch.is_inference_mode_enabled() is judging:
             seen.append(len(tokens.lengths_R))
         return embed(encoder, tokens)
 
@@ -108,6 +108,19 @@ def test_training_has_the_bits_that_it_has_when_every_batch_is_computed(
     # One text more where a batch had but one that was new.
     assert distinct(values, "mood", "near", "same") <= sum(seen)
     assert sum(seen) < 0.6 * sum(all_seen)
+
+
+@EVERY_STAGE
+def test_the_texts_of_evaluations_are_computed_once_too(
+    values: dict[str, Any], trains: Any, tmp_path: Path
+) -> None:
+    recipe = recipe_of(values, trains, steps=9, evaluate_every=3)
+    with embedded(judging=True) as seen:
+        kept = ran(recipe, tmp_path / "kept")
+    with embedded(judging=True) as all_seen, nothing_kept():
+        assert ran(recipe, tmp_path / "all") == kept
+    # The model that is kept is judged once more, by itself; a dev text stands in training, too.
+    assert sum(all_seen) - 4 <= 2 * sum(seen) < sum(all_seen)
 
 
 @EVERY_STAGE

@@ -71,8 +71,9 @@ class KeptTexts:
         some = _some(tokens, wanted)
         return dict(zip(places, _split(make(some), some, by_token=by_token), strict=False))
 
+    @torch.inference_mode(False)
     def _keep(self, rows: dict[tuple[str, bytes], Tensor]) -> None:
-        for key, row in rows.items():
+        for key, row in rows.items():  # training may read what an evaluation left
             size = row.nbytes + len(key[1]) + OBJECT
             if size <= self.room:
                 self._rows[key] = row.clone()

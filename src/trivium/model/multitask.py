@@ -130,7 +130,7 @@ class MultiTaskModel(nn.Module):
             if head.trunk is not None:
                 head.borrow(self.trunks[head.trunk])
         self.kept: KeptTexts | None = None
-        """While `forward` is to compute only once what the resting part makes of a text."""
+        """While what the resting part makes of a text is to be computed only once."""
 
     def head(self, task: str) -> Head:
         head = self.heads[task]
@@ -139,10 +139,11 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Outputs of a batch: output_BK."""
-        if self.kept is not None and self._may_keep(batch):
-            return self._from_kept(batch, self.kept)
-        x_ND = self.encoder.embed(batch.tokens)
-        return self.finish(batch, self.encode(x_ND, batch))
+        head, tokens = self.head(batch.task), batch.tokens
+        vector_RC = self.kept_pooled(tokens, batch.task, head.pools)
+        if vector_RC is not None:
+            return self._answer(batch, vector_RC)
+        return self.finish(batch, self.hidden(tokens, batch.task, first_only=head.reads_first_only))
 
     def encode(self, x_ND: Tensor, batch: Batch) -> Tensor:
         """Contextual vectors of a batch's embeddings; at least those that its head reads."""
@@ -162,31 +163,37 @@ class MultiTaskModel(nn.Module):
 
     # --- with a part that rests -----------------------------------------------------------------
 
-    def _may_keep(self, batch: Batch) -> bool:
-        """Whether its texts come again, and come out alike in any batch."""
-        tokens = batch.tokens
-        again = tokens.asked_M is None and len(tokens.lengths_R) > 1  # one is pooled another way
-        return again and self.encoder.alike_in_any_batch(tokens.ids_N.device, batch.task)
+    def hidden(self, tokens: Tokens, task: str, *, first_only: bool = False) -> Tensor:
+        """Contextual vectors of texts, from what is kept of them if anything is, to the bit."""
+        encoder, kept = self.encoder, self._kept_of(tokens, task)
+        if kept is None:
+            all_ND: Tensor = encoder(tokens, task, first_only=first_only)
+            return all_ND
+        x_ND = kept.of_tokens("tokens", tokens, self._resting(kept.layers))
+        above = range(kept.layers, len(encoder.encoder.layer))
+        return encoder.passed(x_ND, tokens, task, above, first_only=first_only) if above else x_ND
 
-    def _from_kept(self, batch: Batch, kept: KeptTexts) -> Tensor:
-        """The same as `forward`, to the bit."""
-        encoder, tokens, head = self.encoder, batch.tokens, self.head(batch.task)
-        count, first_only = len(encoder.encoder.layer), head.reads_first_only
-        if kept.layers < count:
-            x_ND = kept.of_tokens("tokens", tokens, self._resting(kept.layers))
-            above = range(kept.layers, count)
-            return self.finish(
-                batch, encoder.passed(x_ND, tokens, batch.task, above, first_only=first_only)
-            )
-        if head.pools is None:
-            return self.finish(batch, kept.of_tokens("tokens", tokens, self._resting(count)))
-        how: Pooling = "cls" if first_only else head.pools
-        hidden = self._resting(count, first_only=first_only)
-        vector_RC = kept.of_texts(how, tokens, lambda some: pool(hidden(some), some, encoder, how))
-        if head.pools == "pooler":
-            assert encoder.pooler is not None
-            vector_RC = encoder.pooler(vector_RC)
-        return self._answer(batch, vector_RC)
+    def kept_pooled(self, tokens: Tokens, task: str, how: Pooling | None) -> Tensor | None:
+        """What `pool` makes of texts, where all of the encoder rests and that is kept."""
+        encoder, kept = self.encoder, self._kept_of(tokens, task)
+        if kept is None or how is None or kept.layers < len(encoder.encoder.layer):
+            return None
+        first_only = how in ("cls", "pooler")
+        lasting: Pooling = "cls" if first_only else how  # a pooler may learn
+        hidden = self._resting(kept.layers, first_only=first_only)
+        vector_RD = kept.of_texts(lasting, tokens, lambda t: pool(hidden(t), t, encoder, lasting))
+        if how != "pooler":
+            return vector_RD
+        assert encoder.pooler is not None
+        pooled_RD: Tensor = encoder.pooler(vector_RD)
+        return pooled_RD
+
+    def _kept_of(self, tokens: Tokens, task: str) -> KeptTexts | None:
+        """Where such texts are kept: if they come again, and come out alike in any batch."""
+        again = tokens.asked_M is None and len(tokens.lengths_R) > 1  # one is pooled another way
+        device = tokens.ids_N.device
+        may = self.kept is not None and again and self.encoder.alike_in_any_batch(device, task)
+        return self.kept if may else None
 
     def _resting(self, layers: int, *, first_only: bool = False) -> Callable[[Tokens], Tensor]:
         """What the embeddings and so many layers make of texts."""
