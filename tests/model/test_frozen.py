@@ -101,3 +101,29 @@ def test_a_gradient_of_the_input_goes_all_the_way_down(model: Encoder) -> None:
     assert x_ND.grad is not None
     assert x_ND.grad.abs().sum() > 0
     assert not gradients(model)
+
+
+def test_compiled_weights_are_laid_out_for_the_way_back_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernels()
+    monkeypatch.setenv("TRIVIUM_NATIVE", "vectors")
+    torch.manual_seed(0)
+    model, tokens = Encoder(CONFIG).eval(), packed(TEXTS)
+    model.precision = torch.bfloat16
+    found = []
+    for layers in ((), (2,), (0, 1, 2), (1,)):
+        let_learn(model, *layers)
+        model.zero_grad()
+        hidden_ND = model(tokens)
+        if layers:
+            torch.autograd.backward(hidden_ND.float().square().sum())
+            with torch.no_grad():  # other values, for the next round
+                model.encoder.layer[layers[-1]].get_parameter("output.dense.bias").add_(0.1)
+        laid_out = [each.inner.back is not None for each in model._stack().weights]
+        found.append((laid_out, len(gradients(model))))
+    none, top, whole, middle = found
+    assert none == ([False] * 3, 0)
+    assert top == ([False, False, True], 16)
+    assert whole == ([True] * 3, 48)
+    assert middle[1] == 16

@@ -223,7 +223,7 @@ class Encoder(nn.Module):
         """As `encode`, through some of the layers, of which all have dropout or none."""
         if groups is None and (found := self._native(x_ND.device, task)) is not None:
             return native.encode(self._task(found, x_ND, tokens, part, first_only=first_only), x_ND)
-        if groups is None and self._replays(x_ND, task):
+        if groups is None and len(part) == len(self.encoder.layer) and self._replays(x_ND, task):
             assert self.graphs is not None
             return self.graphs.encode(x_ND, tokens, self.precision)
         if groups is None:
