@@ -161,7 +161,8 @@ def test_the_estimate_of_memory_counts_what_a_regularizer_says_of_itself(
     monkeypatch.setattr(memory, "memory_now", lambda: 0)  # it grows while the tests go on
 
     def total(*regularizers: dict[str, Any]) -> tuple[int, int]:
-        recipe = own_recipe(values, batch_size=32, trains="full", regularizers=regularizers)
+        one = {"sampler": "proportional", "combiner": "sum"}  # a batch at a time, with and without
+        recipe = own_recipe(values, batch_size=32, trains="full", regularizers=regularizers, **one)
         shown = trivium.check(recipe, Console(file=StringIO())).memory(recipe.stages[0])
         return shown.total(), 4 * shown.trained
 

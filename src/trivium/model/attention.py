@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trivium.model.kernels import dropout_mask
+from trivium.types import Tokens
 
 TEXTS_PER_GROUP = 8
 MOST_GROUPS = 3
@@ -76,10 +77,14 @@ Layout = Sequence[Group] | Grid | Even | Stream
 """Attention works group by group, so that a long text does not make all the others long."""
 
 
-def arranged(lengths_R: Tensor, longest: int) -> Layout:
-    """How attention sees a packed stream: on a GPU as it is."""
+def arranged(tokens: Tokens, *, is_read: bool = False) -> Layout:
+    """How attention sees a packed stream: on a GPU as it is. is_read: nothing is learned, and
+    nothing dropped."""
+    texts, lengths_R = len(tokens.lengths_R), tokens.lengths_R
+    if is_read and len(tokens.ids_N) == texts * tokens.longest:
+        return Even(texts)
     if lengths_R.device.type != "cpu":
-        return Stream.of(lengths_R, longest)
+        return Stream.of(lengths_R, tokens.longest)
     return layout(lengths_R)
 
 

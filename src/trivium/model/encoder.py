@@ -6,20 +6,22 @@ Parameters carry Hugging Face's own names, so a checkpoint is loaded and saved w
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from trivium.model.attention import Even, Layout, Stream, arranged, attention
+from trivium.model.attention import Layout, Stream, arranged, attention
 from trivium.model.fused import layers as fused
 from trivium.model.fused.layer import How
 from trivium.model.graphs import Graphs
 from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
-from trivium.model.native.library import Library, library
+from trivium.model.native.library import Library, fitting
 from trivium.model.native.rows import Rows
 from trivium.model.native.stack import LayerModules, Stack
 from trivium.model.native.task import Task
+from trivium.model.norm import LayerNorm
+from trivium.model.pooler import Pooler
+from trivium.model.resting import lowest_learning, resting
 from trivium.model.sides import Half, Side, Sides
 from trivium.part import Part
 from trivium.types import Tokens
@@ -52,17 +54,6 @@ class EncoderConfig(Part):
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(f"pad_token_id {self.pad_token_id} is not below vocab_size")
         return self
-
-
-class LayerNorm(nn.LayerNorm):
-    """`nn.LayerNorm` that also takes bf16 inputs beside its fp32 parameters."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight: Tensor = self.weight
-        bias: Tensor = self.bias
-        if x.dtype != weight.dtype and x.device.type != "cpu":  # CPUs mix the two without a copy
-            weight, bias = weight.to(x.dtype), bias.to(x.dtype)
-        return F.layer_norm(x, self.normalized_shape, weight, bias, self.eps)
 
 
 class Embeddings(nn.Module):
@@ -172,19 +163,6 @@ class _Stack(nn.Module):
             yield layer
 
 
-class Pooler(nn.Module):
-    """tanh(W h + b) on the first token's vector."""
-
-    def __init__(self, config: EncoderConfig) -> None:
-        super().__init__()
-        self.dense = Linear(config.hidden_size, config.hidden_size)
-        nn.init.normal_(self.dense.weight, std=config.initializer_range)
-        nn.init.zeros_(self.dense.bias)
-
-    def forward(self, cls_RD: Tensor) -> Tensor:
-        return torch.tanh(self.dense(cls_RD))
-
-
 class Encoder(nn.Module):
     """Texts to contextual vectors, in two halves: embeddings can be perturbed between them."""
 
@@ -193,7 +171,8 @@ class Encoder(nn.Module):
         self.config = config
         self.embeddings = Embeddings(config)
         self.encoder = _Stack(config)
-        self.pooler = Pooler(config) if config.has_pooler else None
+        new = Pooler(config.hidden_size, config.initializer_range) if config.has_pooler else None
+        self.pooler = new
         self.sides = Sides()
         """What adapters add for single tasks; see `parts.adapters`."""
         self.pooler_is_fresh = False
@@ -223,31 +202,46 @@ class Encoder(nn.Module):
         attention sees the stream, where the tokens are not packed. first_only: only the texts'
         first tokens will be read, so the last layer need not make the others.
         """
-        if groups is None and (found := self._native(x_ND, task)) is not None:
-            return native.encode(self._task(found, tokens, first_only=first_only), x_ND)
-        if groups is None and self._replays(x_ND, task):
+        rest, count = resting(self, self.embeddings, self.encoder.layer), len(self.encoder.layer)
+        if rest:
+            x_ND = self.passed(x_ND, tokens, task, range(rest), groups)
+        return self.passed(x_ND, tokens, task, range(rest, count), groups, first_only=first_only)
+
+    def passed(
+        self, x_ND: Tensor, tokens: Tokens, task: str, part: range, groups: Layout | None = None,
+        *, first_only: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """As `encode`, through some of the layers, of which all have dropout or none."""
+        if groups is None and (found := self._native(x_ND.device, task)) is not None:
+            return native.encode(self._task(found, x_ND, tokens, part, first_only=first_only), x_ND)
+        if groups is None and len(part) == len(self.encoder.layer) and self._replays(x_ND, task):
             assert self.graphs is not None
             return self.graphs.encode(x_ND, tokens, self.precision)
         if groups is None:
-            texts, is_read = len(tokens.lengths_R), not (self.training or torch.is_grad_enabled())
-            is_even = is_read and len(tokens.ids_N) == texts * tokens.longest
-            groups = Even(texts) if is_even else arranged(tokens.lengths_R, tokens.longest)
-        return self._through(x_ND.to(self.precision), groups, self.sides.of(task))
+            is_read = not (self.training or torch.is_grad_enabled())
+            groups = arranged(tokens, is_read=is_read)
+        return self._through(x_ND.to(self.precision), groups, self.sides.of(task), part)
 
-    def _through(self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = ()) -> Tensor:
-        if isinstance(groups, Stream) and not sides:
-            layers = [layer.modules_of() for layer in self.encoder.layers]
-            how = How(self.config.num_attention_heads, self.config.layer_norm_eps, *self._drops())
-            if fused.fits(x_ND, layers, how.heads):
-                return fused.encode(x_ND, groups, layers, how)
-        for index, layer in enumerate(self.encoder.layers):
+    def _through(
+        self, x_ND: Tensor, groups: Layout, sides: Sequence[Side] = (), part: range | None = None
+    ) -> Tensor:
+        part = range(len(self.encoder.layer)) if part is None else part
+        layers = list(self.encoder.layers)[part.start : part.stop]
+        if isinstance(groups, Stream) and not sides and fused.wanted():
+            modules = [layer.modules_of() for layer in layers]
+            how = How(
+                self.config.num_attention_heads, self.config.layer_norm_eps, *self._drops(part)
+            )
+            if fused.fits(x_ND, modules, how.heads):
+                return fused.encode(x_ND, groups, modules, how)
+        for index, layer in zip(part, layers, strict=True):
             x_ND = layer(x_ND, groups, index, sides)
         return x_ND
 
-    def _drops(self) -> tuple[float, float]:
-        """Probabilities of dropout before a residual, and of attention's."""
-        config, learns = self.config, float(self.training)
-        return learns * config.hidden_dropout_prob, learns * config.attention_probs_dropout_prob
+    def _drops(self, part: range) -> tuple[float, float]:
+        """Probabilities of dropout in such layers: before a residual, and of attention's."""
+        config, drops = self.config, self.encoder.layer[part.start].training
+        return drops * config.hidden_dropout_prob, drops * config.attention_probs_dropout_prob
 
     def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:
         return self.encode(self.embed(tokens), tokens, task, first_only=first_only)
@@ -270,19 +264,19 @@ class Encoder(nn.Module):
 
     # --- in compiled kernels --------------------------------------------------------------------
 
-    def _native(self, x_ND: Tensor, task: str) -> Library | None:
+    def _native(self, device: torch.device, task: str) -> Library | None:
         """The compiled kernels, where they have what this pass needs."""
-        config, width = self.config, self.config.hidden_size
-        fits = (
-            self.precision == torch.bfloat16
-            and x_ND.device.type == "cpu"
-            and width % 32 == config.intermediate_size % 32 == 0
-            and width // config.num_attention_heads % 16 == 0
-        )
-        if not fits or torch.compiler.is_compiling() or self.sides.of(task):
+        if self.precision != torch.bfloat16 or device.type != "cpu":
             return None
-        found = library()
+        if torch.compiler.is_compiling() or self.sides.of(task):
+            return None
+        config = self.config
+        found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
         return None if found and self.training and self._stack().lora_drops else found
+
+    def alike_in_any_batch(self, device: torch.device, task: str) -> bool:
+        """Whether no bit of a text's vectors depends on the other texts of its batch."""
+        return self._native(device, task) is not None
 
     def _stack(self) -> Stack:
         """The layers as the kernels take them."""
@@ -292,9 +286,12 @@ class Encoder(nn.Module):
             self.__dict__["_kept_stack"] = kept
         return kept
 
-    def _task(self, found: Library, tokens: Tokens, *, first_only: bool) -> Task:
+    def _task(
+        self, found: Library, x_ND: Tensor, tokens: Tokens, part: range, *, first_only: bool
+    ) -> Task:
         config = self.config
         return Task(
-            found, self._stack(), config.num_attention_heads, config.layer_norm_eps, *self._drops(),
-            tokens.lengths_R, learns=torch.is_grad_enabled(), first_only=first_only,
+            found, self._stack(), config.num_attention_heads, config.layer_norm_eps,
+            *self._drops(part), tokens.lengths_R, part,
+            learns_from=lowest_learning(self.encoder.layer, x_ND), first_only=first_only,
         )  # fmt: skip

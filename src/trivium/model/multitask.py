@@ -1,7 +1,7 @@
 """One shared encoder, a head per task, and hidden layers that several heads may share."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.encoder import Encoder
+from trivium.model.kept import KeptTexts
 from trivium.model.ownership import side_task
 from trivium.model.sides import NamedModules
 from trivium.types import Batch, Tokens
@@ -131,6 +132,8 @@ class MultiTaskModel(nn.Module):
         for head in heads.values():
             if head.trunk is not None:
                 head.borrow(self.trunks[head.trunk])
+        self.kept: KeptTexts | None = None
+        """While what the resting part makes of a text is to be computed only once."""
 
     def head(self, task: str) -> Head:
         head = self.heads[task]
@@ -139,8 +142,11 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Outputs of a batch: output_BK."""
-        x_ND = self.encoder.embed(batch.tokens)
-        return self.finish(batch, self.encode(x_ND, batch))
+        head, tokens = self.head(batch.task), batch.tokens
+        vector_RC = self.kept_pooled(tokens, batch.task, head.pools)
+        if vector_RC is not None:
+            return self._answer(batch, vector_RC)
+        return self.finish(batch, self.hidden(tokens, batch.task, first_only=head.reads_first_only))
 
     def encode(self, x_ND: Tensor, batch: Batch) -> Tensor:
         """Contextual vectors of a batch's embeddings; at least those that its head reads."""
@@ -150,10 +156,58 @@ class MultiTaskModel(nn.Module):
     def finish(self, batch: Batch, hidden_ND: Tensor) -> Tensor:
         """Outputs from contextual vectors, which may have been perturbed on their way."""
         vector_RC = self.head(batch.task).represent(hidden_ND, batch.tokens, self.encoder)
+        return self._answer(batch, vector_RC)
+
+    def _answer(self, batch: Batch, vector_RC: Tensor) -> Tensor:
         # Pairs encoded apart are stacked: all firsts, then all seconds.
         rows = len(batch.target_B)
         vector_BSC = vector_RC.view(-1, rows, vector_RC.shape[1]).transpose(0, 1)
         return self.decide(batch.task, vector_BSC)
+
+    # --- with a part that rests -----------------------------------------------------------------
+
+    def hidden(self, tokens: Tokens, task: str, *, first_only: bool = False) -> Tensor:
+        """Contextual vectors of texts, from what is kept of them if anything is, to the bit."""
+        encoder, kept = self.encoder, self._kept_of(tokens, task)
+        if kept is None:
+            all_ND: Tensor = encoder(tokens, task, first_only=first_only)
+            return all_ND
+        x_ND = kept.of_tokens("tokens", tokens, self._resting(kept.layers))
+        above = range(kept.layers, len(encoder.encoder.layer))
+        return encoder.passed(x_ND, tokens, task, above, first_only=first_only) if above else x_ND
+
+    def kept_pooled(self, tokens: Tokens, task: str, how: Pooling | None) -> Tensor | None:
+        """What `pool` makes of texts, where all of the encoder rests and that is kept."""
+        encoder, kept = self.encoder, self._kept_of(tokens, task)
+        if kept is None or how is None or kept.layers < len(encoder.encoder.layer):
+            return None
+        first_only = how in ("cls", "pooler")
+        lasting: Pooling = "cls" if first_only else how  # a pooler may learn
+        hidden = self._resting(kept.layers, first_only=first_only)
+        vector_RD = kept.of_texts(lasting, tokens, lambda t: pool(hidden(t), t, encoder, lasting))
+        if how != "pooler":
+            return vector_RD
+        assert encoder.pooler is not None
+        pooled_RD: Tensor = encoder.pooler(vector_RD)
+        return pooled_RD
+
+    def _kept_of(self, tokens: Tokens, task: str) -> KeptTexts | None:
+        """Where such texts are kept: if they come again, and come out alike in any batch."""
+        again = tokens.asked_M is None and len(tokens.lengths_R) > 1  # one is pooled another way
+        device = tokens.ids_N.device
+        may = self.kept is not None and again and self.encoder.alike_in_any_batch(device, task)
+        return self.kept if may else None
+
+    def _resting(self, layers: int, *, first_only: bool = False) -> Callable[[Tokens], Tensor]:
+        """What the embeddings and so many layers make of texts."""
+        encoder = self.encoder
+
+        @torch.no_grad()
+        def made(tokens: Tokens) -> Tensor:
+            x_ND = encoder.embed(tokens)
+            return encoder.passed(x_ND, tokens, "", range(layers), first_only=first_only)
+
+        return made
 
     def decide(self, task: str, vector_BSC: Tensor) -> Tensor:
         """A task's outputs from its texts' vectors, through its trunk if it has one: output_BK."""

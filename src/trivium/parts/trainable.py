@@ -49,6 +49,16 @@ class TrainablePart(Part):
         """Whether the answer of `trains` depends on `epochs_done`."""
         return False
 
+    @property
+    def drops_frozen(self) -> bool:
+        """Whether what never trains has dropout nonetheless, while something does."""
+        return True
+
+    def frozen_layers(self, layers: int) -> int | None:
+        """How many of the encoder's lowest layers never train, where the embeddings do not either;
+        None where these do."""
+        return None
+
     def trains(self, name: str, layers: int, epochs_done: float) -> bool:
         """Whether an encoder parameter trains after so many epochs of the stage.
 
@@ -94,6 +104,9 @@ class Frozen(TrainablePart):
     def chooses(self) -> bool:
         return False
 
+    def frozen_layers(self, layers: int) -> int | None:
+        return layers
+
     def ever_trains(self, name: str, layers: int) -> bool:
         return False
 
@@ -113,6 +126,18 @@ class Top(TrainablePart):
     kind: Literal["top"] = "top"
     layers: int = Field(ge=1)
     """How many."""
+    frozen_dropout: bool = True
+    """Whether the layers below have dropout as those that train have it. `false`: they have none,
+    so a text comes to the trained layers the same every time, and on a CPU in bf16 only its first
+    time is computed: later epochs cost the top alone. Not beside adapters, which are in all
+    layers."""
+
+    @property
+    def drops_frozen(self) -> bool:
+        return self.frozen_dropout
+
+    def frozen_layers(self, layers: int) -> int | None:
+        return layers - self.layers
 
     def ever_trains(self, name: str, layers: int) -> bool:
         return layer_of(name, layers) >= max(0, layers - self.layers)

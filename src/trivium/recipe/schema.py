@@ -220,14 +220,24 @@ def _stage_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[st
         if chosen.auxiliary:
             why = f"{chosen.name} is auxiliary: only stages that train or guard it are judged by it"
         yield f"select: {why}"
+    yield from _trains_problems(recipe, stage)
+    yield from _gradient_problems(recipe, stage, names)
+    yield from _guard_problems(recipe, stage, first=first)
+
+
+def _trains_problems(recipe: Recipe, stage: Stage) -> Iterator[str]:
+    """What of the encoder cannot be trained as the stage says, beside the recipe's adapters."""
     if recipe.freezes_base and stage.trains.chooses:
         who = next(adapter.kind for adapter in recipe.adapters if adapter.freezes_base)
         yield (
             f"trains: {stage.trains.kind} chooses among the encoder's own parameters, but {who} "
             "freezes them all; set its `freeze_base: false`, or leave `trains` out"
         )
-    yield from _gradient_problems(recipe, stage, names)
-    yield from _guard_problems(recipe, stage, first=first)
+    if recipe.adapters and not stage.trains.drops_frozen:
+        yield (
+            f"trains: {stage.trains.kind} has `frozen_dropout: false`, but with adapters, which "
+            "learn in all layers, no layer is frozen; leave it out"
+        )
 
 
 def _guard_problems(recipe: Recipe, stage: Stage, *, first: bool) -> Iterator[str]:

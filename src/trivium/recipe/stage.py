@@ -63,7 +63,10 @@ class Stage(Part):
     """adjusted: `batch_size` is that of the task with the most rows (after caps), and the others'
     are smaller in proportion to their rows, so that all end an epoch together."""
     batches_per_step: int = Field(default=1, gt=0)
-    """Draws of the sampler whose gradients make one optimizer step (gradient accumulation)."""
+    """Draws of the sampler whose gradients make one optimizer step (gradient accumulation). On a
+    CPU, batches of a step that have nothing in the encoder of their own (no sides, no penalties, no
+    surgery) go through it in one pass, as far as `tokens_at_once` holds them: the same gradient up
+    to rounding, under other masks of dropout."""
     tokens_at_once: int | None = Field(default=None, gt=0)
     """A batch with more tokens goes through the model in pieces of texts of like length, which
     bounds memory and changes no gradient (but that of the noise of dropout); by default 4,096 on a

@@ -43,9 +43,14 @@ def suits(x_ND: Tensor, layers: Sequence[LayerModules], heads: int) -> bool:
     return plain and all(part.weight.dtype == torch.float32 for part in parts)
 
 
+def wanted() -> bool:
+    """Whether somebody asks for the kernels."""
+    return os.environ.get(SWITCH, "0") not in ("", "0")
+
+
 def is_there() -> bool:
-    """Whether Triton is there, works, and may be used."""
-    return os.environ.get(SWITCH, "0") not in ("", "0") and _works()
+    """Whether Triton is asked for, is there, and works."""
+    return wanted() and _works()
 
 
 def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:

@@ -35,10 +35,10 @@ class Backward:
         dy_ND = grad_ND.float().contiguous()
         if dy_ND.data_ptr() == grad_ND.data_ptr():
             dy_ND = dy_ND.clone()  # what autograd hands over may be somebody else's
-        lowest = self._lowest(kept)
+        lowest, last = self._lowest(kept), len(kept) - 1
         while kept:
             layer = kept.pop()
-            first_only = self.task.first_only and len(kept) == len(self.task.stack.layers) - 1
+            first_only = self.task.first_only and len(kept) == last
             goes_on = self.of_input or len(kept) > lowest
             dy_ND = self._layer(layer, dy_ND, first_only=first_only, goes_on=goes_on)
             if not goes_on:

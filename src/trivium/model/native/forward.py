@@ -19,7 +19,8 @@ from trivium.model.native.weights import Packed
 
 def predict(task: Task, x_ND: Tensor) -> Tensor:
     """The pass where nothing is learned and nothing dropped: in one call."""
-    stack, (tokens, width), texts = task.stack, x_ND.shape, len(task.lengths_R)
+    stack, part = task.stack, task.part
+    (tokens, width), texts = x_ND.shape, len(task.lengths_R)
     inner = stack.layers[0].inner.out_features
     hidden_ND = x_ND.to(BF16, copy=True)
     lengths_R = task.lengths_R.contiguous()
@@ -27,26 +28,27 @@ def predict(task: Task, x_ND: Tensor) -> Tensor:
     room = torch.empty(tokens * (4 * width + inner), dtype=BF16)
     sums = torch.empty(tokens * stack.weights[0].outer.room)
     task.library.encode(
-        stack.pointers, len(stack.layers), hidden_ND, tokens, width, inner, task.heads,
-        starts_R, lengths_R, torch.zeros_like(starts_R), texts, task.eps,
+        stack.pointers[part.start : part.stop], len(part), hidden_ND, tokens, width, inner,
+        task.heads, starts_R, lengths_R, torch.zeros_like(starts_R), texts, task.eps,
         task.first_only, room, sums,
     )  # fmt: skip
     return everywhere(hidden_ND[:texts], starts_R, tokens) if task.first_only else hidden_ND
 
 
 class Forward:
-    """The forward pass; what it leaves for the other is in `kept`."""
+    """The forward pass; what it leaves for the other, of the layers that this one comes to, is in
+    `kept`."""
 
     def __init__(self, task: Task, x_ND: Tensor) -> None:
         self.task, self.places = task, Places.of(task.lengths_R)
         self.kept: list[Kept] = []
         drops = bool(task.hidden_dropout or task.attention_dropout)
-        count = 3 * len(task.stack.layers)
+        count = 3 * len(task.part)
         # From torch's own generator: whoever sets it back sees the same masks again.
         seeds = torch.empty(count, dtype=torch.int64).random_(-(2**63), None) if drops else None
         self._seeds = [0] * count if seeds is None else [s % 2**64 for s in seeds.tolist()]
         hidden_ND = x_ND.to(BF16).contiguous()
-        for index in range(len(task.stack.layers)):
+        for index in task.part:
             hidden_ND = self._layer(index, hidden_ND)
         if task.first_only:
             hidden_ND = everywhere(hidden_ND, self.places.starts_R, len(x_ND))
@@ -55,38 +57,32 @@ class Forward:
     def _layer(self, index: int, x_ND: Tensor) -> Tensor:
         task, modules = self.task, self.task.stack.layers[index]
         weights = task.stack.weights[index]
-        seeds = self._seeds[3 * index : 3 * index + 3]
+        place, learns = index - task.part.start, index >= task.learns_from
+        seeds = self._seeds[3 * place : 3 * place + 3]
         qkv_N3D = self._product(BIAS, x_ND, weights.qkv)
-        attention, mask, mixed_ND = self._attention(qkv_N3D, seeds[0])
+        attention, mask, mixed_ND = self._attention(qkv_N3D, seeds[0], learns=learns)
         residual_ND = x_ND
-        if task.first_only and index == len(task.stack.layers) - 1:
+        if task.first_only and index == task.part[-1]:
             starts_R = self.places.starts_R
             mixed_ND, residual_ND = mixed_ND[starts_R], x_ND[starts_R]
-        first = self._normed(mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1])
-        slope_NI = (
-            torch.empty(len(mixed_ND), weights.inner.outputs, dtype=BF16) if task.learns else None
+        first = self._normed(
+            mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1], learns=learns
         )
-        how = GELU_SLOPE if task.learns else GELU
+        slope_NI = torch.empty(len(mixed_ND), weights.inner.outputs, dtype=BF16) if learns else None
+        how = GELU_SLOPE if learns else GELU
         inner_NI = self._product(how, first.y_ND, weights.inner, slope_NI)
-        second = self._normed(inner_NI, weights.outer, first.y_ND, modules.outer_norm, seeds[2])
-        if task.learns:
+        second = self._normed(
+            inner_NI, weights.outer, first.y_ND, modules.outer_norm, seeds[2], learns=learns
+        )
+        if learns:
             assert attention is not None
             assert slope_NI is not None
             self.kept.append(
                 Kept(
-                    modules,
-                    weights,
-                    x_ND,
-                    qkv_N3D,
-                    attention,
-                    mask,
-                    mixed_ND,
-                    first,
-                    inner_NI,
-                    slope_NI,
-                    second,
+                    modules, weights, x_ND, qkv_N3D, attention, mask, mixed_ND, first, inner_NI,
+                    slope_NI, second,
                 )
-            )
+            )  # fmt: skip
         return second.y_ND
 
     def _product(
@@ -99,12 +95,14 @@ class Forward:
         )  # fmt: skip
         return out
 
-    def _attention(self, qkv_N3D: Tensor, seed: int) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    def _attention(
+        self, qkv_N3D: Tensor, seed: int, *, learns: bool
+    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
         task, places, p = self.task, self.places, self.task.attention_dropout
         width = qkv_N3D.shape[1] // 3
         rows = places.rows * task.heads
-        weights = torch.empty(16 * rows, dtype=BF16) if task.learns else None
-        mask = torch.empty(rows, dtype=torch.int16) if task.learns and p else None
+        weights = torch.empty(16 * rows, dtype=BF16) if learns else None
+        mask = torch.empty(rows, dtype=torch.int16) if learns and p else None
         mixed_ND = torch.empty(len(qkv_N3D), width, dtype=BF16)
         task.library.attention(
             qkv_N3D, places.starts_R, places.lengths_R, places.rows_R,
@@ -114,10 +112,16 @@ class Forward:
         return weights, mask, mixed_ND
 
     def _normed(
-        self, x_NK: Tensor, weight: Packed, residual_ND: Tensor, norm: nn.LayerNorm, seed: int
+        self,
+        x_NK: Tensor,
+        weight: Packed,
+        residual_ND: Tensor,
+        norm: nn.LayerNorm,
+        seed: int,
+        *,
+        learns: bool,
     ) -> Normed:
         rows, width, p = len(x_NK), weight.outputs, self.task.hidden_dropout
-        learns = self.task.learns
         before = torch.empty(rows, width, dtype=BF16) if learns else None
         mask = torch.empty(rows, width // 32, dtype=torch.int32) if learns and p else None
         stats = torch.empty(rows, 2) if learns else None

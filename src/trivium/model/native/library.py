@@ -117,6 +117,13 @@ def library() -> Library | None:
     return opened
 
 
+def fitting(width: int, heads: int, inner: int) -> Library | None:
+    """The same, if it has layers of such widths: of the encoder, and between its products."""
+    if width % 32 or inner % 32 or width // heads % 16:
+        return None
+    return library()
+
+
 @cache
 def _opened() -> tuple[Library, int] | None:
     if not FILE.exists():

@@ -65,7 +65,7 @@ class Stack:
         # The modules' own dictionaries: asking a module by name takes several times as long.
         self._own = [module._parameters for module in (*self._linear, *norms)]
         self._stamp: tuple[int, ...] = ()
-        self._learns = False
+        self._learns_from = len(self.layers)
         self._lent: list[weakref.ref[object]] = []
 
     @property
@@ -81,20 +81,22 @@ class Stack:
         pairs = (lora_of(part) for part in self._linear)
         return any(pair is not None and pair.dropout > 0 for pair in pairs)
 
-    def refresh(self, library: Library, *, learns: bool) -> None:
-        """Follow the parameters. learns: whether a backward pass will follow."""
+    def refresh(self, library: Library, *, learns_from: int) -> None:
+        """Follow the parameters. learns_from: the lowest layer that a backward pass will come to;
+        the layers' number where none will follow."""
         stamp = self._state()
-        if stamp == self._stamp and (self._learns or not learns):
+        if stamp == self._stamp and self._learns_from <= learns_from:
             return
         self._lent = [holder for holder in self._lent if holder() is not None]
         if self._lent and stamp != self._stamp:
             self.weights, self._lent = self._fresh(), []
-        for packed in (each for layer in self.weights for each in layer):
-            packed.refresh(library, learns=learns)
+        for index, layer in enumerate(self.weights):
+            for packed in layer:
+                packed.refresh(library, learns=index >= learns_from)
         self.pointers = torch.tensor(
             [_pointers(*both) for both in zip(self.layers, self.weights, strict=True)]
         )
-        self._stamp, self._learns = stamp, learns
+        self._stamp, self._learns_from = stamp, learns_from
 
     def lend(self, holder: object) -> None:
         """Let the present weights be as they are for as long as `holder` lives: it holds them for a

@@ -30,10 +30,17 @@ class Task:
     hidden_dropout: float
     attention_dropout: float
     lengths_R: Tensor
-    learns: bool
-    """Whether a backward pass will follow."""
+    part: range
+    """The layers that are to be passed."""
+    learns_from: int
+    """The lowest layer that a backward pass will come to; the layers' number: none will follow."""
     first_only: bool
     """Whether of the last layer only the texts' first tokens are read: the others' are zeros."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether a backward pass will follow."""
+        return self.learns_from < self.part.stop
 
 
 @dataclass(slots=True)

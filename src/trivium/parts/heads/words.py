@@ -12,9 +12,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trivium.model.encoder import Encoder, LayerNorm
+from trivium.model.encoder import Encoder
 from trivium.model.kernels import Linear, dropout, linear
 from trivium.model.multitask import Head
+from trivium.model.norm import LayerNorm
 from trivium.model.pretrained import load_words_head
 from trivium.model.weights import check_tensors
 from trivium.parts.heads.base import HeadPart

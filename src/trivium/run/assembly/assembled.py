@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.model.encoder import Encoder, Pooler
+from trivium.model.encoder import Encoder
 from trivium.model.multitask import MultiTaskModel
+from trivium.model.pooler import Pooler
 from trivium.parts.adapters import AdapterPart
 from trivium.parts.heads import build_trunks
 from trivium.parts.tasks import Task
@@ -33,7 +34,9 @@ def assemble(
     """The encoder with fresh heads and adapters, and a fresh pooler if one is asked for and it
     has none. Raises RecipeError for an adapter that does not fit the encoder."""
     if any(task.resolved_head.wants_pooler for task in tasks.values()) and encoder.pooler is None:
-        encoder.pooler, encoder.pooler_is_fresh = Pooler(encoder.config), True
+        config = encoder.config
+        encoder.pooler = Pooler(config.hidden_size, config.initializer_range)
+        encoder.pooler_is_fresh = True
         encoder.config = encoder.config.model_copy(update={"has_pooler": True})
     width = encoder.config.hidden_size
     words = encoder.config.vocab_size

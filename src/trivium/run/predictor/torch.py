@@ -72,7 +72,7 @@ class TorchPredictor(ModelPredictor):
             return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
         (reading,) = self.readers[0].read({PLAIN: texts})
-        made = _Made(partial(pool, how=pooling), [PLAIN], pooling in ("cls", "pooler"))
+        made = _Made(partial(pool, how=pooling), pooling, [PLAIN], pooling in ("cls", "pooler"))
         vector_UD = self._vectors(reading, [made])[0]
         return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
 
@@ -80,7 +80,7 @@ class TorchPredictor(ModelPredictor):
     def sequence_vectors(self, reading: Reading, task: str, pooling: Pooling) -> Tensor:
         """The encoder's vector of each sequence that a reading has for one task, whatever the
         task's head makes of them: vector_UD. The model is taken as it is, in training or not."""
-        made = _Made(partial(pool, how=pooling), [task], pooling in ("cls", "pooler"))
+        made = _Made(partial(pool, how=pooling), pooling, [task], pooling in ("cls", "pooler"))
         return self._vectors(reading, [made])[0]
 
     # --- one pass for several tasks -------------------------------------------------------------
@@ -108,7 +108,8 @@ class TorchPredictor(ModelPredictor):
             how: Pooling | None = head.pools if head is not None else "mean"
             make = head.represent if head is not None else partial(pool, how="mean")
             first_only = how in ("cls", "pooler")
-            found.setdefault(how or f"of {name}", _Made(make, [], first_only)).tasks.append(name)
+            made = _Made(make, how, [], first_only)
+            found.setdefault(how or f"of {name}", made).tasks.append(name)
         return list(found.values())
 
     def _vectors(self, reading: Reading, wanted: Sequence["_Made"]) -> list[Tensor]:
@@ -143,10 +144,17 @@ class TorchPredictor(ModelPredictor):
             yield 0, self.tasks[own].judge(tokens, head, encoder, self.tokenizer), place_R
             return
         tokens = tokens.to(encoder.embeddings.word_embeddings.weight.device)
-        first_only = all(made.reads_first_only for made in wanted)
-        hidden_ND: Tensor = encoder(tokens, own, first_only=first_only)
+        first_only, hidden_ND = all(made.reads_first_only for made in wanted), None
         for kind, made in enumerate(wanted):
             wanted_R = asked[kind][place_R]
+            kept_RC = None
+            if self.model.kept is not None and wanted_R.sum() > 1:  # one is pooled another way
+                kept_RC = self.model.kept_pooled(tokens, own, made.pools)
+            if kept_RC is not None:
+                yield kind, kept_RC[wanted_R], place_R[wanted_R]
+                continue
+            if hidden_ND is None:
+                hidden_ND = self.model.hidden(tokens, own, first_only=first_only)
             if wanted_R.all():
                 yield kind, made.make(hidden_ND, tokens, encoder), place_R
             elif wanted_R.any():
@@ -159,6 +167,8 @@ class _Made:
     """Vectors that are made of a pack, and the tasks whose heads decide from them."""
 
     make: Represent
+    pools: Pooling | None
+    """What `make` is, if it is of the encoder's alone."""
     tasks: list[str]
     reads_first_only: bool
     """Whether it reads no token but a text's first."""

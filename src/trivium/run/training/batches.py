@@ -1,6 +1,6 @@
 """The batches of a step through the model and back, and gradients averaged over processes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -14,11 +14,12 @@ from trivium.model.native import adamw as native
 from trivium.recipe import Stage
 from trivium.run.training.buckets import Mean, reached
 from trivium.run.training.gradients import Apart
-from trivium.run.training.loss import compared_loss, piece_loss
-from trivium.run.training.pieces import TOKENS_AT_ONCE, Rows, compared_targets, pieces
+from trivium.run.training.loss import compared_loss, piece_loss, plain_loss
+from trivium.run.training.pieces import TOKENS_AT_ONCE, Piece, Rows, compared_targets, pieces
 from trivium.run.training.plan import Plan
 from trivium.run.training.state import TrainState
 from trivium.run.training.tally import Tally
+from trivium.run.training.together import in_passes, may_go_together, outputs_of
 from trivium.run.training.work import Setup
 from trivium.types import Step
 
@@ -86,12 +87,38 @@ def run_batches(
     """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
     processes, or those of what tasks share in `apart` if it is given, and not averaged."""
     tally = Tally()
+    alone = plan.batches_per_step == 1 or apart
+    if not alone and may_go_together(state.model, stage, setup.device, setup.processes.world):
+        _run_together(setup, stage, list(drawn(stage, plan, state, step)), (step, tally))
+        return tally
     for one in drawn(stage, plan, state, step):
         tally.begin(one.task, len(one.rows), one.factor, setup.device)
         _run_batch(setup, stage, None if apart else state, one, (step, tally))
         if apart:  # one task's graph at a time; heads keep their gradients in `.grad`
             apart.take(one.task)
     return tally
+
+
+def _run_together(
+    setup: Setup, stage: Stage, batches: Sequence[Drawn], told: tuple[Step, Tally]
+) -> None:
+    """Add the batches' gradients to `.grad`, of as few passes through the encoder as hold them."""
+    limit, (_, tally) = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type], told
+    every: list[tuple[Piece, Drawn, bool]] = []
+    for one in batches:
+        encoded = setup.encoded[one.task]
+        share = pieces(encoded, one.rows, limit, setup.processes, setup.device)
+        every += [(piece, one, place == 0) for place, piece in enumerate(share)]
+    tokens = [len(piece.batch.tokens.ids_N) for piece, *_ in every]
+    first_only = [setup.model.head(one.task).reads_first_only for _, one, _ in every]
+    for places in in_passes(tokens, first_only, limit):
+        group, losses = [every[place] for place in places], []
+        outputs = outputs_of(setup.model, [piece.batch for piece, *_ in group])
+        for (piece, one, begins), output_BK in zip(group, outputs, strict=True):
+            if begins:
+                tally.begin(one.task, len(one.rows), one.factor, setup.device)
+            losses.append(plain_loss(setup, piece, output_BK, tally) * one.scale)
+        torch.autograd.backward(losses)
 
 
 def _run_batch(

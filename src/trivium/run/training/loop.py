@@ -22,6 +22,7 @@ from trivium.run.training.judge import judge, keep, measure_for_guards, set_floo
 from trivium.run.training.launch import Beginning
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
+from trivium.run.training.resting import keeping
 from trivium.run.training.start import refuse_another_start
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.training.step import train_step
@@ -156,7 +157,7 @@ def _teller(
 
 
 def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
-    with averaged(state):
+    with averaged(state), keeping(state):
         return judge(work, stage, state, monitor)
 
 

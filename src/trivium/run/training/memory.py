@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trivium.model.attention import MOST_GROUPS, TEXTS_PER_GROUP
 from trivium.model.encoder import EncoderConfig
+from trivium.model.kept import OBJECT, ROOM
 from trivium.model.multitask import MultiTaskModel, Shared
 from trivium.model.native.library import library
 from trivium.parts.regularizers import RegularizerPart
@@ -20,6 +21,8 @@ from trivium.run.rows.encoded import Encoded
 from trivium.run.training.parameters import stage_parameters
 from trivium.run.training.pieces import TOKENS_AT_ONCE, split
 from trivium.run.training.plan import Plan
+from trivium.run.training.resting import resting_layers
+from trivium.run.training.together import may_go_together
 from trivium.text.streams import Stream
 
 NUMBER = 4
@@ -73,6 +76,24 @@ class StageMemory:
             if id(shared.parameter) in learns
         )
 
+    def kept_texts(self) -> int:
+        """Bytes of what is kept of texts by a part of the encoder that rests, if each text stands
+        in one row of one task."""
+        device, config = choose_device(self.recipe.device), self.model.encoder.config
+        low = choose_precision(self.recipe.precision, device) == torch.bfloat16
+        rests = resting_layers(self.recipe, self.stage, self.model)
+        if not (rests and low and device.type == "cpu"):
+            return 0
+        total = 0.0
+        for task in self.plan.tasks:
+            encoded, whole = self.encoded[task], rests == config.num_hidden_layers
+            texts = len(encoded) * len(encoded.lengths_of(np.arange(1)))
+            tokens = texts * encoded.lengths().clip(max=encoded.packer.max_length).mean()
+            pooled = whole and self.model.head(task).pools is not None
+            numbers = texts * NUMBER if pooled else tokens * NUMBER / 2
+            total += numbers * config.hidden_size + tokens * 8 + texts * OBJECT
+        return min(ROOM, int(total))
+
     def _tasks_of(self, shared: Shared) -> int:
         """Tasks of one step that a shared parameter has a gradient of, at the most."""
         reach = self.plan.tasks
@@ -94,10 +115,9 @@ class StageMemory:
         averages = trained * sum(part.weight_copies for part in self.stage.regularizers)
         if self.stage.average is not None:  # and the weights, while it stands in their place
             averages += 2 * trained
-        lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS
+        lasting = 2 * trained + self.kept_apart() + averages + copies + KERNELS + self.kept_texts()
         # Of each batch, the gradient of the word vectors is made apart before it is added.
-        pieces = [self._heaviest_piece(task) for task in self.plan.tasks]
-        step = trained + min(words, trained) + HOLES * max(pieces)
+        step = trained + min(words, trained) + HOLES * self._heaviest_pass()
         saving = 3 * trained + frozen
         libraries = LIBRARIES - (COMPILER if self._has_kernels() else 0)
         held = max(memory_now(), libraries) + lasting + max(step, saving) + trained + frozen
@@ -107,8 +127,33 @@ class StageMemory:
         """Whether AdamW is the compiled one."""
         return choose_device(self.recipe.device).type == "cpu" and library() is not None
 
-    def _heaviest_piece(self, task: str) -> float:
-        """Bytes that forward and backward of a piece of the task's batches take, at the most."""
+    @property
+    def _limit(self) -> int:
+        """Tokens that go through the model at once."""
+        return self.stage.tokens_at_once or TOKENS_AT_ONCE[choose_device(self.recipe.device).type]
+
+    def _heaviest_pass(self) -> float:
+        """Bytes that forward and backward of all that goes through the model at once take."""
+        weigh = {task: self._weigher(task) for task in self.plan.tasks}
+        pieces = [
+            heaviest(self.encoded[task], self.plan, self._limit, self.recipe.seed, weigh[task])
+            for task in self.plan.tasks
+        ]
+        draws = self.stage.batches_per_step
+        together = may_go_together(self.model, self.stage, choose_device(self.recipe.device))
+        if self.plan.batches_per_step == 1 or self.kept_apart() or not together:
+            return max(pieces)
+        joint = self.plan.batches_per_step > draws
+        several = draws * (sum(pieces) if joint else max(pieces))
+        full = []
+        for task in self.plan.tasks:
+            encoded = self.encoded[task]
+            longest = min(int(encoded.lengths().max()), encoded.packer.max_length)
+            full.append(weigh[task](np.full(-(-self._limit // longest), longest)))
+        return max(*pieces, min(several, max(full)))
+
+    def _weigher(self, task: str) -> Callable[[Lengths], float]:
+        """Bytes that forward and backward of texts of a task take, by their lengths."""
         recipe, encoded, config = self.recipe, self.encoded[task], self.model.encoder.config
         device, parts = choose_device(recipe.device), self.regularizers[task]
         precision = choose_precision(recipe.precision, device)
@@ -122,8 +167,7 @@ class StageMemory:
             kept += logits(encoded, length_R, config, low=low)
             return passes * kept + memory.working(length_R)
 
-        limit = self.stage.tokens_at_once or TOKENS_AT_ONCE[device.type]
-        return heaviest(encoded, self.plan, limit, recipe.seed, weigh)
+        return weigh
 
 
 @dataclass(frozen=True, slots=True)

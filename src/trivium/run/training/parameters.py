@@ -13,6 +13,7 @@ from trivium.parts.trainable import layer_of
 from trivium.recipe import Recipe, Stage
 from trivium.run.rows.encoded import Encoded
 from trivium.run.training.plan import Plan
+from trivium.run.training.resting import kept_texts
 from trivium.run.training.state import Counters, TrainState
 from trivium.run.training.work import Setup
 from trivium.text.streams import Stream
@@ -36,7 +37,8 @@ def start_stage(setup: Setup, stage: Stage, plan: Plan, counters: Counters) -> T
         for task in plan.tasks
     }
     decisions = torch.Generator().manual_seed(seed)
-    return TrainState(model, optimizer, streams, decisions, {}, counters)
+    kept = kept_texts(setup.recipe, stage, model)
+    return TrainState(model, optimizer, streams, decisions, {}, counters, kept=kept)
 
 
 def stage_parameters(recipe: Recipe, model: MultiTaskModel, stage: Stage) -> tuple[Named, Named]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from trivium.errors import RecipeError
+from trivium.model.kept import KeptTexts
 from trivium.model.multitask import MultiTaskModel
 from trivium.run.training.distributed import Processes
 from trivium.run.training.whole import WholeSteps
@@ -56,6 +57,8 @@ class TrainState:
     """What the schedule made of the peak learning rates in the current step."""
     whole: WholeSteps | str | None = None
     """Steps as graphs, or why there are none; None before that is known."""
+    kept: KeptTexts | None = None
+    """What can be computed again at any time, and is in no checkpoint."""
 
 
 def pack_state(

@@ -27,6 +27,7 @@ from trivium.run.training.gradients import (
 )
 from trivium.run.training.parameters import place_of, stage_parameters
 from trivium.run.training.plan import Plan
+from trivium.run.training.resting import keeping, set_modes
 from trivium.run.training.state import TrainState
 from trivium.run.training.tally import Tally
 from trivium.run.training.work import Setup
@@ -45,7 +46,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         always = partial(_always_told, tally, state.lr_factor)
         return _told_later(stage, step, owed, seldom | _seldom_told(step, tally, {}), always)
     replays = ahead or passes_once(setup, stage, apart)
-    with words_by_rows(setup, state), recorded(setup, state, wanted=replays):
+    with words_by_rows(setup, state), recorded(setup, state, wanted=replays), keeping(state):
         tally = run_batches(setup, stage, plan, state, step, apart=apart)
     facts: dict[str, Any] = {}
     if apart:
@@ -72,12 +73,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
 def _begin(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> Step:
     """Modes, learning rates and trained parameters of this step."""
     index, model = state.counters.step, state.model
-    encoder_learns = bool(stage.trains.trains_any or setup.recipe.adapters)
-    if (
-        not model.training or model.encoder.training is not encoder_learns
-    ):  # a walk through all modules
-        model.train()
-        model.encoder.train(encoder_learns)  # one that learns nothing runs without dropout
+    set_modes(setup.recipe, stage, model)
     epoch = min(index // plan.steps_per_epoch, plan.epochs - 1) + 1
     state.lr_factor = stage.schedule.factor(index, plan.steps, epoch)
     for group in state.optimizer.param_groups:

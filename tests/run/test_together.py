@@ -1,0 +1,180 @@
+"""A step's batches in one pass through the encoder teach what they do one after another."""
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from torch import Tensor
+
+import trivium
+from tests.support.facts import facts
+from tests.support.tables import make_recipe
+from trivium.model.encoder import Encoder
+from trivium.model.weights import read_tensors, read_weights
+from trivium.run.folder.journal import read_journal
+from trivium.run.training import batches, loop
+from trivium.run.training.step import train_step
+from trivium.run.training.together import in_passes
+from trivium.types import Tokens
+
+STAGES: dict[str, dict[str, Any]] = {
+    "joint": {"sampler": "joint"},
+    "accumulated": {"batches_per_step": 3, "weights": {"near": 0.5}},
+    "joint twice": {"sampler": "joint", "batches_per_step": 2, "tokens_at_once": 140},
+}
+
+
+@pytest.fixture(scope="module")
+def values(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Without dropout; `same` reads [CLS] alone, and words are guessed, too."""
+    home = tmp_path_factory.mktemp("together")
+    made, encoder = make_recipe(tiny, home), home / "encoder"
+    shutil.copytree(tiny, encoder)
+    config = json.loads((encoder / "config.json").read_text())
+    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    (encoder / "config.json").write_text(json.dumps(config))
+    tasks = made["tasks"]
+    tasks["mood"]["head"] = {"kind": "linear", "dropout": 0.0}
+    tasks["same"]["head"] = {"kind": "linear", "dropout": 0.0, "pooling": "cls"}
+    tasks["near"]["head"] = {"kind": "cosine", "dropout": 0.0}
+    # A large eps keeps Adam from blowing rounding up.
+    stage = {"optimizer": {"kind": "adamw", "eps": 1e-3}, "steps": 5, "batch_size": 9, "lr": 1e-3}
+    return made | {"encoder": str(encoder), "stages": [stage]}
+
+
+def recipe_of(values: dict[str, Any], **stage: Any) -> dict[str, Any]:
+    return values | {"stages": [values["stages"][0] | stage]}
+
+
+def ran(recipe: dict[str, Any], folder: Path, **how: Any) -> Path:
+    trivium.train(recipe, folder, console=Console(file=StringIO()), **how)
+    return folder
+
+
+@contextmanager
+def one_after_another() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "may_go_together", lambda *_: False)
+        yield
+
+
+@contextmanager
+def passes() -> Iterator[list[int]]:
+    """Tokens of every pass through the encoder in training."""
+    seen: list[int] = []
+    embed = Encoder.embed
+
+    def count(encoder: Encoder, tokens: Tokens) -> Tensor:
+        if torch.is_grad_enabled():
+            seen.append(len(tokens.ids_N))
+        return embed(encoder, tokens)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Encoder, "embed", count)
+        yield seen
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+def test_one_pass_teaches_what_several_do(
+    values: dict[str, Any], stage: dict[str, Any], tmp_path: Path
+) -> None:
+    recipe = recipe_of(values, **stage)
+    with passes() as few:
+        ran(recipe, tmp_path / "together")
+    with passes() as many, one_after_another():
+        ran(recipe, tmp_path / "apart")
+    assert sum(few) == sum(many)
+    assert len(few) < len(many)
+    assert max(few) <= stage.get("tokens_at_once", 4096)
+    models = [tmp_path / name / "model" for name in ("together", "apart")]
+    found, right = ({**read_weights(m), **read_tensors(m / "heads.safetensors")} for m in models)
+    for name, tensor in right.items():
+        torch.testing.assert_close(found[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
+    events = [
+        [event for event in read_journal(tmp_path / name) if event["event"] == "step"]
+        for name in ("together", "apart")
+    ]
+    for one, other in zip(*events, strict=True):
+        assert (one["rows"], one["tokens"]) == (other["rows"], other["tokens"])
+        assert one["losses"] == pytest.approx(other["losses"], rel=1e-4)
+
+
+def test_masked_words_are_asked_of_their_own_texts(values: dict[str, Any], tmp_path: Path) -> None:
+    recipe = recipe_of(values, sampler="joint", steps=1)
+    words = {"kind": "mlm", "of": ["mood"], "head": {"kind": "words", "dropout": 0.0}}
+    recipe["tasks"] = {"mood": values["tasks"]["mood"], "words": words}
+    ran(recipe, tmp_path / "together")
+    with one_after_another():
+        ran(recipe, tmp_path / "apart")
+    losses = [
+        next(e["losses"] for e in read_journal(tmp_path / name) if e["event"] == "step")
+        for name in ("together", "apart")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("stage", "adapters", "each"),
+    [
+        ({"combiner": "pcgrad"}, [], 1),
+        ({"conflicts_every": 1}, [], 1),
+        ({"regularizers": ["rdrop"]}, [], 2),
+        ({}, [{"kind": "pals", "size": 8, "heads": 2}], 1),
+    ],
+    ids=["surgery", "measured", "penalties", "sides"],
+)
+def test_what_keeps_tasks_apart_keeps_their_passes_apart(
+    values: dict[str, Any], stage: dict[str, Any], adapters: list[Any], each: int, tmp_path: Path
+) -> None:
+    recipe = recipe_of(values, sampler="joint", steps=2, **stage) | {"adapters": adapters}
+    with passes() as seen:
+        ran(recipe, tmp_path / "run")
+    assert len(seen) == 2 * 3 * each
+
+
+def test_with_dropout_a_run_goes_on_to_the_bit(
+    values: dict[str, Any], tiny: Path, tmp_path: Path
+) -> None:
+    recipe = recipe_of(values, sampler="joint", checkpoint_every=2) | {"encoder": str(tiny)}
+    whole = facts(ran(recipe, tmp_path / "whole"))
+    taken = 0
+
+    def die_in_the_fourth(*arguments: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == 4:
+            raise KeyboardInterrupt
+        return train_step(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "train_step", die_in_the_fourth)
+        with pytest.raises(KeyboardInterrupt):
+            ran(recipe, tmp_path / "halves")
+    assert facts(ran(recipe, tmp_path / "halves", resume=True)) == whole
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=12), st.integers(1, 60))
+def test_a_pass_holds_what_reads_alike_in_order_and_no_more_tokens_than_allowed(
+    drawn: list[tuple[int, bool]], limit: int
+) -> None:
+    tokens, first_only = [n for n, _ in drawn], [kind for _, kind in drawn]
+    found = list(in_passes(tokens, first_only, limit))
+    placed = [place for group in found for place in group]
+    assert sorted(placed) == list(range(len(drawn)))
+    assert placed == sorted(placed, key=lambda place: (first_only[place], place))
+    for group in found:
+        assert len(group) == 1 or sum(tokens[place] for place in group) <= limit
+        assert len({first_only[place] for place in group}) == 1
+    for one, other in itertools.pairwise(found):  # as few as can be
+        fits = sum(tokens[place] for place in one) + tokens[other[0]] <= limit
+        assert not fits or first_only[one[0]] != first_only[other[0]]
