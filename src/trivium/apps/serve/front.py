@@ -98,7 +98,8 @@ class Front:
         ticket = self._queued(rows, deadline)
         try:
             said = await _waited_for(ticket, request)
-        except TooLate:
+        except TooLate as late:
+            late.__traceback__ = None  # leads here, and from here through the ticket back to it
             message = "the deadline passed before the answer was there; it is computed no further."
             raise Problem(504, "too_late", message) from None
         note.queued_s, note.computed_s = ticket.queued_s, ticket.computed_s
