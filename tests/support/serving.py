@@ -121,6 +121,9 @@ class ThreadService:
             tokens=self._tokens,
         )
 
+    def rest(self, seconds: float) -> bool:  # noqa: ARG002 there is no process to be heard
+        return False
+
     def drain(self) -> None:
         self._is_draining = True
 
