@@ -50,7 +50,7 @@ class Door(HttpToolsProtocol):
         note = Note(known, now, route, refusal.status, refusal.code)
         seconds = time.perf_counter() - began
         self.state.metrics.count(note, seconds)
-        self.state.log.request(note, seconds, "POST")
+        self.state.log.refused(note, seconds)
 
     def _is_plain(self) -> bool:
         """Whether nothing but the queue decides what a question is answered."""

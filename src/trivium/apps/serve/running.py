@@ -84,9 +84,12 @@ async def _until_stopped(
     with ending.at_signals(), suppress(asyncio.CancelledError):
         async with app.router.lifespan_context(app):
             ending.is_serving = True
+            log.soon = ending.loop.call_soon
             app.state.refusals.pace = Pace(service.rest)
             with looked_for_rarely():
                 await server.serve(sockets=[heard])
+    log.soon = None
+    log.flush()
     return not server.force_exit
 
 
