@@ -191,13 +191,11 @@ async def number(client: Client, name: str, **labels: str) -> float:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """An application on a socket, in a thread; its address."""
+def served(app: FastAPI, http: Any = PROTOCOL) -> Iterator[str]:
+    """An application on a socket, in a thread; its address. http: what it is spoken with."""
     heard = socket.create_server(("127.0.0.1", 0))
     is_heard = threading.Event()
-    server = Server(
-        uvicorn.Config(app, http=PROTOCOL, log_level="critical", ws="none"), is_heard.set
-    )
+    server = Server(uvicorn.Config(app, http=http, log_level="critical", ws="none"), is_heard.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
     thread.start()
     wait_until(is_heard.is_set)
