@@ -1,17 +1,25 @@
 """While questions are refused, the front listens in turns; what computes is heard at once."""
 
 import asyncio
+import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from threading import Thread
+from typing import Any
 
+import httpx
 import pytest
 
 import trivium
-from tests.support.serving import client_of, waiting
+from tests.support.processes import wait_until
+from tests.support.serving import ThreadService, client_of, waiting
 from trivium.apps.serve import pace as paces
+from trivium.apps.serve import running
 from trivium.apps.serve.pace import EVERY_S, Pace
 from trivium.apps.serve.refusing import KNOWN_FOR_S
+from trivium.apps.serve.settings import Settings
 
 ASK = {"rows": {"text": "good cat"}}
 CLIENTS = 8
@@ -115,3 +123,47 @@ async def test_a_refusal_begins_it_and_who_is_taken_does_not(model: trivium.Pred
                 await asyncio.sleep(0.001)
         client.service.may_go.set()
         assert (await first).status_code == 200
+
+
+class Resting(ThreadService):
+    """Counts how often it is asked to rest."""
+
+    rests = 0
+
+    def rest(self, seconds: float) -> bool:
+        self.rests += 1
+        return super().rest(seconds)
+
+
+def test_a_server_whose_event_loop_is_its_own_keeps_the_pace_and_its_log_is_whole(
+    model: trivium.Predictor,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    servers, said = list[running.Server](), list[str]()
+
+    class Kept(running.Server):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            servers.append(self)
+
+    monkeypatch.setattr(running, "Server", Kept)
+    service = Resting(model, most_rows=1)
+    settings = Settings(name="tiny", port=0)
+    thread = Thread(target=running.serve, args=(lambda: service, settings, said.append))
+    thread.start()
+    wait_until(lambda: bool(said))
+    service.may_go.clear()
+    first = Thread(target=httpx.post, args=(f"{said[0]}/v1/predict",), kwargs={"json": ASK})
+    first.start()
+    wait_until(lambda: service.load().queued_rows == 1)
+    time.sleep(2 * KNOWN_FOR_S)
+    assert not service.rests
+    assert httpx.post(f"{said[0]}/v1/predict", json=ASK).status_code == 429
+    wait_until(lambda: service.rests > 0)
+    service.may_go.set()
+    first.join()
+    servers[0].should_exit = True
+    thread.join()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["status"] for line in lines if line["event"] == "request"] == [429, 200]
