@@ -9,6 +9,7 @@ theirs ends the rest.
 
 import asyncio
 import select
+import sys
 from collections.abc import Callable, Sequence
 
 EVERY_S = 0.01
@@ -58,7 +59,7 @@ class Pace:
 def until_heard(pipes: Sequence[int], seconds: float) -> bool:
     """Wait until one of the pipes, by their numbers, can be read, at most so long. False, at once,
     on systems that do not wait for pipes."""
-    if not hasattr(select, "poll"):
+    if sys.platform == "win32":
         return False
     poll = select.poll()
     for pipe in pipes:
