@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -175,12 +176,15 @@ def test_who_asks_before_sending_is_refused_before_sending(server: Running) -> N
     assert found.startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_goes_away_takes_its_request_along(model: trivium.Predictor) -> None:
+@pytest.mark.parametrize("http", [running.PROTOCOL, "h11"])
+def test_a_client_that_goes_away_takes_its_request_along(
+    model: trivium.Predictor, http: Any
+) -> None:
     service = ThreadService(model)
     service.may_go.clear()
     said = StringIO()
     head = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(ASK)
-    with served(create_app(service, Settings(), Log(said))) as url:
+    with served(create_app(service, Settings(), Log(said)), http) as url:
         address = (str(urlsplit(url).hostname), int(urlsplit(url).port or 0))
         with socket.create_connection(address) as in_queue:
             in_queue.sendall(head + ASK)

@@ -242,6 +242,27 @@ def test_a_worker_that_answers_nothing_any_more_is_replaced_and_the_next_row_is_
 # --- who goes, or comes too late ----------------------------------------------------------------
 
 
+def test_the_front_rests_no_longer_than_until_a_worker_says_something(
+    service: WorkerService, runner: Runner
+) -> None:
+    async def rested() -> tuple[bool, float, bool]:
+        idle = service.rest(20.0)
+        asked = asyncio.ensure_future(answers(service, moods(service, f"good {WAITS}")))
+        await busy(service)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while not (is_rested := service.rest(20.0)):  # its batch is still being written
+            await asyncio.sleep(0)
+        seconds = loop.time() - begun
+        assert not failed(await asked)
+        return idle, seconds, is_rested
+
+    idle, seconds, is_rested = runner.run(rested())
+    assert not idle  # a worker that waits for us is not kept waiting
+    assert is_rested
+    assert seconds < 20.0
+
+
 def test_what_was_cancelled_is_not_computed(service: WorkerService, runner: Runner) -> None:
     async def somebody_goes() -> int:
         rows = service.load().rows

@@ -121,6 +121,9 @@ class ThreadService:
             tokens=self._tokens,
         )
 
+    def rest(self, seconds: float) -> bool:  # noqa: ARG002 there is no process to be heard
+        return False
+
     def drain(self) -> None:
         self._is_draining = True
 
@@ -188,13 +191,11 @@ async def number(client: Client, name: str, **labels: str) -> float:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """An application on a socket, in a thread; its address."""
+def served(app: FastAPI, http: Any = PROTOCOL) -> Iterator[str]:
+    """An application on a socket, in a thread; its address. http: what it is spoken with."""
     heard = socket.create_server(("127.0.0.1", 0))
     is_heard = threading.Event()
-    server = Server(
-        uvicorn.Config(app, http=PROTOCOL, log_level="critical", ws="none"), is_heard.set
-    )
+    server = Server(uvicorn.Config(app, http=http, log_level="critical", ws="none"), is_heard.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [heard]})
     thread.start()
     wait_until(is_heard.is_set)

@@ -117,6 +117,10 @@ class Service(Protocol):
 
     def load(self) -> Load: ...
 
+    def rest(self, seconds: float) -> bool:
+        """Hold the event loop up until a worker has something to say, at most so long. False, at
+        once, where one waits for us, or it cannot be known."""
+
     def drain(self) -> None:
         """Take no more; what is queued is still answered."""
 

@@ -1,6 +1,7 @@
 """One worker process, as the front sees it."""
 
 import asyncio
+import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -17,21 +18,42 @@ BUFFER = 2**22
 class Child:
     """A process that reads and writes frames. What it says for people goes where ours does."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, out: asyncio.StreamReader, pipe: int | None) -> None:
+        """out: what it says; pipe: the number of what that comes through, where it has one."""
         assert process.stdin is not None
-        assert process.stdout is not None
-        self._process, self._in, self._out = process, process.stdin, process.stdout
+        self._process, self._in, self._out, self.pipe = process, process.stdin, out, pipe
 
     @classmethod
     async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> "Child":
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=PIPE, stdout=PIPE, env=dict(environment), limit=BUFFER
+        ours, theirs = _pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=PIPE, stdout=theirs, env=dict(environment), limit=BUFFER
+            )
+        except BaseException:
+            if ours is not None:
+                os.close(ours)
+            raise
+        finally:
+            if ours is not None:
+                os.close(theirs)
+        if ours is None:
+            assert process.stdout is not None
+            return cls(process, process.stdout, None)
+        out = asyncio.StreamReader(BUFFER)
+        await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(out), os.fdopen(ours, "rb", buffering=0)
         )
-        return cls(process)
+        return cls(process, out, ours)
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def has_it_all(self) -> bool:
+        """Whether all that was sent is on its way."""
+        return self._in.transport.get_write_buffer_size() == 0
 
     def send(self, message: Message) -> None:
         """Hand it a message, without waiting until it has read that. It may be gone already."""
@@ -64,6 +86,12 @@ class Child:
                 await self._out.read()  # to its end, at which the event loop lets it go
                 await self._in.wait_closed()
         return ending(self._process.returncode)
+
+
+def _pipe() -> tuple[int | None, int]:
+    """Ends of a pipe: ours, whose number no event loop tells of its own pipes, and the child's.
+    Elsewhere than on POSIX: what has the event loop make one."""
+    return os.pipe() if os.name == "posix" else (None, PIPE)
 
 
 def ending(code: int | None) -> str:

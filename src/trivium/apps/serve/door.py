@@ -2,7 +2,8 @@
 
 On the way to its route a request costs a task, a scope and layers of middleware, which find out
 nothing that would change a refusal. All that is not plain goes that way, and is answered alike
-(`frame.py`); so does everything where httptools is not installed, or another server is used.
+(`frame.py`); so does everything where httptools is not installed, or another server is used. Here,
+too, is seen when a client goes, which costs less than to have each of those that wait watched.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from trivium.apps.serve.front import WAITING
 from trivium.apps.serve.notes import ID, Note
 from trivium.apps.serve.refusing import TIMEOUT, Refusal, Refusals
 
@@ -34,6 +36,13 @@ class Door(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.state = self.config.app.state  # type: ignore[union-attr]
+        self.waiting: set[asyncio.Future[Any]] = set()
+        """Answers to what was asked on this connection."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for each in self.waiting:
+            each.cancel()
 
     def on_headers_complete(self) -> None:
         began = time.perf_counter()
@@ -42,6 +51,7 @@ class Door(HttpToolsProtocol):
         now = self.loop.time()
         refusal = refusals.now(now) if refusals and route else None
         if route is None or refusal is None:
+            self.scope[WAITING] = self.waiting  # type: ignore[literal-required]
             super().on_headers_complete()
             return
         given = next((value for name, value in self.headers if name == b"x-request-id"), b"")
@@ -50,7 +60,7 @@ class Door(HttpToolsProtocol):
         note = Note(known, now, route, refusal.status, refusal.code)
         seconds = time.perf_counter() - began
         self.state.metrics.count(note, seconds)
-        self.state.log.request(note, seconds, "POST")
+        self.state.log.refused(note, seconds)
 
     def _is_plain(self) -> bool:
         """Whether nothing but the queue decides what a question is answered."""

@@ -34,6 +34,9 @@ WATCHED_AFTER_S = 0.2
 PATIENCE = 0.5
 """Share of the time for an answer that a request may have to wait before it is begun."""
 
+WAITING = "trivium.waiting"
+"""Of a scope, where the server itself says when a client goes: what it cancels then."""
+
 COMPUTES = "a row that can be computed"
 
 T = TypeVar("T")
@@ -98,7 +101,8 @@ class Front:
         ticket = self._queued(rows, deadline)
         try:
             said = await _waited_for(ticket, request)
-        except TooLate:
+        except TooLate as late:
+            late.__traceback__ = None  # leads here, and from here through the ticket back to it
             message = "the deadline passed before the answer was there; it is computed no further."
             raise Problem(504, "too_late", message) from None
         note.queued_s, note.computed_s = ticket.queued_s, ticket.computed_s
@@ -221,13 +225,18 @@ def deadline_of(request: Request, settings: Settings) -> float:
 
 async def _waited_for(ticket: Ticket, request: Request) -> Sequence[Said]:
     """The answers; the ticket is cancelled if the client goes away. Raises ClientDisconnect."""
-    watch: list[asyncio.Task[None]] = []
+    waiting: set[asyncio.Future[Any]] | None = request.scope.get(WAITING)
+    if waiting is None:
+        return await _watched(ticket, request)
+    waiting.add(ticket.answers)
+    try:
+        return await _heard(ticket)
+    finally:
+        waiting.discard(ticket.answers)
 
-    def begin() -> None:
-        watch.append(asyncio.ensure_future(_cancelled_when_gone(ticket, request)))
 
-    # Most answers are there before; a task for each of them would cost more than it saves.
-    timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, begin)
+async def _heard(ticket: Ticket) -> Sequence[Said]:
+    """Raises ClientDisconnect where it was cancelled by whoever saw the client go."""
     try:
         return await ticket.answers
     except asyncio.CancelledError:
@@ -236,11 +245,25 @@ async def _waited_for(ticket: Ticket, request: Request) -> Sequence[Said]:
             raise
         raise ClientDisconnect from None
     finally:
+        if not ticket.answers.done():
+            ticket.answers.cancel()
+
+
+async def _watched(ticket: Ticket, request: Request) -> Sequence[Said]:
+    """As any ASGI server can tell whether the client is still there: by a task that asks."""
+    watch: list[asyncio.Task[None]] = []
+
+    def begin() -> None:
+        watch.append(asyncio.ensure_future(_cancelled_when_gone(ticket, request)))
+
+    # Most answers are there before; a task for each of them would cost more than it saves.
+    timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, begin)
+    try:
+        return await _heard(ticket)
+    finally:
         timer.cancel()
         for task in watch:
             task.cancel()
-        if not ticket.answers.done():
-            ticket.answers.cancel()
 
 
 async def _cancelled_when_gone(ticket: Ticket, request: Request) -> None:

@@ -95,6 +95,12 @@ class Keeper:
         return self.is_up and self.work is None
 
     @property
+    def ear(self) -> int | None:
+        """The pipe through which the worker will say something; None while it waits for us."""
+        child = self._child
+        return child.pipe if child is not None and self.work and child.has_it_all else None
+
+    @property
     def is_stuck(self) -> bool:
         return self.killed_at is not None and self._loop.time() - self.killed_at > STUCK_S
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -20,6 +20,10 @@ class Log:
     def __init__(self, stream: TextIO | None = None, *, only_problems: bool = False) -> None:
         self.stream = sys.stdout if stream is None else stream
         self.only_problems = only_problems
+        self.soon: Callable[[Callable[[], None]], object] | None = None
+        """Has something done when the event loop comes round: lines of many requests then go out
+        together. Without it each goes by itself."""
+        self._is_due = False
 
     def request(self, note: Note, seconds: float, method: str) -> None:
         """One request, answered or not."""
@@ -43,15 +47,46 @@ class Log:
             told["failed"] = note.failed
         if note.texts is not None:
             told["texts"] = note.texts
-        self.write("info" if note.status and note.status < 500 else "warning", told)
+        level = "info" if note.status and note.status < 500 else "warning"
+        self._put(json.dumps({"time": _now(), "level": level, **told}))
+
+    def refused(self, note: Note, seconds: float) -> None:
+        """As `request` of a question that the queue has no room for. They come by the thousand, and
+        the general way to make JSON costs more than all the rest of a refusal."""
+        if self.only_problems:
+            return
+        self._put(
+            f'{{"time": "{_now()}", "level": "info", "event": "request", "id": "{note.id}", '
+            f'"method": "POST", "route": "{note.route}", "status": {note.status}, '
+            f'"ms": {round(seconds * 1e3, 2)}, "code": "{note.code}"}}'
+        )
 
     def write(self, level: str, told: Mapping[str, Any]) -> None:
-        """A line about anything. Whoever reads the log may be gone, as `| head` is; that is no
-        reason not to answer."""
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        """A line about anything, at once."""
+        self._add(json.dumps({"time": _now(), "level": level, **told}))
+        self.flush()
+
+    def flush(self) -> None:
+        """Whoever reads the log may be gone, as `| head` is; that is no reason not to answer."""
+        self._is_due = False
         with suppress(OSError, ValueError):
-            self.stream.write(json.dumps({"time": now, "level": level, **told}) + "\n")
             self.stream.flush()
+
+    def _add(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            self.stream.write(f"{line}\n")
+
+    def _put(self, line: str) -> None:
+        self._add(line)
+        if self.soon is None:
+            self.flush()
+        elif not self._is_due:
+            self._is_due = True
+            self.soon(self.flush)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class LogHandler(logging.Handler):

@@ -10,6 +10,7 @@ from functools import lru_cache
 from starlette.types import Scope
 
 from trivium.apps.serve.front import Front, full, seconds_of
+from trivium.apps.serve.pace import Pace
 
 KNOWN_FOR_S = 0.005
 """How long what was found out about the queue counts: less than a batch takes."""
@@ -36,6 +37,8 @@ class Refusals:
         is_plain = not front.settings.api_keys and not front.settings.allow_origin
         self.plain = {path.encode(): route for path, route in self.routes.items() if is_plain}
         """The same, where nothing depends on who asks."""
+        self.pace: Pace | None = None
+        """Where the event loop is ours to hold up."""
         self._until = 0.0
         self._after_s: float | None = None
 
@@ -53,6 +56,8 @@ class Refusals:
             self._after_s = self._look()
         if self._after_s is None or self.front.is_draining:
             return None
+        if self.pace is not None:
+            self.pace.keep(now)
         return _refusal(seconds_of(self._after_s))
 
     def _look(self) -> float | None:

@@ -16,7 +16,9 @@ from fastapi import FastAPI
 
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.asks import Service
+from trivium.apps.serve.garbage import looked_for_rarely
 from trivium.apps.serve.logs import OF_SERVER, Log, LogHandler
+from trivium.apps.serve.pace import Pace
 from trivium.apps.serve.settings import HEADERS_S, KEEP_ALIVE_S, Settings
 from trivium.errors import RecipeError
 
@@ -82,7 +84,12 @@ async def _until_stopped(
     with ending.at_signals(), suppress(asyncio.CancelledError):
         async with app.router.lifespan_context(app):
             ending.is_serving = True
-            await server.serve(sockets=[heard])
+            log.soon = ending.loop.call_soon
+            app.state.refusals.pace = Pace(service.rest)
+            with looked_for_rarely():
+                await server.serve(sockets=[heard])
+    log.soon = None
+    log.flush()
     return not server.force_exit
 
 

@@ -12,6 +12,7 @@ from trivium.apps.serve.asks import Draining, Failed, Full, Load, RowAsk, Said, 
 from trivium.apps.serve.child import COMMAND
 from trivium.apps.serve.desk import Desk
 from trivium.apps.serve.keeper import LOG, Keeper, Limits, NotStarted
+from trivium.apps.serve.pace import until_heard
 from trivium.apps.serve.queue import Batch, Queue
 from trivium.errors import RecipeError
 from trivium.run.assembly.cores import VISIBLE, cores, gpus
@@ -118,6 +119,11 @@ class WorkerService:
             tokens=counts.tokens,
             extra={"failed_rows": counts.failed_rows, "late_requests": counts.late_requests},
         )
+
+    def rest(self, seconds: float) -> bool:
+        ears = [keeper.ear for keeper in self._keepers if keeper.is_up]
+        pipes = [ear for ear in ears if ear is not None]
+        return bool(pipes) and len(pipes) == len(ears) and until_heard(pipes, seconds)
 
     def drain(self) -> None:
         self._desk.draining = True
