@@ -278,7 +278,7 @@ def test_a_student_of_teachers_that_were_trained_anew_is_another_run(
     finish_pair(pair, out := tmp_path / "out")
     teacher, student = out / "surgery" / "seed-0" / "model", out / "base" / "seed-0"
     teacher.mkdir()
-    (teacher / "trivium.json").write_text("{}")
+    (teacher / "trivium.json").write_text('{"files": {}, "tasks": {}}')
     (student / "teachers").mkdir()
     asked = {"run": str(teacher.parent), "task": "mood", "sha256": sha256(teacher / "trivium.json")}
     gone = asked | {"run": str(tmp_path / "gone")}
@@ -287,7 +287,7 @@ def test_a_student_of_teachers_that_were_trained_anew_is_another_run(
     (student / "teachers" / "near.safetensors").write_text("cut off")
     assert study(pair, out, seeds=1, console=spoken()[0])["recipes"][0]["n"] == 1
     plan = plan_study(pair, out, 1, [])
-    (teacher / "trivium.json").write_text("{ }")
+    (teacher / "trivium.json").write_text('{"files": {}, "tasks": {"mood": {}}}')
     said = refusal(tmp_path, pair)
     assert f"learned from {teacher.parent}, trained anew since" in said
     assert f"Delete {student} " in said
