@@ -53,7 +53,7 @@ def variants(table: Table, *, scores: bool) -> dict[str, Changes]:
         return tried
     concat = {"kind": "concat", "start": "probe"}
     tried["from-probe"] = {"encode": "separate", "head": concat, "stage": slow}
-    tried |= {"joint": {"encode": "joint"}} if scores else {"separate": {"encode": "separate"}}
+    tried["joint"] = {"encode": "joint"}
     return tried
 
 
