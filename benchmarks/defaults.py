@@ -1,185 +1,124 @@
-"""Are the untouched defaults good enough? Small tables, and a small search on each.
+"""Are the untouched defaults good enough? Fourteen small tables, and a small search on each.
 
-    python benchmarks/defaults.py tables --data ../shared/data --out runs/defaults/data
-    python benchmarks/defaults.py train --data runs/defaults/data --out runs/defaults/runs
-    python benchmarks/defaults.py show --out runs/defaults/runs
+    python -m benchmarks.defaults plan --data ../shared/data --out runs/defaults
+    python -m benchmarks.defaults train --out runs/defaults
+    python -m benchmarks.defaults show --out runs/defaults/runs
 
-`tables` takes rows of training files only: what is judged on is held out of them, but where a set
-has dev rows of its own. `train` goes on where it was stopped. VARIANTS are what is tried.
+`plan` writes the tables to OUT/data, and OUT/recipes/TABLE--VARIANT.yaml: what `trivium init`
+drafts, and that with what VARIANT changes. The two folders can be carried elsewhere. `train` trains
+what is not trained yet, as would
+
+    trivium train OUT/recipes/NAME.yaml --out OUT/runs/NAME/seed-K --set seed=K
+
+`show` reads such runs wherever they lie; of a run it needs `scores.json` and `predictions/`.
 """
 
 import argparse
-import csv
-import hashlib
-import json
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import trivium
+from benchmarks.defaults_shown import BETWEEN, DEFAULT, show
+from benchmarks.defaults_tables import Table, tables
+from trivium.recipe.plain_yaml import parse_yaml, write_yaml
+from trivium.recipe.stage import DEFAULT_EPOCHS
 
-Rows = list[dict[str, str]]
+Changes = Mapping[str, Any]
+"""Of a drafted task, and under `stage` of its one stage."""
 
-ONE, PAIR = "sentence", ["sentence1", "sentence2"]
-TABLES: dict[str, tuple[str, str | None, dict[str, Any]]] = {
-    # name -> training file, dev file (None: held out of the training file), task
-    "sst5": ("cs224n/ids-sst-train.csv", "cs224n/ids-sst-dev.csv", {"label": "sentiment"}),
-    "cfimdb": ("cs224n/ids-cfimdb-train.csv", "cs224n/ids-cfimdb-dev.csv",
-               {"label": "sentiment", "max_length": 64}),
-    "quora": ("cs224n/quora-train.csv", "cs224n/quora-dev.csv",
-              {"label": "is_duplicate", "text": PAIR, "bad_rows": "skip"}),
-    "sts": ("cs224n/sts-train.csv", "cs224n/sts-dev.csv",
-            {"kind": "regression", "label": "similarity", "text": PAIR, "range": [0, 5]}),
-    "cola": ("glue/cola-train.tsv", "glue/cola-dev.tsv", {}),
-    "mrpc": ("glue/mrpc-train.tsv", "glue/mrpc-dev.tsv", {"text": PAIR}),
-    "sst2": ("glue/sst2-train.tsv", "glue/sst2-dev.tsv", {}),
-    "trec6": ("other/trec6-train.tsv", None, {}),
-    "agnews": ("other/agnews-train.tsv", None, {}),
-}  # fmt: skip
-MADE = "made77"
+MAX_LENGTH = 128
+"""Word pieces of a text, for short runs. Only the reviews of cfimdb are longer, on the whole."""
+LONGER = 2 * DEFAULT_EPOCHS
 
 
-# --- tables -------------------------------------------------------------------------------------
+def variants(table: Table, *, scores: bool) -> dict[str, Changes]:
+    """What is tried on a table. scores: its answers are scores, and no labels."""
+    rates = {
+        f"encoder-{rate}": {"lr": {"encoder": float(rate)}} for rate in ("2e-5", "1e-4", "2e-4")
+    }
+    heads = "1e-2" if scores else "1e-3"  # the other of the two defaults
+    stages: dict[str, dict[str, Any]] = {
+        DEFAULT: {},
+        **rates,
+        "longer": {"epochs": LONGER},
+        f"heads-{heads}": {"lr": {"heads": float(heads)}},
+        "encoder-1e-4-longer": {"lr": {"encoder": 1e-4}, "epochs": LONGER},
+    }
+    tried: dict[str, Changes] = {name: {"stage": stage} for name, stage in stages.items()}
+    slow: dict[str, Any] = {"lr": {"heads": 1e-3}}
+    if len(table.text) == 1:
+        tried["from-probe"] = {"head": {"kind": "linear", "start": "probe"}, "stage": slow}
+        tried["encoder-2e-4-longer"] = {"stage": {"lr": {"encoder": 2e-4}, "epochs": LONGER}}
+        return tried
+    concat = {"kind": "concat", "start": "probe"}
+    tried["from-probe"] = {"encode": "separate", "head": concat, "stage": slow}
+    tried["joint"] = {"encode": "joint"}
+    return tried
 
 
-def make_tables(data: Path, out: Path, train_rows: int, dev_rows: int) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    for name, (train, dev, _) in TABLES.items():
-        rows = _shuffled(_read(data / train))
-        held = _shuffled(_read(data / dev))[:dev_rows] if dev else rows[-dev_rows:]
-        kept = rows[:train_rows] if dev else rows[:-dev_rows][:train_rows]
-        _write(out / f"{name}-train.tsv", kept)
-        _write(out / f"{name}-dev.tsv", held)
-    made = _made(random.Random(0))
-    _write(out / f"{MADE}-train.tsv", made[: 6 * 77])
-    _write(out / f"{MADE}-dev.tsv", made[6 * 77 :][:dev_rows])
+def plan(data: Path, out: Path) -> list[str]:
+    """Tables and recipes; the recipes' names."""
+    (out / "recipes").mkdir(parents=True, exist_ok=True)
+    recipes: dict[str, dict[str, Any]] = {}
+    for name, table in tables(data, out / "data").items():
+        recipes |= recipes_of(name, table, drafted(name, table, out))
+    for name, recipe in recipes.items():
+        (out / "recipes" / f"{name}.yaml").write_text(write_yaml(recipe), encoding="utf-8")
+    return list(recipes)
 
 
-def _read(path: Path) -> Rows:
-    with open(path, encoding="utf-8", newline="") as file:
-        return [
-            {k or "row": v for k, v in row.items()} for row in csv.DictReader(file, delimiter="\t")
-        ]
+def recipes_of(name: str, table: Table, draft: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A recipe per variant of a table, by TABLE--VARIANT."""
+    (task,), (stage,) = draft["tasks"].values(), draft["stages"]
+    recipes = {}
+    for variant, changes in variants(table, scores=task["kind"] == "regression").items():
+        changed = {**task, "max_length": MAX_LENGTH, **changes}
+        stages = [{**stage, **changed.pop("stage", {})}]
+        recipe = {**draft, "tasks": {name: changed}, "stages": stages}
+        # Baselines are the same in all of them, so it is enough that the default's run has them.
+        recipe |= {} if variant == DEFAULT else {"probe": False}
+        recipes[f"{name}{BETWEEN}{variant}"] = recipe
+    return recipes
 
 
-def _shuffled(rows: Rows) -> Rows:
-    """In an order that depends on the rows alone."""
-    return sorted(rows, key=lambda row: hashlib.sha256(repr(sorted(row.items())).encode()).digest())
+def drafted(name: str, table: Table, out: Path) -> dict[str, Any]:
+    """What `trivium init` writes for OUT/data/NAME-*.tsv, seen from OUT/recipes."""
+    path = out / "recipes" / "draft.yaml"
+    files = [out / "data" / f"{name}-{split}.tsv" for split in ("train", "dev", "test")]
+    trivium.init(files, path, text=table.text, label=[table.label], overwrite=True)
+    values: dict[str, Any] = parse_yaml(path.read_text(encoding="utf-8"))
+    path.unlink()
+    return values
 
 
-def _write(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    rows = list(rows)
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="\t")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-THINGS = ["card", "parcel", "invoice", "password", "account", "refund", "subscription", "phone",
-          "booking", "router", "voucher"]  # fmt: skip
-WISHES = {
-    "lost": ["my {} is gone", "I cannot find my {}", "someone took my {}", "the {} has vanished"],
-    "order": ["I would like a new {}", "how do I get another {}", "send me one more {}",
-              "where do I apply for a {}"],
-    "cancel": ["please cancel my {}", "I do not want the {} any longer", "stop my {}",
-               "how can I get rid of the {}"],
-    "when": ["when will my {} come", "how long does the {} take", "is there news of my {}",
-             "I still wait for the {}"],
-    "change": ["I want to change my {}", "my {} has a wrong detail", "can you correct the {}",
-               "update my {} please"],
-    "broken": ["the {} does not work", "there is an error with my {}", "my {} is faulty",
-               "nothing happens with the {}"],
-    "price": ["what does the {} cost", "I paid too much for my {}", "is the {} free",
-              "how much is a {}"],
-}  # fmt: skip
-BEFORE = ["", "hello, ", "hi there, ", "sorry to bother you: ", "good morning. ", "quick one, "]
-AFTER = ["", ", thanks", ". I asked about my {} last week", ". my {} is fine by the way",
-         ", it is urgent", ". your colleague spoke of a {}"]  # fmt: skip
-
-
-def _made(draw: random.Random) -> Rows:
-    """77 labels (11 things x 7 wishes), 20 rows each, no text twice."""
-    rows: dict[str, str] = {}
-    for thing in THINGS:
-        for wish, ways in WISHES.items():
-            texts: set[str] = set()
-            while len(texts) < 20:
-                after = draw.choice(AFTER).format(draw.choice(THINGS))
-                texts.add(draw.choice(BEFORE) + draw.choice(ways).format(thing) + after)
-            rows |= dict.fromkeys(sorted(texts), f"{thing}_{wish}")
-    made = [{"sentence": text, "label": label} for text, label in rows.items()]
-    draw.shuffle(made)
-    return made
-
-
-# --- runs ---------------------------------------------------------------------------------------
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    "untouched": {},
-    **{
-        f"heads {heads:g}, {epochs} epochs": {"lr": {"heads": heads}, "epochs": epochs}
-        for heads in (1e-3, 3e-3, 1e-2)
-        for epochs in (3, 6)
-    },
-    "start probe, heads 0.001": {"lr": {"heads": 1e-3}, "head": {"start": "probe"}},
-    "start probe, heads 0.01": {"lr": {"heads": 1e-2}, "head": {"start": "probe"}},
-    "heads 0.01, encoder 1e-4": {"lr": {"heads": 1e-2, "encoder": 1e-4}},
-    "heads 0.01, encoder 2e-5": {"lr": {"heads": 1e-2, "encoder": 2e-5}},
-}
-
-
-def train(data: Path, out: Path, names: Sequence[str], variants: Sequence[str], seed: int) -> None:
-    for name in names:
-        for variant in variants:
-            folder = out / name / f"{variant.replace(' ', '_')}-{seed}"
-            if (folder / "scores.json").is_file():
-                continue
-            trivium.train(_recipe(data, name, variant, seed), folder, overwrite=folder.exists())
-
-
-def _recipe(data: Path, name: str, variant: str, seed: int) -> dict[str, Any]:
-    task = {"kind": "classification", "text": ONE, "label": "label"}
-    task |= TABLES[name][2] if name in TABLES else {}
-    task |= {split: f"{name}-{split}.tsv" for split in ("train", "dev")}
-    stage = dict(VARIANTS[variant])
-    if head := stage.pop("head", None):
-        is_pair = name in TABLES and TABLES[name][2].get("text") == PAIR
-        task["head"] = head | {"kind": "concat" if is_pair else "linear"}
-    return {"data": str(data), "tasks": {name: task}, "stages": [stage], "seed": seed}
-
-
-def show(out: Path) -> None:
-    """A line per table: the mean over seeds of the main metric, by variant, and the probe's."""
-    for folder in sorted(path for path in out.iterdir() if path.is_dir()):
-        found: dict[str, list[float]] = {}
-        for path in sorted(folder.glob("*/scores.json")):
-            content = json.loads(path.read_text())
-            variant = path.parent.name.rpartition("-")[0].replace("_", " ")
-            known = content["baselines"][folder.name]
-            dev, probe = content["tasks"][folder.name]["dev"], known["probe"]["scores"]["dev"]
-            found.setdefault(variant, []).append(dev[known["metric"]])
-            found["probe"] = [probe[known["metric"]]]
-        shown = ", ".join(f"{k}: {sum(v) / len(v):.4f} ({len(v)})" for k, v in found.items())
-        print(f"{folder.name}: {shown}")
+def train(out: Path, names: Sequence[str], seeds: Sequence[int]) -> None:
+    """What has no scores yet, of the recipes with these names, or of all."""
+    for path in sorted((out / "recipes").glob("*.yaml")):
+        for seed in seeds if not names or path.stem in names else ():
+            run = out / "runs" / path.stem / f"seed-{seed}"
+            if not (run / "scores.json").is_file():
+                trivium.train(path, run, changes=[f"seed={seed}"], overwrite=run.exists())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["tables", "train", "show"])
-    parser.add_argument("--data", type=Path)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["plan", "train", "show"])
+    parser.add_argument("--data", type=Path, help="folder with cs224n/, glue/, nli/, other/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tables", nargs="*", default=[*TABLES, MADE])
-    parser.add_argument("--variants", nargs="*", default=list(VARIANTS))
-    parser.add_argument("--rows", type=int, nargs=2, default=(1000, 800), help="train, dev")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
+    parser.add_argument("--names", nargs="*", default=[], help="of recipes, without .yaml")
+    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
     given = parser.parse_args()
-    if given.what == "tables":
-        make_tables(given.data, given.out, *given.rows)
-    elif given.what == "show":
-        show(given.out)
-    for seed in given.seeds if given.what == "train" else []:
-        train(given.data, given.out, given.tables, given.variants, seed)
+    if given.what == "plan":
+        if given.data is None:
+            parser.error("plan: --data must name the folder of the public sets")
+        print(*plan(given.data, given.out), sep="\n")
+    elif given.what == "train":
+        train(given.out, given.names, given.seeds)
+    else:
+        print(show(given.out))
 
 
 if __name__ == "__main__":

@@ -235,6 +235,20 @@ def test_a_run_below_its_probe_says_so_and_what_to_change(
     assert f"is below the {probe:.4f} of a linear probe" in line
     assert "`tasks.mood.head: {kind: linear, start: probe}`" in line
     assert "warning mood" in said
+    assert "apart" not in line
+
+
+def test_a_pair_read_as_one_that_is_below_its_probe_is_told_to_be_read_apart(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    same = recipe_values["tasks"]["same"] | {"dev": recipe_values["tasks"]["same"]["train"]}
+    assert same["encode"] == "joint"
+    values = recipe_values | {"tasks": {"same": same}}
+    scores, _ = run(values, tmp_path / "run", steps=1, lr=1e-6)
+    (line,) = below_probe(parse_recipe(values), scores)
+    assert ". Read its texts apart, as the probe does (`--set tasks.same.encode=separate`)" in line
+    apart = parse_recipe(values | {"tasks": {"same": same | {"encode": "separate"}}})
+    assert "apart" not in below_probe(apart, scores)[0]
 
 
 def test_how_sure_a_score_is() -> None:

@@ -127,9 +127,27 @@ def test_two_texts_of_a_pair_are_known_by_their_names(
     rows = [[texts(1, n // 4)[0], texts(1, n)[0], n % 2] for n in range(1, 81)]
     values, said = drafted(tmp_path, table(tmp_path / "t.csv", [*names, "label"], rows))
     assert only(values)["text"] == list(names)
-    assert only(values)["encode"] == "joint"
     assert only(values)["dev"]["by"] == names[0]  # each first text stands in four rows
     assert f"rows with the same '{names[0]}' stay together" in said
+
+
+@pytest.mark.parametrize(("rows", "encode"), [(2000, "separate"), (2001, "joint")])
+def test_few_pairs_are_read_apart_by_an_encoder_of_sentences(
+    tmp_path: Path, rows: int, encode: str
+) -> None:
+    cells = [[f"{word} a", f"{word} b", n % 2] for n, word in enumerate(map(str, range(rows)))]
+    files = [table(tmp_path / f"t-{split}.csv", ["text_a", "text_b", "label"], cells)
+             for split in ("train", "dev")]  # fmt: skip
+    recipe = trivium.init(files, tmp_path / "recipe.yaml")
+    assert [task.encode for task in recipe.tasks.values()] == [encode]
+    assert recipe.encoder == "minilm"
+
+
+def test_few_pairs_are_read_as_one_by_other_encoders(tmp_path: Path, tiny: Path) -> None:
+    rows = [[f"{n} a", f"{n} b", n % 2] for n in range(20)]
+    file = table(tmp_path / "t.csv", ["text_a", "text_b", "label"], rows)
+    recipe = trivium.init([file], tmp_path / "recipe.yaml", encoder=str(tiny))
+    assert [task.encode for task in recipe.tasks.values()] == ["joint"]
 
 
 def test_every_column_of_answers_is_a_task(tmp_path: Path) -> None:

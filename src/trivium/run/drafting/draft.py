@@ -15,6 +15,8 @@ class Wanted:
     text: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     ask: Ask | None = None
+    of_sentences: bool = False
+    """Whether the encoder was made for vectors of single texts."""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from trivium.run.drafting.columns import Column
 from trivium.run.drafting.draft import Draft, Wanted
 from trivium.run.drafting.files import Group
 from trivium.run.drafting.roles import labels_of, texts_of
-from trivium.run.drafting.sources import put_files
+from trivium.run.drafting.sources import FEW_ROWS, put_files
 
 _PLAIN = {"label", "labels", "class", "category", "target", "y", "score", "gold", "answer", "tags"}
 
@@ -27,7 +27,7 @@ def drafts(group: Group, wanted: Wanted) -> list[Draft]:
     labels = labels_of(group, wanted, texts, assumed)
     made = []
     for label in labels:
-        draft = _task(group, texts, label, only=len(labels) == 1)
+        draft = _task(group, texts, label, wanted, only=len(labels) == 1)
         draft.assumed = [*assumed, *draft.assumed]
         assumed = []
         made.append(draft)
@@ -37,13 +37,18 @@ def drafts(group: Group, wanted: Wanted) -> list[Draft]:
 # --- a task ------------------------------------------------------------------------------------
 
 
-def _task(group: Group, texts: tuple[str, ...], label: Column, *, only: bool) -> Draft:
+def _task(
+    group: Group, texts: tuple[str, ...], label: Column, wanted: Wanted, *, only: bool
+) -> Draft:
     kind = label.kind
     values: dict[str, Any] = {"kind": kind, "text": list(texts) if len(texts) > 1 else texts[0]}
     draft = Draft(_name(group, label, only=only), values)
     if len(texts) > 1 and kind != "regression":
-        values["encode"] = "joint"
-        draft.notes["encode"] = "both texts in one sequence"
+        # docs/defaults.md: so few rows do not teach such an encoder to read two texts as one.
+        apart = wanted.of_sentences and len(label.filled) <= FEW_ROWS
+        values["encode"] = "separate" if apart else "joint"
+        draft.notes["encode"] = "or joint: " if apart else ""
+        draft.notes["encode"] += "both texts in one sequence"
     values["label"] = label.name
     told = {
         "classification": f"{len(label.counts):,} labels",

@@ -43,7 +43,7 @@ def _line(recipe: Recipe, name: str, baselines: Baselines, ours: float, theirs: 
     changes = "; ".join(_changes(recipe, recipe.tasks[name]))
     return (
         f"{name}: {baselines.metric} {ours:.4f} {much} the {theirs:.4f} of a linear probe on the "
-        f"encoder before training{sure}. {changes}."
+        f"encoder before training{sure}. {changes[:1].upper()}{changes[1:]}."
     )
 
 
@@ -58,9 +58,11 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
         return
     place, stage = stages[-1]
     head = task.resolved_head
+    if task.is_pair and task.sequences == 1 and task.head is None:
+        yield f"read its texts apart, as the probe does (`--set tasks.{task.name}.encode=separate`)"
     if head.can_start_from_probe and not head.starts_from_probe:
         yield (
-            f"Start its head from the probe (`tasks.{task.name}.head: "
+            f"start its head from the probe (`tasks.{task.name}.head: "
             f"{{kind: {head.kind}, start: probe}}`)"
         )
     if 0 < (rate := stage.lr.head_rate(task.name)) < FASTEST:
