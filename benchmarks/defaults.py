@@ -34,16 +34,14 @@ LONGER = 2 * DEFAULT_EPOCHS
 
 def variants(table: Table, *, scores: bool) -> dict[str, Changes]:
     """What is tried on a table. scores: its answers are scores, and no labels."""
-    rates = {
-        f"encoder-{rate}": {"lr": {"encoder": float(rate)}} for rate in ("2e-5", "1e-4", "2e-4")
-    }
+    rates = {f"encoder-{rate}": {"lr": {"encoder": float(rate)}} for rate in ("5e-5", "2e-4")}
     heads = "1e-2" if scores else "1e-3"  # the other of the two defaults
     stages: dict[str, dict[str, Any]] = {
         DEFAULT: {},
         **rates,
         "longer": {"epochs": LONGER},
         f"heads-{heads}": {"lr": {"heads": float(heads)}},
-        "encoder-1e-4-longer": {"lr": {"encoder": 1e-4}, "epochs": LONGER},
+        "encoder-5e-5-longer": {"lr": {"encoder": 5e-5}, "epochs": LONGER},
     }
     tried: dict[str, Changes] = {name: {"stage": stage} for name, stage in stages.items()}
     slow: dict[str, Any] = {"lr": {"heads": 1e-3}}
@@ -74,7 +72,9 @@ def recipes_of(name: str, table: Table, draft: Mapping[str, Any]) -> dict[str, d
     recipes = {}
     for variant, changes in variants(table, scores=task["kind"] == "regression").items():
         changed = {**task, "max_length": MAX_LENGTH, **changes}
-        stages = [{**stage, **changed.pop("stage", {})}]
+        other = changed.pop("stage", {})
+        rates = {"lr": {**stage.get("lr", {}), **other["lr"]}} if "lr" in other else {}
+        stages = [{**stage, **other, **rates}]
         recipe = {**draft, "tasks": {name: changed}, "stages": stages}
         # Baselines are the same in all of them, so it is enough that the default's run has them.
         recipe |= {} if variant == DEFAULT else {"probe": False}

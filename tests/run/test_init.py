@@ -15,6 +15,7 @@ from tests.support.shell import call, spoken
 from tests.support.tables import WORDS, sentence
 from trivium.cli.drafting import ask
 from trivium.errors import RecipeError
+from trivium.parts.optim import LearningRates
 from trivium.recipe import Recipe
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.rows.load import load_data
@@ -132,7 +133,7 @@ def test_two_texts_of_a_pair_are_known_by_their_names(
 
 
 @pytest.mark.parametrize(("rows", "encode"), [(2000, "separate"), (2001, "joint")])
-def test_few_pairs_are_read_apart_by_an_encoder_of_sentences(
+def test_few_pairs_are_read_apart_by_an_encoder_of_sentences_that_learns_fast(
     tmp_path: Path, rows: int, encode: str
 ) -> None:
     cells = [[f"{word} a", f"{word} b", n % 2] for n, word in enumerate(map(str, range(rows)))]
@@ -141,13 +142,17 @@ def test_few_pairs_are_read_apart_by_an_encoder_of_sentences(
     recipe = trivium.init(files, tmp_path / "recipe.yaml")
     assert [task.encode for task in recipe.tasks.values()] == [encode]
     assert recipe.encoder == "minilm"
+    assert recipe.stages[0].lr.encoder == 1e-4
 
 
-def test_few_pairs_are_read_as_one_by_other_encoders(tmp_path: Path, tiny: Path) -> None:
+def test_few_pairs_are_read_as_one_by_other_encoders_that_learn_as_usual(
+    tmp_path: Path, tiny: Path
+) -> None:
     rows = [[f"{n} a", f"{n} b", n % 2] for n in range(20)]
     file = table(tmp_path / "t.csv", ["text_a", "text_b", "label"], rows)
     recipe = trivium.init([file], tmp_path / "recipe.yaml", encoder=str(tiny))
     assert [task.encode for task in recipe.tasks.values()] == ["joint"]
+    assert recipe.stages[0].lr.encoder == LearningRates().encoder == 5e-5
 
 
 def test_every_column_of_answers_is_a_task(tmp_path: Path) -> None:

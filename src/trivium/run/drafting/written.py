@@ -11,6 +11,8 @@ _HEAD = (
     "# training would do, `trivium train` does it.\n"
 )
 _COLUMN = 36
+_RATES = {"minilm": 1e-4}
+"""Of encoders for which another rate than the usual was measured to be better: docs/defaults.md."""
 
 
 def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, Any]:
@@ -19,8 +21,13 @@ def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, 
         "encoder": encoder,
         "data": data,
         "tasks": {draft.name: draft.values for draft in tasks},
-        "stages": [{"name": "train"}],
+        "stages": [_stage(encoder)],
     }
+
+
+def _stage(encoder: str) -> dict[str, Any]:
+    rate = _RATES.get(encoder)
+    return {"name": "train"} | ({} if rate is None else {"lr": {"encoder": rate}})
 
 
 def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | None = None) -> str:
@@ -36,7 +43,13 @@ def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | N
         lines.append(f"  {write_inline(draft.name)}:\n")
         for key, value in draft.values.items():
             lines.append(_line(key, value, draft.notes.get(key, ""), indent=4))
-    lines += ["stages:\n", _line("- name", "train", "all else as Trivium chooses it", indent=2)]
+    stage = _stage(encoder)
+    lines += [
+        "stages:\n",
+        _line("- name", stage["name"], "all else as Trivium chooses it", indent=2),
+    ]
+    if "lr" in stage:
+        lines.append(_line("lr", stage["lr"], "measured for minilm; else 5e-5", indent=4))
     text = _HEAD + "".join(lines)
     values = beside | recipe_values(encoder, data, tasks)
     return text if parse_yaml(text) == values else _HEAD + write_yaml(values)
