@@ -150,6 +150,17 @@ async def test_what_is_said_of_the_bytes_must_hold_together(model: trivium.Predi
     assert elsewhere.status_code == 415
 
 
+async def test_the_models_name_may_be_said_again_if_it_is_this_one(
+    model: trivium.Predictor,
+) -> None:
+    inputs = [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["cat"]}]
+    async with client_of(model) as client:
+        same = await client.ask(INFER, {"model_name": "tiny", "inputs": inputs})
+        other = await client.ask(INFER, {"model_name": "large", "inputs": inputs})
+    assert (same.status_code, other.status_code) == (200, 422)
+    assert other.json()["error"] == "model_name: found 'large'; allowed is 'tiny'."
+
+
 async def test_errors_of_the_protocol_are_a_sentence_with_its_details_beside_it(
     model: trivium.Predictor,
 ) -> None:

@@ -24,6 +24,8 @@ from trivium.apps.serve.tensors import EXTENSION, SIZE, as_bytes, joined, parse_
 
 PROBABILITIES = ".probabilities"
 """Ends the name of a task's second output; task names have no dots."""
+KEYS = ("id", "model_name", "parameters", "inputs", "outputs")
+"""Of a question; the model's name, which the path has already, is said by KServe's client."""
 
 
 async def server(request: Request) -> Response:  # noqa: ARG001 all routes are asked alike
@@ -80,10 +82,12 @@ async def infer(request: Request) -> Response:
         return parse_tensors(body, request.headers.get(BINARY))
 
     def check(value: Any) -> tuple[Wanted, int, list[str], set[str], str | None]:
-        body = check_keys(value, ("id", "parameters", "inputs", "outputs"), ("inputs",))
+        body = check_keys(value, KEYS, ("inputs",))
         number = body.get("id")
         if not isinstance(number, str | None):
             refuse("id", found_text(number), "a text")
+        if body.get("model_name") not in (None, front.settings.name):
+            refuse("model_name", found_text(body["model_name"]), repr(front.settings.name))
         _check_parameters(body, "")
         columns, count = _columns(body["inputs"], front)
         outputs = _asked_for(body.get("outputs"), front, columns)
