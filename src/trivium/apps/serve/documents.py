@@ -102,6 +102,9 @@ def _describe(operation: Json, path: str, front: Front, *, is_post: bool) -> Non
     answer = "TaskPredicted" if path.startswith(TASKS) else ANSWERS.get(path)
     schema = _ref(answer) if answer else {"type": "string"}
     found: Json = {"200": {"description": "Answered", "content": {kind: {"schema": schema}}}}
+    if path.endswith("/infer"):  # where tensors are wanted as bytes behind the JSON
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        found["200"]["content"]["application/octet-stream"] = binary
     for status in sorted(statuses):
         found[str(status)] = _error(status, path)
     operation["responses"] = found
