@@ -86,11 +86,17 @@ def read(connection: socket.socket, answers: int) -> list[tuple[int, dict[str, s
     return found
 
 
-def test_a_refusal_at_the_door_reads_as_any_other(model: trivium.Predictor) -> None:
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [("/v1/predict", "/v1/predict"), ("/v2/models/tiny/infer", "/v2/models/{name}/infer")],
+)
+def test_a_refusal_at_the_door_reads_as_any_other(
+    model: trivium.Predictor, path: str, known: str
+) -> None:
     with full(model) as server, server.connected() as connection:
-        connection.sendall(server.wire())
+        connection.sendall(server.wire(path))
         (door,) = read(connection, 1)
-        connection.sendall(server.wire("/v1/predict", BODY, "X-Request-Timeout: 60"))
+        connection.sendall(server.wire(path, BODY, "X-Request-Timeout: 60"))
         (route,) = read(connection, 1)
         assert "retry-after" in door[1]
         for each in (door, route):
@@ -103,7 +109,7 @@ def test_a_refusal_at_the_door_reads_as_any_other(model: trivium.Predictor) -> N
         for name in ("event", "level", "method", "route", "status", "code"):
             assert at_door[name] == by_route[name]
         text = httpx.get(f"{server.url}/metrics").text
-        assert 'trivium_requests_total{route="/v1/predict",status="429"} 2.0' in text
+        assert f'trivium_requests_total{{route="{known}",status="429"}} 2.0' in text
         assert 'trivium_rejected_total{reason="queue_full"} 2.0' in text
 
 

@@ -18,8 +18,13 @@ async def refused(client: Client, path: str, body: Any, status: int = 422) -> di
     """The error of a body that is refused."""
     answer = await client.ask(path, body)
     assert answer.status_code == status, answer.text
-    assert set(answer.json()) == {"error"}
-    error: dict[str, Any] = answer.json()["error"]
+    if path.startswith("/v2/"):
+        error: dict[str, Any] = answer.json()
+        error["message"] = error.pop("error")
+        assert isinstance(error["message"], str)
+    else:
+        assert set(answer.json()) == {"error"}
+        error = answer.json()["error"]
     assert set(error) == {"code", "message", "details"}
     return error
 

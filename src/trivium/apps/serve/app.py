@@ -138,7 +138,8 @@ async def _refused(request: Request, error: Any) -> Response:
         405: f"this route is not for {request.method}.",
     }.get(error.status_code, str(error.detail))
     request.scope["trivium.note"].code = code
-    return Problem(error.status_code, code, message, headers=error.headers).response()
+    problem = Problem(error.status_code, code, message, headers=error.headers)
+    return problem.response(request.scope["path"])
 
 
 class _Plain(APIRoute):

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from trivium.apps.serve.errors import Detail, Problem
+from trivium.apps.serve.errors import Detail, Problem, is_v2
 from trivium.apps.serve.jsons import NotJson, loads
 
 PLAIN_TYPES = {
@@ -18,6 +18,8 @@ PLAIN_TYPES = {
     "application/x-www-form-urlencoded",  # what curl says of any body unless it is told
 }
 """Content types that do not say that the body is something else than JSON."""
+BINARY = "inference-header-content-length"
+"""Header of a body that holds more than JSON: how long the JSON is."""
 THROWN_AWAY = 8
 """Bodies of the greatest length: what is still read of one that is too long before it is refused,
 since many clients read no answer before they have sent all."""
@@ -78,8 +80,8 @@ def refuse_other_types(request: Request) -> None:
         _refuse_type("content-type", said, "application/json, in UTF-8")
     if encoding != "identity":
         _refuse_type("content-encoding", encoding, "no compression")
-    if "inference-header-content-length" in request.headers:
-        _refuse_type("inference-header-content-length", "binary tensors", "tensors in JSON")
+    if BINARY in request.headers and not is_v2(request.scope["path"]):
+        _refuse_type(BINARY, "binary tensors", "nothing but JSON")
 
 
 def _refuse_type(header: str, found: str, allowed: str) -> None:

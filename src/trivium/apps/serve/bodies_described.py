@@ -35,7 +35,7 @@ def bodies(front: Front) -> tuple[Json, dict[str, Json]]:
         "PairBody": _task_body(_either(PAIR, _object(NAMED, *NAMED)), most),
         "TaskPredicted": _list(_either(_list(_ref("Scored"), 1), _ref("Error")), 1),
         "EmbeddingsBody": _embeddings_body(front.settings.name, most),
-        "InferBody": _infer_body(forms, most),
+        "InferBody": _infer_body(forms, front.settings.name, most),
     }
     return schemas, _examples(front)
 
@@ -158,7 +158,7 @@ def _embeddings_body(name: str, most: int) -> Json:
     )
 
 
-def _infer_body(forms: Mapping[str, Form], most: int) -> Json:
+def _infer_body(forms: Mapping[str, Form], model: str, most: int) -> Json:
     columns = list(dict.fromkeys(column for form in forms.values() for column in form.text))
     names = [name for form in forms.values() for name, _, _ in outputs_of(form)]
     parameters: Json = {"type": ["object", "null"], "properties": {}}
@@ -182,6 +182,7 @@ def _infer_body(forms: Mapping[str, Form], most: int) -> Json:
     return _object(
         {
             "id": {"type": ["string", "null"]},
+            "model_name": {"enum": [model, None]},
             "parameters": parameters,
             "inputs": _list(tensor, 1),
             "outputs": {"type": ["array", "null"], "items": output},

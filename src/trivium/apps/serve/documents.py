@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute
 from trivium import __version__
 from trivium.apps.serve import schemas
 from trivium.apps.serve.bodies_described import bodies, task_path
+from trivium.apps.serve.errors import is_v2
 from trivium.apps.serve.front import Front
 from trivium.apps.serve.keys import OPEN
 
@@ -74,7 +75,7 @@ def document(routes: Sequence[BaseRoute], front: Front) -> Json:
             _describe(operation, path, front, is_post=method == "post")
             if has_keys and not is_open:
                 operation["security"] = [{"key": []}]
-                operation["responses"]["401"] = _error(401)
+                operation["responses"]["401"] = _error(401, path)
             if method == "post":
                 operation["requestBody"] = _body(_body_of(path, front), examples.get(path))
     return {
@@ -101,8 +102,11 @@ def _describe(operation: Json, path: str, front: Front, *, is_post: bool) -> Non
     answer = "TaskPredicted" if path.startswith(TASKS) else ANSWERS.get(path)
     schema = _ref(answer) if answer else {"type": "string"}
     found: Json = {"200": {"description": "Answered", "content": {kind: {"schema": schema}}}}
+    if path.endswith("/infer"):  # where tensors are wanted as bytes behind the JSON
+        binary = {"schema": {"type": "string", "format": "binary"}}
+        found["200"]["content"]["application/octet-stream"] = binary
     for status in sorted(statuses):
-        found[str(status)] = _error(status)
+        found[str(status)] = _error(status, path)
     operation["responses"] = found
 
 
@@ -143,10 +147,11 @@ def _body(name: str, examples: Json | None) -> Json:
     return {"required": True, "content": {"application/json": content}}
 
 
-def _error(status: int) -> Json:
+def _error(status: int, path: str) -> Json:
+    schema = _ref("InferError" if is_v2(path) else "Error")
     found: Json = {
         "description": ERRORS[status],
-        "content": {"application/json": {"schema": _ref("Error")}},
+        "content": {"application/json": {"schema": schema}},
     }
     if status in HEADERS:
         found["headers"] = {HEADERS[status]: {"schema": {"type": "string"}, "required": True}}

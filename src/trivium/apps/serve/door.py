@@ -49,7 +49,7 @@ class Door(HttpToolsProtocol):
         refusals: Refusals | None = getattr(self.state, "refusals", None)
         route = refusals.plain.get(self.url) if refusals and self._is_plain() else None
         now = self.loop.time()
-        refusal = refusals.now(now) if refusals and route else None
+        refusal = refusals.now(now, route) if refusals and route else None
         if route is None or refusal is None:
             self.scope[WAITING] = self.waiting  # type: ignore[literal-required]
             super().on_headers_complete()

@@ -2,6 +2,8 @@
 
 {"error": {"code": "invalid", "message": "…",
            "details": [{"where": "rows[3].message", "found": "…", "allowed": "…", "hint": "…"}]}}
+
+Only clients of the Open Inference Protocol expect the sentence itself as `error`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -55,9 +57,21 @@ class Problem(Exception):  # noqa: N818 an outcome, not an error
         details = [each.plain() for each in self.details]
         return {"error": {"code": self.code, "message": self.message, "details": details}}
 
-    def response(self) -> Response:
+    def plain_v2(self) -> dict[str, Any]:
+        """As the Open Inference Protocol has it, whose clients print `error` as it is."""
+        found = self.plain()["error"]
+        return {"error": found.pop("message"), **found}
+
+    def response(self, path: str = "") -> Response:
+        """path: that was asked for."""
         headers = {"cache-control": "no-store", **self.headers}
-        return Response(dumps(self.plain()), self.status, headers, "application/json")
+        plain = self.plain_v2() if is_v2(path) else self.plain()
+        return Response(dumps(plain), self.status, headers, "application/json")
+
+
+def is_v2(path: str) -> bool:
+    """Whether a route is one of the Open Inference Protocol, which has errors of its own form."""
+    return f"{path}/".startswith("/v2/")
 
 
 @dataclass(slots=True)

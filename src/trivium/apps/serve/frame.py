@@ -68,7 +68,7 @@ class Frame:
             await self.app(scope, receive, answer)
         except Problem as problem:
             note.code = problem.code
-            await problem.response()(scope, receive, answer)
+            await problem.response(scope["path"])(scope, receive, answer)
         except ClientDisconnect:
             return
         except Exception as error:
@@ -80,7 +80,8 @@ class Frame:
                 raise
             note.code = "internal"
             message = f"the server made a mistake; its log tells more of {note.id}."
-            await Problem(500, "internal", message).response()(scope, receive, answer)
+            mistake = Problem(500, "internal", message)
+            await mistake.response(scope["path"])(scope, receive, answer)
 
 
 class _Answer:

@@ -74,8 +74,10 @@ class Front:
     def close(self) -> None:
         self._aside.shutdown(wait=False, cancel_futures=True)
 
-    async def checked(self, request: Request, check: Callable[[Any], T]) -> T:
-        """What `check` makes of the body's value. Raises Problem."""
+    async def checked(
+        self, request: Request, check: Callable[[Any], T], parsed: Callable[[bytes], Any] = parse
+    ) -> T:
+        """What `check` makes of the body's value. parsed: the value. Raises Problem."""
         note: Note = request.scope["trivium.note"]
         # A header that cannot be read is told first.
         time_s = deadline_of(request, self.settings) - note.arrived
@@ -85,7 +87,7 @@ class Front:
         slowest = note.arrived + self.settings.timeout_s
         body = await read_body(request, self.settings.max_body_bytes, slowest)
         note.is_large = len(body) > OFF_LOOP_BYTES
-        return await self._worked_out(note, lambda: check(parse(body)))
+        return await self._worked_out(note, lambda: check(parsed(body)))
 
     async def answers(self, request: Request, wanted: Wanted, count: int) -> "Answers":
         """What is said of `count` rows. Raises Problem; 500 where every row failed."""

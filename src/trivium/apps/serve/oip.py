@@ -14,19 +14,23 @@ from trivium.answering.form import Form
 from trivium.answering.rows import Wanted, answered_by, none_fits
 from trivium.answering.says import Score
 from trivium.apps.serve.asks import Failed
+from trivium.apps.serve.bodies import BINARY
 from trivium.apps.serve.checks import check_keys, is_count, refuse, refuse_too_many, text_fault
 from trivium.apps.serve.errors import Detail, Faults, Problem, found_text
-from trivium.apps.serve.front import COMPUTES, Front, failure
+from trivium.apps.serve.front import COMPUTES, Answers, Front, failure
 from trivium.apps.serve.routes import answered
 from trivium.apps.serve.sayings import by_task, says_of
+from trivium.apps.serve.tensors import EXTENSION, SIZE, as_bytes, joined, parse_tensors
 
 PROBABILITIES = ".probabilities"
 """Ends the name of a task's second output; task names have no dots."""
+KEYS = ("id", "model_name", "parameters", "inputs", "outputs")
+"""Of a question; the model's name, which the path has already, is said by KServe's client."""
 
 
 async def server(request: Request) -> Response:  # noqa: ARG001 all routes are asked alike
     """The server's name and version."""
-    return answered({"name": "trivium", "version": __version__, "extensions": []})
+    return answered({"name": "trivium", "version": __version__, "extensions": [EXTENSION]})
 
 
 async def live(request: Request) -> Response:
@@ -74,31 +78,44 @@ async def infer(request: Request) -> Response:
     of labels, `topic.probabilities`, in the order that /v1/info tells. Rows share their columns."""
     front = _front(request)
 
-    def check(value: Any) -> tuple[Wanted, int, list[str], str | None]:
-        body = check_keys(value, ("id", "parameters", "inputs", "outputs"), ("inputs",))
+    def parsed(body: bytes) -> Any:
+        return parse_tensors(body, request.headers.get(BINARY))
+
+    def check(value: Any) -> tuple[Wanted, int, list[str], set[str], str | None]:
+        body = check_keys(value, KEYS, ("inputs",))
         number = body.get("id")
         if not isinstance(number, str | None):
             refuse("id", found_text(number), "a text")
+        if body.get("model_name") not in (None, front.settings.name):
+            refuse("model_name", found_text(body["model_name"]), repr(front.settings.name))
         _check_parameters(body, "")
         columns, count = _columns(body["inputs"], front)
         outputs = _asked_for(body.get("outputs"), front, columns)
-        return _wanted(columns, outputs, front.forms), count, outputs, number
+        wanted = _wanted(columns, outputs, front.forms)
+        return wanted, count, outputs, as_bytes(body, outputs), number
 
-    wanted, count, outputs, number = await front.checked(request, check)
+    wanted, count, outputs, binary, number = await front.checked(request, check, parsed)
     found = await front.answers(request, wanted, count)
     failed = [(n, one.why) for n, one in enumerate(found.said) if isinstance(one, Failed)]
     if failed:  # a tensor has no place for one row's error
         raise failure([Detail(f"rows[{n}]", why, COMPUTES) for n, why in failed])
+    tensors = _tensors(found, front.forms, count)
+    body = {"model_name": front.settings.name, "outputs": [tensors[name] for name in outputs]}
+    told = body if number is None else {"id": number, **body}
+    return joined(told, binary) if binary else answered(told)
+
+
+def _tensors(found: Answers, forms: Mapping[str, Form], count: int) -> dict[str, dict[str, Any]]:
+    """By name, in JSON's form."""
     tensors: dict[str, dict[str, Any]] = {}
     for task, (_, readout_BK) in by_task(found).items():
-        says = says_of(front.forms[task])
+        says = says_of(forms[task])
         numbers = says.told(readout_BK).astype(np.float64).round(6).reshape(-1).tolist()
-        for name, datatype, shape in outputs_of(front.forms[task]):
+        for name, datatype, shape in outputs_of(forms[task]):
             data = numbers if name.endswith(PROBABILITIES) else says.answers(readout_BK)
             told = {"name": name, "datatype": datatype, "shape": [count, *shape], "data": data}
             tensors[name] = told
-    body = {"model_name": front.settings.name, "outputs": [tensors[name] for name in outputs]}
-    return answered(body if number is None else {"id": number, **body})
+    return tensors
 
 
 def _front(request: Request) -> Front:
@@ -210,6 +227,6 @@ def _check_parameters(given: Mapping[str, Any], where: str) -> None:
     value = given.get("parameters")
     if not isinstance(value, dict | None):
         refuse(f"{where}parameters", found_text(value), "an object")
-    values = value if isinstance(value, dict) else {}
-    if any(name.startswith("binary_data") and values[name] for name in values):
-        refuse(f"{where}parameters", "binary data", "data in JSON (this server has no extensions)")
+    if isinstance(value, dict) and SIZE in value:  # what was there is in its place already
+        refuse(f"{where}parameters.{SIZE}", "no bytes behind the JSON",
+               f"them, and the header {BINARY}")  # fmt: skip

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from starlette.types import Scope
 
+from trivium.apps.serve.errors import is_v2
 from trivium.apps.serve.front import Front, full, seconds_of
 from trivium.apps.serve.pace import Pace
 
@@ -45,12 +46,12 @@ class Refusals:
     def of(self, scope: Scope, now: float) -> Refusal | None:
         """For a question. None for whatever its route should see: those that have a time of their
         own, and all where there is room or the server is about to stop. now: of `loop.time()`."""
-        refusal = self.now(now)
+        refusal = self.now(now, scope["path"])
         has_time = refusal is not None and any(name == TIMEOUT for name, _ in scope["headers"])
         return None if has_time else refusal
 
-    def now(self, now: float) -> Refusal | None:
-        """For any question without a time of its own."""
+    def now(self, now: float, path: str) -> Refusal | None:
+        """For any question without a time of its own. path: of its route."""
         if now >= self._until:
             self._until = now + KNOWN_FOR_S
             self._after_s = self._look()
@@ -58,7 +59,7 @@ class Refusals:
             return None
         if self.pace is not None:
             self.pace.keep(now)
-        return _refusal(seconds_of(self._after_s))
+        return _refusal(seconds_of(self._after_s), path if is_v2(path) else "")
 
     def _look(self) -> float | None:
         load = self.front.service.load()
@@ -77,7 +78,7 @@ def _questions(front: Front) -> dict[str, str]:
 
 
 @lru_cache(maxsize=128)
-def _refusal(seconds: int) -> Refusal:
+def _refusal(seconds: int, path: str) -> Refusal:
     problem = full(seconds)
-    response = problem.response()
+    response = problem.response(path)
     return Refusal(problem.code, problem.status, tuple(response.raw_headers), bytes(response.body))

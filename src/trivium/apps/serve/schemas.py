@@ -34,9 +34,19 @@ class Told(Described):
 
 
 class Error(Described):
-    """The one form of all errors."""
+    """The one form of all errors, but for those of the Open Inference Protocol."""
 
     error: Told
+
+
+class InferError(Described):
+    """The same, as the Open Inference Protocol has it."""
+
+    error: str
+    """For people: the first mistake, and how many more there are."""
+    code: str
+    """For programs."""
+    details: list[Place]
 
 
 class Timing(Described):
@@ -191,7 +201,7 @@ class InferAnswer(Described):
 
 
 STATIC: tuple[type[BaseModel], ...] = (
-    Error, Timing, Cut, Scored, Word, Parameters, Embeddings, Live, Ready, Info,
+    Error, InferError, Timing, Cut, Scored, Word, Parameters, Embeddings, Live, Ready, Info,
     ServerMetadata, ServerLive, ServerReady, ModelReady, ModelMetadata, InferAnswer,
 )  # fmt: skip
 
