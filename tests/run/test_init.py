@@ -143,6 +143,7 @@ def test_few_pairs_are_read_apart_by_an_encoder_of_sentences_that_learns_fast(
     assert [task.encode for task in recipe.tasks.values()] == [encode]
     assert recipe.encoder == "minilm"
     assert recipe.stages[0].lr.encoder == 1e-4
+    assert recipe.stages[0].epochs == (6 if encode == "separate" else None)
 
 
 def test_few_pairs_are_read_as_one_by_other_encoders_that_learn_as_usual(

@@ -28,6 +28,8 @@ class Draft:
     notes: dict[str, str] = field(default_factory=dict)
     """Setting -> a few words for the recipe, which hold nothing of the user's."""
     assumed: list[str] = field(default_factory=list)
+    is_small: bool = False
+    """Whether there are few rows to learn from."""
 
 
 def said(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from trivium.run.drafting.files import Found, Group
 
 SHARE = 0.1
 FEW_ROWS = 2000
-"""Training rows below which every label is given its share of dev."""
+"""Training rows below which every label is given its share of dev, and epochs are twice as many."""
 FEW_OF_A_LABEL = 50
 _REPEATED = 1.5
 """Rows of a pair's first text, on average, from which its rows are kept together."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trivium.recipe.plain_yaml import parse_yaml, write_inline, write_yaml
+from trivium.recipe.stage import DEFAULT_EPOCHS
 from trivium.run.drafting.draft import Draft
 
 _HEAD = (
@@ -11,8 +12,10 @@ _HEAD = (
     "# training would do, `trivium train` does it.\n"
 )
 _COLUMN = 36
+_REST = "all else as Trivium chooses it"
+_NOTES = {"epochs": "there are few rows; else 3", "lr": "measured for minilm; else 5e-5"}
 _RATES = {"minilm": 1e-4}
-"""Of encoders for which another rate than the usual was measured to be better: docs/defaults.md."""
+"""Of encoders for which another rate than the usual was measured."""
 
 
 def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, Any]:
@@ -21,13 +24,18 @@ def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, 
         "encoder": encoder,
         "data": data,
         "tasks": {draft.name: draft.values for draft in tasks},
-        "stages": [_stage(encoder)],
+        "stages": [_stage(encoder, tasks)],
     }
 
 
-def _stage(encoder: str) -> dict[str, Any]:
-    rate = _RATES.get(encoder)
-    return {"name": "train"} | ({} if rate is None else {"lr": {"encoder": rate}})
+def _stage(encoder: str, tasks: Sequence[Draft]) -> dict[str, Any]:
+    """What docs/defaults.md found to be better than what a stage has by itself."""
+    values: dict[str, Any] = {"name": "train"}
+    if all(draft.is_small for draft in tasks):
+        values["epochs"] = 2 * DEFAULT_EPOCHS
+    if encoder in _RATES:
+        values["lr"] = {"encoder": _RATES[encoder]}
+    return values
 
 
 def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | None = None) -> str:
@@ -43,13 +51,9 @@ def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | N
         lines.append(f"  {write_inline(draft.name)}:\n")
         for key, value in draft.values.items():
             lines.append(_line(key, value, draft.notes.get(key, ""), indent=4))
-    stage = _stage(encoder)
-    lines += [
-        "stages:\n",
-        _line("- name", stage["name"], "all else as Trivium chooses it", indent=2),
-    ]
-    if "lr" in stage:
-        lines.append(_line("lr", stage["lr"], "measured for minilm; else 5e-5", indent=4))
+    stage = _stage(encoder, tasks)
+    lines += ["stages:\n", _line("- name", stage.pop("name"), _REST, indent=2)]
+    lines += [_line(key, value, _NOTES[key], indent=4) for key, value in stage.items()]
     text = _HEAD + "".join(lines)
     values = beside | recipe_values(encoder, data, tasks)
     return text if parse_yaml(text) == values else _HEAD + write_yaml(values)
