@@ -214,7 +214,20 @@ def test_the_example_answers_as_predict_does_without_torch_and_without_trivium(
             assert answer == wanted, task
 
 
+@pytest.mark.parametrize("words", [[], ["--help"], ["no task", "a text"]])
+def test_the_example_says_what_it_wants(exported: Exported, words: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(exported.folder / "example.py"), *words],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    first, *_, last = done.stderr.splitlines()
+    assert first.endswith("python example.py TASK TEXT [SECOND TEXT]")
+    assert last.startswith("TASK is one of: ")
+    assert set(QUESTIONS) < set(last.removeprefix("TASK is one of: ").split(", "))
+
+
 def test_the_example_is_about_as_long_as_promised(exported: Exported) -> None:
     text = (exported.folder / "example.py").read_text("utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith(("import", "from"))]
-    assert len(lines) <= 51
+    assert len(lines) <= 53

@@ -2,6 +2,9 @@
 
 import itertools
 import math
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -463,3 +466,18 @@ def test_no_gradient_of_frozen_weights_is_computed(
         torch.autograd.backward(loss)
     assert ((13, 16) in shapes.found) == (not frozen)
     assert all(part.bias.grad is not None for part in parts)
+
+
+@pytest.mark.parametrize("again", [deepcopy, lambda part: pickle.loads(pickle.dumps(part))])
+def test_a_layer_that_has_answered_can_be_copied_and_its_copy_makes_its_own(
+    again: Callable[[Linear], Linear],
+) -> None:
+    """oneDNN's own order of a weight, which prediction in fp32 makes, cannot be copied."""
+    part, x = Linear(16, 8), torch.randn(3, 16)
+    with torch.no_grad():
+        wanted = part(x)
+        other = again(part)
+        assert torch.equal(other(x), wanted)
+        part.weight.mul_(2)
+        assert torch.equal(other(x), wanted)
+        assert not torch.equal(part(x), wanted)

@@ -20,7 +20,7 @@ def remade(
 ) -> Made:
     """What `make` makes of the parts; anew only after a parameter that it reads has changed."""
     stamp = _stamp(dtype, read)
-    kept = parts[0].__dict__.setdefault("_remade", {})
+    kept = parts[0].__dict__.setdefault("_remade", _Kept())
     if make not in kept or kept[make][0] != stamp:
         # Not as inference tensors: the copy made by an evaluation may serve the next training step.
         with torch.inference_mode(False), torch.no_grad():
@@ -30,6 +30,17 @@ def remade(
             kept[make] = (stamp, *made)
     _, weight, bias = kept[make]
     return weight, bias
+
+
+class _Kept(dict[Any, Any]):
+    """What was made of a layer. A copy of the layer makes its own: weights in the order of oneDNN
+    cannot even be copied."""
+
+    def __deepcopy__(self, memo: Any) -> "_Kept":
+        return _Kept()
+
+    def __reduce__(self) -> tuple[type["_Kept"], tuple[()]]:
+        return _Kept, ()
 
 
 def _stamp(dtype: torch.dtype, read: Sequence[Tensor]) -> tuple[object, ...]:

@@ -11,6 +11,8 @@ from tokenizers import Tokenizer
 
 folder = Path(__file__).parent
 facts = json.loads((folder / "trivium.json").read_text(encoding="utf-8"))
+if len(sys.argv) < 3 or sys.argv[1] not in facts["tasks"]:
+    sys.exit(f"{__doc__}\nTASK is one of: {', '.join(facts['tasks'])}")
 name, texts = sys.argv[1], sys.argv[2:]
 task, cls, sep = facts["tasks"][name], facts["special"]["cls"], facts["special"]["sep"]
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
