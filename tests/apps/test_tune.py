@@ -294,6 +294,20 @@ def test_a_child_whose_trial_was_given_to_another_is_stopped(
     assert (watch.is_taken, watch.child.asked) == (True, 1)
 
 
+def test_a_wish_to_stop_is_seen_before_the_child_hears_of_it(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    one = worker(write(tmp_path, values), tmp_path / "out")
+    watch = following(one, claimed(one))
+    seen: list[int] = []
+    watch.look = lambda _: seen.append(watch.child.asked)
+    watch.watch(0, "")
+    watch.stop.asked = 1
+    watch.watch(0, "")  # at once: a child that has saved is gone before the next look
+    watch.watch(0, "")
+    assert seen == [0, 1]
+
+
 def test_hyperband_lets_only_the_better_ones_go_on(values: dict[str, Any], tmp_path: Path) -> None:
     pruner = {"kind": "hyperband", "reduction_factor": 2}
     one = worker(write(tmp_path, values, trials=20, pruner=pruner), tmp_path / "out")

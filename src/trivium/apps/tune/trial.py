@@ -39,8 +39,10 @@ class Following:
 
     def watch(self, log_start: int, _waits_for: str) -> None:
         now = time.monotonic()
+        is_asked = self.stop.asked > self.child.asked
         self.child.asked = max(self.child.asked, self.stop.asked)
-        if now - self._looked < LOOK_EVERY_S:
+        # What was asked is seen before the child hears of it, which may end at once.
+        if not is_asked and now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
         self.progress.look(now)
