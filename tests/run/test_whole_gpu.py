@@ -269,15 +269,15 @@ def test_a_recording_that_fails_is_told_of_once_and_the_run_goes_on(
         loss = one(*given)
         return loss if loss.item() > 0 else loss * 0
 
-    monkeypatch.setattr(CrossEntropy, "one", asking)
-    run = on_gpu(recipe_values, drops=True, sampler="joint")
-    found = trained(run, STEPS)
+    with monkeypatch.context() as patch:
+        patch.setattr(CrossEntropy, "one", asking)
+        run = on_gpu(recipe_values, drops=True, sampler="joint")
+        found = trained(run, STEPS)
     notes = [step["note"] for step in found if "note" in step]
     assert len(notes) == 1
     assert notes[0].startswith("steps are not recorded as graphs: ")
     assert isinstance(run.state.whole, str)
     assert run.state.model.encoder.recorded().passes
-    monkeypatch.undo()
     other = on_gpu(recipe_values, sampler="joint")
     trained(other, 5)
     assert is_whole(other), "nothing of it is left"
