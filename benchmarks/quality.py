@@ -1,6 +1,7 @@
 """Quality: accuracy on SST-5 dev after the same fine-tuning by us and by the Trainer."""
 
 import json
+import os
 import tempfile
 import time
 from argparse import ArgumentTypeError
@@ -17,6 +18,7 @@ from rich.console import Console
 import trivium
 from benchmarks import measure, peer
 from benchmarks.fitting import SST, Fit, recipe_of
+from trivium.model.native import library
 from trivium.model.pretrained import find_checkpoint
 from trivium.run.folder.journal import read_journal
 from trivium.run.rows.load import load_data
@@ -51,7 +53,10 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     peer.silence()
     say = measure.teller(given)
-    fits = [Fit(given.data, given.epochs, given.steps, seed=seed) for seed in range(given.seeds)]
+    fits = [
+        Fit(given.data, epochs=given.epochs, steps=given.steps, seed=seed)
+        for seed in range(given.seeds)
+    ]
     done = _read(given.out)
     results = []
     # Seed by seed, so that what an interrupted program has done compares all variants.
@@ -92,8 +97,10 @@ def _result(run: Run) -> dict[str, Any]:
     }
 
 
-def _ours(precision: str, fit: Fit) -> list[float]:
+def _ours(precision: str, fit: Fit, *, kernels: bool = True) -> list[float]:
     """Dev accuracy after each epoch, from the journal of a run."""
+    os.environ[library.SWITCH] = "1" if kernels else "0"
+    assert not kernels or precision == "fp32" or library.library(), "there are no kernels here"
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         trivium.train(recipe_of(fit, precision), run_dir, console=Console(quiet=True))
@@ -154,6 +161,7 @@ def _spread(values: dict[str, Any]) -> str:
 VARIANTS: dict[str, Callable[[Fit], list[float]]] = {
     "ours-fp32": partial(_ours, "fp32"),
     "ours-bf16": partial(_ours, "bf16"),
+    "ours-bf16-plain": partial(_ours, "bf16", kernels=False),
     "trainer": partial(_theirs, peer.Settings()),
     "trainer-best": partial(_theirs, peer.Settings(bf16=True, order="group_by_length")),
 }

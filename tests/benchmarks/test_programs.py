@@ -29,7 +29,7 @@ wants_engines = pytest.mark.skipif(
 LOADED = """
 import functools, importlib.util, os, subprocess, sys, tempfile, types
 import torch._dynamo
-import benchmarks.start, benchmarks.training, benchmarks.prediction
+import benchmarks.start, benchmarks.training, benchmarks.prediction, benchmarks.quality
 if importlib.util.find_spec("datasets"):
     import benchmarks.pairs
 
@@ -125,6 +125,23 @@ def test_without_the_package_pairs_are_refused_in_a_line(
     monkeypatch.setattr(sys, "argv", ["training", "--data", str(data), "--pairs"])
     with pytest.raises(SystemExit, match="pip install datasets"):
         training.main()
+
+
+def test_quality_is_told_of_every_variant_and_a_finished_run_is_not_run_again(
+    run: Program, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs.jsonl"
+    told = ("--seeds", "1", "--epochs", "1", "--steps", "1", "--out", str(out))
+    variants = ("ours-bf16-plain", "trainer")
+    found = run("quality", *told, "--only", ",".join(variants))
+    assert len(out.read_text().splitlines()) == len(variants)
+    for name in variants:
+        last = found[name.replace("-", "_")]["last"]
+        assert [last["mean"]] == last["each"]
+        assert 0 <= last["mean"] <= 1
+    before = out.read_bytes()
+    assert run("quality", *told, "--only", ",".join(variants)) == found
+    assert out.read_bytes() == before
 
 
 @wants_engines
