@@ -69,6 +69,14 @@ def opened(asked: OnRay) -> Iterator[Any]:
         ray.shutdown()
 
 
+def why_lost(ray: Any, error: Exception) -> str:
+    """Why there is no answer to what Ray was asked, in a line. error: a RayError."""
+    # Of an error in the task Ray gives the trace, which ends with what it was.
+    is_trace = isinstance(error, ray.exceptions.RayTaskError)
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    return f"lost by Ray: {lines[-1 if is_trace else 0].rstrip('.')}"
+
+
 def address_of(asked: OnRay) -> str | None:
     """Of a cluster that is there; None: this machine alone."""
     return asked.address or os.environ.get(ADDRESS)
