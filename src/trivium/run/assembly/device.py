@@ -1,6 +1,8 @@
 """Where a model computes, and in which precision."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -32,6 +34,14 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     if wanted == "auto":
         wanted = "bf16" if _multiplies_bf16(device) else "fp32"
     return torch.bfloat16 if wanted == "bf16" else torch.float32
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Inside, random draws on the CPU and on this device change nothing of those outside. No other
+    GPU is asked for its state: to be asked takes its memory."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
 
 
 def precision_name(dtype: torch.dtype) -> str:
