@@ -55,7 +55,12 @@ def is_there() -> bool:
 
 def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     """hidden_ND in bf16; p of `how`: 0 outside training."""
-    x_ND = x_ND.contiguous()  # the kernels read row after row
+    # PyTorch launches where a tensor is, Triton on the current GPU.
+    with torch.cuda.device_of(x_ND):  # type: ignore[no-untyped-call]
+        return _encode(x_ND.contiguous(), stream, layers, how)  # the kernels read row after row
+
+
+def _encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
     words = os.environ.get(SWITCH, "").split(",")

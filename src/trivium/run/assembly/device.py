@@ -29,6 +29,13 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def make_current(device: torch.device) -> None:
+    """Have a GPU that is named by its number be the current one of PyTorch's: streams, events and
+    Triton's kernels go by that, and training uses them."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """What the encoder's layers compute in; `auto` is bf16 only where the chip multiplies it."""
     if wanted == "auto":
