@@ -14,6 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from trivium.errors import first_line
+
 MOST = 128
 """Graphs that are kept at a time."""
 RUNS = 1
@@ -50,7 +52,7 @@ class Recorder:
         try:
             return self._record(body)
         except RuntimeError as error:
-            self.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            self.failure = first_line(error)
             return None
 
 

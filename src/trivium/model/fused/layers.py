@@ -10,6 +10,7 @@ from subprocess import SubprocessError
 import torch
 from torch import Tensor
 
+from trivium.errors import first_line
 from trivium.model.attention import Stream
 from trivium.model.copies import remade
 from trivium.model.fused import launch, short
@@ -108,9 +109,9 @@ def _works() -> bool:
         sums.parts[0].place.fill_(3.0)
         return bool((sums.added()[0] == 3.0).all())
     except (ImportError, OSError, RuntimeError, SubprocessError) as error:
-        what = str(error).strip().splitlines()[:1] or [type(error).__name__]
         LOG.warning(
             "Triton is installed, but makes no kernel here (%s): layers are computed without it, "
-            "slower. A C compiler may help; without %s nobody asks for them.", what[0], SWITCH,
+            "slower. A C compiler may help; without %s nobody asks for them.",
+            first_line(error), SWITCH,
         )  # fmt: skip
         return False
