@@ -10,6 +10,9 @@ from trivium.errors import RecipeError
 
 
 def choose_device(wanted: str) -> torch.device:
+    """The device that a recipe asks for: auto (a GPU where there is one), cpu, cuda or cuda:N.
+    Raises RecipeError for one that is not here. Has products in fp32 on a GPU be in fp32.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
@@ -52,6 +55,7 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 
 
 def precision_name(dtype: torch.dtype) -> str:
+    """As recipes and model folders have it: fp32 or bf16."""
     return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 

@@ -179,6 +179,7 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
 
 
 def leave() -> None:
+    """Leave the other processes, if this one has met any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 

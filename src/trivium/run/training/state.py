@@ -46,6 +46,8 @@ class Counters:
 
 @dataclass
 class TrainState:
+    """A stage that is being trained."""
+
     model: MultiTaskModel
     optimizer: torch.optim.Optimizer
     streams: dict[str, Stream]
