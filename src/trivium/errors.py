@@ -57,6 +57,13 @@ def system_said(error: OSError) -> str:
     return f"{why} ({error.filename})" if error.filename else why
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says first, or else its name: many that are about connections say
+    nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
+
+
 def is_of_the_disk(error: OSError) -> bool:
     """Whether the disk is full, or fails: not what somebody asked for is wrong."""
     full = {errno.ENOSPC, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}

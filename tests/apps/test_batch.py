@@ -12,7 +12,7 @@ import yaml
 import trivium
 from tests.support.shell import call
 from tests.support.tables import make_recipe, sentence, write_table
-from trivium.apps.batch import done, predict
+from trivium.apps.batch import answering, done, predict
 from trivium.apps.batch.files import are_many, dealt, parts_of, shard_of
 from trivium.errors import RecipeError
 
@@ -142,6 +142,38 @@ def test_a_bad_row_is_named_and_costs_its_own_table_only(
     code, said = call("predict", run, "--task", "mood", "--file", tables, "--out", tmp_path / "out")
     assert code == 0
     assert "1 files answered, 4 were there, 1 rows" in said
+
+
+def test_a_table_that_is_gone_costs_no_other_one(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look for tables and its turn: the first time, and once it has answers."""
+    found = parts_of([tables], tmp_path / "out")
+    monkeypatch.setattr(predict, "parts_of", lambda *_: found)
+    (tables / "2.tsv").rename(tmp_path / "2.tsv")
+    with pytest.raises(RecipeError, match=r"1 of 5 files .*\n.*2\.tsv: cannot be read: No such"):
+        asked_for(run, tables, tmp_path / "out")
+    assert list(content(tmp_path / "out")) == ["0.tsv", "1.tsv", "3.tsv", "4.tsv"]
+    (tables / "3.tsv").unlink()
+    (tmp_path / "2.tsv").rename(tables / "2.tsv")
+    with pytest.raises(RecipeError, match=r"1 of 5 files .*\n.*3\.tsv: cannot be read: No such"):
+        asked_for(run, tables, tmp_path / "out")
+
+
+def test_a_table_that_changes_while_it_is_answered_is_answered_again(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed(*given: Any, **named: Any) -> int:
+        rows = trivium.predict_file(*given, **named)
+        if given[2].name == "1.tsv":
+            given[2].write_text("id\ttext\n9\tgood cat\n")
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answering, "predict_file", changed)
+        assert asked_for(run, tables, tmp_path / "out")["rows"] == 40
+    again = asked_for(run, tables, tmp_path / "out", overwrite=True)
+    assert again == {"files": 1, "rows": 1, "skipped": 4}
 
 
 # --- which files -------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ One short test of a real cluster, of this machine alone; `make cluster` kills ma
 ones.
 """
 
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import trivium
 from tests.support.shell import spoken
 from tests.support.torment import content
 from trivium.run.cluster.asked import OnRay
+from trivium.run.cluster.opened import load_ray, why_lost
 
 
 @pytest.mark.whole_run
@@ -30,3 +32,17 @@ def test_a_run_by_ray_is_the_run_without_it(recipe_values: dict[str, Any], tmp_p
     assert states == ["done"], said.getvalue()
     assert "a run asks for 1 cores, 1000000.0 GB; this machine has" in said.getvalue()
     assert content(tmp_path / "out" / "base" / "seed-0") == content(tmp_path / "plain")
+
+
+@pytest.mark.xdist_group("ray")
+def test_what_was_lost_is_told_by_what_went_wrong_and_not_by_where() -> None:
+    ray = load_ray()
+    try:
+        raise OSError(28, "No space left on device")
+    except OSError as error:
+        raised = ray.exceptions.RayTaskError("answer", traceback.format_exc(), error)
+    assert "File" in str(raised)
+    told = why_lost(ray, raised)
+    assert told == "lost by Ray: OSError: [Errno 28] No space left on device"
+    killed = ray.exceptions.NodeDiedError("The node died.\nMore of it.")
+    assert why_lost(ray, killed) == "lost by Ray: The node died"

@@ -1,6 +1,7 @@
 """Tables that are read into files: the same rows, runs and errors as in memory."""
 
 import dataclasses
+import errno
 import os
 import random
 import re
@@ -8,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -363,8 +364,11 @@ def test_tables_that_are_too_much_go_the_oldest_first(
         folder = shelf.shelf(name)
         (folder / "file").write_bytes(bytes(10))
         os.utime(folder, (1000 + age, 1000 + age))
+    # As one that another process removes between the look into the folder and at what is in it.
+    (own_cache / "tables" / "gone").symlink_to("nowhere")
     shelf.make_room({own_cache / "tables" / "a"})
-    assert sorted(path.name for path in (own_cache / "tables").iterdir()) == ["a", "c"]
+    left = sorted(path.name for path in (own_cache / "tables").iterdir())
+    assert left == ["a", "c", "gone"]
 
 
 def test_a_file_of_arrays_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -388,6 +392,27 @@ def test_a_file_of_arrays_is_read_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"cannot be written there .* TRIVIUM_CACHE"):
         write_arrays(tmp_path / "nowhere" / "x", {"a": np.zeros(3, np.int64)}, {})
+
+
+def test_where_no_other_process_can_be_started_this_one_reads_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> NoReturn:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    write_csv(tmp_path / "t.csv", ["a", "b"])
+    values = CLASSES | {"train": "t.csv"}
+    task = parse_recipe({"data": str(tmp_path), "tasks": {"it": values}}).tasks["it"]
+    (source,) = task.sources("train")
+    parts = cut_file(tmp_path / "t.csv", 200, quoted=True)
+    jobs = [
+        Job(task, tmp_path / "t.csv", source, part, tmp_path / f"{n}")
+        for n, part in enumerate(parts)
+    ]
+    monkeypatch.setattr(reading, "_process", refused)
+    monkeypatch.setattr(reading, "_others", lambda _: 2)
+    found = reading.read_blocks(jobs, lambda _: None)
+    assert sum(rows for rows in found if isinstance(rows, int)) == 60
 
 
 @pytest.mark.whole_run

@@ -137,10 +137,12 @@ def loosened(decide: Decide, names: Sequence[str], readout_BK: NDArray[np.floati
 
 
 def logarithm(probability: NDArray[np.floating]) -> Numbers:
+    """ln p, in float64; finite where p is 0."""
     return np.log(np.maximum(probability.astype(np.float64), SMALLEST))
 
 
 def log_odds(probability: NDArray[np.floating]) -> Numbers:
+    """ln (p / (1 - p)), in float64; finite where p is 0 or 1."""
     p = probability.astype(np.float64)
     return logarithm(p) - logarithm(1 - p)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from trivium.model.attention import Layout, Stream, layout
 from trivium.model.copies import Make, Renewed
+from trivium.model.replays import side_stream, uncollected
 from trivium.types import Tokens
 
 MOST = 48
@@ -158,15 +159,15 @@ class _Pass:
     def record(self, graphs: Graphs) -> None:
         learning = list(graphs.gradients)
         inputs = [self.x_ND, *learning]
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
+        stream, now = side_stream(self.x_ND.device), torch.cuda.current_stream(self.x_ND.device)
+        stream.wait_stream(now)
         with torch.cuda.stream(stream), torch.enable_grad():
             for _ in range(WARM_UP):
                 torch.autograd.grad(self._run(graphs), inputs, self.grad_ND)
-        torch.cuda.current_stream().wait_stream(stream)
-        with torch.cuda.graph(self.forward, pool=graphs.pool), torch.enable_grad():
+        now.wait_stream(stream)
+        with uncollected(), torch.cuda.graph(self.forward, pool=graphs.pool), torch.enable_grad():
             hidden_ND = self._run(graphs)
-        with torch.cuda.graph(self.backward, pool=self.forward.pool()):
+        with uncollected(), torch.cuda.graph(self.backward, pool=self.forward.pool()):
             back_ND, *found = torch.autograd.grad(hidden_ND, inputs, self.grad_ND)
             if learning:
                 torch._foreach_add_([graphs.gradients[p] for p in learning], found)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from trivium.digest import sha256
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, first_line
 from trivium.jsons import read_object, shown
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.ownership import is_adapter_parameter
@@ -75,8 +75,9 @@ def _of_the_hub(encoder: str) -> Path:
             "Name a folder, use the packaged `encoder: minilm`, or go online once."
         ) from error
     except (errors.HfHubHTTPError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise RecipeError(f"encoder: {encoder!r} could not be had from the hub: {first}") from error
+        raise RecipeError(
+            f"encoder: {encoder!r} could not be had from the hub: {first_line(error)}"
+        ) from error
 
 
 def read_config(folder: Path) -> EncoderConfig:

@@ -14,6 +14,8 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
+from trivium.errors import first_line
+
 MOST = 128
 """Graphs that are kept at a time."""
 RUNS = 1
@@ -50,7 +52,7 @@ class Recorder:
         try:
             return self._record(body)
         except RuntimeError as error:
-            self.failure = (str(error).splitlines() or [type(error).__name__])[0]
+            self.failure = first_line(error)
             return None
 
 
@@ -112,7 +114,7 @@ class Capture:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = _stream(device)
+        self._stream = side_stream(device)
         self._pool: Any = None
 
     def __call__(self, body: Body) -> Body:
@@ -130,7 +132,7 @@ class Capture:
         pool = self._pool if shares else None
         # Outside, what puts the stream back where recording breaks off: `graph` then does not.
         outside = torch.cuda.stream(torch.cuda.current_stream(self._stream.device))
-        with outside, _uncollected(), torch.cuda.graph(graph, pool=pool, stream=self._stream):
+        with outside, uncollected(), torch.cuda.graph(graph, pool=pool, stream=self._stream):
             body()
 
     def _take_back(self) -> None:
@@ -149,12 +151,13 @@ _broken_off: list[torch.cuda.CUDAGraph] = []
 
 
 @cache  # libraries keep memory for each stream that they have seen
-def _stream(device: torch.device) -> torch.cuda.Stream:
+def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """For what is recorded on that device, or prepares a recording: always the same one."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Inside, nothing is collected: what frees a GPU's memory would break a recording off."""
     was = gc.isenabled()
     gc.disable()

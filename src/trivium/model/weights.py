@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from trivium.errors import RecipeError, os_error_in
+from trivium.errors import RecipeError, first_line, os_error_in
 from trivium.jsons import read_object, shown
 
 Weights = dict[str, Tensor]
@@ -51,7 +51,7 @@ def read_tensors(path: Path) -> Weights:
         raise RecipeError(f"{path}: no such file.") from None
     except (SafetensorError, OSError) as error:
         raise RecipeError(
-            f"{path}: is truncated or not a safetensors file: {_first_line(error)}"
+            f"{path}: is truncated or not a safetensors file: {first_line(error)}"
         ) from error
 
 
@@ -115,7 +115,7 @@ def _read_pickled(path: Path) -> Weights:
         weights = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise RecipeError(
-            f"{path}: cannot be read as weights: {_first_line(error)}. "
+            f"{path}: cannot be read as weights: {first_line(error)}. "
             "It is truncated, or holds more than tensors."
         ) from error
     if not isinstance(weights, dict) or not all(
@@ -156,10 +156,6 @@ _UNREADABLE: tuple[type[Exception], ...] = (
     AttributeError,
 )
 """What torch raises for a file that is damaged on purpose, too."""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

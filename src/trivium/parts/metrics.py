@@ -109,6 +109,7 @@ def confusion(true_B: Tensor, predicted_B: Tensor, classes: int) -> list[list[in
 
 
 def mean(values: list[float]) -> float:
+    """Of numbers, of which there is one at least."""
     return float(torch.tensor(values, dtype=torch.float64).mean())
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, first_line
 
 MOST_BYTES = 16 * 2**20
 MOST_VALUES = 1_000_000
@@ -33,7 +33,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f":{mark.line + 1}" if mark else ""
         raise RecipeError(f"{path}{line}: not plain YAML: {error.problem}") from None
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not plain YAML: {str(error).splitlines()[0]}") from None
+        raise RecipeError(f"{path}: not plain YAML: {first_line(error)}") from None
     if not isinstance(values, dict):
         kinds = {list: "a list", type(None): "empty"}
         found = kinds.get(type(values), f"the single value {values!r}")

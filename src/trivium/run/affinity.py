@@ -9,7 +9,7 @@ from rich.console import Console
 from trivium.errors import Interrupted, RecipeError
 from trivium.recipe import AnyRecipe, Recipe, load_recipe
 from trivium.recipe.budget import FULL
-from trivium.run.assembly.device import choose_device, choose_precision
+from trivium.run.assembly.device import choose_device, choose_precision, make_current
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.assembly.model import build
 from trivium.run.folder.affinity import write_affinity
@@ -113,6 +113,7 @@ def _recipe_and_folder(
 def _setup(recipe: Recipe) -> Setup:
     """The model and its rows, before the first step."""
     device = choose_device(recipe.device)
+    make_current(device)
     keep_memory()
     recipe, data = load_data(recipe)
     model, tokenizer = build(recipe)

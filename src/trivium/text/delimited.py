@@ -28,6 +28,10 @@ from trivium.types import Row
 
 
 def open_delimited(source: Source, kind: Format, delimiter: str | None, is_quoted: bool) -> Opened:
+    """Columns of a table with a separator, how it is written in words, and what reads its rows.
+    delimiter: None: found by its first lines; is_quoted: whether `"` quotes cells. Raises
+    RecipeError.
+    """
     head = source.head()
     dialect = _Dialect(source.name, delimiter or _detect(head, kind, is_quoted), is_quoted)
     columns = dialect.header(head[0])

@@ -27,6 +27,9 @@ class Number(str):
 
 
 def open_jsonl(source: Source) -> Opened:
+    """As `open_delimited`, of a file with a JSON object in each line, whose first one names the
+    columns.
+    """
     first = source.head()[0]
     try:
         columns = tuple(_record(first))

@@ -31,29 +31,29 @@ class Told:
     rows: int = 0
     problem: str = ""
     """Why it has no answers."""
-    was_done: bool = False
 
 
 def answer(
     predictor: Predictor, asked: Asked, part: Part, ledger: Ledger, console: Console | None
 ) -> Told:
     """Answer a table. What is wrong with it is told, and no other table's concern."""
-    ours = ledger.is_begun(part)
+    replaces = asked.overwrite or ledger.is_begun(part)
     try:
-        if ours or asked.overwrite or not part.target.exists():
-            ledger.begin(part)
+        about = ledger.about(part)
+        if replaces or not part.target.exists():
+            ledger.begin(part, about)
         rows = predict_file(
             predictor,
             asked.task,
             part.source,
             part.target,
-            overwrite=ours or asked.overwrite,
+            overwrite=replaces,
             console=console,
             **_of_answers(asked.settings),
         )
     except RecipeError as error:
         return Told(part, problem=str(error))
-    ledger.end(part, rows)
+    ledger.end(part, about, rows)
     return Told(part, rows)
 
 

@@ -12,7 +12,7 @@ from trivium.apps.batch.files import Part
 from trivium.errors import RecipeError
 from trivium.run.cluster.asked import OnRay
 from trivium.run.cluster.numbers import numbers_as_here, set_numbers, threads_here
-from trivium.run.cluster.opened import opened
+from trivium.run.cluster.opened import opened, why_lost
 from trivium.run.predictor.load import load
 from trivium.run.screen.console import say
 
@@ -104,8 +104,7 @@ class _Crowd:
             try:
                 yield self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                yield Told(part, problem=f"{part.source}: lost by Ray: {reason}")
+                yield Told(part, problem=f"{part.source}: {why_lost(self.ray, error)}")
 
 
 def _room(ray: Any, needs: Mapping[str, float]) -> int:

@@ -31,7 +31,11 @@ class Ledger:
         told = self._read(part)
         if told is None or told.get("answers") is None or not part.target.is_file():
             return None
-        same = told == self._about(part) | {"rows": told.get("rows"), "answers": told["answers"]}
+        try:
+            about = self.about(part)
+        except RecipeError:  # which whoever answers it is told
+            return None
+        same = told == about | {"rows": told.get("rows"), "answers": told["answers"]}
         return int(told["rows"]) if same and told["answers"] == identity(part.target) else None
 
     def is_begun(self, part: Part) -> bool:
@@ -39,16 +43,23 @@ class Ledger:
         told = self._read(part)
         return told is not None and told.get("answers") is None
 
-    def begin(self, part: Part) -> None:
+    def about(self, part: Part) -> dict[str, Any]:
+        """What answers to the table, as it is now, are made of. Raises RecipeError where it cannot
+        be read."""
+        try:
+            source = identity(part.source)
+        except OSError as error:
+            raise RecipeError(f"{part.source}: cannot be read: {error.strerror}.") from error
+        return {"asked": dict(self.asked), "source": source}
+
+    def begin(self, part: Part, about: Mapping[str, Any]) -> None:
         """From now on what has the answers' name is ours."""
-        self._write(part, self._about(part) | {"rows": None, "answers": None})
+        self._write(part, {**about, "rows": None, "answers": None})
 
-    def end(self, part: Part, rows: int) -> None:
-        answers = identity(part.target)
-        self._write(part, self._about(part) | {"rows": rows, "answers": answers})
-
-    def _about(self, part: Part) -> dict[str, Any]:
-        return {"asked": dict(self.asked), "source": identity(part.source)}
+    def end(self, part: Part, about: Mapping[str, Any], rows: int) -> None:
+        """about: from before the table was read. Should it have changed meanwhile, the answers are
+        then those to another table."""
+        self._write(part, {**about, "rows": rows, "answers": identity(part.target)})
 
     def _path(self, part: Part) -> Path:
         return self.folder / DONE / f"{part.name}.json"

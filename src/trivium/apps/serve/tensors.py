@@ -23,6 +23,8 @@ EXTENSION = "binary_tensor_data"
 SIZE = "binary_data_size"
 """Parameter of a tensor whose data are bytes behind the JSON: how many."""
 LENGTH = struct.Struct("<I")
+MOST_DIGITS = 12
+"""Of the JSON's length in bytes, which no server takes in so many."""
 
 
 def parse_tensors(body: bytes, header: str | None) -> Any:
@@ -30,7 +32,9 @@ def parse_tensors(body: bytes, header: str | None) -> Any:
     JSON. header: Inference-Header-Content-Length. Raises Problem."""
     if header is None:
         return parse(body)
-    if not (header.isascii() and header.isdecimal()) or int(header[:12]) > len(body):
+    # Python refuses to read numbers of thousands of digits.
+    is_length = header.isascii() and header.isdecimal() and len(header) <= MOST_DIGITS
+    if not is_length or int(header) > len(body):
         allowed = f"the bytes of the JSON, up to {len(body):,}, the whole body"
         detail = Detail(f"header {BINARY}", repr(header[:80]), allowed)
         message = f"header {BINARY}: found {header[:80]!r}; allowed are {allowed}."

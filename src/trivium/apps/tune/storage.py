@@ -12,7 +12,7 @@ from sqlalchemy import URL, NullPool, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from trivium.apps.tune.folder import Folder, other_settings
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, first_line
 from trivium.recipe import RecipeFile
 from trivium.recipe.parse import parse_file
 from trivium.run.folder.atomic import refusals_told
@@ -75,8 +75,7 @@ def explained(storage: str) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__ or error
-        reason = str(cause).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error.__cause__ or error).rstrip(".")
         raise RecipeError(
             f"storage {storage}: {reason}. Once that is mended, the same command goes on from here."
         ) from error

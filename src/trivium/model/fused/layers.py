@@ -10,6 +10,7 @@ from subprocess import SubprocessError
 import torch
 from torch import Tensor
 
+from trivium.errors import first_line
 from trivium.model.attention import Stream
 from trivium.model.copies import remade
 from trivium.model.fused import launch, short
@@ -55,7 +56,12 @@ def is_there() -> bool:
 
 def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     """hidden_ND in bf16; p of `how`: 0 outside training."""
-    x_ND = x_ND.contiguous()  # the kernels read row after row
+    # PyTorch launches where a tensor is, Triton on the current GPU.
+    with torch.cuda.device_of(x_ND):  # type: ignore[no-untyped-call]
+        return _encode(x_ND.contiguous(), stream, layers, how)  # the kernels read row after row
+
+
+def _encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
     words = os.environ.get(SWITCH, "").split(",")
@@ -103,9 +109,9 @@ def _works() -> bool:
         sums.parts[0].place.fill_(3.0)
         return bool((sums.added()[0] == 3.0).all())
     except (ImportError, OSError, RuntimeError, SubprocessError) as error:
-        what = str(error).strip().splitlines()[:1] or [type(error).__name__]
         LOG.warning(
             "Triton is installed, but makes no kernel here (%s): layers are computed without it, "
-            "slower. A C compiler may help; without %s nobody asks for them.", what[0], SWITCH,
+            "slower. A C compiler may help; without %s nobody asks for them.",
+            first_line(error), SWITCH,
         )  # fmt: skip
         return False

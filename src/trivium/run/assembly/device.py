@@ -1,6 +1,8 @@
 """Where a model computes, and in which precision."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -8,6 +10,9 @@ from trivium.errors import RecipeError
 
 
 def choose_device(wanted: str) -> torch.device:
+    """The device that a recipe asks for: auto (a GPU where there is one), cpu, cuda or cuda:N.
+    Raises RecipeError for one that is not here. Has products in fp32 on a GPU be in fp32.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda") and not torch.cuda.is_available():
@@ -27,6 +32,13 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
+def make_current(device: torch.device) -> None:
+    """Have a GPU that is named by its number be the current one of PyTorch's: streams, events and
+    Triton's kernels go by that, and training uses them."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+
+
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """What the encoder's layers compute in; `auto` is bf16 only where the chip multiplies it."""
     if wanted == "auto":
@@ -34,7 +46,16 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if wanted == "bf16" else torch.float32
 
 
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """Inside, random draws on the CPU and on this device change nothing of those outside. No other
+    GPU is asked for its state: to be asked takes its memory."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+
+
 def precision_name(dtype: torch.dtype) -> str:
+    """As recipes and model folders have it: fp32 or bf16."""
     return "bf16" if dtype == torch.bfloat16 else "fp32"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, first_line
 from trivium.run.assembly.cores import cores
 from trivium.run.cluster.asked import OnRay
 
@@ -69,6 +69,14 @@ def opened(asked: OnRay) -> Iterator[Any]:
         ray.shutdown()
 
 
+def why_lost(ray: Any, error: Exception) -> str:
+    """Why there is no answer to what Ray was asked, in a line. error: a RayError."""
+    said = first_line(error)
+    if isinstance(error, ray.exceptions.RayTaskError):  # the trace, which ends with what it was
+        said = str(error).strip().splitlines()[-1]
+    return f"lost by Ray: {said.rstrip('.')}"
+
+
 def address_of(asked: OnRay) -> str | None:
     """Of a cluster that is there; None: this machine alone."""
     return asked.address or os.environ.get(ADDRESS)
@@ -82,8 +90,7 @@ def _join(ray: Any, address: str, common: dict[str, Any]) -> None:
     try:
         ray.init(address=address, **common)
     except (ConnectionError, ValueError, RuntimeError, OSError, AssertionError, RayError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RecipeError(_no_cluster(address, reason)) from error
+        raise RecipeError(_no_cluster(address, first_line(error).rstrip("."))) from error
 
 
 def _refuse_silent(address: str) -> None:

@@ -14,7 +14,7 @@ from trivium.run.cluster.asked import OnHere, OnRay
 from trivium.run.cluster.here import HereFlight, HerePool
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
 from trivium.run.cluster.numbers import numbers_as_here, threads_here
-from trivium.run.cluster.opened import address_of, opened
+from trivium.run.cluster.opened import address_of, opened, why_lost
 from trivium.run.cluster.store import Store
 from trivium.run.cluster.task import REMEDY, Order, carry_out
 from trivium.run.jobs.child import Job, Outcome
@@ -215,17 +215,13 @@ class Flight:
         return bool(self.pool.ray.wait([reference], timeout=0)[0])
 
     def _outcome(self) -> Outcome:
-        errors = self.pool.ray.exceptions
-        seconds = time.monotonic() - self._began
+        ray, seconds = self.pool.ray, time.monotonic() - self._began
         try:
-            outcome: Outcome = self.pool.ray.get(self._training)
-        except errors.RayError as error:
+            outcome: Outcome = ray.get(self._training)
+        except ray.exceptions.RayError as error:
             if self.asked_to_stop:
                 return Outcome("stopped", "trained", seconds)
-            # Of an error in the task Ray gives the trace, which ends with what it was.
-            lines = (str(error).strip() or type(error).__name__).splitlines()
-            reason = lines[-1 if isinstance(error, errors.RayTaskError) else 0].rstrip(".")
-            return Outcome("failed", "trained", seconds, f"lost by Ray: {reason}")
+            return Outcome("failed", "trained", seconds, why_lost(ray, error))
         if self.pool.store is not None and outcome.state != "stopped":
             self._fetch(self.pool.store, outcome)
         if outcome.state == "done" and not self._is_seen():

@@ -66,6 +66,7 @@ class Counts:
 
 
 def counts(found: Sweep, is_true_B: NDArray[np.bool_]) -> Counts:
+    """What each move of a label has rows say. is_true_B: whether a row has the label."""
     hits = np.concatenate([[0], is_true_B[found.order_B].cumsum()])
     said_M = found.count_M.astype(np.float64)
     hits_M = hits[found.count_M].astype(np.float64)
@@ -73,6 +74,7 @@ def counts(found: Sweep, is_true_B: NDArray[np.bool_]) -> Counts:
 
 
 def f1(of: Counts) -> Numbers:
+    """Of each move, 2 TP / (2 TP + FP + FN); 0 where nothing is said and nothing is true."""
     found_M: Numbers = 2 * of.hits_M / np.maximum(of.said_M + of.true, 1)
     return found_M
 
@@ -107,4 +109,5 @@ def recall_at(level: float) -> Callable[[Counts], Numbers]:
 
 
 def most_precision(of: Counts) -> float:
+    """The greatest precision that any move reaches."""
     return float((of.hits_M / np.maximum(of.said_M, 1)).max())

@@ -94,6 +94,7 @@ def on_shapes(model: TorchPredictor, graph: Exported) -> list[Difference]:
 
 
 def compared(task: Task, on: str, ours_BK: Tensor, theirs_BK: Tensor) -> Difference:
+    """How far two readouts of a task are apart. on: which rows they are of, in words."""
     far = apart(task, ours_BK, theirs_BK)
     return Difference(task.name, on, len(ours_BK), far, TOLERANCE, flips(task, ours_BK, theirs_BK))
 

@@ -11,6 +11,7 @@ SETTINGS = "tokenizer_config.json"
 
 
 def save_tokenizer(opened: Opened, task: Task, folder: Path) -> None:
+    """Write the tokenizer into a task's folder, with the length to which it cuts."""
     opened.loaded.tokenizer.save(folder)
     path = folder / SETTINGS
     values: dict[str, Any] = {"tokenizer_class": "BertTokenizer"}

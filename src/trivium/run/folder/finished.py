@@ -28,6 +28,8 @@ from trivium.run.folder.start import run_recipe
 
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
+    """A run, or an ensemble, that has its scores, as its folder tells it."""
+
     folder: Path
     recipe: Recipe
     """As in the folder, with labels as found; of an ensemble only its tasks and their files."""

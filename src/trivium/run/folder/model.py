@@ -54,6 +54,8 @@ _PLACES = {"train", "dev", "test"}
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
+    """A model folder in memory, on the CPU."""
+
     model: MultiTaskModel
     tasks: Mapping[str, Task]
     tokenizer: Tokenizer

@@ -62,6 +62,7 @@ def _whole(run_dir: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 
 
 def remove_resume(run_dir: Path) -> None:
+    """Remove the training state of a finished run, if there is any."""
     if (run_dir / RESUME).is_dir():
         with suppress(OSError):  # it does no harm: a run with scores is never resumed
             remove_whole(run_dir / RESUME)

@@ -16,7 +16,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, first_line
 from trivium.run.folder.names import MANIFEST
 
 _bases = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
@@ -71,7 +71,7 @@ def _in_words(error: BaseException, revision: str | None) -> str:
             return words
     if isinstance(error, HfHubHTTPError):
         return _of_status(error, hub)
-    first = _first_line(error)
+    first = first_line(error).rstrip(".")
     if isinstance(error, HUB_ERRORS):
         return f"the hub could not be reached at {hub} ({first}). Try again when it can."
     cause = error.__cause__
@@ -82,7 +82,7 @@ def _in_words(error: BaseException, revision: str | None) -> str:
 
 def _of_status(error: HfHubHTTPError, hub: str) -> str:
     status = error.response.status_code
-    said = error.server_message or _first_line(error)
+    said = error.server_message or first_line(error).rstrip(".")
     if status == 401:
         token = "does not know your token" if get_token() else "wants a token"
         return f"{hub} {token} (401). {_LOG_IN}, of somebody who may do this."
@@ -93,8 +93,3 @@ def _of_status(error: HfHubHTTPError, hub: str) -> str:
     if status >= 500:
         return f"{hub} is out of order ({status}). Try again later."
     return f"{hub} refused ({status}: {said})."
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, Stage
+from trivium.run.assembly.device import undisturbed
 from trivium.run.lookahead.measure import LENGTH, look_ahead
 from trivium.run.screen.progress import Monitor
 from trivium.run.training.ahead import Later
@@ -112,7 +112,7 @@ def _look(
 ) -> NDArray[np.float64]:
     limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
     names = setup.recipe.stage_tasks(stage)
-    with torch.random.fork_rng():  # tasks that draw what a batch asks take nothing from training
+    with undisturbed(setup.device):  # by tasks that draw what a batch asks
         drawn = {
             name: pieces(setup.encoded[name], stream.draw(), limit, setup.processes, setup.device)
             for name, stream in zip(names, streams, strict=True)

@@ -45,6 +45,9 @@ class EnsemblePlan:
 
 
 def plan_ensemble(runs: Sequence[str | Path], out: Path, how: str, overwrite: bool) -> EnsemblePlan:
+    """What an ensemble of these runs will be. Raises RecipeError where they cannot be one, or `out`
+    must not be written to. Writes nothing.
+    """
     if how not in get_args(How):
         raise RecipeError(f"--how {how}: is none of {', '.join(get_args(How))}.")
     members = open_members(runs)

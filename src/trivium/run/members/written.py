@@ -54,6 +54,7 @@ def judge_ensemble(plan: EnsemblePlan, heard: Heard, folder: Path) -> Scores:
 
 
 def write_ensemble(plan: EnsemblePlan, scores: Scores, folder: Path) -> None:
+    """Write what tells of an ensemble into its folder, and seal it; its members are there."""
     if plan.recipe:
         text = RECIPE_HEAD + dump_recipe(plan.recipe, only={"encoder", "data", "tasks"})
         (folder / RECIPE).write_text(text, encoding="utf-8")

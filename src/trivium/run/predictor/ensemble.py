@@ -67,6 +67,7 @@ def equal(members: int) -> Tensor:
 
 
 def weighted_mean(readout_EBK: Tensor, weight_E: Tensor) -> Tensor:
+    """sum_e weight_E[e] * readout_EBK[e], summed in float64: readout_BK in fp32."""
     _, rows, outputs = readout_EBK.shape
     return (weight_E @ readout_EBK.double().flatten(1)).float().view(rows, outputs)
 

@@ -60,6 +60,9 @@ def _in_parts(
 
 
 def score(task: Task, readout_BK: Tensor, split: Split) -> Metrics:
+    """A task's metrics of a split's labelled rows, and how many `rows` these are. readout_BK: of
+    them.
+    """
     targets = [example.target for example in split.examples if example.target is not None]
     return task.scores(readout_BK, task.targets(targets)) | {"rows": len(targets)}
 

@@ -112,17 +112,11 @@ def _outcome(job: Job) -> Outcome:
 @contextmanager
 def _beside(work: _Work, count: int) -> Iterator[None]:
     """While the block lasts, other processes take jobs too; at its end theirs are done, and after
-    an error they are killed."""
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", __spec__.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what it cannot do, this process tries, and tells of
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        for _ in range(count)
-    ]
+    an error they are killed. count: of them, or as many as the system lets us have."""
+    processes: list[subprocess.Popen[bytes]] = []
+    with suppress(OSError):
+        while len(processes) < count:
+            processes.append(_process())
     threads = [
         threading.Thread(target=_drive, args=(each, work), daemon=True) for each in processes
     ]
@@ -142,6 +136,16 @@ def _beside(work: _Work, count: int) -> Iterator[None]:
             with suppress(OSError):
                 assert pipe is not None
                 pipe.close()
+
+
+def _process() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", __spec__.name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what it cannot do, this process tries, and tells of
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def _drive(process: "subprocess.Popen[bytes]", work: _Work) -> None:

@@ -78,7 +78,8 @@ def make_room(keep: set[Path]) -> None:
     tables = home / _TABLES if home else None
     if tables is None or not tables.is_dir():
         return
-    found = [(each.stat().st_mtime, _bytes(each), each) for each in tables.iterdir()]
+    # Of one that another process is removing, both are 0.
+    found = [(_last_used(each), _bytes(each), each) for each in tables.iterdir()]
     total = sum(size for _, size, _ in found)
     for _, size, folder in sorted(found):
         if total <= MOST_BYTES:
@@ -88,8 +89,14 @@ def make_room(keep: set[Path]) -> None:
             total -= size
 
 
+def _last_used(folder: Path) -> float:
+    with suppress(OSError):
+        return folder.stat().st_mtime
+    return 0.0
+
+
 def _bytes(folder: Path) -> int:
-    with suppress(OSError):  # another process may be removing it
+    with suppress(OSError):
         return sum(file.stat().st_size for file in folder.iterdir())
     return 0
 

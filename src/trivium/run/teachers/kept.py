@@ -47,6 +47,7 @@ def _file(run_dir: Path, lesson: Lesson) -> Path:
 
 
 def keep_answers(run_dir: Path, lesson: Lesson, readout_BK: Tensor) -> None:
+    """Write the answers to a lesson into the run's folder, whole or not at all. Raises OSError."""
     facts = lesson.identity() | {"answers": _digest(readout_BK)}
     header = {"trivium": json.dumps(facts, ensure_ascii=False)}
     write_bytes(_file(run_dir, lesson), save({"readout": readout_BK.contiguous()}, header))
@@ -65,6 +66,9 @@ def read_answers_to(run_dir: Path, lesson: Lesson) -> Tensor | None:
 
 
 def answers_to(run_dir: Path, lesson: Lesson) -> Tensor:
+    """The answers to a lesson that were written before. Raises RecipeError where they are not
+    there.
+    """
     readout_BK = read_answers_to(run_dir, lesson)
     if readout_BK is None:
         raise RecipeError(

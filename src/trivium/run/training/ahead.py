@@ -60,7 +60,7 @@ class Later:
         self._here = torch.empty(len(there), dtype=torch.float64, pin_memory=True)
         self._here.copy_(there, non_blocking=True)
         self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        self._arrived.record()
+        self._arrived.record(torch.cuda.current_stream(there.device))
         self._facts = facts
 
     def facts(self) -> Facts:

@@ -1,14 +1,14 @@
 """Teachers asked about the rows that a student will learn from: once, before training."""
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
+from trivium.run.assembly.device import undisturbed
 from trivium.run.folder.names import TEACHERS
 from trivium.run.predictor.base import Texts
 from trivium.run.predictor.trained import load_trained
@@ -38,7 +38,9 @@ def teach(
     if work.processes.first:
         (work.run_dir / TEACHERS).mkdir(exist_ok=True)
         waiting = [one for one in lessons if read_answers_to(work.run_dir, one) is None]
-        with _undisturbed(work.setup.device):
+        # Building a model draws its heads, and a run whose teachers were asked must be the one that
+        # finds their answers.
+        with undisturbed(work.setup.device):
             stopped = not _ask_all(work, waiting, stopping)
     (stopped,) = work.processes.agree(stopped)
     if stopped:
@@ -125,11 +127,3 @@ def _ask(
     if work.setup.device.type == "cuda":
         torch.cuda.empty_cache()
     return torch.cat(parts)
-
-
-@contextmanager
-def _undisturbed(device: torch.device) -> Iterator[None]:
-    """Inside, random draws change nothing of those outside: building a model draws its heads, and
-    a run whose teachers were asked must be the one that finds their answers."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield

@@ -22,6 +22,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from trivium.errors import NotWrittenError, RecipeError
+from trivium.run.assembly.device import make_current
 from trivium.run.training.meeting import store_of_this_try
 
 Found = TypeVar("Found")
@@ -152,8 +153,7 @@ class Processes:
 def join(device: torch.device) -> tuple[Processes, torch.device]:
     """Meet the other processes that torchrun started, if it did; this one's device."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    if device.type == "cuda" and device.index is not None:
-        torch.cuda.set_device(device)  # whose generator checkpoints read
+    make_current(device)
     if world == 1:
         return Processes(), device
     if device.type == "cuda":
@@ -164,7 +164,7 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
                 f"{torch.cuda.device_count()} GPUs; lower --nproc-per-node, or set `device: cpu`."
             )
         device = torch.device("cuda", local)
-        torch.cuda.set_device(device)
+        make_current(device)
     if not dist.is_initialized():
         # The others wait while the first one evaluates, however long that takes.
         backend = "nccl" if device.type == "cuda" else "gloo"
@@ -179,6 +179,7 @@ def join(device: torch.device) -> tuple[Processes, torch.device]:
 
 
 def leave() -> None:
+    """Leave the other processes, if this one has met any."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 

@@ -127,6 +127,9 @@ def _is_wanted(stage: Stage, better: list[str]) -> bool:
 
 
 def keep(work: Work, stage: Stage, counters: Counters, by: str) -> None:
+    """Save the model as it is now as the run's, in place of the one that was kept before. by: what
+    it is best by.
+    """
     counters.kept = {"stage": stage.name, "step": counters.step, "by": by}
     if not work.processes.first:
         return

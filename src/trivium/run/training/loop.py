@@ -35,6 +35,10 @@ CHECKPOINT_EVERY_S = 120.0
 
 
 def run_stages(work: Work, how: Beginning, stopping: threading.Event) -> Counters:
+    """Train stage after stage, from the last checkpoint where the run is resumed; the run's
+    counters. The kept model is in the run's folder, and in `work`. Raises Interrupted, once all is
+    saved, after `stopping` was set.
+    """
     saved = _saved(work) if how.resume else None
     counters = _resumed(work, saved[1], how) if saved else Counters()
     # What came after the checkpoint will be written again, alike to the bit.

@@ -9,6 +9,7 @@ import torch
 
 from trivium.model.multitask import MultiTaskModel
 from trivium.recipe import Stage
+from trivium.run.assembly.device import undisturbed
 from trivium.run.predictor.scoring import evaluate_splits
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.splits import JUDGED, Data
@@ -38,7 +39,7 @@ def paces(setup: Setup, predictor: TorchPredictor, data: Data) -> list[Pace]:
 
     setup: of the run, whose stages need no teachers. predictor: with the same model.
     """
-    with _as_it_was(setup.model):
+    with _as_it_was(setup.model, setup.device):
         # Every stage starts from the untrained model: weights make no step slower.
         return [
             Pace(_step_s(setup, index), _judge_s(setup, predictor, data, ("dev",), stage))
@@ -96,12 +97,12 @@ def _now(device: torch.device) -> float:
 
 
 @contextmanager
-def _as_it_was(model: MultiTaskModel) -> Iterator[None]:
+def _as_it_was(model: MultiTaskModel, device: torch.device) -> Iterator[None]:
     """Train it inside; its weights, modes and what is random are then put back."""
     learns = {name: p.requires_grad for name, p in model.named_parameters()}
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     training = [(module, module.training) for module in model.modules()]
-    with torch.random.fork_rng():
+    with undisturbed(device):
         try:
             yield
         finally:

@@ -13,6 +13,8 @@ CONFLICTS_EVERY = 10
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """A stage in numbers."""
+
     tasks: list[str]
     rows: dict[str, int]
     """Rows per epoch after caps: what samplers go by."""

@@ -46,6 +46,8 @@ class Counters:
 
 @dataclass
 class TrainState:
+    """A stage that is being trained."""
+
     model: MultiTaskModel
     optimizer: torch.optim.Optimizer
     streams: dict[str, Stream]
@@ -72,8 +74,9 @@ def pack_state(
     tensors["random.decisions"] = state.decisions.get_state()
     for rank, noise in enumerate(processes.from_each(torch.get_rng_state())):
         tensors[f"random.noise.{rank}"] = noise
-    if torch.cuda.is_available():
-        for rank, noise in enumerate(processes.from_each(torch.cuda.get_rng_state())):
+    device = _device_of(state)
+    if device.type == "cuda":  # and no GPU is asked that has no part in the run
+        for rank, noise in enumerate(processes.from_each(torch.cuda.get_rng_state(device))):
             tensors[f"random.cuda.{rank}"] = noise
     drawn = {name: stream.drawn for name, stream in state.streams.items()}
     return tensors, {
@@ -124,8 +127,13 @@ def unpack_state(
     # A process that the run had not before keeps the noise that it started with.
     if f"random.noise.{rank}" in tensors:
         torch.set_rng_state(tensors[f"random.noise.{rank}"])
-    if torch.cuda.is_available() and f"random.cuda.{rank}" in tensors:
-        torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"])
+    device = _device_of(state)
+    if device.type == "cuda" and f"random.cuda.{rank}" in tensors:
+        torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"], device)
+
+
+def _device_of(state: TrainState) -> torch.device:
+    return next(state.model.parameters()).device
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

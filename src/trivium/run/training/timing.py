@@ -3,7 +3,7 @@
 import torch
 
 from trivium.errors import RecipeError
-from trivium.run.assembly.device import choose_precision
+from trivium.run.assembly.device import choose_precision, make_current
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.folder.resume import KEPT_GENERATIONS
 from trivium.run.predictor.torch import TorchPredictor
@@ -26,6 +26,7 @@ def timed_lines(preview: Preview, tokenizer: Tokenizer, device: torch.device) ->
         raise RecipeError("--time: the recipe has teachers, who cannot be timed beforehand.")
     recipe, model = preview.recipe, preview.model
     keep_memory()
+    make_current(device)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)
     setup = Setup(recipe, preview.encoded, model, device)

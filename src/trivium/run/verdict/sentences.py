@@ -23,12 +23,14 @@ _MOST_DIGITS = 9
 
 
 def outcome_of(difference: float, low: float, high: float) -> Outcome:
+    """What the 95 % interval [low, high] of a difference says of it, uncorrected."""
     if max(abs(difference), abs(low), abs(high)) <= ROUNDING:
         return "same"
     return "better" if low > ROUNDING else "worse" if high < -ROUNDING else "noise"
 
 
 def conclusion(comparison: Comparison) -> str:
+    """What can be concluded, in a few words, after the correction for several tests."""
     outcome = comparison.outcome
     if outcome != comparison.corrected:
         return LOST.format(tests=comparison.tests)
@@ -37,6 +39,7 @@ def conclusion(comparison: Comparison) -> str:
 
 
 def sentence(comparison: Comparison) -> str:
+    """A comparison in a sentence, with its scores, interval and p-values."""
     between = f"{LEVEL * 100:.0f} % interval {signed(comparison.low)} to {signed(comparison.high)}"
     shown = f"{comparison.metric} {100 * comparison.before:.1f} -> {100 * comparison.after:.1f}"
     tested = f", {tested_words(comparison)}" if comparison.tests > 1 else ""
@@ -71,6 +74,7 @@ def _said(comparison: Comparison) -> str:
 
 
 def points(value: float) -> str:
+    """A share of 1 in hundredths, as in `1.3 points`."""
     return f"{100 * value:.1f} points"
 
 
