@@ -29,7 +29,7 @@ Changes = Mapping[str, Any]
 
 MAX_LENGTH = 128
 """Word pieces of a text, for short runs. Only the reviews of cfimdb are longer, on the whole."""
-SHORTER: Changes = {"epochs": DEFAULT_EPOCHS}
+SHORTER: dict[str, Any] = {"epochs": DEFAULT_EPOCHS}
 """Half the epochs that are drafted for so few rows."""
 
 
