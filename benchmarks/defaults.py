@@ -29,31 +29,39 @@ Changes = Mapping[str, Any]
 
 MAX_LENGTH = 128
 """Word pieces of a text, for short runs. Only the reviews of cfimdb are longer, on the whole."""
-SHORTER, LONGER = DEFAULT_EPOCHS, 4 * DEFAULT_EPOCHS
-"""Half the epochs that are drafted for so few rows, and twice as many."""
+SHORTER: dict[str, Any] = {"epochs": DEFAULT_EPOCHS}
+"""Half the epochs that are drafted for so few rows."""
 
 
 def variants(table: Table, *, scores: bool) -> dict[str, Changes]:
-    """What is tried on a table. scores: its answers are scores, and no labels."""
-    rates = {f"encoder-{rate}": {"lr": {"encoder": float(rate)}} for rate in ("5e-5", "2e-4")}
-    heads = "1e-2" if scores else "1e-3"  # the other of the two defaults
-    stages: dict[str, dict[str, Any]] = {
-        DEFAULT: {},
-        **rates,
-        "shorter": {"epochs": SHORTER},
-        "longer": {"epochs": LONGER},
-        f"heads-{heads}": {"lr": {"heads": float(heads)}},
-        "encoder-5e-5-shorter": {"lr": {"encoder": 5e-5}, "epochs": SHORTER},
-    }
-    tried: dict[str, Changes] = {name: {"stage": stage} for name, stage in stages.items()}
-    slow: dict[str, Any] = {"lr": {"heads": 1e-3}}
-    if len(table.text) == 1:
-        tried["from-probe"] = {"head": {"kind": "linear", "start": "probe"}, "stage": slow}
-        return tried
-    concat = {"kind": "concat", "start": "probe"}
-    tried["from-probe"] = {"encode": "separate", "head": concat, "stage": slow}
-    tried["joint"] = {"encode": "joint"}
+    """What is tried on a table: heads that start from their probe, at several rates, and half the
+    epochs; of pairs, to read both texts as one. scores: its answers are scores, and no labels."""
+    start = _from_probe(table)
+    tried: dict[str, Changes] = {DEFAULT: {}, "shorter": {"stage": SHORTER}}
+    if not scores:  # of which a rate that is left open is 1e-3 anyway
+        tried["probe"] = start
+    for name, stage in {
+        "probe-1e-3": _rates(heads=1e-3),
+        "probe-1e-3-shorter": _rates(heads=1e-3) | SHORTER,
+        "probe-1e-4": _rates(heads=1e-4),
+        "probe-1e-3-encoder-5e-5": _rates(heads=1e-3, encoder=5e-5),
+        "probe-1e-4-encoder-2e-5": _rates(heads=1e-4, encoder=2e-5),
+    }.items():
+        tried[name] = {**start, "stage": stage}
+    if len(table.text) > 1:
+        tried["joint"] = {"encode": "joint"}
+        tried["joint-shorter"] = {"encode": "joint", "stage": SHORTER}
     return tried
+
+
+def _from_probe(table: Table) -> dict[str, Any]:
+    if len(table.text) == 1:
+        return {"head": {"kind": "linear", "start": "probe"}}
+    return {"encode": "separate", "head": {"kind": "concat", "start": "probe"}}
+
+
+def _rates(**rates: float) -> dict[str, Any]:
+    return {"lr": rates}
 
 
 def plan(data: Path, out: Path) -> list[str]:

@@ -176,9 +176,10 @@ def _dev_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:
         curve(run.name, run.place, steps, values, yaxis="y2", mode="lines+markers",
               showlegend=False, hovertemplate=_hover(f"dev {metric}", run)),
     ]  # fmt: skip
-    if (kept := dict(points).get(run.story.kept or -1)) is not None:
+    at = run.story.kept
+    if at is not None and (kept := dict(points).get(at)) is not None:
         star = curve(
-            run.name, run.place, [run.story.kept], [kept], yaxis="y2", mode="markers",
+            run.name, run.place, [at], [kept], yaxis="y2", mode="markers",
             showlegend=False, hovertemplate=_hover(f"kept: dev {metric}", run),
         )  # fmt: skip
         star["marker"] = {"symbol": "star", "size": 15, "line": {"width": 1}}

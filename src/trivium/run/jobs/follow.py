@@ -55,7 +55,9 @@ class Progress:
     def evaluations(self) -> list[dict[str, Any]]:
         """The journal's evaluations so far, oldest first.
 
-        One that was made again after the run was resumed, alike to the bit, counts once.
+        That of a model which is to be trained yet is none of them: so those of runs that differ
+        in where their heads start are counted alike. One that was made again after the run was
+        resumed, alike to the bit, counts once.
         """
         return list(self._evaluations.values())
 
@@ -73,5 +75,5 @@ class Progress:
             self.stage, self.step, self.steps = event["stage"], 0, event["steps"]
         elif event.get("event") == "step":
             self.stage, self.step = event["stage"], event["step"]
-        elif event.get("event") == "evaluation":
+        elif event.get("event") == "evaluation" and (event["step"] or not self.steps):
             self._evaluations[event["stage"], event["step"]] = event

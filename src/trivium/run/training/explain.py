@@ -18,6 +18,7 @@ from trivium.run.screen.grid import Grid, print_grid
 from trivium.run.teachers.lessons import Lesson
 from trivium.run.training.plan import coverage
 from trivium.run.training.preview import Preview
+from trivium.run.training.start import judges_start
 
 
 def print_preview(preview: Preview, console: Console) -> None:
@@ -150,7 +151,8 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     lines += [_guarded(preview, stage)] if stage.guard is not None else []
     if stage.average is not None:
         lines.append(f"judges and keeps averaged weights: {_shown(stage.average)}")
-    lines.append(f"keeps the model by: {stage.selects_by}")
+    start = ", also the one that it starts with" if judges_start(recipe, stage) else ""
+    lines.append(f"keeps the model by: {stage.selects_by}{start}")
     if recipe.train_rows is not None:
         lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")
     return lines

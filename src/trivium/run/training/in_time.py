@@ -11,6 +11,7 @@ from trivium.run.screen.console import say
 from trivium.run.training.minutes import fit, in_words, shortened
 from trivium.run.training.pace import STEPS, finish_s, paces
 from trivium.run.training.plan import plan_stage
+from trivium.run.training.start import judges_start
 from trivium.run.training.work import Setup
 
 TEACHERS_TAKE_TIME = (
@@ -33,9 +34,12 @@ def in_time(
     measured = paces(setup, predictor, data), finish_s(setup, predictor, data)
     # Clocks differ, but all processes must do the same.
     found, end_s = setup.processes.from_first(measured)
+    stages = setup.recipe.stages
+    starts = (judges_start(setup.recipe, stage) for stage in stages)
+    end_s += sum(pace.judge_s for pace, judged in zip(found, starts, strict=True) if judged)
     left = setup.processes.from_first(until - time.monotonic()) - end_s
     rows = {name: len(each) for name, each in setup.encoded.items()}
-    plans = [plan_stage(stage, setup.recipe, rows) for stage in setup.recipe.stages]
-    timed = fit(setup.recipe.stages, plans, found, left)
+    plans = [plan_stage(stage, setup.recipe, rows) for stage in stages]
+    timed = fit(stages, plans, found, left)
     say(console, f"--minutes: {in_words(timed, left)}")
     return shortened(setup.recipe, timed)

@@ -23,7 +23,7 @@ from trivium.run.training.launch import Beginning
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
 from trivium.run.training.resting import keeping
-from trivium.run.training.start import refuse_another_start
+from trivium.run.training.start import judges_start, refuse_another_start
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.training.step import train_step
 from trivium.run.training.work import Work
@@ -110,14 +110,14 @@ def _run_stage(
     work: Work, stage: Stage, plan: Plan, state: TrainState, stopping: threading.Event
 ) -> None:
     counters = state.counters
-    last = saved = time.monotonic()
-    last_cpu = time.process_time()
     setup, wait_s = work.setup_of(stage), FIRST_CHECKPOINT_S
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     ahead = Ahead(_teller(work, stage, monitor, counters))
     with monitor:
-        if not plan.steps and work.judged(stage):
+        if _is_judged_at_once(work, stage, plan, counters):
             _judge(work, stage, state, monitor)
+        last = saved = time.monotonic()
+        last_cpu = time.process_time()
         while counters.step < plan.steps:
             done = train_step(setup, stage, plan, state)
             counters.step += 1
@@ -141,6 +141,12 @@ def _run_stage(
                 raise Interrupted(f"stopped at stage {stage.name}, step {counters.step}; saved.")
             # Judging and saving are no seconds of training.
             last, last_cpu = time.monotonic(), time.process_time()
+
+
+def _is_judged_at_once(work: Work, stage: Stage, plan: Plan, counters: Counters) -> bool:
+    """Before any step: if there are none, or where the start may be what is kept."""
+    at_start = not counters.step and (not plan.steps or judges_start(work.recipe, stage))
+    return at_start and bool(work.judged(stage))
 
 
 def _teller(

@@ -10,6 +10,7 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.training.minutes import clock, evaluations_of, seconds_of
 from trivium.run.training.pace import finish_s, paces
 from trivium.run.training.preview import Preview
+from trivium.run.training.start import judges_start
 from trivium.run.training.work import Setup
 from trivium.text.tokenizer import Tokenizer
 
@@ -34,6 +35,7 @@ def timed_lines(preview: Preview, tokenizer: Tokenizer, device: torch.device) ->
     for stage, pace in zip(recipe.stages, paces(setup, predictor, preview.data), strict=True):
         plan = preview.plan(stage)
         judged = evaluations_of(plan) + (stage.guard is not None)
+        judged += judges_start(recipe, stage)
         seconds = seconds_of(pace, plan.steps, judged)
         total += seconds
         lines.append(

@@ -1,0 +1,225 @@
+"""Where heads start from a linear probe, the model before the first step may be what is kept."""
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import trivium
+from tests.support.facts import facts
+from tests.support.tables import make_recipe
+from trivium.apps.report import curves
+from trivium.apps.report.runs import open_runs
+from trivium.recipe import parse_recipe
+from trivium.run.folder.below import below_probe
+from trivium.run.folder.journal import read_journal
+from trivium.run.folder.scores import read_scores
+from trivium.run.jobs.follow import Progress
+from trivium.run.training import in_time, loop, step
+from trivium.run.training.pace import Pace
+from trivium.run.training.start import judges_start
+
+Values = dict[str, Any]
+
+WORSE: Values = {"steps": 3, "evaluate_every": 1, "lr": {"encoder": 0.5, "heads": 5.0}}
+"""Rates at which nothing is learned but that everything was wrong."""
+RATES = {"encoder": 3e-3, "heads": 5e-2}
+BETTER: Values = {"steps": 12, "evaluate_every": 4, "lr": RATES}
+
+
+def from_probe(tiny: Path, folder: Path, *stages: Values, also: tuple[str, ...] = ()) -> Values:
+    """A recipe whose task `mood` starts from its probe, beside the tasks `also`."""
+    values = make_recipe(tiny, folder)
+    values["tasks"] = {name: values["tasks"][name] for name in ("mood", *also)}
+    # Judged where it was fitted, so that the probe is not at chance.
+    values["tasks"]["mood"] |= {"dev": "mood-train.tsv"}
+    values["tasks"]["mood"]["head"] = {"kind": "linear", "start": "probe"}
+    return values | {"stages": [{"batch_size": 8, **stage} for stage in stages]}
+
+
+def train(values: Values, folder: Path, **more: Any) -> str:
+    """What was said on the way."""
+    console = Console(file=StringIO(), width=200)
+    trivium.train(values, folder, console=console, **more)
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()
+
+
+def judged(folder: Path) -> list[tuple[str, int, bool]]:
+    """Stage and step of every evaluation, and whether it was kept."""
+    events = [event for event in read_journal(folder) if event["event"] == "evaluation"]
+    return [(event["stage"], event["step"], event["kept"]) for event in events]
+
+
+@pytest.fixture(scope="module")
+def worse(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Values, Path, str]:
+    """A recipe whose training makes its probe worse, its run, and what that said."""
+    home = tmp_path_factory.mktemp("worse")
+    values = from_probe(tiny, home, WORSE)
+    return values, home / "run", train(values, home / "run")
+
+
+def test_a_training_that_makes_its_probe_worse_ends_as_the_probe(
+    worse: tuple[Values, Path, str],
+) -> None:
+    values, run, said = worse
+    scores = read_scores(run)
+    assert judged(run)[0] == ("train", 0, True)
+    assert scores.selected is not None
+    assert (scores.selected.stage, scores.selected.step) == ("train", 0)
+    assert scores.of("mood", "dev") == scores.baselines["mood"].probe.scores["dev"]
+    # It was worth something: the last step's model is below.
+    last = [event for event in read_journal(run) if event["event"] == "evaluation"][-1]
+    assert last["scores"]["mood"]["dev"]["accuracy"] < scores.of("mood", "dev")["accuracy"]
+    assert below_probe(parse_recipe(values), scores) == []
+    assert "step 0 dev: mood accuracy" in said
+
+
+def test_a_training_that_gets_better_keeps_what_it_learned(tiny: Path, tmp_path: Path) -> None:
+    train(from_probe(tiny, tmp_path, BETTER), tmp_path / "run")
+    scores = read_scores(tmp_path / "run")
+    assert scores.selected is not None
+    assert scores.selected.step in (4, 8, 12)
+    probe = scores.baselines["mood"].probe.scores["dev"]["accuracy"]
+    assert scores.of("mood", "dev")["accuracy"] > probe
+
+
+def test_steps_are_those_of_a_training_whose_start_was_not_judged(
+    worse: tuple[Values, Path, str], tmp_path: Path
+) -> None:
+    values, run, _ = worse
+    unasked = {**values, "stages": [{**values["stages"][0], "select": "last"}]}
+    train(unasked, tmp_path / "run")
+    assert [place for _, place, _ in judged(tmp_path / "run")] == [1, 2, 3]
+
+    def steps(folder: Path) -> list[Values]:
+        return [event for event in read_journal(folder) if event["event"] == "step"]
+
+    assert steps(tmp_path / "run") == steps(run)
+
+
+def test_the_start_counts_where_patience_is_lost(tiny: Path, tmp_path: Path) -> None:
+    said = train(from_probe(tiny, tmp_path, WORSE | {"patience": 2}), tmp_path / "run")
+    assert [place for _, place, _ in judged(tmp_path / "run")] == [0, 1, 2]
+    assert "no better model in 2 evaluations: stage ends" in said
+
+
+def test_a_run_that_died_resumes_to_the_byte(
+    worse: tuple[Values, Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, whole, _ = worse
+    values = {**values, "stages": [{**values["stages"][0], "checkpoint_every": 1}]}
+    real, taken = step.train_step, 0
+
+    def die_in_the_second(*arguments: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", die_in_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            train(values, tmp_path / "run")
+    assert "resumed at stage train, step 1" in train(values, tmp_path / "run", resume=True)
+    assert facts(tmp_path / "run") == facts(whole)
+
+
+def test_of_several_stages_the_first_that_trains_has_a_start_to_keep(
+    tiny: Path, tmp_path: Path
+) -> None:
+    names = ("probe", "first", "second")
+    stages: list[Values] = [{"steps": 0}, WORSE | {"steps": 1}, WORSE | {"steps": 1}]
+    named = [{"name": name, **stage} for name, stage in zip(names, stages, strict=True)]
+    train(from_probe(tiny, tmp_path, *named), tmp_path / "run")
+    assert [(stage, place) for stage, place, _ in judged(tmp_path / "run")] == [
+        ("probe", 0), ("first", 0), ("first", 1), ("second", 1),
+    ]  # fmt: skip
+
+
+# --- where it is judged -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stage", "is_judged"),
+    [
+        ({}, True),
+        ({"select": "any"}, True),
+        ({"select": "mood"}, True),
+        ({"select": "near"}, False),
+        ({"select": "last"}, False),
+        ({"tasks": ["near"]}, False),
+        ({"steps": 0}, False),
+    ],
+    ids=str,
+)
+def test_a_start_is_judged_where_what_chooses_begins_as_a_probe(
+    tiny: Path, tmp_path: Path, stage: Values, is_judged: bool
+) -> None:
+    recipe = parse_recipe(from_probe(tiny, tmp_path, stage, also=("near",)))
+    assert judges_start(recipe, recipe.stages[0]) == is_judged
+
+
+def test_no_start_is_judged_where_heads_are_drawn_or_nothing_judges_the_probe(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = from_probe(tiny, tmp_path, BETTER, also=("near",))
+    without = values["tasks"]["mood"] | {"dev": None}
+    unjudged = parse_recipe(values | {"tasks": values["tasks"] | {"mood": without}})
+    assert not judges_start(unjudged, unjudged.stages[0])
+    del values["tasks"]["mood"]["head"]
+    drawn = parse_recipe(values)
+    assert not judges_start(drawn, drawn.stages[0])
+    train(values, tmp_path / "run")
+    assert [place for _, place, _ in judged(tmp_path / "run")] == [4, 8, 12]
+
+
+def test_a_stage_with_floors_goes_back_to_the_model_before_it_as_ever(
+    tiny: Path, tmp_path: Path
+) -> None:
+    floors = BETTER | {"name": "then", "guard": 0.9, "select": "overall"}
+    recipe = parse_recipe(from_probe(tiny, tmp_path, {"steps": 0}, floors))
+    assert [judges_start(recipe, stage) for stage in recipe.stages] == [False, False]
+
+
+# --- who hears of it ----------------------------------------------------------------------------
+
+
+def test_a_preview_tells_of_the_start_and_counts_the_time_it_takes(
+    tiny: Path, tmp_path: Path
+) -> None:
+    console = Console(file=StringIO(), width=200)
+    trivium.check(from_probe(tiny, tmp_path, BETTER), console, time=True)
+    assert isinstance(console.file, StringIO)
+    said = console.file.getvalue()
+    assert "keeps the model by: overall, also the one that it starts with" in said
+    assert "12 steps of" in said
+    assert "4 evaluations of" in said  # three, and the start
+
+
+def test_a_report_marks_a_kept_start(worse: tuple[Values, Path, str]) -> None:
+    (run,) = open_runs([worse[1]])
+    assert run.story.kept == 0
+    line, star = curves._dev_traces(run, "mood", "accuracy")
+    assert line["x"] == [0, 1, 2, 3]
+    assert (star["x"], star["y"]) == ([0], line["y"][:1])
+
+
+def test_who_prunes_trials_by_the_number_of_evaluations_does_not_count_a_start(
+    worse: tuple[Values, Path, str],
+) -> None:
+    progress = Progress(worse[1], ["train"])
+    progress.look(0.0)
+    assert [event["step"] for event in progress.evaluations] == [1, 2, 3]
+
+
+def test_time_that_is_short_leaves_some_for_the_start(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_time, "paces", lambda *_: [Pace(step_s=1.0, judge_s=300.0)])
+    values = from_probe(tiny, tmp_path, BETTER | {"steps": 2, "evaluate_every": 2})
+    with pytest.raises(trivium.RecipeError, match="give more minutes"):
+        train(values, tmp_path / "run", minutes=10)  # 600 s: two evaluations, and no step
