@@ -44,7 +44,7 @@ CUDA = torch.device("cuda")
 CASES = {
     "sst-32": (SST, 32), "sst-256": (SST, 256), "cfimdb-16": (CFIMDB, 16), "quora-32": (QUORA, 32),
 }  # fmt: skip
-OURS = {"ours": "layers", "ours_whole_steps": "all", "ours_without_graphs": "0"}
+OURS = {"ours": "all", "ours_layers": "layers", "ours_without_graphs": "0"}
 """What TRIVIUM_GRAPHS says."""
 BASE = EncoderConfig()
 """BERT-base, whose weights may be any."""

@@ -31,9 +31,7 @@ MINILM = EncoderConfig(
 )  # fmt: skip
 BASE = EncoderConfig(vocab_size=100)
 CASES = (("MiniLM", MINILM, 800), ("MiniLM", MINILM, 6400), ("BERT-base", BASE, 6400))
-KINDS = {
-    "plain": "0", "fused": "1", "beside": "beside", "short": "short", "both": "short,beside",
-}  # fmt: skip
+KINDS = {"plain": "0", "fused": "1"}
 """What the switch says."""
 LENGTH = 25
 """Tokens of a text, as in SST-5."""
@@ -49,7 +47,7 @@ def main() -> None:
         metavar="PROGRAMS/PER_WARP", help="other values of these two of model/fused/launch.py",
     )  # fmt: skip
     given = parser.parse_args()
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Triton: {is_there()}")
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Triton works: {is_there()}")
     print(ROW.format(*HEAD))
     for name, config, tokens in CASES:
         alone = _products_ms(config, tokens)

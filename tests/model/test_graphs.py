@@ -115,7 +115,7 @@ def test_a_filled_stream_is_laid_out_as_its_texts_and_those_that_fill_it_up() ->
 
 @pytest.mark.parametrize(
     ("said", "meant"),
-    [("0", "none"), ("layers", "layers"), ("all", "all"), ("1", "layers"), (None, "layers")],
+    [("0", "none"), ("layers", "layers"), ("all", "all"), ("1", "all"), (None, "all")],
 )
 def test_the_environment_says_what_is_recorded(
     said: str | None, meant: str, monkeypatch: pytest.MonkeyPatch

@@ -34,13 +34,15 @@ CUDA = torch.device("cuda")
 SIZES = [(1, 32), (2049, 384), (3001, 1024), (300, 33)]
 TEXTS = [[3, 5, 7], [9], list(range(20, 57)), [4] * 16, [8, 2] * 10]
 OTHERS = [[5] * 40, [7, 8], [1, 2, 3], [50] * 9, [11] * 30]
+LONG = [[3, 4, 5], list(range(3, 53)) * 2]
+"""With a text that the kernels of short texts leave to FlashAttention."""
 LENGTHS = (7, 64, 1, 30, 128, 19)
 Grads = dict[str, Tensor]
 
 
 @pytest.fixture(autouse=True)
-def kernels_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRIVIUM_TRITON", "1")
+def kernels_are_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRIVIUM_TRITON", raising=False)
 
 
 @pytest.fixture(params=[False, True], ids=["eager", "graphs"])
@@ -65,13 +67,6 @@ def trained(model: Encoder, tokens: Tokens) -> tuple[Tensor, Grads]:
     return hidden_ND.detach().cpu(), {
         n: p.grad.cpu().clone() for n, p in named if p.grad is not None
     }
-
-
-def near(found: Grads, wanted: Grads, limit: float) -> None:
-    assert found.keys() == wanted.keys()
-    for name, grad in wanted.items():
-        if not name.endswith("key.bias"):  # rounding: scores do not change with it
-            assert relative(found[name], grad) < limit, name
 
 
 # --- kernels -----------------------------------------------------------------------------------
@@ -159,16 +154,14 @@ def test_layers_and_their_way_back_are_those_of_bert(
     check_layers(encoder, LENGTHS, How(heads, 1e-12, p, 0.0))
 
 
-@pytest.mark.parametrize("texts", [TEXTS, OTHERS, [[3, 4, 5]]])
-@pytest.mark.parametrize("switch", ["1", "short"])
+@pytest.mark.parametrize("texts", [TEXTS, OTHERS, LONG, [[3, 4, 5]]])
 def test_a_pass_is_as_near_to_double_precision_as_without_the_kernels(
-    texts: list[list[int]], graphs: bool, switch: str, monkeypatch: pytest.MonkeyPatch
+    texts: list[list[int]], graphs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = packed(texts)
     exact = random_encoder(96, 3, 160, layers=3).double()
     exact.precision = torch.float64
     wanted_ND, wanted = trained(exact, tokens)
-    monkeypatch.setenv("TRIVIUM_TRITON", switch)
     found_ND, found = trained(on_gpu(graphs=graphs), tokens)
     monkeypatch.setenv("TRIVIUM_TRITON", "0")
     plain_ND, plain = trained(on_gpu(), tokens)
@@ -181,12 +174,8 @@ def test_a_pass_is_as_near_to_double_precision_as_without_the_kernels(
             assert relative(found[name], grad) < limit, name
 
 
-@pytest.mark.parametrize("switch", ["1", "short", "short,beside"])
-def test_a_run_with_dropout_is_repeated_to_the_bit(
-    graphs: bool, switch: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_with_dropout_is_repeated_to_the_bit(graphs: bool) -> None:
     """Texts are short, since FlashAttention's way back adds up long ones in no fixed order."""
-    monkeypatch.setenv("TRIVIUM_TRITON", switch)
     model, tokens = on_gpu(0.2, attention_p=0.2, graphs=graphs), packed(TEXTS)
     trained(model, tokens)
     torch.cuda.manual_seed(5)
@@ -210,22 +199,6 @@ def test_a_graph_drops_what_a_pass_without_one_drops() -> None:
         torch.cuda.manual_seed(5)
         found.append(trained(model, tokens))
     assert relative(found[0][0], found[1][0]) < 1e-2
-
-
-@pytest.mark.parametrize("kind", ["1", "short"])
-def test_gradients_made_beside_the_rest_are_the_same(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tokens, found = packed(TEXTS), []
-    for switch in (kind, f"{kind},beside"):
-        monkeypatch.setenv("TRIVIUM_TRITON", switch)
-        model = on_gpu(0.2, graphs=True)
-        trained(model, tokens)
-        torch.cuda.manual_seed(5)
-        found.append([trained(model, tokens) for _ in range(3)])
-    for (hidden_ND, grads), (same_ND, same) in zip(*found, strict=True):
-        assert torch.equal(hidden_ND, same_ND)
-        near(grads, same, 1e-4)
 
 
 def test_what_is_frozen_gets_no_gradient(graphs: bool) -> None:

@@ -32,8 +32,8 @@ WARM_UP = 2
 """Passes before one is recorded: libraries choose their kernels, and take their memory."""
 
 SWITCH = "TRIVIUM_GRAPHS"
-"""Environment variable: 0 records nothing, `all` whole steps where that is possible; by default
-the encoder's layers are recorded."""
+"""Environment variable: 0 records nothing, `layers` the encoder's layers alone; by default whole
+steps are recorded where that is possible, and layers elsewhere."""
 
 Layers = Callable[[Tensor, Layout], Tensor]
 """The layers' forward pass: x_ND -> hidden_ND."""
@@ -42,7 +42,7 @@ Layers = Callable[[Tensor, Layout], Tensor]
 def wanted() -> Literal["none", "layers", "all"]:
     """What the environment says of graphs."""
     said = os.environ.get(SWITCH, "")
-    return "none" if said == "0" else "all" if said == "all" else "layers"
+    return "none" if said == "0" else "layers" if said == "layers" else "all"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from torch.autograd.function import once_differentiable
 
 from trivium.model.attention import Stream
 from trivium.model.fused import flash, launch
-from trivium.model.fused.aside import Aside
 from trivium.model.fused.launch import Dropout, Moments, Norm, Normed, Part, Sums, Told
 from trivium.model.kernels import full_product
 
@@ -52,8 +51,6 @@ class Pass(NamedTuple):
     stream: Stream
     seed: Tensor
     """Of `launch.Dropout`."""
-    beside: bool
-    """Whether gradients of weights are made beside the rest, in a recorded graph."""
 
     def dropout(self, layer: int, half: int) -> Dropout:
         """Before a residual."""
@@ -155,8 +152,6 @@ class _Back:
         self.sums = Sums(tokens, widths, self.x_ND.device)
         self.parts = self.sums.parts
         self.weights: dict[str, Tensor] = {}
-        # Without dropout two gradients are one tensor, on which the next product writes.
-        self.aside = Aside(self.x_ND.device, wanted=one.beside and one.how.p > 0)
 
     def outer_half(self, grad_ND: Tensor) -> Tensor:
         """Through the feed-forward network: the gradient of its input."""
@@ -176,15 +171,13 @@ class _Back:
             mixed_ND, self.qkv_N3D, self.mixed, self.told, self.parts[QKV]
         )
         if any(self.wanted[:3]):
-            with self.aside.work(qkv_N3D, self.x_ND):
-                found = full_product(qkv_N3D.t(), self.x_ND).chunk(3)
+            found = full_product(qkv_N3D.t(), self.x_ND).chunk(3)
             self.weights |= zip(("query", "key", "value"), found, strict=True)
         return back_ND.addmm_(qkv_N3D, self.qkv) if self.of_x else None
 
     def gradients(self) -> Parameters:
         """Of the parameters; of frozen weights None."""
         mixed, outer, qkv, inner = self.sums.added()
-        self.aside.join()
         mixed_norm, mixed_norm_bias, mixed_bias = mixed.chunk(3)
         outer_norm, outer_norm_bias, outer_bias = outer.chunk(3)
         query_bias, key_bias, value_bias = qkv.chunk(3)
@@ -198,8 +191,7 @@ class _Back:
     def _weigh(self, name: str, grad_NC: Tensor, x_NC: Tensor) -> None:
         # Of frozen weights no gradient is even computed: it is a third of the work.
         if getattr(self.wanted, name):
-            with self.aside.work(grad_NC, x_NC):
-                self.weights[name] = full_product(grad_NC.t(), x_NC)
+            self.weights[name] = full_product(grad_NC.t(), x_NC)
 
 
 def _product(x: Tensor, copy: tuple[Tensor, Tensor]) -> Tensor:

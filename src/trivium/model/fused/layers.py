@@ -20,8 +20,7 @@ from trivium.model.native.stack import LayerModules
 
 LOG = logging.getLogger("trivium.model")
 SWITCH = "TRIVIUM_TRITON"
-"""Environment variable: 1 asks for the kernels; so do `beside`, which makes gradients of weights
-aside, and `short`, which has kernels for attention of short texts; or both, with a comma."""
+"""Environment variable: 0 leaves the kernels unused."""
 WIDEST = 1024
 """Columns that a program of `norm` holds at once."""
 
@@ -45,12 +44,12 @@ def suits(x_ND: Tensor, layers: Sequence[LayerModules], heads: int) -> bool:
 
 
 def wanted() -> bool:
-    """Whether somebody asks for the kernels."""
-    return os.environ.get(SWITCH, "0") not in ("", "0")
+    """Unless somebody refuses the kernels."""
+    return os.environ.get(SWITCH) != "0"
 
 
 def is_there() -> bool:
-    """Whether Triton is asked for, is there, and works."""
+    """Whether Triton is there, works, and is not refused."""
     return wanted() and _works()
 
 
@@ -64,11 +63,10 @@ def encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: Ho
 def _encode(x_ND: Tensor, stream: Stream, layers: Sequence[LayerModules], how: How) -> Tensor:
     # Drawn on the device, so that a recorded graph draws anew each time.
     seed = torch.empty(1, dtype=torch.int64, device=x_ND.device)
-    words = os.environ.get(SWITCH, "").split(",")
-    if "short" in words and short.suits(stream.longest, x_ND.shape[1] // how.heads):
+    if short.suits(stream.longest, x_ND.shape[1] // how.heads):
         how = how._replace(attention=short)
     drops = how.p > 0 or how.attention_p > 0
-    one = Pass(how, stream, seed.random_() if drops else seed, "beside" in words)
+    one = Pass(how, stream, seed.random_() if drops else seed)
     for place, layer in enumerate(layers):
         parameters = parameters_of(layer)
         x_ND = Layer.apply(x_ND, one, _copies(layer), place, *parameters)  # type: ignore[no-untyped-call]
@@ -111,7 +109,7 @@ def _works() -> bool:
     except (ImportError, OSError, RuntimeError, SubprocessError) as error:
         LOG.warning(
             "Triton is installed, but makes no kernel here (%s): layers are computed without it, "
-            "slower. A C compiler may help; without %s nobody asks for them.",
+            "slower. A C compiler may help; %s=0 tries none.",
             first_line(error), SWITCH,
         )  # fmt: skip
         return False
