@@ -24,7 +24,7 @@ from trivium.run.exporting.parity import Difference, refuse_different
 from trivium.run.folder.sealed import unseal
 
 onnx = pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 QUIET = Console(file=StringIO())
@@ -146,7 +146,9 @@ def test_an_export_answers_where_torch_is_not_installed(
         ({"backend": "openvino"}, "is written for onnx, not for openvino"),
         ({"backend": "tensorflow"}, "'tensorflow' is none of auto, torch, onnx, openvino"),
         ({"precision": "bf16"}, "was exported in fp32, not in bf16"),
-        ({"device": "cuda"}, "is not what this ONNX Runtime can use"),
+        ({"device": "cuda"}, "'cuda' is not what this ONNX Runtime can use"),
+        ({"device": "cuda:1"}, "'cuda:1' is not what this ONNX Runtime can use"),
+        ({"device": "cuda:x"}, "'cuda:x' is not what this ONNX Runtime can use"),
     ],
 )
 def test_what_an_export_was_not_written_for_is_refused(
@@ -154,6 +156,35 @@ def test_what_an_export_was_not_written_for_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         trivium.load(exported, **settings)
+
+
+class OneGpu:
+    """A session as ONNX Runtime's for GPUs gives it, whose libraries may be missing."""
+
+    def __init__(self, usable: list[str]) -> None:
+        self.usable = usable
+        self.asked: list[Any] = []
+
+    def __call__(self, _path: str, _options: Any, providers: list[Any]) -> "OneGpu":
+        self.asked = providers
+        return self
+
+    def get_providers(self) -> list[str]:
+        return self.usable
+
+
+def test_a_gpu_is_the_one_that_was_named_and_no_cpu_in_its_place(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    session = OneGpu(both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    trivium.load(exported, device="cuda:1")
+    assert session.asked == [("CUDAExecutionProvider", {"device_id": "1"})]
+    session.usable = both[1:]
+    with pytest.raises(RecipeError, match="has CUDAExecutionProvider, but cannot use it here"):
+        trivium.load(exported, device="cuda")
 
 
 def test_a_run_is_not_taken_for_an_export(run: Path) -> None:

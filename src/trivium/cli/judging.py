@@ -8,7 +8,6 @@ from rich.console import Console
 
 from trivium.cli.options import (
     FAILED,
-    STOPPED,
     Address,
     AtOnce,
     BudgetName,
@@ -18,7 +17,7 @@ from trivium.cli.options import (
     Where,
     messages,
 )
-from trivium.errors import Interrupted, RecipeError
+from trivium.errors import RecipeError
 from trivium.run.screen.console import say
 
 if TYPE_CHECKING:
@@ -132,14 +131,10 @@ def _train_singles(
     from trivium.apps.study import has_failures
     from trivium.apps.study import study as run_study
 
-    try:
-        table = run_study(
-            [recipe], out, seeds=seeds, budget=budget, changes=changes, singles=True,
-            on=cluster, console=console,
-        )  # fmt: skip
-    except Interrupted as stop:
-        say(console, str(stop))
-        raise typer.Exit(STOPPED) from None
+    table = run_study(
+        [recipe], out, seeds=seeds, budget=budget, changes=changes, singles=True,
+        on=cluster, console=console,
+    )  # fmt: skip
     if has_failures(table):
         raise typer.Exit(FAILED)
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from trivium.cli.options import (
-    STOPPED,
     Backend,
     BudgetName,
     Changes,
@@ -20,7 +19,6 @@ from trivium.cli.options import (
     answer,
     messages,
 )
-from trivium.errors import Interrupted
 from trivium.run.screen.console import plain_console, say
 
 RecipeOrRun = Annotated[
@@ -152,19 +150,15 @@ def affinity(
     with messages() as console:
         from trivium.run.affinity import affinity as measure
 
-        try:
-            measure(
-                recipe,
-                out,
-                steps=steps,
-                every=every,
-                length=length,
-                encoders=encoders,
-                budget=budget,
-                changes=set_ or (),
-                overwrite=overwrite,
-                console=console,
-            )
-        except Interrupted as stopped:
-            say(console, str(stopped))
-            raise typer.Exit(STOPPED) from None
+        measure(
+            recipe,
+            out,
+            steps=steps,
+            every=every,
+            length=length,
+            encoders=encoders,
+            budget=budget,
+            changes=set_ or (),
+            overwrite=overwrite,
+            console=console,
+        )

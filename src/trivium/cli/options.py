@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from trivium import NEEDS_TORCH
-from trivium.errors import NotWrittenError, RecipeError, system_said
+from trivium.errors import Interrupted, NotWrittenError, RecipeError, system_said
 from trivium.run.screen.console import plain_console, say, settle, silence
 
 FAILED, WRONG_INPUT, STOPPED = 1, 2, 130
@@ -166,7 +166,8 @@ Store = Annotated[
 
 @contextmanager
 def messages() -> Iterator[Console]:
-    """A console on standard error; the user's mistakes as one message and exit code 2."""
+    """A console on standard error. Inside, a mistake of the user's ends the command with a message
+    and exit code 2, and a stop by Ctrl-C with what was kept and exit code 130."""
     console = plain_console()
     try:
         yield console
@@ -188,6 +189,9 @@ def messages() -> Iterator[Console]:
         say(console, ("error", "bold red"), f" {_one_line(error)}")
         settle(sys.stdout)
         raise typer.Exit(FAILED) from None
+    except Interrupted as stop:
+        say(console, str(stop))
+        raise typer.Exit(STOPPED) from None
     except KeyboardInterrupt:
         say(console, "stopped")
         raise typer.Exit(STOPPED) from None

@@ -7,7 +7,6 @@ import typer
 
 from trivium.cli.options import (
     FAILED,
-    STOPPED,
     Address,
     AtOnce,
     BudgetName,
@@ -23,7 +22,6 @@ from trivium.cli.options import (
     Where,
     messages,
 )
-from trivium.errors import Interrupted
 from trivium.run.screen.console import say
 
 StudyRecipes = Annotated[
@@ -143,20 +141,16 @@ def study(
         from trivium.apps.study import study as run_study
         from trivium.run.cluster.asked import asked_for
 
-        try:
-            table = run_study(
-                recipes,
-                out,
-                seeds=seeds,
-                budget=budget,
-                changes=set_ or [],
-                singles=singles,
-                on=asked_for(on, address, cpus, memory, gpus, at_once, store),
-                console=console,
-            )
-        except Interrupted as stop:
-            say(console, str(stop))
-            raise typer.Exit(STOPPED) from None
+        table = run_study(
+            recipes,
+            out,
+            seeds=seeds,
+            budget=budget,
+            changes=set_ or [],
+            singles=singles,
+            on=asked_for(on, address, cpus, memory, gpus, at_once, store),
+            console=console,
+        )
         if has_failures(table):
             raise typer.Exit(FAILED)
 
@@ -192,18 +186,14 @@ def tune(
         from trivium.apps.tune import tune as run_search
         from trivium.run.cluster.asked import asked_for
 
-        try:
-            run_search(
-                recipe,
-                folder,
-                trials=trials,
-                storage=storage,
-                budget=budget,
-                changes=set_ or [],
-                seed=seed,
-                on=asked_for(on, address, cpus, memory, gpus, at_once, store),
-                console=console,
-            )
-        except Interrupted as stop:
-            say(console, str(stop))
-            raise typer.Exit(STOPPED) from None
+        run_search(
+            recipe,
+            folder,
+            trials=trials,
+            storage=storage,
+            budget=budget,
+            changes=set_ or [],
+            seed=seed,
+            on=asked_for(on, address, cpus, memory, gpus, at_once, store),
+            console=console,
+        )

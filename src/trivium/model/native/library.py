@@ -1,6 +1,7 @@
 """The compiled module, opened by `ctypes`; None where there is none, or nothing to run it on."""
 
 import ctypes
+import logging
 import os
 from collections.abc import Callable
 from functools import cache
@@ -10,8 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trivium.errors import first_line
+
+LOG = logging.getLogger("trivium.model")
 _BUILT = Path(__file__).parents[2] / "_native" / "kernels.so"
-FILE = Path(os.environ.get("TRIVIUM_NATIVE_FILE") or _BUILT)
+NAMED = "TRIVIUM_NATIVE_FILE"
+FILE = Path(os.environ.get(NAMED) or _BUILT)
 """Another one can be named, such as one that checks itself."""
 SWITCH = "TRIVIUM_NATIVE"
 """Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused."""
@@ -126,14 +131,25 @@ def fitting(width: int, heads: int, inner: int) -> Library | None:
 
 @cache
 def _opened() -> tuple[Library, int] | None:
-    if not FILE.exists():
+    if not (FILE.exists() or os.environ.get(NAMED)):
         return None
     try:
         # Importing torch has put its OpenMP among the symbols of the process.
         found = ctypes.CDLL(str(FILE))
-    except OSError:  # built for another system, or beside a PyTorch without OpenMP
+    except OSError as error:  # built for another system, or beside a PyTorch without OpenMP
+        _tell_unused(first_line(error))
         return None
     if not hasattr(found, "trivium_interface") or found.trivium_interface() != INTERFACE:
-        return None  # left over from other sources
+        _tell_unused("they were built from other sources")
+        return None
     able = int(found.trivium_supports())
     return (Library(found), able) if able else None
+
+
+def _tell_unused(why: str) -> None:
+    """Else nobody would know why all takes several times as long."""
+    LOG.warning(
+        "%s: these compiled kernels cannot be used (%s); what they would do is computed without "
+        "them, slower. Install trivium anew to have them built, or set %s=0 to do without.",
+        FILE, why, SWITCH,
+    )  # fmt: skip
