@@ -37,6 +37,11 @@ _COUPLES = (
     ("query", "title"), ("prompt", "response"),
 )  # fmt: skip
 _SEPARATORS = ("|", ";", ",")
+MISSING = {"nan", "none", "null", "nat", "<na>", "n/a", "na", "-"}
+"""What people write where there is nothing."""
+_WRITTEN_NUMBER = re.compile(
+    r"[-+]?[$€£]? ?\d[\d.,']*(e[-+]?\d+)? ?[%$€£]?|[-+]?(inf|infinity)", re.I
+)
 SPLITS = {
     "train": "train", "training": "train", "trn": "train",
     "dev": "dev", "develop": "dev", "valid": "dev", "validation": "dev", "val": "dev",
@@ -77,9 +82,30 @@ class Column:
 
     @cached_property
     def numbers(self) -> list[float] | None:
-        """None unless all are numbers."""
-        found = [_number(cell) for cell in self.counts]
-        return [each for each in found if each is not None] if None not in found else None
+        """None unless all are numbers, but for those that say that there is nothing."""
+        there = [cell for cell in self.counts if cell.lower() not in MISSING]
+        found = [_number(cell) for cell in there]
+        if None in found or (self.counts and not found):
+            return None
+        return [each for each in found if each is not None]
+
+    @property
+    def ordered(self) -> list[str]:
+        """Its numbers as they are written, the lowest first, where there are cells besides that say
+        that there is nothing; else nothing, for then all cells say it themselves."""
+        there = [cell for cell in self.counts if cell.lower() not in MISSING]
+        return sorted(there, key=float) if len(there) < len(self.counts) else []
+
+    @cached_property
+    def written(self) -> str | None:
+        """The first cell that keeps many numbers from being read as numbers, by a sign or a comma
+        in it; None where that is not so."""
+        if self.numbers is not None or len(self.counts) <= FEW_NUMBERS:
+            return None
+        odd = [
+            cell for cell in self.counts if _number(cell) is None and cell.lower() not in MISSING
+        ]
+        return odd[0] if all(map(_WRITTEN_NUMBER.fullmatch, odd)) else None
 
     @property
     def variety(self) -> float:
