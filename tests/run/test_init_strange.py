@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.run.test_init import Rows, drafted, moods, only, table, texts
+from tests.support.tables import sentence
 from trivium.errors import RecipeError
 
 
@@ -79,6 +80,31 @@ def test_several_columns_that_are_not_used_are_named_in_a_sentence(tmp_path: Pat
     columns = ["comment_text", "toxic", "obscene", "threat", "insult"]
     _, said = drafted(tmp_path, table(tmp_path / "t.csv", columns, rows))
     assert "stands in 'toxic'; 'obscene', 'threat' and 'insult' are not used" in said
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("source_text", "target_text"), ("left title", "right title"), ("first", "second"),
+        ("claim", "evidence"), ("hypothesis", "premise"), ("context", "question"),
+    ],
+)  # fmt: skip
+def test_a_pair_is_known_by_the_sides_of_its_names(tmp_path: Path, names: tuple[str, str]) -> None:
+    rows: Rows = [[t, sentence(3 * n), n % 2] for n, t in enumerate(texts(60))]
+    values, _ = drafted(tmp_path, table(tmp_path / "t.csv", [*names, "label"], rows))
+    assert only(values)["text"] == list(names)
+
+
+@pytest.mark.parametrize(
+    "names", [("title", "body"), ("left_title", "right_body"), ("source", "text")]
+)
+def test_two_texts_whose_names_differ_otherwise_are_no_pair(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    rows: Rows = [[t, sentence(3 * n), n % 2] for n, t in enumerate(texts(60))]
+    values, said = drafted(tmp_path, table(tmp_path / "t.csv", [*names, "label"], rows))
+    assert isinstance(only(values)["text"], str)
+    assert "is not read" in said
 
 
 # --- what is refused -----------------------------------------------------------------------------
