@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import trivium
-from benchmarks.defaults_shown import BETWEEN, DEFAULT, show
+from benchmarks.defaults_runs import BETWEEN, DEFAULT
+from benchmarks.defaults_shown import show
 from benchmarks.defaults_tables import Table, tables
 from trivium.recipe.plain_yaml import parse_yaml, write_yaml
 from trivium.recipe.stage import DEFAULT_EPOCHS

@@ -1,144 +1,56 @@
 """What runs of `benchmarks.defaults` say: the untouched defaults beside the best of a search.
 
 A search chooses the variant with the best mean on dev, and is judged on test rows, which had no say
-in that nor in which step of a run was kept. Standard errors are those of as many rows: the spread
-of what each row adds to the score, which of an accuracy is 0 or 1, and of Pearson's r its influence
-(z_x z_y - r (z_x^2 + z_y^2) / 2; Hampel 1974). Of a difference they are those of both on the same
-rows, means over seeds.
+in that nor in which step of a run was kept. What is good enough is above the probe, and not more
+than its own standard error (by rows) below what the search chose.
 """
 
-import csv
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from benchmarks.defaults_runs import DEFAULT, SPLITS, Known, Tried, chosen, read
 
-DEFAULT = "default"
-BETWEEN = "--"
-"""In the name of a recipe: TABLE--VARIANT."""
-SPLITS = ("dev", "test")
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A variant on a table: what its seeds' runs score."""
-
-    value_SB: Mapping[str, Numbers]
-    """By split, of each seed and row what the row adds to the score, which is their mean."""
-
-    def score(self, split: str) -> float:
-        return float(self.value_SB[split].mean())
-
-    def row_error(self, split: str) -> float:
-        """The standard error by rows, of the mean over seeds."""
-        return _error(self.value_SB[split].mean(0))
-
-    def seed_error(self, split: str) -> float:
-        """The standard error by seeds, of their mean."""
-        return _error(self.value_SB[split].mean(1))
-
-    def beyond(self, other: "Tried", split: str) -> tuple[float, float]:
-        """How much better than another, and the standard error of that by rows."""
-        difference_B = self.value_SB[split].mean(0) - other.value_SB[split].mean(0)
-        return float(difference_B.mean()), _error(difference_B)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a table before any variant: of its default's first run."""
-
-    metric: str
-    probe: Mapping[str, float]
-    usual: Mapping[str, float]
-    train_rows: int
+Found = Mapping[str, Mapping[str, Tried]]
+"""By table and variant."""
 
 
 def show(folder: Path) -> str:
-    """Three tables in Markdown, of all runs below a folder: FOLDER/TABLE--VARIANT/seed-K."""
+    """All runs below a folder, FOLDER/TABLE--VARIANT/seed-K, in Markdown: the default of every
+    table, how often it is good enough, every variant as if it were the default, and all of them
+    table by table."""
     found, known = read(folder)
     lines = [
         "| table | train | test | usual | probe | default | chosen on dev | of them | difference | "
-        "best on test | seeds ± |",
-        "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|",
+        "best on test | seeds ± | above the probe | within one error |",
+        "|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|---|---|",
         *(_line(name, tried, known[name]) for name, tried in found.items()),
         "",
         *_judgement(found, known),
+        "",
+        *_as_defaults(found, known),
     ]
+    for name, tried in found.items():
+        lines += ["", *_of_table(name, tried, known[name])]
     for split in SPLITS:
         lines += ["", *_all_of(found, split)]
     return "\n".join(lines)
 
 
-def chosen(tried: Mapping[str, Tried], split: str = "dev") -> str:
-    """The variant with the best mean over seeds."""
-    return max(tried, key=lambda variant: tried[variant].score(split))
+def is_above(tried: Tried, known: Known, split: str = "test") -> bool:
+    """Whether a variant is not below the probe."""
+    # A mean of 1,000 numbers may be one of its last digits off.
+    return tried.score(split) >= known.probe[split] - 1e-9
 
 
-# --- read ---------------------------------------------------------------------------------------
+def is_near(one: Tried, best: Tried, split: str = "test") -> bool:
+    """Whether a variant is within its own standard error, by rows, of another one."""
+    return one.score(split) >= best.score(split) - one.row_error(split)
 
 
-def read(folder: Path) -> tuple[dict[str, dict[str, Tried]], dict[str, Known]]:
-    """By table and variant; tables without a run of the default are left out."""
-    paths: dict[str, dict[str, list[Path]]] = {}
-    for path in sorted(folder.glob(f"*{BETWEEN}*/seed-*/scores.json")):
-        table, _, variant = path.parent.parent.name.partition(BETWEEN)
-        paths.setdefault(table, {}).setdefault(variant, []).append(path)
-    found, known = {}, {}
-    for table, of_table in paths.items():
-        if DEFAULT not in of_table:
-            continue
-        known[table] = _known(table, json.loads(of_table[DEFAULT][0].read_text()))
-        found[table] = {
-            variant: Tried(
-                {
-                    split: np.stack([_values(run.parent, table, split) for run in runs])
-                    for split in SPLITS
-                }
-            )
-            for variant, runs in sorted(of_table.items(), key=lambda item: item[0] != DEFAULT)
-        }
-    return found, known
-
-
-def _known(table: str, scores: Mapping[str, Any]) -> Known:
-    baselines = scores["baselines"][table]
-    metric, probe = baselines["metric"], baselines["probe"]
-    return Known(
-        metric,
-        {split: probe["scores"][split][metric] for split in SPLITS},
-        {split: baselines["majority"][split][metric] for split in SPLITS},
-        probe["of_rows"],
-    )
-
-
-def _values(run: Path, table: str, split: str) -> Numbers:
-    """What each row adds to the score."""
-    with open(run / "predictions" / f"{table}-{split}.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if any(column.startswith("probability_") for column in rows[0]):
-        return np.array([row["label"] == row["prediction"] for row in rows], dtype=np.float64)
-    true_B, said_B = (
-        np.array([float(row[column]) for row in rows])
-        for column in ("label", "raw" if "raw" in rows[0] else "prediction")
-    )
-    true_B, said_B = ((part - part.mean()) / part.std() for part in (true_B, said_B))
-    r = float((true_B * said_B).mean())
-    # The mean of the influence is 0, so that the mean of this is r.
-    influence_B: Numbers = true_B * said_B - r * (true_B**2 + said_B**2) / 2
-    return r + influence_B
-
-
-def _error(values: Numbers) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
-
-
-# --- told ---------------------------------------------------------------------------------------
+# --- the default --------------------------------------------------------------------------------
 
 
 def _line(name: str, tried: Mapping[str, Tried], known: Known) -> str:
@@ -154,43 +66,123 @@ def _line(name: str, tried: Mapping[str, Tried], known: Known) -> str:
         f"{default.score('test'):.4f} ±{default.row_error('test'):.3f}",
         dev_best,
         f"{tried[dev_best].score('test'):.4f}",
-        f"{beyond:+.4f} ±{error:.3f}",
+        f"{_signed(beyond)} ±{error:.3f}",
         f"{best} {tried[best].score('test'):.4f}",
         f"{default.seed_error('test'):.4f}",
+        _said(is_above(default, known)),
+        _said(is_near(default, tried[dev_best])),
     ]
-    return "| " + " | ".join(cells) + " |"
+    return _row(cells)
 
 
-def _judgement(
-    found: Mapping[str, Mapping[str, Tried]], known: Mapping[str, Known]
-) -> Iterator[str]:
+def _judgement(found: Found, known: Mapping[str, Known]) -> Iterator[str]:
     """How often the defaults are good enough."""
     for split in ("test", "dev"):
         below, behind, behind_best = [], [], []
         for name, tried in found.items():
             default = tried[DEFAULT]
-            ours, error = default.score(split), default.row_error(split)
-            below += [name] if ours < known[name].probe[split] else []
-            behind += [name] if ours < tried[chosen(tried)].score(split) - error else []
-            behind_best += [name] if ours < tried[chosen(tried, split)].score(split) - error else []
+            below += [] if is_above(default, known[name], split) else [name]
+            behind += [] if is_near(default, tried[chosen(tried)], split) else [name]
+            behind_best += [] if is_near(default, tried[chosen(tried, split)], split) else [name]
         for words, names in (
             ("below the probe", below),
             ("more than a standard error below what is chosen on dev", behind),
             (f"more than a standard error below the best on {split} (flattered)", behind_best),
         ):
-            yield f"{split}: {words}: {len(names)} of {len(found)}: {', '.join(names) or 'none'}"
+            yield f"{split}: {words}: {len(names)} of {len(found)}: {_listed(names)}"
 
 
-def _all_of(found: Mapping[str, Mapping[str, Tried]], split: str) -> Iterator[str]:
+# --- every variant ------------------------------------------------------------------------------
+
+
+def _as_defaults(found: Found, known: Mapping[str, Known]) -> Iterator[str]:
+    """A row per variant: on which tables it would not be good enough, were it the default."""
+    yield (
+        "| were it the default | tables | mean over the default | below the probe | more than an "
+        "error below what is chosen on dev | below the probe on dev |"
+    )
+    yield "|---|--:|--:|---|---|---|"
+    for variant in _variants(found):
+        there = {name: tried for name, tried in found.items() if variant in tried}
+        gains = [each[variant].beyond(each[DEFAULT], "test")[0] for each in there.values()]
+        below, below_dev = (
+            [name for name, each in there.items() if not is_above(each[variant], known[name], on)]
+            for on in ("test", "dev")
+        )
+        behind = [n for n, each in there.items() if not is_near(each[variant], each[chosen(each)])]
+        numbers = [variant, str(len(there)), _signed(np.mean(gains))]
+        yield _row([*numbers, *map(_counted, (below, behind, below_dev))])
+
+
+def _of_table(name: str, tried: Mapping[str, Tried], known: Known) -> Iterator[str]:
+    """A row per variant of one table, the best on dev first."""
+    probe, usual = known.probe, known.usual
+    yield (
+        f"**{name}**, {known.metric}: probe {probe['dev']:.4f} on dev, {probe['test']:.4f} on test;"
+        f" usual answer {usual['test']:.4f} on test"
+    )
+    yield ""
+    yield (
+        "| variant | seeds | dev | test | ± by rows | spread over seeds | over the default | "
+        "over the probe | above the probe | within one error of the first | kept its start |"
+    )
+    yield "|---|--:|--:|--:|--:|--:|--:|--:|---|---|--:|"
+    order = sorted(tried, key=lambda variant: -tried[variant].score("dev"))
+    best = tried[chosen(tried)]
+    for variant in order:
+        one = tried[variant]
+        beyond, error = one.beyond(tried[DEFAULT], "test")
+        yield _row(
+            [
+                variant,
+                str(len(one.value_SB["test"])),
+                f"{one.score('dev'):.4f}",
+                f"{one.score('test'):.4f}",
+                f"{one.row_error('test'):.4f}",
+                f"{one.seed_spread('test'):.4f}",
+                "" if variant == DEFAULT else f"{_signed(beyond)} ±{error:.3f}",
+                _signed(one.score("test") - probe["test"]),
+                _said(is_above(one, known)),
+                _said(is_near(one, best)),
+                str(one.starts),
+            ]
+        )
+
+
+def _all_of(found: Found, split: str) -> Iterator[str]:
     """A row per table, a column per variant; at the end the mean difference to the default."""
-    variants = list(dict.fromkeys(variant for tried in found.values() for variant in tried))
-    yield f"| {split} | " + " | ".join(variants) + " |"
+    variants = _variants(found)
+    yield _row([split, *variants])
     yield "|---" + "|--:" * len(variants) + "|"
     for name, tried in found.items():
         cells = (f"{tried[v].score(split):.4f}" if v in tried else "–" for v in variants)
-        yield f"| {name} | " + " | ".join(cells) + " |"
+        yield _row([name, *cells])
     means = []
     for variant in variants:
         beyond = [t[variant].beyond(t[DEFAULT], split)[0] for t in found.values() if variant in t]
-        means.append(f"{np.mean(beyond):+.4f} ({len(beyond)})")
-    yield "| mean over the default | " + " | ".join(means) + " |"
+        means.append(f"{_signed(np.mean(beyond))} ({len(beyond)})")
+    yield _row(["mean over the default", *means])
+
+
+def _variants(found: Found) -> list[str]:
+    return list(dict.fromkeys(variant for tried in found.values() for variant in tried))
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _signed(value: float | np.floating[Any]) -> str:
+    return f"{round(float(value), 4) + 0.0:+.4f}"  # no -0.0000
+
+
+def _said(is_so: bool) -> str:
+    return "yes" if is_so else "**no**"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _counted(names: list[str]) -> str:
+    return f"{len(names)}: {_listed(names)}" if names else "none"

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from benchmarks.defaults import drafted, recipes_of
-from benchmarks.defaults_shown import chosen, read, show
+from benchmarks.defaults_runs import chosen, read
+from benchmarks.defaults_shown import show
 from benchmarks.defaults_tables import TABLES, Table, dealt
 
 import trivium
@@ -102,7 +103,8 @@ def run(folder: Path, table: str, dev: Sequence[Row], test: Sequence[Row], **bes
     known = {split: {beside["metric"]: beside["probe"]} for split in ("dev", "test")}
     probe = {"scores": known, "of_rows": 40}
     baselines = {table: {"metric": beside["metric"], "majority": known, "probe": probe}}
-    (folder / "scores.json").write_text(json.dumps({"baselines": baselines}))
+    scores = {"baselines": baselines, "selected": {"step": beside.get("step", 4)}}
+    (folder / "scores.json").write_text(json.dumps(scores))
 
 
 RIGHT, WRONG = ("a", "a"), ("a", "b")
@@ -127,6 +129,37 @@ def test_a_search_chooses_on_dev_and_is_judged_on_test(tmp_path: Path) -> None:
     assert "test: below the probe: 1 of 1: x" in shown
     assert "test: more than a standard error below what is chosen on dev: 0 of 1: none" in shown
     assert "more than a standard error below the best on test (flattered): 1 of 1: x" in shown
+
+
+def test_every_variant_is_judged_as_if_it_were_the_default(tmp_path: Path) -> None:
+    def seeds(name: str, dev: int, *test: int, **beside: Any) -> None:
+        """Runs that are right in so many of ten rows."""
+        for seed, right in enumerate(test):
+            rows = [[RIGHT] * n + [WRONG] * (10 - n) for n in (dev, right)]
+            folder = tmp_path / name / f"seed-{seed}"
+            run(folder, name[0], *rows, metric="accuracy", probe=0.7, **beside)
+
+    seeds("x--default", 7, 8, 8, 8)
+    seeds("x--probe", 8, 7, 7, 10, step=0)  # the best on dev; on test 0.8, too
+    seeds("x--joint", 6, 4, 4, 4)
+    seeds("y--default", 7, 6, 6, 6)
+    seeds("y--probe", 8, 8, 8, 8)
+    found, _ = read(tmp_path)
+    assert found["x"]["probe"].starts == 3
+    assert found["x"]["default"].starts == 0
+    shown = show(tmp_path).splitlines()
+    start = "| x | 40 | 10 | 0.7000 | 0.7000 | 0.8000 ±0.133 | probe | 0.8000 | +0.0000 ±0.086 |"
+    (of_x,) = (line for line in shown if line.startswith(start))
+    assert of_x.endswith("| yes | yes |")
+    # Of ten rows seven are right in all runs and three in one: their deviation is 0.322. Against
+    # the default's eight and two one loses 2/3, and two win 1/3.
+    spread = "0.8000 | 0.8000 | 0.1018 | 0.1732 | +0.0000 ±0.086 | +0.1000"
+    assert f"| probe | 3 | {spread} | yes | yes | 3 |" in shown
+    spread = "0.6000 | 0.4000 | 0.1633 | 0.0000 | -0.4000 ±0.163 | -0.3000"
+    assert f"| joint | 3 | {spread} | **no** | **no** | 0 |" in shown
+    assert "| default | 2 | +0.0000 | 1: y | 1: y | none |" in shown
+    assert "| probe | 2 | +0.1000 | none | none | none |" in shown
+    assert "| joint | 1 | -0.4000 | 1: x | 1: x | 1: x |" in shown
 
 
 def test_the_spread_of_a_correlation_by_rows_is_about_that_of_the_bootstrap(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from trivium.recipe.schema import Recipe
 from trivium.run.drafting.draft import Ask, Draft, Wanted
 from trivium.run.drafting.files import Group, grouped, look
 from trivium.run.drafting.oddities import oddities
+from trivium.run.drafting.sources import NO_DEV
 from trivium.run.drafting.tasks import drafts
 from trivium.run.drafting.written import recipe_text, recipe_values
 from trivium.run.folder.atomic import refuse_unwritable, write_text
@@ -112,6 +113,7 @@ def _mend(tasks: Sequence[Draft], said: str) -> bool:
         drawn = values.get("dev") if isinstance(values.get("dev"), dict | float) else None
         if "is left for" in said and drawn is not None and "file" not in _table(drawn):
             del values["dev"]
+            draft.assumed = [line for line in draft.assumed if not line.startswith(NO_DEV)]
             draft.assumed.append(
                 "there are too few rows to hold some out: nothing judges this task"
             )

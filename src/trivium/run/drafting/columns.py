@@ -31,12 +31,22 @@ _OTHER = re.compile(
 )
 _ID = re.compile(r"(^|_|-| )(id|idx|index|uuid|guid|nr|no|key)$|^(unnamed: \d+|)$|id$")
 _PAIRED = re.compile(r"(.*?)[ _-]?(1|2|a|b|one|two)$")
-_COUPLES = (
-    ("premise", "hypothesis"), ("query", "passage"), ("query", "document"), ("first", "second"),
-    ("question", "passage"), ("question", "sentence"), ("question", "answer"),
-    ("query", "title"), ("prompt", "response"),
-)  # fmt: skip
+_COUPLES = {frozenset(couple.split()) for couple in (
+    "premise hypothesis", "text hypothesis", "reference hypothesis", "query passage",
+    "query document", "query title", "query product", "question passage", "question sentence",
+    "question answer", "question context", "context response", "prompt response", "claim evidence",
+    "original paraphrase", "reference candidate",
+)}  # fmt: skip
+_SIDES = {frozenset(sides.split()) for sides in (
+    "first second", "left right", "source target", "src tgt", "one two",
+)}  # fmt: skip
+"""Words by which alone the names of a pair's texts may differ."""
 _SEPARATORS = ("|", ";", ",")
+MISSING = {"nan", "none", "null", "nat", "<na>", "n/a", "na", "-"}
+"""What people write where there is nothing."""
+_WRITTEN_NUMBER = re.compile(
+    r"[-+]?[$€£]? ?\d[\d.,']*(e[-+]?\d+)? ?[%$€£]?|[-+]?(inf|infinity)", re.I
+)
 SPLITS = {
     "train": "train", "training": "train", "trn": "train",
     "dev": "dev", "develop": "dev", "valid": "dev", "validation": "dev", "val": "dev",
@@ -77,9 +87,30 @@ class Column:
 
     @cached_property
     def numbers(self) -> list[float] | None:
-        """None unless all are numbers."""
-        found = [_number(cell) for cell in self.counts]
-        return [each for each in found if each is not None] if None not in found else None
+        """None unless all are numbers, but for those that say that there is nothing."""
+        there = [cell for cell in self.counts if cell.lower() not in MISSING]
+        found = [_number(cell) for cell in there]
+        if None in found or (self.counts and not found):
+            return None
+        return [each for each in found if each is not None]
+
+    @property
+    def ordered(self) -> list[str]:
+        """Its numbers as they are written, the lowest first, where there are cells besides that say
+        that there is nothing; else nothing, for then all cells say it themselves."""
+        there = [cell for cell in self.counts if cell.lower() not in MISSING]
+        return sorted(there, key=float) if len(there) < len(self.counts) else []
+
+    @cached_property
+    def written(self) -> str | None:
+        """The first cell that keeps many numbers from being read as numbers, by a sign or a comma
+        in it; None where that is not so."""
+        if self.numbers is not None or len(self.counts) <= FEW_NUMBERS:
+            return None
+        odd = [
+            cell for cell in self.counts if _number(cell) is None and cell.lower() not in MISSING
+        ]
+        return odd[0] if all(map(_WRITTEN_NUMBER.fullmatch, odd)) else None
 
     @property
     def variety(self) -> float:
@@ -184,8 +215,17 @@ def couples(texts: Sequence[Column]) -> Iterator[tuple[Column, Column]]:
         for two in texts[place + 1 :]:
             a, b = _PAIRED.fullmatch(one.plain), _PAIRED.fullmatch(two.plain)
             alike = a is not None and b is not None and a[1] == b[1]
-            if alike or (one.plain, two.plain) in _COUPLES:
+            if alike or {one.plain, two.plain} in _COUPLES or _are_sides(one.plain, two.plain):
                 yield one, two
+
+
+def _are_sides(one: str, two: str) -> bool:
+    """Whether names such as `left_title` and `right_title` differ in the side only."""
+    words = [re.split(r"[ _-]", name) for name in (one, two)]
+    if len(words[0]) != len(words[1]):
+        return False
+    differ = [frozenset(each) for each in zip(*words, strict=True) if each[0] != each[1]]
+    return len(differ) == 1 and differ[0] in _SIDES
 
 
 def _is_named(plain: str) -> bool:

@@ -32,5 +32,14 @@ class Draft:
     """Whether there are few rows to learn from."""
 
 
+PLAIN_NUMBERS = "for scores write plain numbers, such as 45 or 3.4"
+
+
 def said(names: Sequence[str]) -> str:
-    return " and ".join(map(repr, names))
+    first, last = names[:-1], names[-1]
+    return f"{', '.join(map(repr, first))} and {last!r}" if first else repr(last)
+
+
+def are(names: Sequence[str]) -> str:
+    """The verb that follows them."""
+    return "are" if len(names) > 1 else "is"

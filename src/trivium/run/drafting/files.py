@@ -89,6 +89,10 @@ def _read(
         lines.append(row.line)
         for name, cell in row.cells.items():
             cells[name].append(cell)
+    if bad and not lines:
+        count = f"none of its {len(bad):,} rows" if len(bad) > 1 else "its only row cannot be read"
+        count += " can be read; the first" if len(bad) > 1 else ""
+        raise RecipeError(f"{path}:{bad[0].line}: {count}: {bad[0].problem}")
     if not lines:
         raise RecipeError(f"{path}: has no rows below its header.")
     columns = {name: Column(name, each) for name, each in cells.items()}

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trivium.run.drafting.columns import Column
+from trivium.run.drafting.columns import MISSING, Column
+from trivium.run.drafting.draft import PLAIN_NUMBERS
 from trivium.run.drafting.files import MOST_ROWS, Found, Group
 from trivium.run.rows.drawing import Candidate, key_of
 
 SHOWN = 3
-MISSING = {"nan", "none", "null", "nat", "<na>", "n/a", "na", "-"}
 
 
 def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
@@ -25,8 +25,14 @@ def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
         train = values["train"]
         words = train.get("relabel", {}) if isinstance(train, dict) else {}
         yield from _of_labels(group, label, words)
-    if none := [cell for cell in label.counts if cell.lower() in MISSING]:
+    none = [cell for cell in label.counts if cell.lower() in MISSING]
+    if none and values["kind"] not in ("regression", "ordinal"):  # where they are bad rows
         yield f"{group.train.name}: {_some(none)} counts as a label; empty the cell if it is none"
+    if label.written:
+        yield (
+            f"{group.train.name}: column {label.name!r} has {len(label.counts):,} labels, since "
+            f"{label.written!r} is no number; {PLAIN_NUMBERS}"
+        )
 
 
 def _of_reading(file: Found) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from trivium.errors import RecipeError, did_you_mean
 from trivium.run.drafting.columns import Column, couples
-from trivium.run.drafting.draft import Wanted, said
+from trivium.run.drafting.draft import PLAIN_NUMBERS, Wanted, are, said
 from trivium.run.drafting.files import Found, Group
 
 
@@ -37,7 +37,7 @@ def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...
             )[:2]
         else:
             unread = [name for name in names if name not in chosen]
-            assumed.append(f"the text is {said(chosen)}; {said(unread)} is not read")
+            assumed.append(f"the text is {said(chosen)}; {said(unread)} {are(unread)} not read")
     return tuple(chosen)
 
 
@@ -53,12 +53,10 @@ def labels_of(
     likely = [column for column in choices if not column.named_other]
     chosen = named or likely or choices
     if not chosen:
-        lone = (column for column in columns.values() if len(column.counts) == 1)
-        single = [column.name for column in lone if column.named_answer]
-        why = f" ({said(single)} holds one value only)" if single else ""
         raise RecipeError(
-            f"{group.train.path}: no column seems to hold answers to texts{why}, of "
-            f"{_names(group.train.columns)}. Name it: --label COLUMN."
+            f"{group.train.path}: no column seems to hold answers to texts, of "
+            f"{_names(group.train.columns)}{_why_none(group.train, columns)}. Name it: --label "
+            "COLUMN."
         )
     names = [column.name for column in chosen]
     if len(choices) > len(chosen) or len(chosen) > 1:
@@ -67,9 +65,28 @@ def labels_of(
             names = wanted.ask(question, [column.name for column in choices], names)
         else:
             unused = [column.name for column in choices if column.name not in names]
-            more = f"; {said(unused)} is not used" if unused else ""
+            more = f"; {said(unused)} {are(unused)} not used" if unused else ""
             assumed.append(f"what is asked of a text stands in {said(names)}{more}")
     return [columns[name] for name in names]
+
+
+def _why_none(file: Found, columns: Mapping[str, Column]) -> str:
+    """What may keep a column from holding answers."""
+    why = [
+        f"{name!r} holds one value only"
+        for name, column in columns.items()
+        if len(column.counts) == 1 and column.named_answer
+    ]
+    why += [
+        f"{name!r} holds cells such as {column.written!r}; {PLAIN_NUMBERS}"
+        for name, column in columns.items()
+        if column.written
+    ]
+    if file.bad:
+        first = file.bad[0]
+        count = f"{len(file.bad):,} rows" if len(file.bad) > 1 else "a row"
+        why.append(f"{count} could not be read, the first in line {first.line}: {first.problem}")
+    return f" ({'; '.join(why)})" if why else ""
 
 
 def _known(name: str, file: Found) -> str:

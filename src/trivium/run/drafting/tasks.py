@@ -53,10 +53,13 @@ def _task(
     values["label"] = label.name
     told = {
         "classification": f"{len(label.counts):,} labels",
-        "ordinal": f"{len(label.counts):,} numbers in order",
+        "ordinal": f"{len(label.ordered or label.counts):,} numbers in order",
         "regression": "scores",
     }
     draft.notes["kind"] = told.get(kind, "several labels a cell")
+    if kind == "ordinal" and (there := label.ordered):
+        values["labels"] = there
+        draft.notes["labels"] = "the lowest first"
     if kind == "multilabel" and label.between not in ("[", ","):
         values["separator"] = label.between
     if kind == "regression":
@@ -69,7 +72,16 @@ def _task(
         draft.assumed.append(f"{label.name!r} holds {told[kind]} (kind: {kind})")
     _reading(group, texts, label, draft)
     put_files(group, texts, label, draft)
+    if kind == "classification":
+        draft.notes["kind"] = f"{_labels(label, draft):,} labels"
     return draft
+
+
+def _labels(label: Column, draft: Draft) -> int:
+    """How many there are, those that are one counted once."""
+    train = draft.values["train"]
+    words = train.get("relabel", {}) if isinstance(train, dict) else {}
+    return len({words.get(name, name) for name in label.counts})
 
 
 def _range(group: Group, label: str) -> list[float]:
