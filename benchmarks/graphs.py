@@ -21,6 +21,7 @@ from transformers import AutoTokenizer
 from trivium.model.multitask import MultiTaskModel
 from trivium.run.exporting.graph import EMBEDDING, TEXTS, Graph, names_of
 from trivium.run.exporting.onnx_file import write_onnx
+from trivium.run.predictor.telemetry import without_telemetry
 
 BATCH = 32
 TRIES = 2
@@ -44,7 +45,8 @@ def needs(*packages: str) -> str:
     """Why a peer must be left out; empty if nothing is missing."""
     for name in ("onnx_ir", "onnxscript", *packages):
         try:
-            import_module(name)
+            with without_telemetry():
+                import_module(name)
         except ImportError as error:
             return f"{name} is not installed ({error})"
     return ""
@@ -99,7 +101,8 @@ class Openvino:
 
 def openvino_bf16(path: Path, checkpoint: Path, threads: int, texts: Sequence[str]) -> Openvino:
     """texts: to try its settings with."""
-    import openvino  # the other one
+    with without_telemetry():
+        import openvino  # the other one
 
     core = openvino.Core()
     model = core.read_model(str(path))
