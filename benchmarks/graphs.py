@@ -6,6 +6,7 @@ of 32 padded to their longest, and as many threads as everybody else. The graph 
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -21,6 +22,7 @@ from transformers import AutoTokenizer
 from trivium.model.multitask import MultiTaskModel
 from trivium.run.exporting.graph import EMBEDDING, TEXTS, Graph, names_of
 from trivium.run.exporting.onnx_file import write_onnx
+from trivium.run.predictor.telemetry import without_telemetry
 
 BATCH = 32
 TRIES = 2
@@ -44,7 +46,8 @@ def needs(*packages: str) -> str:
     """Why a peer must be left out; empty if nothing is missing."""
     for name in ("onnx_ir", "onnxscript", *packages):
         try:
-            import_module(name)
+            with without_telemetry():
+                import_module(name)
         except ImportError as error:
             return f"{name} is not installed ({error})"
     return ""
@@ -99,7 +102,8 @@ class Openvino:
 
 def openvino_bf16(path: Path, checkpoint: Path, threads: int, texts: Sequence[str]) -> Openvino:
     """texts: to try its settings with."""
-    import openvino  # the other one
+    with without_telemetry():
+        import openvino  # the other one
 
     core = openvino.Core()
     model = core.read_model(str(path))
@@ -107,7 +111,7 @@ def openvino_bf16(path: Path, checkpoint: Path, threads: int, texts: Sequence[st
     compiled = {
         name: core.compile_model(model, "CPU", {**told, **more}) for name, more in SETTINGS.items()
     }
-    embeds = {name: _in_openvino(openvino, one, checkpoint) for name, one in compiled.items()}
+    embeds = {name: _in_openvino(one, checkpoint) for name, one in compiled.items()}
     tried = {name: _texts_per_s(embed, texts) for name, embed in embeds.items()}
     best = max(tried, key=tried.__getitem__)
     found = compiled[best].get_property("INFERENCE_PRECISION_HINT")
@@ -115,21 +119,40 @@ def openvino_bf16(path: Path, checkpoint: Path, threads: int, texts: Sequence[st
     return Openvino(embeds[best], best, precision, {n: round(r, 1) for n, r in tried.items()})
 
 
-def _in_openvino(openvino: Any, compiled: Any, checkpoint: Path) -> Embed:
-    """As many requests at once as it finds best for its streams."""
+def _in_openvino(compiled: Any, checkpoint: Path) -> Embed:
+    width = compiled.output(0).get_partial_shape()[1].get_length()
+    return _embedder(checkpoint, width, openvino_run(compiled))
+
+
+def openvino_run(compiled: Any) -> Run:
+    """As many requests at once as it finds best for its streams.
+
+    None of its threads is given a function of ours to call when a request is done. It drops that
+    function later, with Python's lock; if somebody drops the compiled model meanwhile, who has the
+    lock and waits for its threads to end, neither goes on. On a busy machine that does happen.
+    """
 
     def run(batches: Iterator[Batch], vector_BD: NDArray[np.float32]) -> None:
-        def keep(request: Any, rows: NDArray[np.int64]) -> None:
+        most = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        free = [compiled.create_infer_request() for _ in range(most)]
+        asked: deque[tuple[Any, NDArray[np.int64]]] = deque()
+
+        def take() -> None:
+            request, rows = asked.popleft()
+            request.wait()
             vector_BD[rows] = request.get_output_tensor(0).data
+            free.append(request)
 
-        queue = openvino.AsyncInferQueue(compiled)
-        queue.set_callback(keep)
         for batch in batches:
-            queue.start_async(dict(batch.feeds), batch.rows)
-        queue.wait_all()
+            if not free:
+                take()
+            request = free.pop()
+            request.start_async(dict(batch.feeds))
+            asked.append((request, batch.rows))
+        while asked:
+            take()
 
-    width = compiled.output(0).get_partial_shape()[1].get_length()
-    return _embedder(checkpoint, width, run)
+    return run
 
 
 def _type_name(found: Any) -> str:

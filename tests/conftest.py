@@ -24,6 +24,8 @@ from tests.support.tables import WORDS, make_recipe
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint, save_encoder
 
+# `import openvino` would send an event, from a thread that forks a process with all these threads.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 # What tests compute once is theirs: nothing of a user's, and nothing that outlives them.
 os.environ["TRIVIUM_CACHE"] = tempfile.mkdtemp(prefix="trivium-tests-")
 atexit.register(shutil.rmtree, os.environ["TRIVIUM_CACHE"], ignore_errors=True)

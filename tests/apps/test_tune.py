@@ -710,7 +710,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     assert [trial["number"] for trial in found["trials"]] == [0, 1]
     assert {trial["state"] for trial in found["trials"]} == {"done"}
     best = found["trials"][found["best"][0]]
-    # In a process of its own, as the trials were: here other tests may have left their mark.
+    # In a process of its own, as the trials were: as many threads, so sums in fp32 are the same.
     again = forks.start("train", str(out / "best.yaml"), "--out", str(tmp_path / "again"))
     _, errors = again.communicate()
     assert again.returncode == 0, errors

@@ -114,12 +114,20 @@ class Library:
 
 def library() -> Library | None:
     """The module, if this process may use it, with as many threads as PyTorch has."""
+    if (found := _opened()) is None or not (allowed := products()):
+        return None
+    opened, _ = found
+    opened.use(allowed, torch.get_num_threads())
+    return opened
+
+
+def products() -> int:
+    """Which products `library` computes with: VECTORS or TILES; 0 where it is PyTorch that does."""
     switch = os.environ.get(SWITCH, "1")
     if switch == "0" or (found := _opened()) is None:
-        return None
-    opened, able = found
-    opened.use(VECTORS if switch == "vectors" else able, torch.get_num_threads())
-    return opened
+        return 0
+    _, able = found
+    return VECTORS if switch == "vectors" else able
 
 
 def fitting(width: int, heads: int, inner: int) -> Library | None:

@@ -13,6 +13,7 @@ from trivium.model.weights import Weights
 from trivium.parts.heads.base import PooledPart
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.assembly.digits import computed_by
 from trivium.run.baselines.cache import bytes_of, cached
 from trivium.run.baselines.fit import Probe, fit, linear, readout
 from trivium.run.baselines.vectors import Look, Vectors
@@ -153,7 +154,7 @@ def _probe(look: Look, examples: Sequence[Example], vectors: Vectors) -> Probe:
     texts = [example.texts for example in examples]
     feature_BF, target_B = vectors.of(look, texts), _targets(look.task, examples)
     settings = linear(look.task).model_dump_json(exclude={"train", "dev", "test", "name"})
-    digest = hashlib.sha256(f"probe 1 {settings}".encode())
+    digest = hashlib.sha256(f"probe 2 {settings} {computed_by(feature_BF.device)}".encode())
     for told in (bytes_of(feature_BF), bytes_of(target_B), repr(texts).encode()):
         digest.update(told)
 

@@ -14,6 +14,7 @@ from trivium.model.multitask import MultiTaskModel, Pooling
 from trivium.parts.heads.base import Features, feature_width, join
 from trivium.parts.tasks import Task
 from trivium.run.assembly.device import precision_name
+from trivium.run.assembly.digits import computed_by
 from trivium.run.baselines.cache import bytes_of, cached
 from trivium.run.predictor.torch import TorchPredictor
 
@@ -70,7 +71,9 @@ class Vectors:
         return found.float().cpu().clone()
 
     def _key(self, look: Look, reading: Reading) -> str:
-        digest = hashlib.sha256(f"vectors 1 {self.digest} {look.pooling}".encode())
+        device = next(self.predictor.model.encoder.parameters()).device
+        told = f"vectors 2 {self.digest} {look.pooling} {computed_by(device)}"
+        digest = hashlib.sha256(told.encode())
         digest.update(reading.way.own.encode())
         for array in (reading.ids_N, reading.length_U, reading.first_U):
             digest.update(array.tobytes())

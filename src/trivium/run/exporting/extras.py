@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from trivium.errors import RecipeError
+from trivium.run.predictor.telemetry import without_telemetry
 
 
 def onnx() -> tuple[Any, Any, Any]:
@@ -42,7 +43,8 @@ def quantization() -> Any:
 def openvino() -> Any:
     """Raises RecipeError where it is not installed."""
     try:
-        import openvino
+        with without_telemetry():
+            import openvino
     except ImportError as error:
         raise _missing(error) from error
     return openvino
@@ -51,7 +53,8 @@ def openvino() -> Any:
 def nncf() -> Any:
     """Raises RecipeError where it is not installed."""
     try:
-        import nncf
+        with without_telemetry():
+            import nncf
     except ImportError as error:
         raise _missing(error) from error
     return nncf

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino
 
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
@@ -18,6 +17,10 @@ from trivium.run.predictor.graph import (
     refuse_other_precision,
     threads,
 )
+from trivium.run.predictor.telemetry import without_telemetry
+
+with without_telemetry():
+    import openvino
 
 
 class OpenvinoPredictor(GraphPredictor):
