@@ -140,7 +140,7 @@ def test_a_store_that_does_not_answer_for_a_while_ends_no_training(
     away = tmp_path / "store"
     away.write_text("")  # where its folders should be
     handing.watch(0, "")
-    assert "step 1 not handed over: file://" in (tmp_path / "run.log").read_text()
+    assert "checkpoint 1 not handed over: file://" in (tmp_path / "run.log").read_text()
     away.unlink()
     handing.watch(0, "")
     assert store.latest("base/seed-0") is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.apps.batch.files import Part
+from trivium.apps.batch.remote import Place, Remote
 from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import write_text
@@ -22,7 +23,7 @@ DONE = ".done"
 class Ledger:
     """Which tables of a folder are answered by this model, asked in this way."""
 
-    folder: Path
+    folder: Place
     asked: Mapping[str, Any]
     """The model's sha256 and all that was asked of it, as JSON has it."""
 
@@ -50,8 +51,8 @@ class Ledger:
     def _about(self, part: Part) -> dict[str, Any]:
         return {"asked": dict(self.asked), "source": identity(part.source)}
 
-    def _path(self, part: Part) -> Path:
-        return self.folder / DONE / f"{part.name}.json"
+    def _path(self, part: Part) -> Place:
+        return self.folder / f"{DONE}/{part.name}.json"
 
     def _read(self, part: Part) -> dict[str, Any] | None:
         try:
@@ -61,13 +62,18 @@ class Ledger:
         return told if isinstance(told, dict) else None
 
     def _write(self, part: Part, told: Mapping[str, Any]) -> None:
-        path = self._path(part)
+        path, text = self._path(part), json.dumps(told, indent=2) + "\n"
+        if isinstance(path, Remote):
+            path.write_text(text)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(told, indent=2) + "\n")
+        write_text(path, text)
 
 
-def identity(path: Path) -> dict[str, Any]:
+def identity(path: Place) -> dict[str, Any]:
     """What a file is told apart by."""
+    if isinstance(path, Remote):
+        return path.identity()
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

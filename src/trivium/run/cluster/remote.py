@@ -1,8 +1,11 @@
 """Places behind URLs that fsspec knows: opened, what goes wrong there in words, and patience."""
 
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from trivium.errors import NotWrittenError, RecipeError
@@ -43,6 +46,20 @@ def make_folder(files: Any, path: str) -> None:
     told = files.protocol
     if OBJECTS.isdisjoint((told,) if isinstance(told, str) else told):
         files.makedirs(path, exist_ok=True)
+
+
+def put_whole(files: Any, path: str, content: bytes | Path) -> None:
+    """Write a file, and the folder that it is in, at once: object stores do, a disk by renaming."""
+    make_folder(files, path.rpartition("/")[0])
+    told = files.protocol
+    is_disk = "file" in ((told,) if isinstance(told, str) else told)
+    fresh = f"{path}.{uuid.uuid4().hex}" if is_disk else path
+    if isinstance(content, bytes):
+        files.pipe_file(fresh, content)
+    else:
+        files.put_file(str(content), fresh)
+    if is_disk:
+        os.replace(fresh, path)
 
 
 @contextmanager

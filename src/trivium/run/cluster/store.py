@@ -18,7 +18,14 @@ from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.cluster.remote import RemoteError, file_system, in_words, is_url, make_folder
+from trivium.run.cluster.remote import (
+    RemoteError,
+    file_system,
+    in_words,
+    is_url,
+    make_folder,
+    put_whole,
+)
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.names import JOURNAL, RESUME, STATE
 
@@ -82,7 +89,7 @@ class Store:
                 self.files.put_file(str(path), target)
                 digests[inside] = sha256(path)
         told = {"folder": fresh, "finished": is_finished, "files": digests}
-        self._name(f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
+        put_whole(self.files, f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
         if before is not None:
             with suppress(FileNotFoundError):
                 self.files.rm(f"{home}/{before['folder']}", recursive=True)
@@ -126,15 +133,6 @@ class Store:
         except FileNotFoundError:
             return ""
 
-    def _name(self, path: str, content: bytes) -> None:
-        """Write a small file at once: object stores do, a disk by renaming."""
-        if "file" in (self.files.protocol or ()):
-            fresh = f"{path}.{uuid.uuid4().hex}"
-            self.files.pipe_file(fresh, content)
-            os.replace(fresh, path)
-        else:
-            self.files.pipe_file(path, content)
-
 
 @dataclass(slots=True)
 class Handing:
@@ -161,7 +159,7 @@ class Handing:
                 self._handed = newest
         except RemoteError as error:  # training goes on, and the next look tries again
             with self.folder.with_name(f"{self.folder.name}.log").open("a") as log:
-                print(f"step {newest} not handed over: {error}", file=log)
+                print(f"checkpoint {newest} not handed over: {error}", file=log)
 
     def hand_over(self) -> bool:
         """Whether nothing changed while it was looked at; only then was it handed over. Raises

@@ -18,8 +18,17 @@ _FRESH = re.compile(r"\.(.+?)(\.[0-9a-f]{8})?\.new")
 """What is being written, or was when its process was killed."""
 
 
+def refuse_url(
+    path: str | Path, remedy: str = "Name one of this machine, and copy it there once it is written"
+) -> None:
+    """Of which a folder `s3:` would be made. Raises RecipeError."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise RecipeError(f"{path}: is a URL, where a folder or file is asked for. {remedy}.")
+
+
 def where_it_leads(path: str | Path) -> Path:
-    """Absolute, and behind any links. Raises RecipeError for one that leads nowhere."""
+    """Absolute, and behind any links. Raises RecipeError for one that leads nowhere, and a URL."""
+    refuse_url(path)
     whole = Path(os.path.abspath(path))
     for link in (whole, *whole.parents):
         if link.is_symlink() and not link.exists():
