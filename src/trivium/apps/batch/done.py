@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from trivium.apps.batch.files import Part
 from trivium.apps.batch.remote import Place, Remote
 from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import write_text
+from trivium.run.folder.atomic import remove_leftovers, write_text
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS
 from trivium.run.predictor.kept import model_home
 
@@ -39,6 +39,16 @@ class Ledger:
         """Whether answers that are there are an earlier try's that was not finished."""
         told = self._read(part)
         return told is not None and told.get("answers") is None
+
+    def sweep(self, parts: Iterable[Part]) -> None:
+        """Remove what a try that was killed left, half written, of what tells of these tables."""
+        homes: dict[Path, set[str]] = {}
+        for part in parts:
+            path = self._path(part)
+            if isinstance(path, Path):
+                homes.setdefault(path.parent, set()).add(path.name)
+        for home, names in homes.items():
+            remove_leftovers(home, names)
 
     def begin(self, part: Part) -> None:
         """From now on what has the answers' name is ours."""

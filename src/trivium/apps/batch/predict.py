@@ -70,6 +70,7 @@ def predict_files(
     ledger = Ledger(place_of(out), about)
     known = {part: rows for part in parts if (rows := ledger.rows_of(part)) is not None}
     left = [part for part in parts if part not in known]
+    ledger.sweep(left)
     share = f", {shard[0]} of {shard[1]} shares" if shard[1] > 1 else ""
     say(console, f"{len(parts):,} files{share}, {len(known):,} of them answered before: {out}")
     if on is None:
