@@ -49,6 +49,7 @@ NOT_RUN = {
     r"^calibrate .*(--answer-where|precision=)": "asks for more than a model of two steps can; "
     "tests/run/test_calibrate.py runs this command",
     r"^predict .*--on ray": "starts a cluster; tests/cluster runs it",
+    r"^predict .*s3://": "asks an S3 server; tests/apps/test_remote_tables.py starts one",
 }
 """Commands that are only parsed: what they match, and why."""
 SAID_ONLY = {

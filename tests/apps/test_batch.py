@@ -122,7 +122,11 @@ def test_a_try_that_was_killed_between_answers_and_their_record_is_made_again(
         with pytest.raises(KeyboardInterrupt):
             asked_for(run, tables, tmp_path / "out")
     assert list(content(tmp_path / "out")) == ["0.tsv"]
+    for name in ("0.tsv", "foreign.tsv"):  # as if it had been killed in writing, too
+        (tmp_path / "out" / ".done" / f".{name}.json.0df6c2e0.new").touch()
     assert asked_for(run, tables, tmp_path / "out") == {"files": 5, "rows": 40, "skipped": 0}
+    left = [path.name for path in (tmp_path / "out" / ".done").glob(".*")]
+    assert left == [".foreign.tsv.json.0df6c2e0.new"]  # whose writer may be another shard
 
 
 def test_a_bad_row_is_named_and_costs_its_own_table_only(

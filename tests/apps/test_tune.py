@@ -389,6 +389,11 @@ def test_trials_that_the_storage_does_not_know_are_not_overwritten(
         worker(path, out, storage="sqlite")
 
 
+def test_a_url_is_no_folder_of_a_search(values: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"s3://bucket/out: is a URL, .* --on ray --store URL"):
+        trivium.tune(values, "s3://bucket/out")
+
+
 def test_a_recipe_that_cannot_be_trained_is_refused_before_the_folder_is_made(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

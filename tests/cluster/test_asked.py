@@ -105,12 +105,14 @@ def test_a_run_has_the_threads_that_it_would_have_without_ray(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("TRIVIUM_NATIVE", "0")
     numbers = numbers_as_here(2)
-    assert numbers["OMP_NUM_THREADS"] == "2"
+    assert numbers["OMP_NUM_THREADS"] == numbers["RAYON_NUM_THREADS"] == "2"
     assert numbers["TRIVIUM_NATIVE"] == "0"
     assert "PATH" not in numbers
     monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    monkeypatch.setenv("RAYON_NUM_THREADS", "3")
     set_numbers(numbers)
     assert "MKL_NUM_THREADS" not in os.environ
+    assert os.environ["RAYON_NUM_THREADS"] == "2"
     monkeypatch.delitem(sys.modules, "torch")
     assert threads_here() == 2
     monkeypatch.delenv("OMP_NUM_THREADS")

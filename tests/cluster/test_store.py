@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trivium.errors import RecipeError
+from trivium.run.cluster.remote import RemoteError, patiently
 from trivium.run.cluster.store import Handing, Store
 
 
@@ -129,3 +130,37 @@ def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
     store = Store(f"file://{tmp_path}/store")
     store.refuse_unwritable()
     assert json.dumps([str(path) for path in (tmp_path / "store").iterdir()]) == "[]"
+
+
+def test_a_store_that_does_not_answer_for_a_while_ends_no_training(
+    store: Store, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trivium.run.cluster.store.LOOK_EVERY_S", 0.0)
+    handing = Handing(store, "base/seed-0", run, tmp_path / "view")
+    away = tmp_path / "store"
+    away.write_text("")  # where its folders should be
+    handing.watch(0, "")
+    assert "checkpoint 1 not handed over: file://" in (tmp_path / "run.log").read_text()
+    away.unlink()
+    handing.watch(0, "")
+    assert store.latest("base/seed-0") is not None
+
+
+def test_what_does_not_answer_is_asked_again_until_it_does_or_somebody_has_enough(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trivium.run.cluster.remote.AGAIN_AFTER_S", 0.0)
+    tries: list[int] = []
+
+    def answer_at_the_third() -> str:
+        tries.append(1)
+        if len(tries) < 3:
+            raise RemoteError("gone")
+        return "here"
+
+    assert patiently(answer_at_the_third, lambda: False) == "here"
+    assert len(tries) == 3
+    tries.clear()
+    with pytest.raises(RemoteError, match="gone"):
+        patiently(answer_at_the_third, lambda: True)
+    assert len(tries) == 1

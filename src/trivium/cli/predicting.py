@@ -36,7 +36,7 @@ Tables = Annotated[
     typer.Option(
         "--file",
         help="Table of texts (.csv .tsv .jsonl .parquet), or -. Several, a folder, or a pattern "
-        "such as [bold]'in/*.csv'[/]: then OUT is a folder.",
+        "such as [bold]'in/*.csv'[/]: then OUT is a folder. They, and it, may be URLs (s3://, …).",
     ),
 ]
 Shard = Annotated[

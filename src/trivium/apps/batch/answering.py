@@ -8,7 +8,9 @@ from rich.console import Console
 
 from trivium.apps.batch.done import Ledger
 from trivium.apps.batch.files import Part
+from trivium.apps.batch.remote import at_hand
 from trivium.errors import RecipeError
+from trivium.run.cluster.remote import RemoteError
 from trivium.run.predict import predict_file
 from trivium.run.predictor.base import Predictor
 
@@ -37,23 +39,18 @@ def answer(
     predictor: Predictor, asked: Asked, part: Part, ledger: Ledger, console: Console | None
 ) -> Told:
     """Answer a table. What is wrong with it is told, and no other table's concern."""
-    replaces = asked.overwrite or ledger.is_begun(part)
     try:
+        ours = ledger.is_begun(part)
+        overwrite = ours or asked.overwrite
         about = ledger.about(part)
-        if replaces or not part.target.exists():
+        if overwrite or not part.target.exists():
             ledger.begin(part, about)
-        rows = predict_file(
-            predictor,
-            asked.task,
-            part.source,
-            part.target,
-            overwrite=replaces,
-            console=console,
-            **_of_answers(asked.settings),
-        )
-    except RecipeError as error:
+        with at_hand(part.source, part.target, overwrite=overwrite) as (source, target):
+            settings = _of_answers(asked.settings) | {"overwrite": overwrite, "console": console}
+            rows = predict_file(predictor, asked.task, source, target, **settings)
+        ledger.end(part, about, rows)
+    except (RecipeError, RemoteError) as error:
         return Told(part, problem=str(error))
-    ledger.end(part, about, rows)
     return Told(part, rows)
 
 

@@ -1,5 +1,6 @@
 """Many tables answered by Ray: an actor per worker holds the model, and is given one at a time."""
 
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from rich.console import Console
 from trivium.apps.batch.answering import Asked, Told, answer, loading
 from trivium.apps.batch.done import Ledger
 from trivium.apps.batch.files import Part
+from trivium.apps.batch.remote import Remote
 from trivium.errors import RecipeError
 from trivium.run.cluster.asked import OnRay
 from trivium.run.cluster.numbers import numbers_as_here, set_numbers, threads_here
 from trivium.run.cluster.opened import opened, why_lost
+from trivium.run.cluster.remote import RemoteError
 from trivium.run.predictor.load import load
 from trivium.run.screen.console import say
 
@@ -37,13 +40,24 @@ class Answerer:
     def answer(self, part: Part, ledger: Ledger) -> Told:
         if self.problem:
             return Told(part, problem=self.problem)
-        if not part.source.is_file() or not ledger.folder.is_dir():
-            missing = ledger.folder if part.source.is_file() else part.source
-            return Told(part, problem=f"{missing}: is not there on every machine of the cluster.")
-        # One that was lost on its way may have been answered: by the actor that is no more.
-        if (rows := ledger.rows_of(part)) is not None:
-            return Told(part, rows)
+        try:
+            if problem := _unseen(part, ledger):
+                return Told(part, problem=problem)
+            # One that was lost on its way may have been answered: by the actor that is no more.
+            if (rows := ledger.rows_of(part)) is not None:
+                return Told(part, rows)
+        except (RecipeError, RemoteError) as error:
+            return Told(part, problem=f"{error} (on {socket.gethostname()})")
         return answer(self.predictor, self.asked, part, ledger, None)
+
+
+def _unseen(part: Part, ledger: Ledger) -> str:
+    """Why a table cannot be answered on this machine."""
+    is_seen = isinstance(ledger.folder, Remote) or ledger.folder.is_dir()
+    if part.source.is_file() and is_seen:
+        return ""
+    missing = part.source if is_seen else ledger.folder
+    return f"{missing}: is not there on every machine of the cluster."
 
 
 def answer_by_ray(
@@ -57,10 +71,13 @@ def answer_by_ray(
 ) -> Iterator[Told]:
     """Each table as it is answered. A lost worker is replaced, and its table begun again."""
     if on.store is not None:
-        raise RecipeError("--store: is for runs; tables and their answers need a common folder.")
+        raise RecipeError(
+            "--store: is for runs; tables and their answers need a common folder, or are URLs."
+        )
     if not parts:
         return
-    ledger.folder.mkdir(parents=True, exist_ok=True)
+    if isinstance(ledger.folder, Path):
+        ledger.folder.mkdir(parents=True, exist_ok=True)
     with opened(on) as ray:
         crowd = _Crowd(ray, on, folder.resolve(), asked, len(parts))
         waiting, number = list(parts), 0

@@ -2,15 +2,16 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trivium.apps.batch.files import Part
+from trivium.apps.batch.remote import Place, Remote
 from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import write_text
+from trivium.run.folder.atomic import remove_leftovers, write_text
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS
 from trivium.run.predictor.kept import model_home
 
@@ -22,7 +23,7 @@ DONE = ".done"
 class Ledger:
     """Which tables of a folder are answered by this model, asked in this way."""
 
-    folder: Path
+    folder: Place
     asked: Mapping[str, Any]
     """The model's sha256 and all that was asked of it, as JSON has it."""
 
@@ -52,6 +53,16 @@ class Ledger:
             raise RecipeError(f"{part.source}: cannot be read: {error.strerror}.") from error
         return {"asked": dict(self.asked), "source": source}
 
+    def sweep(self, parts: Iterable[Part]) -> None:
+        """Remove what a try that was killed left, half written, of what tells of these tables."""
+        homes: dict[Path, set[str]] = {}
+        for part in parts:
+            path = self._path(part)
+            if isinstance(path, Path):
+                homes.setdefault(path.parent, set()).add(path.name)
+        for home, names in homes.items():
+            remove_leftovers(home, names)
+
     def begin(self, part: Part, about: Mapping[str, Any]) -> None:
         """From now on what has the answers' name is ours."""
         self._write(part, {**about, "rows": None, "answers": None})
@@ -61,8 +72,8 @@ class Ledger:
         then those to another table."""
         self._write(part, {**about, "rows": rows, "answers": identity(part.target)})
 
-    def _path(self, part: Part) -> Path:
-        return self.folder / DONE / f"{part.name}.json"
+    def _path(self, part: Part) -> Place:
+        return self.folder / f"{DONE}/{part.name}.json"
 
     def _read(self, part: Part) -> dict[str, Any] | None:
         try:
@@ -72,13 +83,18 @@ class Ledger:
         return told if isinstance(told, dict) else None
 
     def _write(self, part: Part, told: Mapping[str, Any]) -> None:
-        path = self._path(part)
+        path, text = self._path(part), json.dumps(told, indent=2) + "\n"
+        if isinstance(path, Remote):
+            path.write_text(text)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(told, indent=2) + "\n")
+        write_text(path, text)
 
 
-def identity(path: Path) -> dict[str, Any]:
+def identity(path: Place) -> dict[str, Any]:
     """What a file is told apart by."""
+    if isinstance(path, Remote):
+        return path.identity()
     return {"bytes": path.stat().st_size, "sha256": sha256(path)}
 
 

@@ -5,9 +5,11 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from trivium.apps.batch.remote import Place, found_at, is_below, place_of
 from trivium.errors import RecipeError
+from trivium.run.cluster.remote import is_url
 from trivium.text.lines import format_of
 
 READ_ONLY = ("json", "xlsx")
@@ -16,17 +18,19 @@ READ_ONLY = ("json", "xlsx")
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A table and where its answers go. Both paths are absolute."""
+    """A table and where its answers go. Paths are absolute."""
 
     name: str
     """Of the answers, within their folder."""
-    source: Path
-    target: Path
+    source: Place
+    target: Place
 
 
 def are_many(sources: Sequence[str | Path]) -> bool:
     """Whether more is meant than one table, which has answers in a file of any name."""
-    return len(sources) != 1 or Path(sources[0]).is_dir() or _is_pattern(str(sources[0]))
+    if len(sources) != 1 or is_url(sources[0]):
+        return True
+    return Path(sources[0]).is_dir() or _is_pattern(str(sources[0]))
 
 
 def parts_of(sources: Sequence[str | Path], out: str | Path) -> list[Part]:
@@ -34,22 +38,24 @@ def parts_of(sources: Sequence[str | Path], out: str | Path) -> list[Part]:
     the names of their answers.
 
     Of a folder all that have a table's ending, and none that is below. What a pattern matches keeps
-    the folders below its fixed beginning. What is in `out` is left out. Raises RecipeError where
-    nothing is found, a file is no table, and two would have one name.
+    the folders below its fixed beginning. What is in `out` is left out. All of them, and `out`, may
+    be URLs that fsspec knows. Raises RecipeError where nothing is found, a file is no table, and
+    two would have one name; RemoteError where a URL's place does not answer.
     """
-    home = Path(os.path.abspath(out))
+    home = place_of(out)
+    _refuse_file(sources, home)
     parts: dict[str, Part] = {}
     for given in sources:
-        found = [(root, path) for root, path in _found(str(given)) if home not in path.parents]
+        found = [(inside, at) for inside, at in _found(str(given)) if not is_below(at, home)]
         if not found:
             raise RecipeError(f"--file {given}: no such table, and no table in it.")
-        for root, path in found:
-            name = _answers_name(path, root)
-            part = Part(name, path, home / name)
+        for inside, at in found:
+            name = _answers_name(inside, at)
+            part = Part(name, at, home / name)
             other = parts.setdefault(name, part)
-            if other.source != path:
+            if other.source != at:
                 raise RecipeError(
-                    f"{path}: its answers would be called {name}, as those of {other.source}. "
+                    f"{at}: its answers would be called {name}, as those of {other.source}. "
                     "Answer them into folders of their own."
                 )
     return [parts[name] for name in sorted(parts)]
@@ -70,21 +76,42 @@ def dealt(parts: Iterable[Part], shard: tuple[int, int]) -> list[Part]:
     return [part for place, part in enumerate(parts) if place % count == number - 1]
 
 
-def _found(given: str) -> Iterator[tuple[Path, Path]]:
-    """Tables, each with the folder that its name begins after."""
+def _found(given: str) -> Iterator[tuple[str, Place]]:
+    """Tables, each with its name below what is fixed."""
+    if is_url(given):
+        yield from _found_at(given)
+        return
     path = Path(os.path.abspath(given))
     if path.is_dir():
-        for inside in sorted(path.iterdir()):
-            if inside.is_file() and not inside.name.startswith(".") and _is_table(inside):
-                yield path, inside
+        for one in sorted(path.iterdir()):
+            if one.is_file() and not one.name.startswith(".") and _is_table(one):
+                yield one.name, one
     elif path.exists() or not _is_pattern(given):
         if path.exists():
-            yield path.parent, path
+            yield path.name, path
     else:
         root = _fixed(path)
         for match in sorted(glob.glob(str(path), recursive=True)):
             if Path(match).is_file():
-                yield root, Path(match)
+                yield Path(match).relative_to(root).as_posix(), Path(match)
+
+
+def _found_at(url: str) -> Iterator[tuple[str, Place]]:
+    """Of a folder the tables; of what is named or matched, all."""
+    is_named = glob.has_magic(url) or _is_table(Path(url))
+    for inside, remote in found_at(url):
+        if is_named or _is_table(Path(inside)):
+            yield inside, remote
+
+
+def _refuse_file(sources: Sequence[str | Path], home: Place) -> None:
+    """Raises RecipeError where answers of tables behind URLs are to be in one file."""
+    is_folder = isinstance(home, Path) and home.is_dir()
+    if any(map(is_url, sources)) and not is_folder and _is_table(Path(home.name)):
+        raise RecipeError(
+            f"--out {home}: is named as a file. Of tables behind URLs, each has answers of its own "
+            "name in a folder; name that."
+        )
 
 
 def _is_pattern(given: str) -> bool:
@@ -109,7 +136,11 @@ def _is_table(path: Path) -> bool:
     return True
 
 
-def _answers_name(path: Path, root: Path) -> str:
+def _answers_name(inside: str, place: Place) -> str:
     """Raises RecipeError for a file that is no table."""
-    inside = path.relative_to(root)
-    return (inside.with_suffix(".csv") if format_of(path) in READ_ONLY else inside).as_posix()
+    name = PurePosixPath(inside)
+    try:
+        kind = format_of(Path(inside))
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(inside, str(place), 1)) from error
+    return (name.with_suffix(".csv") if kind in READ_ONLY else name).as_posix()

@@ -11,6 +11,7 @@ from trivium.apps.batch.answering import Asked, Told, answer, loading
 from trivium.apps.batch.crowd import answer_by_ray
 from trivium.apps.batch.done import Ledger, model_digest
 from trivium.apps.batch.files import Part, dealt, parts_of
+from trivium.apps.batch.remote import place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.asked import OnRay
 from trivium.run.hub.fetch import local_folder
@@ -40,7 +41,8 @@ def predict_files(
 ) -> dict[str, int]:
     """Answer every row of many tables, each into a table of its name in the folder `out`.
 
-    sources: files, folders (all tables in them) and patterns with `*`. Each file's answers are what
+    sources: files, folders (all tables in them) and patterns with `*`; they and `out` may be URLs
+    that fsspec knows, such as s3://bucket/in/*.csv. Each file's answers are what
     `predict_file` makes of it, whose settings the others are. shard: (3, 8) answers the third of
     eight shares: files are dealt one by one in the order of their names. on: by Ray, one model per
     worker, on machines that see the files and `out`.
@@ -65,9 +67,10 @@ def predict_files(
     how = {"precision": precision, "device": device, "backend": backend}
     asked = Asked(names, written | how, overwrite)
     about = {"model": model_digest(folder), "task": names, **asked.settings}
-    ledger = Ledger(Path(out).absolute(), about)
+    ledger = Ledger(place_of(out), about)
     known = {part: rows for part in parts if (rows := ledger.rows_of(part)) is not None}
     left = [part for part in parts if part not in known]
+    ledger.sweep(left)
     share = f", {shard[0]} of {shard[1]} shares" if shard[1] > 1 else ""
     say(console, f"{len(parts):,} files{share}, {len(known):,} of them answered before: {out}")
     if on is None:

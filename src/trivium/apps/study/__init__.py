@@ -20,7 +20,7 @@ from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.cluster.asked import OnHere, OnRay, words_of
 from trivium.run.cluster.pool import AnyPool, pool_of
-from trivium.run.folder.atomic import refusals_told
+from trivium.run.folder.atomic import refusals_told, refuse_url
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.screen.console import heard_on, say
@@ -63,6 +63,7 @@ def study(
         [(row["name"], row["overall"]["leaderboard"]["mean"]) for row in table["recipes"]]
     """
     refuse_without_locks("study")
+    refuse_url(out, "Name one of this machine; others hand runs over with --on ray --store URL")
     console = heard_on(console)
     on = OnRay() if on == "ray" else on
     plan = plan_study(recipes, out, seeds, changes, budget, singles=singles)

@@ -28,6 +28,7 @@ from trivium.recipe.space import points_of, search_of, trials_of
 from trivium.run.assembly.device import choose_device
 from trivium.run.cluster.asked import OnHere, OnRay, words_of
 from trivium.run.cluster.pool import AnyPool, pool_of
+from trivium.run.folder.atomic import refuse_url
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.folder.objectives import check_metrics, objectives_of
 from trivium.run.jobs.child import Stop, stop_on_signal
@@ -65,6 +66,7 @@ def tune(
         found = trivium.tune("recipes/search/quickstart.yaml", "runs/search", trials=12)
     """
     refuse_without_locks("tune")
+    refuse_url(out, "Name one of this machine; others hand runs over with --on ray --store URL")
     console = heard_on(console)
     on = OnRay() if on == "ray" else on
     worker = _prepare(

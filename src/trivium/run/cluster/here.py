@@ -8,10 +8,8 @@ from typing import IO
 from trivium.errors import RecipeError
 from trivium.run.assembly.cores import cores
 from trivium.run.cluster.asked import OnHere
-from trivium.run.cluster.numbers import THREADS, threads_here
+from trivium.run.cluster.numbers import THREADS, TOKENIZER_THREADS, threads_here
 from trivium.run.jobs.child import Job, Outcome, Stop, train_locked, train_run
-
-TOKENIZER_THREADS = "RAYON_NUM_THREADS"
 
 
 class HerePool:

@@ -17,12 +17,13 @@ NUMBERS = (
 )
 """How the names of variables begin by which the same numbers, and as fast, come out."""
 THREADS = "OMP_NUM_THREADS"
+TOKENIZER_THREADS = "RAYON_NUM_THREADS"
 
 
 def numbers_as_here(cpus: int) -> dict[str, str]:
     """Variables that a process needs to have to compute as a child of this one would."""
     same = {name: value for name, value in os.environ.items() if name.startswith(NUMBERS)}
-    return same | {THREADS: str(cpus)}
+    return same | dict.fromkeys((THREADS, TOKENIZER_THREADS), str(cpus))
 
 
 def set_numbers(environment: dict[str, str]) -> None:

@@ -15,6 +15,7 @@ from trivium.run.cluster.here import HereFlight, HerePool
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
 from trivium.run.cluster.numbers import numbers_as_here, threads_here
 from trivium.run.cluster.opened import address_of, opened, why_lost
+from trivium.run.cluster.remote import RemoteError, patiently
 from trivium.run.cluster.store import Store
 from trivium.run.cluster.task import REMEDY, Order, carry_out
 from trivium.run.jobs.child import Job, Outcome
@@ -223,14 +224,19 @@ class Flight:
                 return Outcome("stopped", "trained", seconds)
             return Outcome("failed", "trained", seconds, why_lost(ray, error))
         if self.pool.store is not None and outcome.state != "stopped":
-            self._fetch(self.pool.store, outcome)
+            store = self.pool.store
+            try:
+                patiently(lambda: self._fetch(store, outcome), lambda: self.asked_to_stop)
+            except RemoteError as error:
+                return replace(outcome, state="failed", reason=f"cannot be fetched: {error}")
         if outcome.state == "done" and not self._is_seen():
             reason = f"{self.order.shared} is another folder on the machine that trained; {REMEDY}"
             return Outcome("failed", outcome.how, outcome.seconds, reason)
         return outcome
 
     def _fetch(self, store: Store, outcome: Outcome) -> None:
-        """What was handed over, to where the run would have been trained without Ray."""
+        """What was handed over, to where the run would have been trained without Ray. Raises
+        RemoteError."""
         self.job.folder.parent.mkdir(parents=True, exist_ok=True)
         with self.job.log.open("w", encoding="utf-8") as log:  # the file that may be locked
             log.write(store.log(self.order.name))

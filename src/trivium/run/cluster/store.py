@@ -18,6 +18,14 @@ from typing import Any
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.run.cluster.remote import (
+    RemoteError,
+    file_system,
+    in_words,
+    is_url,
+    make_folder,
+    put_whole,
+)
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.names import JOURNAL, RESUME, STATE
 
@@ -30,54 +38,58 @@ class Store:
 
     def __init__(self, url: str) -> None:
         """Raises RecipeError for a URL that is none, or is known to nobody here."""
-        try:
-            import fsspec.core
-        except ImportError as error:
-            raise RecipeError(
-                "--store needs fsspec, which is not installed: pip install 'trivium[ray]'"
-            ) from error
-        if "://" not in url:
+        if not is_url(url):
             raise RecipeError(f"--store {url}: is no URL such as s3://bucket/study.")
         if url.startswith("memory://"):
             raise RecipeError(f"--store {url}: lives in one process; name a place that all see.")
         try:
-            self.files, self.root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
-            raise RecipeError(f"--store {url}: {str(error).rstrip('.')}.") from error
+            self.files, self.root = file_system(url)
+        except RecipeError as error:
+            raise RecipeError(f"--store {error}") from error
         self.url = url
 
     def refuse_unwritable(self) -> None:
         """RecipeError where nothing can be handed over."""
         probe = f"{self.root}/.{uuid.uuid4().hex}"
         try:
-            self.files.makedirs(self.root, exist_ok=True)
-            self.files.pipe_file(probe, b"")
-            self.files.rm_file(probe)
-        except (OSError, ValueError) as error:
-            raise RecipeError(f"--store {self.url}: cannot be written to: {error}.") from error
+            with in_words(self.url):
+                make_folder(self.files, self.root)
+                self.files.pipe_file(probe, b"")
+                self.files.rm_file(probe)
+        except RemoteError as error:
+            reason = str(error).removeprefix(f"{self.url}: ")
+            raise RecipeError(f"--store {self.url}: cannot be written to: {reason}.") from error
 
     def latest(self, name: str) -> dict[str, Any] | None:
-        """What was handed over last of a run; None where nothing was."""
+        """What was handed over last of a run; None where nothing was. Raises RemoteError."""
         try:
-            told = json.loads(self.files.cat_file(f"{self.root}/{name}/{LATEST}"))
+            with in_words(self.url, missing=True):
+                told = json.loads(self.files.cat_file(f"{self.root}/{name}/{LATEST}"))
         except FileNotFoundError:
             return None
         return dict(told)
 
     def put(self, name: str, folder: Path, *, is_finished: bool) -> None:
-        """Hand a run over as it is now. folder: nothing changes in it meanwhile."""
-        home, fresh = f"{self.root}/{name}", uuid.uuid4().hex
+        """Hand a run over as it is now. folder: nothing changes in it meanwhile. Raises
+        RemoteError."""
         before = self.latest(name)
+        with in_words(f"{self.url}/{name}"):
+            self._put(name, folder, before, is_finished=is_finished)
+
+    def _put(
+        self, name: str, folder: Path, before: dict[str, Any] | None, *, is_finished: bool
+    ) -> None:
+        home, fresh = f"{self.root}/{name}", uuid.uuid4().hex
         digests = {}
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 inside = path.relative_to(folder).as_posix()
                 target = f"{home}/{fresh}/{inside}"
-                self.files.makedirs(target.rpartition("/")[0], exist_ok=True)
+                make_folder(self.files, target.rpartition("/")[0])
                 self.files.put_file(str(path), target)
                 digests[inside] = sha256(path)
         told = {"folder": fresh, "finished": is_finished, "files": digests}
-        self._name(f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
+        put_whole(self.files, f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
         if before is not None:
             with suppress(FileNotFoundError):
                 self.files.rm(f"{home}/{before['folder']}", recursive=True)
@@ -85,7 +97,7 @@ class Store:
     def get(self, name: str, folder: Path) -> bool:
         """Fetch a run, whole, into a folder that is not there; whether there was one.
 
-        Raises RecipeError where a file is not what was handed over.
+        Raises RecipeError where a file is not what was handed over, and RemoteError.
         """
         told = self.latest(name)
         if told is None:
@@ -95,7 +107,9 @@ class Store:
             for inside, digest in told["files"].items():
                 target = fresh / inside
                 target.parent.mkdir(parents=True, exist_ok=True)
-                self.files.get_file(f"{self.root}/{name}/{told['folder']}/{inside}", str(target))
+                with in_words(f"{self.url}/{name}"):
+                    source = f"{self.root}/{name}/{told['folder']}/{inside}"
+                    self.files.get_file(source, str(target))
                 if sha256(target) != digest:
                     raise RecipeError(
                         f"{self.url}/{name}: {inside} is not what was handed over. Delete "
@@ -104,24 +118,20 @@ class Store:
         return True
 
     def add_log(self, name: str, text: str) -> None:
-        """What a child process said, after what earlier ones said."""
-        self.files.makedirs(f"{self.root}/{name}", exist_ok=True)
-        self.files.pipe_file(f"{self.root}/{name}/log", (self.log(name) + text).encode())
+        """What a child process said, after what earlier ones said. Raises RemoteError."""
+        before = self.log(name)
+        with in_words(f"{self.url}/{name}"):
+            make_folder(self.files, f"{self.root}/{name}")
+            self.files.pipe_file(f"{self.root}/{name}/log", (before + text).encode())
 
     def log(self, name: str) -> str:
+        """Raises RemoteError."""
         try:
-            return bytes(self.files.cat_file(f"{self.root}/{name}/log")).decode("utf-8", "replace")
+            with in_words(f"{self.url}/{name}", missing=True):
+                found = bytes(self.files.cat_file(f"{self.root}/{name}/log"))
+            return found.decode("utf-8", "replace")
         except FileNotFoundError:
             return ""
-
-    def _name(self, path: str, content: bytes) -> None:
-        """Write a small file at once: object stores do, a disk by renaming."""
-        if "file" in (self.files.protocol or ()):
-            fresh = f"{path}.{uuid.uuid4().hex}"
-            self.files.pipe_file(fresh, content)
-            os.replace(fresh, path)
-        else:
-            self.files.pipe_file(path, content)
 
 
 @dataclass(slots=True)
@@ -142,11 +152,18 @@ class Handing:
             return
         self._looked = now
         newest = max(self._generations(), default=0)
-        if newest > self._handed and self.hand_over():
-            self._handed = newest
+        if newest <= self._handed:
+            return
+        try:
+            if self.hand_over():
+                self._handed = newest
+        except RemoteError as error:  # training goes on, and the next look tries again
+            with self.folder.with_name(f"{self.folder.name}.log").open("a") as log:
+                print(f"checkpoint {newest} not handed over: {error}", file=log)
 
     def hand_over(self) -> bool:
-        """Whether nothing changed while it was looked at; only then was it handed over."""
+        """Whether nothing changed while it was looked at; only then was it handed over. Raises
+        RemoteError."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         try:
             before = _signature(self.folder)

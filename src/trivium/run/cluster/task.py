@@ -5,13 +5,14 @@ import socket
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from trivium.errors import RecipeError
 from trivium.recipe import dump_recipe
 from trivium.run.cluster.numbers import set_numbers
+from trivium.run.cluster.remote import RemoteError, patiently
 from trivium.run.cluster.store import Handing, Store
 from trivium.run.folder.locks import alone
 from trivium.run.jobs.child import (
@@ -85,19 +86,36 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
         try:
             store.get(order.name, folder)
             job.refuse_other()
-        except RecipeError as error:
+        except (RecipeError, RemoteError) as error:
             reason = str(error).replace(str(folder), f"{store.url}/{order.name}")
             return Outcome("failed", "skipped", reason=reason)
         if job.is_finished:
             return Outcome("done", "skipped")
         handing = Handing(store, order.name, folder, Path(home) / "view")
         outcome = train_run(job, stop, handing.watch)
+        try:
+            return _handed_over(handing, job, outcome, stop)
+        except RemoteError as error:
+            if outcome.state != "done":
+                return outcome
+            reason = f"it was trained, and could not be handed over: {error}"
+            return replace(outcome, state="failed", reason=reason)
+
+
+def _handed_over(handing: Handing, job: Job, outcome: Outcome, stop: Stop) -> Outcome:
+    """What became of a run, all of which is in its store now. Raises RemoteError."""
+    store, name = handing.store, handing.name
+
+    def hand_over() -> None:
         if outcome.state == "done":
-            store.put(order.name, folder, is_finished=True)
+            store.put(name, job.folder, is_finished=True)
         elif job.has_begun:
             handing.hand_over()
-        store.add_log(order.name, job.log.read_text(encoding="utf-8", errors="replace"))
-        return outcome
+
+    said = job.log.read_text(encoding="utf-8", errors="replace")
+    patiently(hand_over, lambda: stop.asked)
+    patiently(lambda: store.add_log(name, said), lambda: stop.asked)
+    return outcome
 
 
 def unshared(folder: Path) -> str:

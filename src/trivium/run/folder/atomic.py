@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +18,17 @@ _FRESH = re.compile(r"\.(.+?)(\.[0-9a-f]{8})?\.new")
 """What is being written, or was when its process was killed."""
 
 
+def refuse_url(
+    path: str | Path, remedy: str = "Name one of this machine, and copy it there once it is written"
+) -> None:
+    """Of which a folder `s3:` would be made. Raises RecipeError."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise RecipeError(f"{path}: is a URL, where a folder or file is asked for. {remedy}.")
+
+
 def where_it_leads(path: str | Path) -> Path:
-    """Absolute, and behind any links. Raises RecipeError for one that leads nowhere."""
+    """Absolute, and behind any links. Raises RecipeError for one that leads nowhere, and a URL."""
+    refuse_url(path)
     whole = Path(os.path.abspath(path))
     for link in (whole, *whole.parents):
         if link.is_symlink() and not link.exists():
@@ -179,18 +188,25 @@ def clear(path: Path) -> None:
         Path(os.path.realpath(path)).unlink(missing_ok=True)
 
 
-def is_leftover(name: str, of: str | None = None) -> bool:
-    """Whether a file or folder is called as what was not written to its end. of: only of this."""
+def leftover_of(name: str) -> str | None:
+    """The name of what was not written to its end, if a file or folder is called so."""
     found = _FRESH.fullmatch(name)
-    return found is not None and of in (None, found[1])
+    return None if found is None else found[1]
 
 
-def remove_leftovers(home: Path, of: str | None = None) -> None:
+def is_leftover(name: str) -> bool:
+    """Whether a file or folder is called as what was not written to its end."""
+    return leftover_of(name) is not None
+
+
+def remove_leftovers(home: Path, of: str | Container[str] | None = None) -> None:
     """What processes that were killed left in a folder; not what others are writing there: so its
-    writer must be alone."""
+    writer must be alone. of: only what was to have this name, or one of these."""
+    names = (of,) if isinstance(of, str) else of
     if home.is_dir():
         for path in list(home.iterdir()):
-            if is_leftover(path.name, of):
+            found = leftover_of(path.name)
+            if found is not None and (names is None or found in names):
                 remove(path)
 
 

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable
+from trivium.run.folder.atomic import refuse_unwritable, refuse_url
 from trivium.run.folder.locks import alone
 from trivium.text.tables import BadRow, Table
 from trivium.types import Row
@@ -19,6 +19,7 @@ def alone_at(source: str | Path, target: str | Path, *, overwrite: bool) -> Iter
     if str(target) == "-":
         yield
         return
+    refuse_url(target)
     path = Path(os.path.abspath(target))
     if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
         raise RecipeError(
