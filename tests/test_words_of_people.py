@@ -9,15 +9,19 @@ from typing import Any
 
 import pytest
 import yaml
+from rich.cells import cell_len
 from rich.console import Console
+from rich.text import Text
 from typer.testing import CliRunner
 
 from tests.support.sources import sources
 from tests.support.tables import make_recipe
+from trivium.answering.occlusion import Explanation, Word, places_of
 from trivium.cli import app
 from trivium.run.screen.console import note, plain_console, say
 from trivium.run.screen.grid import Grid, print_grid
 from trivium.run.screen.progress import Monitor, rows_bar
+from trivium.run.screen.shading import print_explanation
 
 LABELS = {"up": "[/INST]", "down": "[urgent] :1234: \\[x]"}
 TASK = "mood"
@@ -202,6 +206,49 @@ def test_whoever_made_the_console_words_stay_as_they_are(words: str) -> None:
         print_grid(grid, console)
         for shown in (words * 2, f"note {words}", f"T {words}", f"C {words}", f"R {words}"):
             assert shown in heard.getvalue(), shown
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("\x1b[31mred\x1b[0m", "\N{SYMBOL FOR ESCAPE}[31mred\N{SYMBOL FOR ESCAPE}[0m"),
+        ("\x1b]0;title\x07", "\N{SYMBOL FOR ESCAPE}]0;title\N{SYMBOL FOR BELL}"),
+        ("a\rb\x7f", "a\N{SYMBOL FOR CARRIAGE RETURN}b\N{SYMBOL FOR DELETE}"),
+        ("\x9b2J", "\N{REPLACEMENT CHARACTER}2J"),
+        ("\N{RIGHT-TO-LEFT OVERRIDE}lave", "\N{REPLACEMENT CHARACTER}lave"),
+        (
+            "\u0645\u0631\u062d\u0628\u0627 \U0001f44d\U0001f3fd\t",
+            "\u0645\u0631\u062d\u0628\u0627 \U0001f44d\U0001f3fd",
+        ),
+    ],
+)
+def test_no_words_can_steer_a_terminal(words: str, shown: str) -> None:
+    for console, heard in consoles():
+        say(console, words, (words, "bold"))
+        say(console, Text(words))
+        grid = Grid(words)
+        grid.add_column(words)
+        grid.add_row(words, Text(words, style="bold"))
+        print_grid(grid, console)
+        assert heard.getvalue().count(shown) >= 5
+        assert not any(mark in heard.getvalue() for mark in "\x07\r\x7f\x9b\u202e")
+        assert "\x1b[31m" not in heard.getvalue()
+        edges = [
+            line for line in heard.getvalue().splitlines() if line.startswith(("\u2502", "\u2514"))
+        ]
+        assert len({cell_len(line) for line in edges}) == 1, "a table's edge is straight"
+    heard_by_ours = StringIO()
+    plain_console(heard_by_ours).print(f"whatever else is printed: {words}")
+    assert not any(mark in heard_by_ours.getvalue() for mark in "\x1b\x07\r\x7f\x9b\u202e")
+
+
+def test_shades_of_an_explanation_stay_on_their_words_beside_control_characters() -> None:
+    first = Word("bad", places_of(["\r\x07\r bad"])[-1], 0.9)
+    found = Explanation("mood", ("\r\x07\r bad",), "down", "down", 0.9, (first,))
+    heard = StringIO()
+    console = Console(file=heard, width=60, force_terminal=True, color_system="standard")
+    print_explanation(found, console)
+    assert "\x1b[1;32mbad\x1b[0m" in heard.getvalue()
 
 
 @pytest.mark.parametrize("words", HOSTILE)

@@ -21,7 +21,7 @@ from trivium.run.deciding.abstaining import abstention_level
 from trivium.run.deciding.aims import Aim, aim_of
 from trivium.run.deciding.costs import costs_of, thresholds_of
 from trivium.run.deciding.folds import FOLDS, folds_of
-from trivium.run.deciding.found import Wanted, find, find_by_folds
+from trivium.run.deciding.found import TOLD_APART, Wanted, find, find_by_folds
 from trivium.run.deciding.judged import gains, judge, judge_unless_worse
 from trivium.run.deciding.shares import new_shares, prior_of_several
 from trivium.run.deciding.temperature import LEAST, MOST, best_temperature, bins, calibration_error
@@ -67,6 +67,16 @@ def test_a_temperature_stays_within_its_bounds_where_all_is_right_or_nothing_is_
     log_BK = np.log(np.array([[0.9, 0.1], [0.2, 0.8]]))
     assert best_temperature(log_BK, np.array([0, 1])) == LEAST
     assert best_temperature(log_BK, np.array([1, 0])) == MOST
+
+
+def test_rows_that_are_all_answered_right_leave_the_temperature_as_it_is() -> None:
+    readout_BK = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+    found = find(task(), readout_BK, torch.tensor([0, 1, 0]), Wanted(Aim("none")))
+    assert found.decide.temperature == 1  # not the least, by which 0.6 would be called certain
+    assert found.notes == [TOLD_APART]
+    missed = find(task(), readout_BK, torch.tensor([0, 0, 0]), Wanted(Aim("none")))
+    assert missed.decide.temperature < 1
+    assert missed.notes == []
 
 
 def test_probabilities_that_fp32_rounds_to_0_have_a_temperature() -> None:

@@ -11,7 +11,7 @@ from trivium.apps.study.runs import Plan
 from trivium.run.folder.scores import Scores, read_scores
 from trivium.run.jobs.child import Outcome, last_lines
 from trivium.run.jobs.follow import Progress
-from trivium.run.screen.console import Part
+from trivium.run.screen.harmless import Part
 from trivium.run.screen.live import Screen, clock
 
 READ_EVERY_S = 1.0

@@ -13,9 +13,14 @@ from trivium.parts.tasks import Labelled, Multilabel
 from trivium.run.deciding.abstaining import abstention_level
 from trivium.run.deciding.aims import Aim
 from trivium.run.deciding.costs import Costs, thresholds_of
-from trivium.run.deciding.temperature import best_temperature
+from trivium.run.deciding.temperature import LEAST, best_temperature
 from trivium.run.deciding.thresholds import best_thresholds
 from trivium.run.deciding.weights import best_weights
+
+TOLD_APART = (
+    "the temperature is left at 1: these rows are all answered right, or nearly so, and cannot "
+    "tell how sure is too sure; more rows can"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,14 @@ def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -
     task: as trained; readout_BK, target_B: as `Task.scores` takes them.
     """
     log_BK, label_B = as_choices(task, readout_BK.numpy(), target_B)
-    decide = Decide(temperature=best_temperature(log_BK, label_B))
-    told_BK = task.deciding(decide).decided(readout_BK).told_BK
+    temperature = best_temperature(log_BK, label_B)
     unreached: list[str] = []
     notes: list[str] = []
+    told_apart = temperature <= LEAST
+    if told_apart:  # the lower, the likelier, without end: every answer would be said to be certain
+        temperature = 1.0
+    decide = Decide(temperature=temperature)
+    told_BK = task.deciding(decide).decided(readout_BK).told_BK
     if isinstance(task, Multilabel):
         thresholds = thresholds_of(wanted.costs)
         if not wanted.costs:
@@ -67,6 +76,7 @@ def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -
         level, problem = abstention_level(decided, right_B, wanted.answer_where)
         unreached += [problem] if problem else []
         decide = decide.model_copy(update={"abstain": level})
+    notes = [*notes, TOLD_APART] if told_apart else notes
     return Found(decide, unreached, notes)
 
 

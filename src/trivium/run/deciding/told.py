@@ -85,7 +85,7 @@ def _some(values: Mapping[str, Any]) -> str:
 
 
 def _number(value: "float | Side | None") -> str:
-    return "–" if not isinstance(value, int | float) else f"{value:.4f}"
+    return "–" if not isinstance(value, int | float) else f"{value:z.4f}"
 
 
 def _share(value: "float | Side | None") -> str:

@@ -2,21 +2,20 @@
 
 Labels, texts, names and paths are people's: `[/INST]` may be a label, and `train.csv:100:` is a
 line. So all that is said here is `Text`, whose style is no part of it, whatever a caller's console
-would make of strings.
+would make of strings; and what a terminal would obey, an escape sequence in a label, is `harmless`.
 """
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from io import StringIO, TextIOBase
 from typing import IO, TextIO, cast
 
-from rich.console import Console, RenderableType
-from rich.text import Text
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-Part = str | Text | tuple[str, str]
-"""Something said: plain, or with its style as the second half."""
+from trivium.run.screen.harmless import Part, harmless, harmless_text
 
 PAGE_WIDTH = 100
 """Characters of a line in a notebook."""
@@ -38,7 +37,7 @@ def plain_console(file: IO[str] | None = None, width: int | None = None) -> Cons
     is_ours = file is None and in_notebook()
     if file is None:
         file = cast(IO[str], _Unfailing(sys.stdout if is_ours else sys.stderr))
-    return Console(
+    return _Console(
         file=file,
         width=PAGE_WIDTH if is_ours and width is None else width,
         markup=False,
@@ -76,7 +75,7 @@ def say(console: Console, *parts: Part, style: str = "", wraps: bool = False) ->
 
     style: of the whole.
     """
-    line = Text.assemble(*parts, style=style)
+    line = harmless_text(*parts, style=style)
     console.print(line, soft_wrap=not wraps, highlight=False)
 
 
@@ -106,6 +105,17 @@ def settle(stream: TextIO | None) -> None:
             stream.flush()
     except OSError:
         silence(stream)
+
+
+class _Console(Console):
+    """One that no words can steer, however they came to it: the last door of what is shown."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else harmless(segment.text)
+            yield segment if text is segment.text else Segment(text, segment.style)
 
 
 class _Unfailing(TextIOBase):

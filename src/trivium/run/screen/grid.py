@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trivium.run.screen.console import plain_console
+from trivium.run.screen.harmless import harmless, harmless_text
 
 MINILM = (
     "The packaged encoder's (minilm) own training data included Quora question pairs (QQP) and "
@@ -21,7 +22,7 @@ class Grid(Table):
     """A table on a screen, whose title, heads and cells are what they are: no markup, no emoji."""
 
     def __init__(self, title: str = "") -> None:
-        shown = Text(title, style="table.title") if title else None
+        shown = Text(harmless(title), style="table.title") if title else None
         super().__init__(title=shown, title_justify="left")
 
     def add_column(
@@ -35,7 +36,7 @@ class Grid(Table):
 
 
 def _plain(cell: Any) -> Any:
-    return Text(cell) if isinstance(cell, str) else cell
+    return harmless_text(cell) if isinstance(cell, str | Text) else cell
 
 
 def print_grid(grid: Table, console: Console) -> None:

@@ -7,9 +7,9 @@ from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.text import Text
 
-from trivium.run.screen.console import Part, is_page, say
+from trivium.run.screen.console import is_page, say
+from trivium.run.screen.harmless import Part, harmless_text
 from trivium.run.screen.notebook import Page
 
 
@@ -70,7 +70,7 @@ class Screen(ABC):
 
     def say(self, *parts: Part, style: str = "") -> None:
         if self._page:
-            self._page.say(Text.assemble(*parts, style=style))
+            self._page.say(harmless_text(*parts, style=style))
             self.refresh()
             return
         # A longer line than the terminal's would be counted as one, and the live part misplaced.

@@ -6,6 +6,7 @@ from rich.text import Text
 from trivium.answering.occlusion import Explanation, Word
 from trivium.run.screen.console import say
 from trivium.run.screen.grid import Grid, print_grid
+from trivium.run.screen.harmless import harmless
 
 WORDS_SHOWN = 12
 BAR = 20
@@ -37,7 +38,7 @@ def print_explanation(found: Explanation, console: Console) -> None:
 
 
 def _shaded(text: str, words: list[Word], most: float) -> Text:
-    shaded = Text(text)
+    shaded = Text(harmless(text))  # before a Text leaves some out, and the places are others
     for word in words:
         shaded.stylize(_style(word, most), word.place.start, word.place.end)
     return shaded
