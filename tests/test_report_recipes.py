@@ -1,6 +1,7 @@
 """The recipes of the five reports load whole and shortened, and each carries what was reported."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,16 @@ ENCODER = "bert-base-uncased"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the public data is not at {DATA}")
 
 
+# Many tests ask for the same recipes, which are frozen: each is read once, and so in one process.
+pytestmark = pytest.mark.xdist_group("report recipes")
+
+
+@cache
 def load(name: str, budget: str = "full") -> Recipe:
     return trivium.load_recipe(REPORTS / f"{name}.yaml", budget=budget)
 
 
+@cache
 def reported_in(name: str) -> Reported:
     found = load_recipe_file(REPORTS / f"{name}.yaml").reported
     assert found is not None

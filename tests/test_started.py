@@ -53,8 +53,10 @@ main()
 def lived(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[set[str]]:
     """All that a process has loaded: after PyTorch, after an answer, and after a training."""
     home = tmp_path_factory.mktemp("started")
-    model = untrained(home / "run", tiny, {"mood": LABELS | TEXT, "near": SCORE | TEXT})
+    near = SCORE | TEXT | {"head": "mlp"}
+    model = untrained(home / "run", tiny, {"mood": LABELS | TEXT, "near": near})
     recipe = make_recipe(tiny, home)
+    recipe["tasks"]["mood"]["head"] = "mlp"
     recipe["stages"] = [{"steps": 2, "batch_size": 4}]
     done = subprocess.run(
         [sys.executable, "-c", LIVED, str(model), json.dumps(recipe), str(home / "trained")],

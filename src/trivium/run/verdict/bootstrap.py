@@ -90,8 +90,11 @@ def _draws(rows: int, resamples: int, random: np.random.Generator) -> Iterator[A
     at_once = max(1, CELLS_AT_ONCE // max(1, rows))
     for start in range(0, resamples, at_once):
         many = min(at_once, resamples - start)
-        drawn = (random.integers(rows, size=rows) for _ in range(many))
-        yield np.stack([np.bincount(rows_R, minlength=rows) for rows_R in drawn]).astype(np.float64)
+        drawn_MR = random.integers(rows, size=(many, rows))
+        drawn_MR += np.arange(0, many * rows, max(1, rows))[:, None]  # one bin per resample and row
+        count_MR = np.bincount(drawn_MR.ravel(), minlength=many * rows).reshape(many, rows)
+        del drawn_MR
+        yield count_MR.astype(np.float64)
 
 
 # --- metrics of weighted rows: score_M ---------------------------------------------------------
