@@ -3,7 +3,7 @@
 Gradients of a matrix may be sparse: rows and their values (see `model/native/rows.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -37,9 +37,18 @@ class Apart:
     def parameters(self) -> list[nn.Parameter]:
         return [one.parameter for one in self.shared]
 
+    def expect(self, tasks: Iterable[str]) -> None:
+        """Have them in this order, whatever comes first: combiners draw in the order of tasks."""
+        for task in tasks:
+            self.gradients.setdefault(task, [None] * len(self.shared))
+
     def take(self, task: str) -> None:
         """Keep what the task's backward pass left, beside what it left before."""
-        add_gradient(self.gradients, task, take_gradient(self.parameters))
+        self.add(task, take_gradient(self.parameters))
+
+    def add(self, task: str, gradient: Gradient) -> None:
+        """Keep one more part of the task's gradient."""
+        add_gradient(self.gradients, task, gradient)
 
 
 def take_gradient(shared: Sequence[nn.Parameter]) -> list[Tensor | None]:
