@@ -40,7 +40,3 @@ INLINE void without_denormals(Task task, void *data, long unit) {
   task(data, unit);
   _mm_setcsr(before);
 }
-
-INLINE __mmask16 lanes(long left) {
-  return left <= 0 ? 0 : left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
-}

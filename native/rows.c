@@ -3,6 +3,7 @@
  * steps that they missed, with the bits that they would have had all along.
  */
 #include "adamw.h"
+#include "cut.h"
 #include <string.h>
 
 typedef struct {

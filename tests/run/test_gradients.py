@@ -1,11 +1,13 @@
 """Combining gradients kept as lists against the same on one flat vector per task."""
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.native import switched
 from trivium.run.training.gradients import (
     add_gradient,
     cosines,
@@ -26,6 +28,13 @@ REACHES = {
 }
 reaches = pytest.mark.parametrize("reach", REACHES.values(), ids=REACHES.keys())
 Reach = list[tuple[int, ...]]
+
+
+@pytest.fixture(autouse=True, params=["0", "1"], ids=["torch", "kernels"])
+def _computed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In PyTorch, and in compiled kernels where this machine has them."""
+    with switched(request.param):
+        yield
 
 
 def gradients(reach: Reach, seed: int = 0) -> dict[str, list[Tensor | None]]:

@@ -1,8 +1,6 @@
 """A step's batches in one pass through the encoder teach what they do one after another."""
 
 import itertools
-import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -14,18 +12,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from torch import Tensor
 
 import trivium
 from tests.support.facts import facts
-from tests.support.tables import make_recipe
-from trivium.model.encoder import Encoder
+from tests.support.passes import passes, values_without_dropout
 from trivium.model.weights import read_tensors, read_weights
 from trivium.run.folder.journal import read_journal
 from trivium.run.training import batches, loop
 from trivium.run.training.step import train_step
 from trivium.run.training.together import in_passes
-from trivium.types import Tokens
 
 STAGES: dict[str, dict[str, Any]] = {
     "joint": {"sampler": "joint"},
@@ -37,19 +32,7 @@ STAGES: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def values(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Without dropout; `same` reads [CLS] alone, and words are guessed, too."""
-    home = tmp_path_factory.mktemp("together")
-    made, encoder = make_recipe(tiny, home), home / "encoder"
-    shutil.copytree(tiny, encoder)
-    config = json.loads((encoder / "config.json").read_text())
-    config |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    (encoder / "config.json").write_text(json.dumps(config))
-    tasks = made["tasks"]
-    tasks["mood"]["head"] = {"kind": "linear", "dropout": 0.0}
-    tasks["same"]["head"] = {"kind": "linear", "dropout": 0.0, "pooling": "cls"}
-    tasks["near"]["head"] = {"kind": "cosine", "dropout": 0.0}
-    # A large eps keeps Adam from blowing rounding up.
-    stage = {"optimizer": {"kind": "adamw", "eps": 1e-3}, "steps": 5, "batch_size": 9, "lr": 1e-3}
-    return made | {"encoder": str(encoder), "stages": [stage]}
+    return values_without_dropout(tiny, tmp_path_factory.mktemp("together"))
 
 
 def recipe_of(values: dict[str, Any], **stage: Any) -> dict[str, Any]:
@@ -66,22 +49,6 @@ def one_after_another() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(batches, "may_go_together", lambda *_: False)
         yield
-
-
-@contextmanager
-def passes() -> Iterator[list[int]]:
-    """Tokens of every pass through the encoder in training."""
-    seen: list[int] = []
-    embed = Encoder.embed
-
-    def count(encoder: Encoder, tokens: Tokens) -> Tensor:
-        if torch.is_grad_enabled():
-            seen.append(len(tokens.ids_N))
-        return embed(encoder, tokens)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Encoder, "embed", count)
-        yield seen
 
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())

@@ -18,7 +18,7 @@ from trivium.model.native import layers as native
 from trivium.model.native.library import Library, fitting
 from trivium.model.native.rows import Rows
 from trivium.model.native.stack import LayerModules, Stack
-from trivium.model.native.task import Task
+from trivium.model.native.task import Shares, Task
 from trivium.model.norm import LayerNorm
 from trivium.model.pooler import Pooler
 from trivium.model.resting import lowest_learning, resting
@@ -181,6 +181,8 @@ class Encoder(nn.Module):
         """What the layers compute in; parameters stay fp32."""
         self.graphs: Graphs | None = None
         """While each pass is to be one recorded for its size; see `recorded`."""
+        self.shares: Shares | None = None
+        """While compiled kernels are to keep groups of texts apart on the way back."""
 
     def embed(self, tokens: Tokens) -> Tensor:
         """Word + position + segment, LayerNorm, dropout: x_ND in fp32."""
@@ -274,8 +276,8 @@ class Encoder(nn.Module):
         found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
         return None if found and self.training and self._stack().lora_drops else found
 
-    def alike_in_any_batch(self, device: torch.device, task: str) -> bool:
-        """Whether no bit of a text's vectors depends on the other texts of its batch."""
+    def is_native(self, device: torch.device, task: str) -> bool:
+        """Whether compiled kernels pass the layers: no bit of a text depends on its batch then."""
         return self._native(device, task) is not None
 
     def _stack(self) -> Stack:
@@ -294,4 +296,5 @@ class Encoder(nn.Module):
             found, self._stack(), config.num_attention_heads, config.layer_norm_eps,
             *self._drops(part), tokens.lengths_R, part,
             learns_from=lowest_learning(self.encoder.layer, x_ND), first_only=first_only,
+            shares=self.shares,
         )  # fmt: skip

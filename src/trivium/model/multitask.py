@@ -195,7 +195,7 @@ class MultiTaskModel(nn.Module):
         """Where such texts are kept: if they come again, and come out alike in any batch."""
         again = tokens.asked_M is None and len(tokens.lengths_R) > 1  # one is pooled another way
         device = tokens.ids_N.device
-        may = self.kept is not None and again and self.encoder.alike_in_any_batch(device, task)
+        may = self.kept is not None and again and self.encoder.is_native(device, task)
         return self.kept if may else None
 
     def _resting(self, layers: int, *, first_only: bool = False) -> Callable[[Tokens], Tensor]:

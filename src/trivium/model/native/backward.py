@@ -1,6 +1,7 @@
 """The backward pass through a stack of layers. Shape letters: see `trivium.types`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +21,24 @@ from trivium.model.native.task import (
 )
 from trivium.model.native.weights import Packed
 
+Grads = dict[int, Tensor]
+
 
 class Backward:
-    """Gradients of those parameters whose ids are wanted, by id: in `grads`, in fp32."""
+    """Gradients of those parameters whose ids are wanted, by id: in `grads`, in fp32, for each
+    group of `task.shares`, or for all texts as one."""
 
     def __init__(
         self, task: Task, places: Places, wanted: Collection[int], *, of_input: bool
     ) -> None:
         self.task, self.places, self.wanted, self.of_input = task, places, wanted, of_input
-        self.grads: dict[int, Tensor] = {}
+        texts = len(places.lengths_R)
+        groups = [texts] if task.shares is None else list(task.shares.texts)
+        self.grads: list[Grads] = [{} for _ in groups]
+        lengths_R = places.lengths_R
+        tokens = [int(each.sum()) for each in torch.split(lengths_R, groups)]
+        # Of first tokens alone there is one row for a text; where all are first, that is the same.
+        self._rows = {sum(tokens): _slices(tokens), texts: _slices(groups)}
 
     def run(self, grad_ND: Tensor, kept: list[Kept]) -> Tensor | None:
         """Of the layers' input, in fp32, if it is wanted. `kept` is emptied on the way."""
@@ -83,14 +93,18 @@ class Backward:
         residual."""
         rows, width = dy_ND.shape
         dproduct_ND = torch.empty(rows, width, dtype=BF16)
-        room = torch.empty(-(-rows // 32), 2, width)
-        dgamma, dbeta = torch.empty(width), torch.empty(width)
-        self.task.library.norm_back(
-            dy_ND, normed.before_ND, normed.stats_N2, norm.weight, normed.mask,
-            self.task.hidden_dropout, rows, width, room, dy_ND, dproduct_ND,
-            dgamma, dbeta,
-        )  # fmt: skip
-        self._keep((norm.weight, dgamma), (norm.bias, dbeta))
+        assert normed.before_ND is not None
+        assert normed.stats_N2 is not None
+        for grads, own in zip(self.grads, self._rows[rows], strict=True):
+            several = own.stop - own.start
+            room = torch.empty(-(-several // 32), 2, width)
+            dgamma, dbeta = torch.empty(width), torch.empty(width)
+            self.task.library.norm_back(
+                dy_ND[own], normed.before_ND[own], normed.stats_N2[own], norm.weight,
+                None if normed.mask is None else normed.mask[own], self.task.hidden_dropout,
+                several, width, room, dy_ND[own], dproduct_ND[own], dgamma, dbeta,
+            )  # fmt: skip
+            self._keep(grads, (norm.weight, dgamma), (norm.bias, dbeta))
         return dproduct_ND
 
     def _product(
@@ -123,29 +137,41 @@ class Backward:
     def _linear(self, parts: tuple[Linear, ...], g_NO: Tensor, x_NK: Tensor) -> None:
         """The gradients of layers that are one product. Of frozen weights none is computed."""
         weighs = any(id(part.weight) in self.wanted for part in parts)
-        if weighs or any(id(part.bias) in self.wanted for part in parts):
-            (rows, outputs), inputs = g_NO.shape, x_NK.shape[1]
-            dW = torch.empty(outputs, inputs) if weighs else None
-            db = torch.empty(outputs)
-            words = self.task.library.gradient_room(rows, outputs, inputs) if weighs else 0
-            room = torch.empty(words, dtype=torch.int32)
-            self.task.library.weight_gradient(g_NO, x_NK, rows, outputs, inputs, room, dW, db)
-            sizes = [part.out_features for part in parts]
-            for part, rows_of_bias in zip(parts, torch.split(db, sizes), strict=True):
-                self._keep((part.bias, rows_of_bias))
-            for part, rows_of in zip(
-                parts, torch.split(dW, sizes) if dW is not None else (), strict=False
-            ):
-                self._keep((part.weight, rows_of))
-        first = 0
-        for part in parts:
-            if (pair := lora_of(part)) is not None:
-                g_NC = g_NO[:, first : first + part.out_features]
-                da, db = gradients_of_pair(pair, g_NC, x_NK)
-                self._keep((pair.a, da), (pair.b, db))
-            first += part.out_features
+        learns = weighs or any(id(part.bias) in self.wanted for part in parts)
+        for grads, own in zip(self.grads, self._rows[len(g_NO)], strict=True):
+            if learns:
+                self._weights(grads, parts, g_NO[own], x_NK[own], weighs=weighs)
+            first = 0
+            for part in parts:
+                if (pair := lora_of(part)) is not None:
+                    g_NC = g_NO[own, first : first + part.out_features]
+                    da, db = gradients_of_pair(pair, g_NC, x_NK[own])
+                    self._keep(grads, (pair.a, da), (pair.b, db))
+                first += part.out_features
 
-    def _keep(self, *found: tuple[Tensor, Tensor]) -> None:
+    def _weights(
+        self, grads: Grads, parts: tuple[Linear, ...], g_NO: Tensor, x_NK: Tensor, *, weighs: bool
+    ) -> None:
+        (rows, outputs), inputs = g_NO.shape, x_NK.shape[1]
+        dW = torch.empty(outputs, inputs) if weighs else None
+        db = torch.empty(outputs)
+        words = self.task.library.gradient_room(rows, outputs, inputs) if weighs else 0
+        room = torch.empty(words, dtype=torch.int32)
+        self.task.library.weight_gradient(g_NO, x_NK, rows, outputs, inputs, room, dW, db)
+        sizes = [part.out_features for part in parts]
+        for part, rows_of_bias in zip(parts, torch.split(db, sizes), strict=True):
+            self._keep(grads, (part.bias, rows_of_bias))
+        for part, rows_of in zip(
+            parts, torch.split(dW, sizes) if dW is not None else (), strict=False
+        ):
+            self._keep(grads, (part.weight, rows_of))
+
+    def _keep(self, grads: Grads, *found: tuple[Tensor, Tensor]) -> None:
         for parameter, grad in found:
             if id(parameter) in self.wanted:
-                self.grads[id(parameter)] = grad
+                grads[id(parameter)] = grad
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    """Parts one after another."""
+    return [slice(end - size, end) for size, end in zip(sizes, accumulate(sizes), strict=True)]

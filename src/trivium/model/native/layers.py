@@ -44,4 +44,8 @@ class _Layers(torch.autograd.Function):
         }  # fmt: skip
         back = Backward(work.task, work.places, wanted, of_input=ctx.needs_input_grad[0])
         grad_x = back.run(grad_ND, work.kept)
-        return (grad_x, None, *(back.grads.get(id(p)) for p in ctx.parameters))
+        if work.task.shares is not None:
+            work.task.shares.grads = back.grads
+            return (grad_x, None, *(None for _ in ctx.parameters))
+        (grads,) = back.grads
+        return (grad_x, None, *(grads.get(id(p)) for p in ctx.parameters))

@@ -21,7 +21,7 @@ FILE = Path(os.environ.get(NAMED) or _BUILT)
 SWITCH = "TRIVIUM_NATIVE"
 """Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused."""
 
-INTERFACE = 1
+INTERFACE = 2
 """Which functions the module has, and what they take: `native/cpu.c` says the same number."""
 
 VECTORS, TILES = 1, 2
@@ -78,6 +78,8 @@ _TAKES: dict[str, tuple[Any, ...]] = {
         _FLOAT,
     ),
     "row_sums": (_Numbers, _Numbers, _Numbers, _LONG, _LONG, _Numbers),
+    "gram": (_LONG, _LONG, _Numbers, _Numbers, _Numbers),
+    "weighted_sums": (_LONG, _LONG, _Numbers, _Numbers, _Numbers, _Numbers),
     "use": (_INT, _INT),
 }  # fmt: skip
 """Every function and what it takes, as its source in `native/` says."""
@@ -102,6 +104,8 @@ class Library:
     adamw: Callable[..., None]
     rows: Callable[..., None]
     row_sums: Callable[..., None]
+    gram: Callable[..., None]
+    weighted_sums: Callable[..., None]
     use: Callable[[int, int], None]
 
     def __init__(self, opened: ctypes.CDLL) -> None:

@@ -3,7 +3,8 @@
 Shape letters: see `trivium.types`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -17,6 +18,17 @@ PLAIN, BIAS, GELU, GELU_SLOPE, TIMES, ADD = range(6)
 
 BF16 = torch.bfloat16
 """What everything is computed in that is not said to be fp32."""
+
+
+@dataclass(slots=True)
+class Shares:
+    """Groups of a pass's texts, which each get gradients of the layers' parameters by themselves:
+    the backward pass leaves them here, and none with the parameters."""
+
+    texts: Sequence[int]
+    """How many, group by group."""
+    grads: list[dict[int, Tensor]] = field(default_factory=list)
+    """Of each group by the parameters' ids, in fp32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,7 @@ class Task:
     """The lowest layer that a backward pass will come to; the layers' number: none will follow."""
     first_only: bool
     """Whether of the last layer only the texts' first tokens are read: the others' are zeros."""
+    shares: Shares | None = None
 
     @property
     def learns(self) -> bool:

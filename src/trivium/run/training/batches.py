@@ -13,6 +13,7 @@ from trivium.model.encoder import Encoder
 from trivium.model.native import adamw as native
 from trivium.recipe import Stage
 from trivium.run.training.buckets import Mean, reached
+from trivium.run.training.by_task import Pass, may_go_by_task
 from trivium.run.training.gradients import Apart
 from trivium.run.training.loss import compared_loss, piece_loss, plain_loss
 from trivium.run.training.pieces import TOKENS_AT_ONCE, Piece, Rows, compared_targets, pieces
@@ -87,9 +88,11 @@ def run_batches(
     """Forward and backward of the step's batches: gradients are in `.grad`, averaged over
     processes, or those of what tasks share in `apart` if it is given, and not averaged."""
     tally = Tally()
-    alone = plan.batches_per_step == 1 or apart
-    if not alone and may_go_together(state.model, stage, setup.device, setup.processes.world):
-        _run_together(setup, stage, list(drawn(stage, plan, state, step)), (step, tally))
+    together = plan.batches_per_step > 1 and may_go_together(
+        state.model, stage, setup.device, setup.processes.world
+    )
+    if together and (apart is None or may_go_by_task(state.model, setup.device)):
+        _run_together(setup, stage, list(drawn(stage, plan, state, step)), tally, apart)
         return tally
     for one in drawn(stage, plan, state, step):
         tally.begin(one.task, len(one.rows), one.factor, setup.device)
@@ -100,11 +103,16 @@ def run_batches(
 
 
 def _run_together(
-    setup: Setup, stage: Stage, batches: Sequence[Drawn], told: tuple[Step, Tally]
+    setup: Setup, stage: Stage, batches: Sequence[Drawn], tally: Tally, apart: Apart | None
 ) -> None:
-    """Add the batches' gradients to `.grad`, of as few passes through the encoder as hold them."""
-    limit, (_, tally) = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type], told
+    """Add the batches' gradients to `.grad`, or to `apart`, of as few passes through the encoder as
+    hold them."""
+    limit = stage.tokens_at_once or TOKENS_AT_ONCE[setup.device.type]
     every: list[tuple[Piece, Drawn, bool]] = []
+    tasks = list(dict.fromkeys(one.task for one in batches))
+    if apart:  # a task's side by side: so each has one gradient in a pass
+        apart.expect(tasks)
+        batches = sorted(batches, key=lambda one: tasks.index(one.task))
     for one in batches:
         encoded = setup.encoded[one.task]
         share = pieces(encoded, one.rows, limit, setup.processes, setup.device)
@@ -113,12 +121,17 @@ def _run_together(
     first_only = [setup.model.head(one.task).reads_first_only for _, one, _ in every]
     for places in in_passes(tokens, first_only, limit):
         group, losses = [every[place] for place in places], []
-        outputs = outputs_of(setup.model, [piece.batch for piece, *_ in group])
+        parts = [piece.batch for piece, *_ in group]
+        by_task = Pass(setup.model, parts) if apart else None
+        outputs = by_task.outputs if by_task else outputs_of(setup.model, parts)
         for (piece, one, begins), output_BK in zip(group, outputs, strict=True):
             if begins:
                 tally.begin(one.task, len(one.rows), one.factor, setup.device)
             losses.append(plain_loss(setup, piece, output_BK, tally) * one.scale)
-        torch.autograd.backward(losses)
+        if by_task and apart:
+            by_task.backward(losses, apart)
+        else:
+            torch.autograd.backward(losses)
 
 
 def _run_batch(

@@ -3,13 +3,15 @@
 Gradients of a matrix may be sparse: rows and their values (see `model/native/rows.py`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from trivium.model.multitask import MultiTaskModel, Shared
+from trivium.model.native import adamw as native
+from trivium.model.native import surgery
 
 Gradient = Sequence[Tensor | None]
 """One tensor per shared parameter, in parameter order; None where a task does not reach it."""
@@ -35,9 +37,18 @@ class Apart:
     def parameters(self) -> list[nn.Parameter]:
         return [one.parameter for one in self.shared]
 
+    def expect(self, tasks: Iterable[str]) -> None:
+        """Have them in this order, whatever comes first: combiners draw in the order of tasks."""
+        for task in tasks:
+            self.gradients.setdefault(task, [None] * len(self.shared))
+
     def take(self, task: str) -> None:
         """Keep what the task's backward pass left, beside what it left before."""
-        add_gradient(self.gradients, task, take_gradient(self.parameters))
+        self.add(task, take_gradient(self.parameters))
+
+    def add(self, task: str, gradient: Gradient) -> None:
+        """Keep one more part of the task's gradient."""
+        add_gradient(self.gradients, task, gradient)
 
 
 def take_gradient(shared: Sequence[nn.Parameter]) -> list[Tensor | None]:
@@ -71,13 +82,18 @@ def _sum(total: Tensor, part: Tensor, weight: float = 1.0) -> Tensor:
 
 def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
     """Inner products of T tasks' gradients, per parameter, on the CPU: gram_PTT (float64)."""
-    tasks, parameters = len(gradients), len(gradients[0])
+    parts_P = [_alike(parts) for parts in zip(*gradients, strict=True)]
+    if (found := native.fitting(_there(parts_P))) is not None:
+        return surgery.gram(found, parts_P, len(gradients))
+    return _gram(parts_P, len(gradients))
+
+
+def _gram(parts_P: Sequence[Gradient], tasks: int) -> Tensor:
+    """The same in PyTorch."""
     places: list[int] = []
     products: list[Tensor] = []
-    for p, parts in enumerate(zip(*gradients, strict=True)):  # noqa: PLR1702
-        reached = [task for task, part in enumerate(parts) if part is not None]
-        alike = _alike([part for part in parts if part is not None])
-        there = [(task, part.flatten()) for task, part in zip(reached, alike, strict=True)]
+    for p, parts in enumerate(parts_P):  # noqa: PLR1702
+        there = [(task, part.flatten()) for task, part in enumerate(parts) if part is not None]
         # All products of a chunk while it lies in the cache. And their sum over chunks is in
         # float64: in fp32 throughout, that of two word embeddings' gradients is 3e-4 off.
         chunks = [torch.split(part, CHUNK) for _, part in there]
@@ -86,28 +102,36 @@ def gram_by_parameter(gradients: Sequence[Gradient]) -> Tensor:
                 for second, (j, _) in enumerate(there[first:], first):
                     places.append((p * tasks + i) * tasks + j)
                     products.append(torch.dot(pieces[first], pieces[second]))
-    gram_M = torch.zeros(parameters * tasks * tasks, dtype=torch.float64)
+    gram_M = torch.zeros(len(parts_P) * tasks * tasks, dtype=torch.float64)
     if places:
         # A GPU is waited for once, here.
         gram_M.index_add_(0, torch.tensor(places), torch.stack(products).cpu().double())
-    upper_PTT = gram_M.view(parameters, tasks, tasks)
+    upper_PTT = gram_M.view(len(parts_P), tasks, tasks)
     return upper_PTT + upper_PTT.triu(1).mT
 
 
-def _alike(parts: Sequence[Tensor]) -> Sequence[Tensor]:
+def _there(parts_P: Sequence[Gradient]) -> list[Tensor]:
+    return [part for parts in parts_P for part in parts if part is not None]
+
+
+def _alike(parts: Gradient) -> Gradient:
     """The same as dense matrices: of sparse ones those rows that any of them has."""
-    sparse = [part for part in parts if part.is_sparse]
+    there = [part for part in parts if part is not None]
+    sparse = [part for part in there if part.is_sparse]
     if not sparse:
         return parts
-    if len(sparse) < len(parts):
-        return [part.to_dense() if part.is_sparse else part for part in parts]
+    if len(sparse) < len(there):
+        return [part.to_dense() if part is not None and part.is_sparse else part for part in parts]
     rows = [part._indices()[0] for part in sparse]
     row_U, places = torch.unique(torch.cat(rows), return_inverse=True)
+    place = iter(places.split([len(row) for row in rows]))
     return [
-        part.new_zeros(len(row_U), part.shape[1], layout=torch.strided).index_add_(
-            0, place, part._values()
+        None
+        if part is None
+        else part.new_zeros(len(row_U), part.shape[1], layout=torch.strided).index_add_(
+            0, next(place), part._values()
         )
-        for part, place in zip(sparse, places.split([len(row) for row in rows]), strict=True)
+        for part in parts
     ]
 
 
@@ -137,15 +161,34 @@ def set_weighted_sum(
     shared: Sequence[nn.Parameter], gradients: Mapping[str, Gradient], weight_T: Tensor
 ) -> None:
     """Leave sum_t weight_T[t] * g_t in `.grad`, reusing the gradients' own memory."""
+    columns = dict(enumerate(zip(*gradients.values(), strict=True)))
+    dense = {
+        index: parts
+        for index, parts in columns.items()
+        if any(part is not None for part in parts) and not any(_is_sparse(part) for part in parts)
+    }
+    if (found := native.fitting(_there([*dense.values()]))) is not None:
+        sums = surgery.weighted_sums(found, [*dense.values()], weight_T)
+        for index, total in zip(dense, sums, strict=True):
+            shared[index].grad = total
+            del columns[index]
     weights = [float(weight) for weight in weight_T]
-    for index, parameter in enumerate(shared):
-        total: Tensor | None = None
-        for weight, gradient in zip(weights, gradients.values(), strict=True):
-            part = gradient[index]
-            if part is None:
-                continue
-            if total is None:
-                total = part if weight == 1.0 else part.mul_(weight)
-            else:
-                total = _sum(total, part, weight)
-        parameter.grad = total
+    for index, parts in columns.items():
+        shared[index].grad = _weighted_sum(parts, weights)
+
+
+def _is_sparse(part: Tensor | None) -> bool:
+    return part is not None and part.is_sparse
+
+
+def _weighted_sum(parts: Gradient, weights: Sequence[float]) -> Tensor | None:
+    """In the memory of one of them; None where there is none."""
+    total: Tensor | None = None
+    for weight, part in zip(weights, parts, strict=True):
+        if part is None:
+            continue
+        if total is None:
+            total = part if weight == 1.0 else part.mul_(weight)
+        else:
+            total = _sum(total, part, weight)
+    return total

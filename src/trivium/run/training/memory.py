@@ -140,8 +140,7 @@ class StageMemory:
             for task in self.plan.tasks
         ]
         draws = self.stage.batches_per_step
-        together = may_go_together(self.model, self.stage, choose_device(self.recipe.device))
-        if self.plan.batches_per_step == 1 or self.kept_apart() or not together:
+        if self.plan.batches_per_step == 1 or not self._goes_together():
             return max(pieces)
         joint = self.plan.batches_per_step > draws
         several = draws * (sum(pieces) if joint else max(pieces))
@@ -151,6 +150,13 @@ class StageMemory:
             longest = min(int(encoded.lengths().max()), encoded.packer.max_length)
             full.append(weigh[task](np.full(-(-self._limit // longest), longest)))
         return max(*pieces, min(several, max(full)))
+
+    def _goes_together(self) -> bool:
+        """Whether a step's batches are one pass: where gradients are kept apart, in kernels."""
+        device = choose_device(self.recipe.device)
+        low = choose_precision(self.recipe.precision, device) == torch.bfloat16
+        may = may_go_together(self.model, self.stage, device)
+        return may and (not self.kept_apart() or (low and self._has_kernels()))
 
     def _weigher(self, task: str) -> Callable[[Lengths], float]:
         """Bytes that forward and backward of texts of a task take, by their lengths."""
