@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run.test_init import Rows, drafted, moods, only, table, texts
+from tests.support.drafts import Rows, drafted, moods, only, table, texts
 from tests.support.tables import sentence
 from trivium.errors import RecipeError
 
