@@ -1,5 +1,6 @@
 """Stopped and resumed training is the uninterrupted one, bit for bit."""
 
+import json
 import random
 import signal
 import time
@@ -72,7 +73,24 @@ def test_a_killed_run_resumes_bit_for_bit(
         assert not (broken / "scores.json").exists(), "it was killed too late to show anything"
     errors = finish(forks, recipe, broken, "--resume")
     assert "resumed at stage train, step" in errors
+    assert "began with" not in errors
     assert facts(broken) == facts(whole)
+
+
+def test_a_run_that_goes_on_with_other_threads_says_that_digits_may_differ(
+    forks: Forks, uninterrupted: tuple[Path, Path], tmp_path: Path
+) -> None:
+    recipe, _ = uninterrupted
+    run_dir = tmp_path / "run"
+    process = start(forks, recipe, run_dir)
+    wait_for_step(process, run_dir, generation=30)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    path = run_dir / "environment.json"
+    made = json.loads(path.read_text())
+    path.write_text(json.dumps(made | {"threads": 64, "gpu": None}))
+    errors = " ".join(finish(forks, recipe, run_dir, "--resume").split())
+    assert f"began with threads 64 (now {made['threads']}). The last digits may be" in errors
 
 
 def test_ctrl_c_saves_leaves_130_and_resumes_bit_for_bit(

@@ -24,7 +24,7 @@ from trivium.run.baselines.told import print_baselines
 from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover, refusals_told
 from trivium.run.folder.below import below_probe
-from trivium.run.folder.environment import Environment, read_environment
+from trivium.run.folder.environment import Environment, elsewhere, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.given import Held, Tables, hold
 from trivium.run.folder.journal import Journal
@@ -179,6 +179,12 @@ def _as_it_began(recipe: Recipe, order: _Order) -> tuple[Recipe, Scores | None]:
         recipe = as_begun(recipe, run_recipe(order.run_dir))
     check_same_recipe(order.run_dir, recipe)
     if not (order.run_dir / SCORES).is_file():
+        if other := elsewhere(order.run_dir):
+            warn(
+                order.console,
+                f"{order.run_dir}: began with {other}. The last digits may be others than without "
+                "a stop.",
+            )
         return recipe, None
     remove_resume(order.run_dir)  # which its end may not have come to
     say(order.console, f"{order.run_dir}: this run is finished; nothing to resume.")

@@ -69,3 +69,29 @@ def read_environment(folder: Path) -> Environment | None:
 def write_environment(folder: Path) -> None:
     """Of this process, into the folder of what it makes."""
     write_record(folder / ENVIRONMENT, environment())
+
+
+def elsewhere(run_dir: Path) -> str:
+    """What of this process gives other last digits than where a run began, in words; else nothing.
+
+    Raises RecipeError where the run's file is damaged.
+    """
+    then, now = (
+        _numbers(each) for each in (read_environment(run_dir) or Environment(), environment())
+    )
+    told = [
+        f"{what} {then[what]} (now {now[what]})"
+        for what in then
+        if then[what] is not None and then[what] != now[what]
+    ]
+    return ", ".join(told)
+
+
+def _numbers(made: Environment) -> dict[str, object]:
+    """What decides, beside the recipe, which numbers come out; None where a run does not tell."""
+    return {
+        "threads": made.threads,
+        "processor": made.cpu,
+        "GPU": made.gpu,
+        "torch": made.packages.get("torch"),
+    }
