@@ -1,6 +1,7 @@
 """`trivium init`: a first recipe for tables that nobody has described."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trivium.recipe.schema import Recipe
 from trivium.run.drafting.draft import Ask, Draft, Wanted
 from trivium.run.drafting.files import Group, grouped, look
 from trivium.run.drafting.oddities import oddities
+from trivium.run.drafting.sources import UNHELD
 from trivium.run.drafting.tasks import drafts
 from trivium.run.drafting.written import recipe_text, recipe_values
 from trivium.run.folder.atomic import refuse_unwritable, write_text
@@ -60,8 +62,13 @@ def init(
     data = _from(path.parent, home)
     recipe = _settled(encoder, home, [draft for _, draft in made])
     _tell(made, console)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, recipe_text(encoder, data, [draft for _, draft in made], preset))
-    say(console, ("written", "bold"), f": {out}. See what it means with: trivium check {out}")
+    say(
+        console,
+        ("written", "bold"),
+        f": {out}. See what it means with: trivium check {shlex.quote(str(out))}",
+    )
     return recipe
 
 
@@ -112,6 +119,7 @@ def _mend(tasks: Sequence[Draft], said: str) -> bool:
         drawn = values.get("dev") if isinstance(values.get("dev"), dict | float) else None
         if "is left for" in said and drawn is not None and "file" not in _table(drawn):
             del values["dev"]
+            draft.assumed = [line for line in draft.assumed if not line.startswith(UNHELD)]
             draft.assumed.append(
                 "there are too few rows to hold some out: nothing judges this task"
             )

@@ -36,6 +36,7 @@ _COUPLES = (
     ("question", "passage"), ("question", "sentence"), ("question", "answer"),
     ("query", "title"), ("prompt", "response"),
 )  # fmt: skip
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _SEPARATORS = ("|", ";", ",")
 SPLITS = {
     "train": "train", "training": "train", "trn": "train",
@@ -186,6 +187,19 @@ def couples(texts: Sequence[Column]) -> Iterator[tuple[Column, Column]]:
             alike = a is not None and b is not None and a[1] == b[1]
             if alike or (one.plain, two.plain) in _COUPLES:
                 yield one, two
+
+
+def comma_of(column: Column) -> Iterator[str]:
+    """What to do where all cells are numbers, and some have a comma for a point, as in 3,5."""
+    with_comma = [cell for cell in column.counts if _COMMA.fullmatch(cell)]
+    if with_comma and all(
+        _number(cell) is not None or _COMMA.fullmatch(cell) for cell in column.counts
+    ):
+        one = with_comma[0]
+        yield (
+            f"{column.name!r} holds numbers with a comma, such as {one!r}, which are words here: "
+            f"for scores write {one.replace(',', '.')}"
+        )
 
 
 def _is_named(plain: str) -> bool:

@@ -90,11 +90,24 @@ def _read(
         for name, cell in row.cells.items():
             cells[name].append(cell)
     if not lines:
-        raise RecipeError(f"{path}: has no rows below its header.")
+        rest = f"that can be read: {_problem(bad)}" if bad else "below its header."
+        raise RecipeError(f"{path}: has no rows {rest}")
     columns = {name: Column(name, each) for name, each in cells.items()}
     _refuse_headless(path, columns)
     file = path.relative_to(home).as_posix()
     return Found(path, file, table, columns, lines, bad, encoding, quoting, is_whole)
+
+
+def left_unread(file: Found) -> str:
+    """Why less may have been found in a file than there is; "" where all of it was read."""
+    if not file.bad:
+        return ""
+    how_many = "1 row was" if len(file.bad) == 1 else f"{len(file.bad):,} rows were"
+    return f" {how_many} not looked at: {_problem(file.bad)}"
+
+
+def _problem(bad: Sequence[BadRow]) -> str:
+    return f"line {bad[0].line} {bad[0].problem.rstrip('.')}."
 
 
 def _refuse_headless(path: Path, columns: Mapping[str, Column]) -> None:

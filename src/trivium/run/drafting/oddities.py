@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trivium.run.drafting.columns import Column
+from trivium.run.drafting.columns import Column, comma_of
 from trivium.run.drafting.files import MOST_ROWS, Found, Group
 from trivium.run.rows.drawing import Candidate, key_of
 
@@ -21,12 +21,13 @@ def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
             yield from _of_cells(file, texts, values["label"])
     yield from _twins(group, texts, values["label"])
     label = group.train.columns[values["label"]]
+    yield from (f"{group.train.name}: {line}" for line in comma_of(label))
     if values["kind"] in ("classification", "ordinal"):
         train = values["train"]
         words = train.get("relabel", {}) if isinstance(train, dict) else {}
         yield from _of_labels(group, label, words)
     if none := [cell for cell in label.counts if cell.lower() in MISSING]:
-        yield f"{group.train.name}: {_some(none)} counts as a label; empty the cell if it is none"
+        yield f"{group.train.name}: a label is {_some(none)}; empty the cell where that is none"
 
 
 def _of_reading(file: Found) -> Iterator[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.run.drafting.columns import Column, couples
+from trivium.run.drafting.columns import Column, comma_of, couples
 from trivium.run.drafting.draft import Wanted, said
-from trivium.run.drafting.files import Found, Group
+from trivium.run.drafting.files import Found, Group, left_unread
 
 
 def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...
     if not texts:
         raise RecipeError(
             f"{group.train.path}: no column seems to hold texts, of {_names(columns)}. Name it: "
-            "--text COLUMN, or two of a pair: --text COLUMN,COLUMN."
+            f"--text COLUMN, or two of a pair: --text COLUMN,COLUMN.{left_unread(group.train)}"
         )
     pair = next(couples(texts), None)
     if pair is not None:
@@ -56,9 +56,11 @@ def labels_of(
         lone = (column for column in columns.values() if len(column.counts) == 1)
         single = [column.name for column in lone if column.named_answer]
         why = f" ({said(single)} holds one value only)" if single else ""
+        rest = "".join(f" {line}." for c in columns.values() for line in comma_of(c))
+        rest += left_unread(group.train)
         raise RecipeError(
             f"{group.train.path}: no column seems to hold answers to texts{why}, of "
-            f"{_names(group.train.columns)}. Name it: --label COLUMN."
+            f"{_names(group.train.columns)}. Name it: --label COLUMN.{rest}"
         )
     names = [column.name for column in chosen]
     if len(choices) > len(chosen) or len(chosen) > 1:

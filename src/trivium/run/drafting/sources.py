@@ -10,6 +10,7 @@ from trivium.run.drafting.columns import SPLITS, Column
 from trivium.run.drafting.draft import Draft, said
 from trivium.run.drafting.files import Found, Group
 
+UNHELD = "there is no dev file"
 SHARE = 0.1
 FEW_ROWS = 2000
 """Training rows below which every label is given its share of dev, and epochs are twice as many."""
@@ -71,8 +72,7 @@ def _held_out(
     by = f"; rows with the same {drawn['by']!r} stay together" if "by" in drawn else ""
     even = " (of every label)" if "stratify" in drawn else ""
     draft.assumed.append(
-        f"there is no dev file: {SHARE:.0%} of the training rows{even} are held out by a hash of "
-        f"their text{by}"
+        f"{UNHELD}: {SHARE:.0%} of the training rows{even} are held out by a hash of their text{by}"
     )
     return drawn if len(drawn) > 1 else SHARE
 

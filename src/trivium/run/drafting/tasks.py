@@ -52,7 +52,6 @@ def _task(
         draft.notes["encode"] += "both texts in one sequence"
     values["label"] = label.name
     told = {
-        "classification": f"{len(label.counts):,} labels",
         "ordinal": f"{len(label.counts):,} numbers in order",
         "regression": "scores",
     }
@@ -69,7 +68,15 @@ def _task(
         draft.assumed.append(f"{label.name!r} holds {told[kind]} (kind: {kind})")
     _reading(group, texts, label, draft)
     put_files(group, texts, label, draft)
+    if kind == "classification":
+        draft.notes["kind"] = f"{_different(label, values['train']):,} labels"
     return draft
+
+
+def _different(label: Column, train: Any) -> int:
+    """Labels that are left when those that are one have one name."""
+    words = train.get("relabel", {}) if isinstance(train, dict) else {}
+    return len({words.get(name, name) for name in label.counts})
 
 
 def _range(group: Group, label: str) -> list[float]:
