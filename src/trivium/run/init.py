@@ -1,6 +1,7 @@
 """`trivium init`: a first recipe for tables that nobody has described."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -61,8 +62,13 @@ def init(
     data = _from(path.parent, home)
     recipe = _settled(encoder, home, [draft for _, draft in made])
     _tell(made, console)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, recipe_text(encoder, data, [draft for _, draft in made], preset))
-    say(console, ("written", "bold"), f": {out}. See what it means with: trivium check {out}")
+    say(
+        console,
+        ("written", "bold"),
+        f": {out}. See what it means with: trivium check {shlex.quote(str(out))}",
+    )
     return recipe
 
 

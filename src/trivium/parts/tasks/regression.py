@@ -1,5 +1,6 @@
 """A score within a range, for a text or a pair."""
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -59,7 +60,7 @@ class Regression(Task):
             score = float(cell.replace("_", "?"))  # Python would read 1_0 as 10
         except ValueError:
             raise RowError(
-                f"column {self.label!r} holds {cell!r}, which is not a number. "
+                f"column {self.label!r} holds {cell!r}, which is not a number{_comma(cell)}. "
                 "Fix the row, or set `bad_rows: skip`"
             ) from None
         if not low <= score <= high:
@@ -107,3 +108,9 @@ class Regression(Task):
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         return metrics.regression(readout_BK.squeeze(1), target_B)
+
+
+def _comma(cell: str) -> str:
+    """What to write for 3,5, which is 3.5 in half of the world."""
+    match = re.fullmatch(r"\s*([+-]?[0-9]+),([0-9]+)\s*", cell)
+    return f" here: the point is a dot, as in {match[1]}.{match[2]}" if match else ""

@@ -41,6 +41,7 @@ _SIDES = {frozenset(sides.split()) for sides in (
     "first second", "left right", "source target", "src tgt", "one two",
 )}  # fmt: skip
 """Words by which alone the names of a pair's texts may differ."""
+_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
 _SEPARATORS = ("|", ";", ",")
 MISSING = {"nan", "none", "null", "nat", "<na>", "n/a", "na", "-"}
 """What people write where there is nothing."""
@@ -226,6 +227,19 @@ def _are_sides(one: str, two: str) -> bool:
         return False
     differ = [frozenset(each) for each in zip(*words, strict=True) if each[0] != each[1]]
     return len(differ) == 1 and differ[0] in _SIDES
+
+
+def comma_of(column: Column) -> Iterator[str]:
+    """What to do where all cells are numbers, and some have a comma for a point, as in 3,5."""
+    with_comma = [cell for cell in column.counts if _COMMA.fullmatch(cell)]
+    if with_comma and all(
+        _number(cell) is not None or _COMMA.fullmatch(cell) for cell in column.counts
+    ):
+        one = with_comma[0]
+        yield (
+            f"{column.name!r} holds numbers with a comma, such as {one!r}, which are words here: "
+            f"for scores write {one.replace(',', '.')}"
+        )
 
 
 def _is_named(plain: str) -> bool:

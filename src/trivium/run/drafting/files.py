@@ -101,6 +101,15 @@ def _read(
     return Found(path, file, table, columns, lines, bad, encoding, quoting, is_whole)
 
 
+def left_unread(file: Found) -> str:
+    """Why less may have been found in a file than there is; "" where all of it was read."""
+    if not file.bad:
+        return ""
+    how_many = "1 row was" if len(file.bad) == 1 else f"{len(file.bad):,} rows were"
+    first = file.bad[0]
+    return f" {how_many} not looked at: line {first.line} {first.problem.rstrip('.')}."
+
+
 def _refuse_headless(path: Path, columns: Mapping[str, Column]) -> None:
     """RecipeError where the first line is a row, most likely: it holds a label, and a text."""
     labels = [name for name, column in columns.items() if name.strip() in column.counts]

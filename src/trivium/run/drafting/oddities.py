@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trivium.run.drafting.columns import MISSING, Column
+from trivium.run.drafting.columns import MISSING, Column, comma_of
 from trivium.run.drafting.draft import PLAIN_NUMBERS
 from trivium.run.drafting.files import MOST_ROWS, Found, Group
 from trivium.run.rows.drawing import Candidate, key_of
@@ -33,6 +33,8 @@ def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
             f"{group.train.name}: column {label.name!r} has {len(label.counts):,} labels, since "
             f"{label.written!r} is no number; {PLAIN_NUMBERS}"
         )
+    else:
+        yield from (f"{group.train.name}: {line}" for line in comma_of(label))
 
 
 def _of_reading(file: Found) -> Iterator[str]:

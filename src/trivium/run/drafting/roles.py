@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.run.drafting.columns import Column, couples
+from trivium.run.drafting.columns import Column, comma_of, couples
 from trivium.run.drafting.draft import PLAIN_NUMBERS, Wanted, are, said
-from trivium.run.drafting.files import Found, Group
+from trivium.run.drafting.files import Found, Group, left_unread
 
 
 def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...
     if not texts:
         raise RecipeError(
             f"{group.train.path}: no column seems to hold texts, of {_names(columns)}. Name it: "
-            "--text COLUMN, or two of a pair: --text COLUMN,COLUMN."
+            f"--text COLUMN, or two of a pair: --text COLUMN,COLUMN.{left_unread(group.train)}"
         )
     pair = next(couples(texts), None)
     if pair is not None:
@@ -55,8 +55,8 @@ def labels_of(
     if not chosen:
         raise RecipeError(
             f"{group.train.path}: no column seems to hold answers to texts, of "
-            f"{_names(group.train.columns)}{_why_none(group.train, columns)}. Name it: --label "
-            "COLUMN."
+            f"{_names(group.train.columns)}{_why_none(columns)}. Name it: --label "
+            f"COLUMN.{left_unread(group.train)}"
         )
     names = [column.name for column in chosen]
     if len(choices) > len(chosen) or len(chosen) > 1:
@@ -70,7 +70,7 @@ def labels_of(
     return [columns[name] for name in names]
 
 
-def _why_none(file: Found, columns: Mapping[str, Column]) -> str:
+def _why_none(columns: Mapping[str, Column]) -> str:
     """What may keep a column from holding answers."""
     why = [
         f"{name!r} holds one value only"
@@ -82,10 +82,7 @@ def _why_none(file: Found, columns: Mapping[str, Column]) -> str:
         for name, column in columns.items()
         if column.written
     ]
-    if file.bad:
-        first = file.bad[0]
-        count = f"{len(file.bad):,} rows" if len(file.bad) > 1 else "a row"
-        why.append(f"{count} could not be read, the first in line {first.line}: {first.problem}")
+    why += [line for c in columns.values() if not c.written for line in comma_of(c)]
     return f" ({'; '.join(why)})" if why else ""
 
 
