@@ -54,6 +54,26 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist notes the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What the tests of a file share is made once, so they run in one worker; what takes long
+    begins first, so that no worker ends with it alone."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _shares(item):
+            item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    items.sort(key=lambda item: item.get_closest_marker("whole_run") is None)
+
+
+def _shares(item: pytest.Item) -> bool:
+    """Whether a test asks for something that its own file makes for several."""
+    file = item.nodeid.partition("::")[0]
+    asked: dict[str, Any] = getattr(item, "_fixtureinfo").name2fixturedefs  # noqa: B009 private
+    made = (made for several in asked.values() for made in several)
+    return any(one.baseid == file and one.scope in ("module", "session") for one in made)
+
+
 def pytest_collection_finish() -> None:
     gc.freeze()  # nothing that was imported is looked through again
     gc.enable()

@@ -28,6 +28,8 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 jsonschema = pytest.importorskip("jsonschema")  # which schemathesis brings
 
+pytestmark = pytest.mark.xdist_group("exported")  # what writes graphs is loaded once
+
 TASKS: dict[str, Any] = {
     "one": {**TEXT, **LABELS},
     "cost": {**TEXT, **LABELS},

@@ -27,6 +27,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+pytestmark = pytest.mark.xdist_group("exported")  # what writes graphs is loaded once
+
 QUIET = Console(file=StringIO())
 
 

@@ -25,6 +25,8 @@ from trivium.run.predictor.trained import load_single
 transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
+pytestmark = pytest.mark.xdist_group("exported")  # what writes graphs is loaded once
+
 POOLER = {"head": {"kind": "linear", "pooling": "pooler"}}
 JOINT = {**PAIR, **LABELS, "encode": "joint", **POOLER}
 TASKS: dict[str, Any] = {

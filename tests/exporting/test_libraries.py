@@ -17,6 +17,8 @@ from trivium.run.predictor.trained import load_trained
 transformers = pytest.importorskip("transformers")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
+pytestmark = pytest.mark.xdist_group("exported")  # what writes graphs is loaded once
+
 TEXTS = ["good", "bad cat runs", "very good day sleeps", "z"]
 PAIRS = list(zip(TEXTS, TEXTS[::-1], strict=True))
 TASKS: dict[str, Any] = {

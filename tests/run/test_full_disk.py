@@ -38,7 +38,8 @@ def recipe(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDisk]:
-    disk = faulty_disk(tmp_path_factory.mktemp("library"), tmp_path_factory.mktemp("disk"))
+    library, home = (tmp_path_factory.mktemp(name) for name in ("library", "disk"))
+    disk = faulty_disk(library, home, ["pandas"])  # which pyarrow loads to write a file
     yield disk
     disk.close()
 

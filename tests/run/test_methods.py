@@ -177,7 +177,7 @@ def test_a_task_with_nothing_to_learn_is_refused(recipe_values: Values) -> None:
 
 
 def test_weights_that_are_learned_reach_the_heads(recipe_values: Values, tmp_path: Path) -> None:
-    fixed = {"sampler": "joint", "steps": 40, "clip": None, "schedule": "constant"}
+    fixed = {"sampler": "joint", "steps": 6, "clip": None, "schedule": "constant"}
     losses = {}
     for combiner in ("sum", {"kind": "uncertainty", "lr": 0.2}):
         name = combiner if isinstance(combiner, str) else "uncertainty"

@@ -18,7 +18,7 @@ import pytest
 SOURCE = Path(__file__).with_name("faulty.c")
 
 DRIVER = """
-import ctypes, importlib, io, json, os, sys, traceback
+import ctypes, gc, importlib, io, json, os, sys, traceback
 import torch, torch._dynamo  # which every AdamW of PyTorch loads when it is made
 import trivium.cli, trivium.run.train, trivium.run.predict, trivium.run.evaluate
 import trivium.run.ensemble, trivium.run.soup, trivium.run.export_lora, trivium.apps.report
@@ -30,6 +30,8 @@ for name in sys.argv[1:]:
 torch.set_num_threads(1)
 disk = ctypes.CDLL(None)
 disk.faulty_seen.restype = ctypes.c_long
+gc.collect()
+gc.freeze()  # what is loaded is looked through in no child
 for line in sys.stdin:
     order = json.loads(line)
     reading, writing = os.pipe()

@@ -16,9 +16,10 @@ from pathlib import Path
 from tests.support.faulty import faulty_library
 
 DRIVER = """
-import ctypes, json, os, signal, sys, traceback
+import ctypes, gc, json, os, signal, sys, traceback
 import torch
 import trivium.cli, trivium.run.train
+from huggingface_hub import EvalResult, ModelCard, ModelCardData  # for a trained model's card
 from trivium.cli import main
 
 torch.set_num_threads(1)
@@ -49,6 +50,8 @@ def live(order, rank, writing):
         os.write(writing, b"\\0%d" % disk.faulty_calls())
     os._exit(code)
 
+gc.collect()
+gc.freeze()  # what is loaded is looked through in no child
 for line in sys.stdin:
     order = json.loads(line)
     reading, writing = os.pipe()
