@@ -64,12 +64,13 @@ class Ledger:
             remove_leftovers(home, names)
 
     def begin(self, part: Part, about: Mapping[str, Any]) -> None:
-        """From now on what has the answers' name is ours."""
+        """Note that answers are about to be written: a file of their name, should this try not come
+        to its end, is then ours to replace."""
         self._write(part, {**about, "rows": None, "answers": None})
 
     def end(self, part: Part, about: Mapping[str, Any], rows: int) -> None:
-        """about: from before the table was read. Should it have changed meanwhile, the answers are
-        then those to another table."""
+        """Note that the answers are whole. about: from before the table was read; of one that has
+        changed since it tells that the answers are another table's."""
         self._write(part, {**about, "rows": rows, "answers": identity(part.target)})
 
     def _path(self, part: Part) -> Place:
