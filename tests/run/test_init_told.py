@@ -30,7 +30,7 @@ def test_a_recipe_goes_into_a_folder_that_is_made_and_is_named_as_a_shell_reads_
         (
             ["text", "mood", "more"],
             moods(9),
-            "t.csv:2: none of its 9 rows can be read; the first: has 2 cells",
+            "none of its 9 rows can be read; the first: has 2 cells",
         ),
         (
             ["text", "label"],
@@ -52,6 +52,24 @@ def test_a_refusal_says_what_was_not_understood(
     code, output = call("init", file, "--yes", "--out", tmp_path / "recipe.yaml")
     assert code == 2
     assert said in output
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"label": ["empty"]}, "t.csv: column 'empty' is empty: there is nothing to learn"),
+        ({"label": ["mood", "mood"]}, "init: --label names 'mood' twice"),
+        ({"text": ["text", "text"]}, "init: --text names 'text' twice"),
+        ({"text": ["text"], "label": ["text"]}, "'text' cannot be the text and its answer"),
+    ],
+)
+def test_columns_that_are_named_and_cannot_be_are_refused(
+    tmp_path: Path, asked: dict[str, list[str]], said: str
+) -> None:
+    file = table(tmp_path / "t.csv", ["text", "mood", "empty"], [[*row, ""] for row in moods(60)])
+    with pytest.raises(trivium.RecipeError, match=said):
+        drafted(tmp_path, file, **asked)
+    assert not (tmp_path / "recipe.yaml").exists()
 
 
 def test_labels_are_counted_as_they_are_trained(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Which columns hold the texts of a table, and which the answers."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from trivium.errors import RecipeError, did_you_mean
 from trivium.run.drafting.columns import Column, comma_of, couples
@@ -13,6 +14,7 @@ def texts_of(group: Group, wanted: Wanted, assumed: list[str]) -> tuple[str, ...
     if len(wanted.text) > 2:
         raise RecipeError("init: --text is one column, or two of a pair.")
     if wanted.text:
+        _refuse_twice("--text", wanted.text)
         return tuple(_known(name, group.train) for name in wanted.text)
     texts = [column for column in columns.values() if column.is_text]
     if not texts:
@@ -46,8 +48,8 @@ def labels_of(
 ) -> list[Column]:
     columns = {name: c for name, c in group.train.columns.items() if name not in texts}
     if wanted.label:
-        found = [_known(name, group.train) for name in wanted.label]
-        return [group.train.columns[name] for name in found]
+        _refuse_twice("--label", wanted.label)
+        return [_answers(name, group.train, texts) for name in wanted.label]
     choices = [column for column in columns.values() if column.is_answer]
     named = [column for column in choices if column.named_answer]
     likely = [column for column in choices if not column.named_other]
@@ -84,6 +86,24 @@ def _why_none(columns: Mapping[str, Column]) -> str:
     ]
     why += [line for c in columns.values() if not c.written for line in comma_of(c)]
     return f" ({'; '.join(why)})" if why else ""
+
+
+def _refuse_twice(option: str, names: Sequence[str]) -> None:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise RecipeError(f"init: {option} names {twice[0]!r} twice; name each column once.")
+
+
+def _answers(name: str, file: Found, texts: tuple[str, ...]) -> Column:
+    """The column of that name, which holds answers to these texts."""
+    column = file.columns[_known(name, file)]
+    if name in texts:
+        raise RecipeError(
+            f"{file.path}: column {name!r} cannot be the text and its answer. Name the text's with "
+            "--text, and its answer's with --label."
+        )
+    if not column.counts:
+        raise RecipeError(f"{file.path}: column {name!r} is empty: there is nothing to learn.")
+    return column
 
 
 def _known(name: str, file: Found) -> str:
