@@ -1,6 +1,5 @@
 """`trivium init`: a recipe for files that nobody described, which `check` takes as it is."""
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ import yaml
 from typer.testing import CliRunner
 
 import trivium
-from tests.support.shell import call, spoken
+from tests.support.drafts import Rows, drafted, moods, only, table, texts
+from tests.support.shell import call
 from tests.support.tables import WORDS, sentence
 from trivium.cli.drafting import ask
 from trivium.errors import RecipeError
@@ -21,34 +21,6 @@ from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.rows.load import load_data
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "other"
-Rows = Sequence[Sequence[object]]
-
-
-def table(path: Path, columns: Sequence[str], rows: Rows, encoding: str = "utf-8") -> Path:
-    with path.open("w", encoding=encoding, newline="") as file:
-        csv.writer(file).writerows([columns, *rows])
-    return path
-
-
-def texts(count: int, first: int = 0) -> list[str]:
-    return [f"{sentence(7 * n)} {sentence(11 * n + 3)}" for n in range(first, first + count)]
-
-
-def moods(count: int, first: int = 0) -> list[list[object]]:
-    return [[t, "up" if n % 3 else "down"] for n, t in enumerate(texts(count, first))]
-
-
-def drafted(folder: Path, *files: Path, **more: Any) -> tuple[dict[str, Any], str]:
-    """A recipe's values, and what was said; its files were read as they will be."""
-    console, said = spoken()
-    trivium.init(files, folder / "recipe.yaml", console=console, **more)
-    return read_yaml(folder / "recipe.yaml"), said.getvalue()
-
-
-def only(values: dict[str, Any]) -> dict[str, Any]:
-    (task,) = values["tasks"].values()
-    assert isinstance(task, dict)
-    return task
 
 
 # --- from files to a trained model ---------------------------------------------------------------

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import trivium
-from tests.run.test_init import drafted, moods, only, table, texts
+from tests.support.drafts import drafted, moods, only, table, texts
 from tests.support.shell import call
 from trivium.recipe.parse import parse_recipe
 from trivium.recipe.plain_yaml import read_yaml

@@ -1,6 +1,6 @@
 """DataFrames whose columns have other names than a table's file could have."""
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from trivium.errors import RecipeError
