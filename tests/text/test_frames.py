@@ -1,10 +1,11 @@
 """DataFrames whose columns have other names than a table's file could have."""
 
-import pandas as pd  # type: ignore[import-untyped]
 import pytest
 
 from trivium.errors import RecipeError
 from trivium.text.frames import columns_of, is_frame, with_columns
+
+pd = pytest.importorskip("pandas")
 
 
 def test_columns_that_are_numbers_or_levels_are_named_as_they_are_written() -> None:
