@@ -338,5 +338,14 @@ def test_many_labels_are_told_by_their_number() -> None:
     assert told == "  t: k of 'x' into l0, l1, l2, l3, l4, l5, l6, l7, … (77 labels)"
 
 
+def test_labels_that_a_terminal_would_obey_are_told_as_python_writes_them() -> None:
+    says = {"says": "one_label", "labels": {"0": "\x1b[31mred", "1": "\U0001f44d مرحبا"}}
+    form = Form.model_validate(
+        {"name": "t", "kind": "k", "text": ("x",), "apart": False, "max_length": 8, "says": says}
+    )
+    told = summary("Predictor", "one encoder", "fp32", {"t": form}).splitlines()[1]
+    assert told == "  t: k of 'x' into \\x1b[31mred, \U0001f44d مرحبا"
+
+
 def test_the_package_lists_its_public_names() -> None:
     assert set(trivium.__all__) <= set(dir(trivium))

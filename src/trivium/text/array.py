@@ -5,6 +5,7 @@ The whole file is in memory while it is read: JSON lines are for what is too lar
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,5 +94,5 @@ def _no_array(text: str, name: str) -> str:
         return 'is no JSON array of objects: [{"text": ..., "label": ...}, ...].'
     return (
         f"is an object; its rows seem to stand under {lists[0]!r}. Convert it with "
-        f"`jq -c '.[{json.dumps(lists[0])}][]' {name} > NEW.jsonl`."
+        f"`jq -c {shlex.quote(f'.[{json.dumps(lists[0])}][]')} {shlex.quote(name)} > NEW.jsonl`."
     )

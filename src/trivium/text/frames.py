@@ -39,7 +39,7 @@ def columns_of(table: TableLike, where: str) -> dict[str, list[Any]]:
         plain = table.with_format(None)
         named = [(column, list(plain[column])) for column in plain.column_names]
     elif (frame := _frame(table)) is not None:
-        named = [(column, _of_series(frame[column])) for column in frame.columns]
+        named = [(column, _of_series(frame.get_column(column))) for column in frame.columns]
     elif isinstance(table, (list, tuple)) and all(isinstance(row, Mapping) for row in table):
         names = dict.fromkeys(column for row in table for column in row)
         named = [(name, [_plain(row.get(name)) for row in table]) for name in names]
@@ -138,7 +138,14 @@ def _frame(value: object) -> Any:
         return None
     import narwhals
 
-    found: Any = narwhals.from_native(value, eager_only=True, pass_through=True)
+    try:
+        found: Any = narwhals.from_native(value, eager_only=True, pass_through=True)
+    except narwhals.exceptions.DuplicateError:
+        names = [*getattr(value, "columns", ())]
+        twice = dict.fromkeys(repr(name) for name in names if names.count(name) > 1)
+        raise RecipeError(
+            f"the table: has two columns of one name ({', '.join(twice)}); rename one."
+        ) from None
     return found if isinstance(found, narwhals.DataFrame) else None
 
 

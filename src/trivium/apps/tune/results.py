@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,10 @@ def print_results(console: Console, out: Path, view: Overview) -> None:
         say(console, line)
     if view.best:
         where = BEST if len(view.objectives) == 1 else f"{FRONT}/{view.best[0]:04d}.yaml"
-        say(console, f"train it anew: trivium train {out / where} · table: {out / TABLE}")
+        say(
+            console,
+            f"train it anew: trivium train {shlex.quote(str(out / where))} · table: {out / TABLE}",
+        )
 
 
 def trial_grid(view: Overview, rows: list[Row]) -> Grid:

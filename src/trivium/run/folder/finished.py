@@ -1,5 +1,6 @@
 """A finished run (or ensemble) as its folder tells it: recipe, scores, journal, dev answers."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +137,7 @@ def _why_unfinished(folder: Path) -> str:
         after = "--resume" if (folder / RESUME).is_dir() else "--resume or --overwrite"
         return (
             f"this run is not finished (no {SCORES}). Finish it: "
-            f"trivium train RECIPE --out {folder} {after}"
+            f"trivium train RECIPE --out {shlex.quote(str(folder))} {after}"
         )
     if (folder / MANIFEST).is_file():
         return f"is a model's folder; name the run's folder, which holds {MODEL}/ and {SCORES}."

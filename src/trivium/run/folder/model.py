@@ -4,6 +4,7 @@ Nothing is pickled: tensors in safetensors, the rest in JSON; every folder is se
 (`folder.sealed`).
 """
 
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def find_model(run: Path) -> Path:
     if (run / RECIPE).is_file():
         raise RecipeError(
             f"{run}: this run has no model yet. Go on with: "
-            f"trivium train RECIPE --out {run} --resume"
+            f"trivium train RECIPE --out {shlex.quote(str(run))} --resume"
         )
     what = f"holds no trained model (no {MANIFEST})" if run.is_dir() else "no such folder"
     raise RecipeError(f"{run}: {what}. Name a run's folder or its model folder.")

@@ -28,14 +28,14 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
     is_run = (run_dir / RECIPE).is_file()
     if resume and not is_run:
         raise RecipeError(f"{run_dir}: there is no run to resume. Leave --resume out to start one.")
+    if holds and not is_run:
+        why = " --overwrite replaces runs only." if overwrite else ""
+        raise RecipeError(f"{run_dir}: is not empty and not a run; name another folder.{why}")
     if holds and not (resume or overwrite):
-        what = "already holds a run" if is_run else "is not empty"
         raise RecipeError(
-            f"{run_dir}: {what}. Go on with it (--resume), replace it (--overwrite), "
+            f"{run_dir}: already holds a run. Go on with it (--resume), replace it (--overwrite), "
             "or name another folder."
         )
-    if holds and overwrite and not is_run:
-        raise RecipeError(f"{run_dir}: is not empty and not a run; --overwrite replaces runs only.")
     _try_writing(run_dir)
 
 

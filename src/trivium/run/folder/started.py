@@ -1,5 +1,6 @@
 """Runs that begin where another one ended: its model is checked, and put in place of the start."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,9 @@ def begin(recipe: Recipe, model: MultiTaskModel, *, planned: bool = False) -> St
     start = recipe.start.replace(SEED, str(recipe.seed))
     if is_recipe(start) and not planned:
         raise RecipeError(
-            f"start: {start} is a recipe, not a run. Train it first (trivium train {start} --out "
-            "RUN) and say --set start=RUN; `trivium study` of both recipes does so by itself."
+            f"start: {start} is a recipe, not a run. Train it first (trivium train "
+            f"{shlex.quote(start)} --out RUN) and say --set start=RUN; "
+            "`trivium study` of both recipes does so by itself."
         )
     source = _recipe_source(start) if is_recipe(start) else _run_source(Path(start))
     return _take(recipe, model, source)
@@ -103,7 +105,7 @@ def _run_source(run: Path) -> _Source:
     if (run / RECIPE).is_file() and not (run / SCORES).is_file():
         raise RecipeError(
             f"start: {run}: this run is not finished. Go on with it first: "
-            f"trivium train RECIPE --out {run} --resume"
+            f"trivium train RECIPE --out {shlex.quote(str(run))} --resume"
         )
     try:
         folder = find_model(run)

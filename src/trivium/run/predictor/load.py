@@ -1,5 +1,6 @@
 """Trained models put to use, in whatever they are to compute with."""
 
+import shlex
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -91,6 +92,6 @@ def backend_of(folder: Path, asked: str) -> str:
     if written == "torch":
         raise RecipeError(
             f"{folder}: is a model for torch. Write it for {asked} first: "
-            f"trivium export {folder} --to {asked} --out FOLDER"
+            f"trivium export {shlex.quote(str(folder))} --to {asked} --out FOLDER"
         )
     raise RecipeError(f"{folder}: is written for {written}, not for {asked}; leave --backend out.")

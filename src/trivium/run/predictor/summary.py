@@ -23,4 +23,9 @@ def _of_task(form: Form) -> str:
         return f"{reads}, without answers"
     names = [*form.says.names]
     more = f", … ({len(names):,} labels)" if len(names) > LABELS_SHOWN else ""
-    return f"{reads} into {', '.join(names[:LABELS_SHOWN])}{more}"
+    return f"{reads} into {', '.join(map(_plain, names[:LABELS_SHOWN]))}{more}"
+
+
+def _plain(name: str) -> str:
+    """A label as a Python terminal may be shown it, which obeys escape sequences."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)

@@ -1,6 +1,7 @@
 """Teachers that a recipe names: found, and refused where they do not fit, by what is written of
 them alone, before anything is computed."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -159,7 +160,7 @@ def _known(folder: Path) -> _Known:
     if (folder / RECIPE).is_file() and not (folder / SCORES).is_file():
         raise RecipeError(
             f"{folder}: this run is not finished. Go on with it first: "
-            f"trivium train RECIPE --out {folder} --resume"
+            f"trivium train RECIPE --out {shlex.quote(str(folder))} --resume"
         )
     model = find_model(folder)
     return _Known(folder, saved_tasks(model), seal_as_trained(model))
