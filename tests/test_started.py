@@ -54,9 +54,12 @@ def lived(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[set[str]
     """All that a process has loaded: after PyTorch, after an answer, and after a training."""
     home = tmp_path_factory.mktemp("started")
     near = SCORE | TEXT | {"head": "mlp"}
-    model = untrained(home / "run", tiny, {"mood": LABELS | TEXT, "near": near})
+    words = {"kind": "mlm", "of": ["mood"]}
+    tasks = {"mood": LABELS | TEXT, "near": near, "words": words}
+    model = untrained(home / "run", tiny, tasks)
     recipe = make_recipe(tiny, home)
     recipe["tasks"]["mood"]["head"] = "mlp"
+    recipe["tasks"]["words"] = words
     recipe["stages"] = [{"steps": 2, "batch_size": 4}]
     done = subprocess.run(
         [sys.executable, "-c", LIVED, str(model), json.dumps(recipe), str(home / "trained")],

@@ -112,7 +112,8 @@ def read_config(folder: Path) -> EncoderConfig:
 
 class _NoInitialValues(TorchFunctionMode):
     """Modules are made without the functions of `torch.nn.init`: on the meta device a normal
-    distribution, though nothing is drawn, makes PyTorch import its compiler, which takes seconds.
+    distribution, though nothing is drawn, or a matrix with ones in its diagonal makes PyTorch
+    import its compiler, which takes seconds.
     """
 
     def __torch_function__(
@@ -121,6 +122,10 @@ class _NoInitialValues(TorchFunctionMode):
         kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
             return kwargs["tensor"]
+        if func == torch.Tensor.normal_:  # of kaiming_normal_, which is not seen itself
+            return args[0]
+        if func == torch.eye and "out" in kwargs:  # of eye_, likewise
+            return kwargs["out"]
         return func(*args, **kwargs)
 
 

@@ -1,6 +1,5 @@
 """Hidden layers between the vectors and the output; heads that name a trunk share them."""
 
-import math
 from itertools import pairwise
 from typing import Literal
 
@@ -74,9 +73,7 @@ class HiddenLayers(nn.Module):
         for layer in self.layers:
             assert isinstance(layer, nn.Linear)
             # Keeps the size of what goes through, at any width (He et al. 2015, equation 10).
-            # As `kaiming_normal_`, which `weightless` does not see, so that it draws even there.
-            gain = nn.init.calculate_gain("relu" if gelu else "linear")
-            nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.in_features))
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu" if gelu else "linear")
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, drop: float) -> Tensor:
