@@ -138,6 +138,8 @@ def test_a_run_ends_in_time_and_resumes_with_the_steps_that_it_began_with(
     assert counts.count("evaluation") >= 1
     again = trivium.train(values, tmp_path / "run", minutes=0.1, resume=True)
     assert again == json.loads((tmp_path / "run/scores.json").read_text())
+    with pytest.raises(RecipeError, match="began with --minutes goes on with --minutes"):
+        trivium.train(values, tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])

@@ -1,6 +1,7 @@
 """A run's folder at its start: refused where something would be lost, else described."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,9 +97,11 @@ def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     old = run_recipe(run_dir).model_dump(mode="json", exclude={"probe"})
     new = recipe.model_dump(mode="json", exclude={"probe"})
     if difference := _difference(old, new):
+        is_cut = re.match(r"stages\.\d+\.(steps|evaluate_every) was", difference)
+        more = " A run that began with --minutes goes on with --minutes." if is_cut else ""
         raise RecipeError(
             f"{run_dir}: --resume: the recipe is not the one this run began with: {difference}. "
-            f"Use {run_dir / RECIPE}, or start a new run."
+            f"Use {run_dir / RECIPE}, or start a new run.{more}"
         )
 
 
