@@ -265,6 +265,20 @@ def test_hostile_texts_and_labels_are_escaped_everywhere(tmp_path: Path) -> None
     assert set(HOSTILE) <= set(texts)
 
 
+def test_no_label_and_no_text_turns_what_stands_beside_it_round(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path / "run", texts=["\u202eevil", "\u2066live", "\u05e9\u05dc\u05d5\u05dd"]
+    )
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("great", '"gr\\u202eeat"'))
+    answers = run / "predictions" / "stars-dev.csv"
+    answers.write_text(answers.read_text().replace("great", "gr\u202eeat"))
+    page = page_of([run], tmp_path / "report.html")
+    assert not set(page) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert "gr\ufffdeat" in page
+    assert "\u05e9\u05dc\u05d5\u05dd" in page
+
+
 # --- the page ----------------------------------------------------------------------------------
 
 

@@ -3,9 +3,20 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, Literal
+
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""What embeds, overrides or isolates a direction of writing."""
+
+
+def upright(page: str) -> str:
+    """A page in which no label or text turns what stands beside it round: characters that would are
+    shown as such that nobody can read. Letters that are written from the right are what they were.
+    """
+    return _TURNS.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def as_data(value: Any) -> str:

@@ -18,7 +18,7 @@ import trivium
 from trivium.apps.report.figure import Section
 from trivium.apps.report.rows import RowSet
 from trivium.apps.report.runs import ReportedRun
-from trivium.pages.safe import as_data, colours, digests
+from trivium.pages.safe import as_data, colours, digests, upright
 
 
 def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Sequence[RowSet]) -> str:
@@ -37,7 +37,7 @@ def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Seque
         undefined=StrictUndefined,
     )
     environment.filters["worded"] = worded
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         title=", ".join(run.name for run in runs),
         runs=runs,
         sections=sections,
@@ -54,6 +54,7 @@ def render(runs: Sequence[ReportedRun], sections: Sequence[Section], rows: Seque
             )
         ),
     )
+    return upright(page)
 
 
 def worded(text: str) -> Markup:
