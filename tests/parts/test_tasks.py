@@ -158,8 +158,9 @@ def test_scores_outside_the_range_are_refused(cell: str) -> None:
 
 @pytest.mark.parametrize("cell", ["high", "1,5", "1_0", "0x1", "1 2"])
 def test_scores_that_are_no_numbers_are_refused(cell: str) -> None:
+    why = "not a number here: the point is a dot, as in 1.5" if cell == "1,5" else "not a number"
     assert refusal(regression(), y=cell) == (
-        f"column 'y' holds {cell!r}, which is not a number. Fix the row, or set `bad_rows: skip`"
+        f"column 'y' holds {cell!r}, which is {why}. Fix the row, or set `bad_rows: skip`"
     )
 
 

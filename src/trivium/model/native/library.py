@@ -118,7 +118,7 @@ class Library:
 
 def library() -> Library | None:
     """The module, if this process may use it, with as many threads as PyTorch has."""
-    if (found := _opened()) is None or not (allowed := products()):
+    if not (allowed := products()) or (found := _opened()) is None:
         return None
     opened, _ = found
     opened.use(allowed, torch.get_num_threads())
