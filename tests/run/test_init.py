@@ -128,6 +128,25 @@ def test_few_pairs_are_read_as_one_by_other_encoders_that_learn_as_usual(
     assert recipe.stages[0].lr.encoder == LearningRates().encoder == 5e-5
 
 
+@pytest.mark.parametrize(
+    ("columns", "cell", "fallback"),
+    [
+        (["text", "label"], lambda n: n % 2, "probe"),
+        (["text", "score"], lambda n: n / 7, "probe"),
+        (["text_a", "text_b", "label"], lambda n: n % 2, "probe"),
+        (["text_a", "text_b", "score"], lambda n: n / 7, None),
+    ],
+    ids=["labels", "scores", "pairs", "scores of pairs"],
+)
+def test_a_draft_falls_back_on_the_probe_where_some_head_can_be_one(
+    tmp_path: Path, columns: list[str], cell: Any, fallback: str | None
+) -> None:
+    rows = [[*(f"{text} {c}" for c in columns[:-1]), cell(n)] for n, text in enumerate(texts(60))]
+    recipe = trivium.init([table(tmp_path / "t.csv", columns, rows)], tmp_path / "recipe.yaml")
+    assert recipe.fallback == fallback
+    assert any(map(recipe.falls_back, recipe.tasks)) == (fallback == "probe")
+
+
 def test_every_column_of_answers_is_a_task(tmp_path: Path) -> None:
     rows = [[text, "ab"[n % 2], "xyz"[n % 3], f"u{n % 5}"] for n, text in enumerate(texts(60))]
     file = table(tmp_path / "desk.csv", ["message", "topic", "urgency", "user"], rows)

@@ -185,6 +185,78 @@ def test_a_stage_with_floors_goes_back_to_the_model_before_it_as_ever(
     assert [judges_start(recipe, stage) for stage in recipe.stages] == [False, False]
 
 
+# --- heads that are drawn, and fall back on their probe -----------------------------------------
+
+
+def falling_back(values: Values) -> Values:
+    """The recipe with a drawn head, and the probe to fall back on."""
+    mood = {key: value for key, value in values["tasks"]["mood"].items() if key != "head"}
+    return values | {"fallback": "probe", "tasks": values["tasks"] | {"mood": mood}}
+
+
+def test_a_drawn_head_whose_training_makes_things_worse_ends_as_the_probe(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = falling_back(from_probe(tiny, tmp_path, WORSE))
+    said = train(values, tmp_path / "run")
+    scores = read_scores(tmp_path / "run")
+    assert judged(tmp_path / "run")[0] == ("train", 0, True)
+    assert scores.of("mood", "dev") == scores.baselines["mood"].probe.scores["dev"]
+    assert "also mood as a probe" in said
+    assert "no step was better on dev (overall) than the start" in said
+    answers = trivium.load(tmp_path / "run").predict("mood", ["good", "bad"])
+    assert len(answers) == 2  # it is a model like any other
+
+
+@pytest.mark.parametrize("pair", [False, True], ids=["text", "pair"])
+def test_falling_back_changes_no_step_and_no_model_that_is_better(
+    tiny: Path, tmp_path: Path, pair: bool
+) -> None:
+    values = falling_back(from_probe(tiny, tmp_path, BETTER | {"steps": 80, "evaluate_every": 20}))
+    if pair:
+        mood = values["tasks"]["mood"]
+        values["tasks"] = {"mood": mood | {"text": ["text", "text"], "encode": "separate"}}
+    train(values, tmp_path / "run")
+    train(values | {"fallback": None}, tmp_path / "without")
+    assert [place for _, place, _ in judged(tmp_path / "run")] == [0, 20, 40, 60, 80]
+    with_, without = facts(tmp_path / "run"), facts(tmp_path / "without")
+    assert read_scores(tmp_path / "run").selected == read_scores(tmp_path / "without").selected
+    assert (with_["encoder"], with_["heads"]) == (without["encoder"], without["heads"])
+
+
+def test_a_run_that_fell_back_resumes_to_the_byte(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = falling_back(from_probe(tiny, tmp_path, WORSE | {"checkpoint_every": 1}))
+    train(values, tmp_path / "whole")
+    real, taken = step.train_step, 0
+
+    def die_in_the_third(*arguments: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "train_step", die_in_the_third)
+        with pytest.raises(KeyboardInterrupt):
+            train(values, tmp_path / "run")
+    train(values, tmp_path / "run", resume=True)
+    assert facts(tmp_path / "run") == facts(tmp_path / "whole")
+
+
+def test_without_a_head_that_could_be_a_probe_there_is_nothing_to_fall_back_on(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = falling_back(from_probe(tiny, tmp_path, BETTER, also=("near",)))
+    del values["tasks"]["mood"]
+    recipe = parse_recipe(values)
+    assert not judges_start(recipe, recipe.stages[0])
+    assert "as a probe" not in train(values, tmp_path / "run")
+    assert [place for _, place, _ in judged(tmp_path / "run")] == [4, 8, 12]
+
+
 # --- who hears of it ----------------------------------------------------------------------------
 
 

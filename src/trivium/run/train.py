@@ -23,7 +23,7 @@ from trivium.run.baselines.start import start_heads
 from trivium.run.baselines.told import print_baselines
 from trivium.run.card.written import write_card
 from trivium.run.folder.atomic import recover, refusals_told
-from trivium.run.folder.below import below_probe
+from trivium.run.folder.below import start_notes
 from trivium.run.folder.environment import Environment, elsewhere, read_environment
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.given import Held, Tables, hold
@@ -147,7 +147,7 @@ def _finished(recipe: Recipe, work: Work, counters: Counters, order: _Order) -> 
     """The kept model judged, and all of the run written that is to stay."""
     run_dir = order.run_dir
     scores = finish(work, counters)
-    for line in below_probe(recipe, scores):
+    for line in start_notes(recipe, scores):
         warn(order.console, line)
     made = read_environment(run_dir) or Environment()
     write_card(FinishedRun(run_dir, recipe, scores, made))
@@ -234,7 +234,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     journal = Journal(order.run_dir if processes.first else None)
     return Work(
         setup, order.run_dir, data, digest, predictor, journal, order.console,
-        baselines=found.baselines, began=order.began,
+        baselines=found.baselines, fallbacks=found.fallbacks, began=order.began,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from trivium.apps.report.figure import Panel, Section, Table, share
 from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
 from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
-from trivium.run.folder.below import below_probe
+from trivium.run.folder.below import start_notes
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.scores import Mean, Scores
@@ -40,7 +40,7 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
     section.notes[:0] = [
         f"{run.name}: {line}"
         for run in runs
-        for line in below_probe(run.run.recipe, run.run.scores)
+        for line in start_notes(run.run.recipe, run.run.scores)
     ]
     if any(run.run.recipe.encoder == "minilm" for run in runs):
         section.notes.append(MINILM)

@@ -42,6 +42,9 @@ class BeforeTraining:
     """By task; none where the recipe wants none, and of tasks that have no answers."""
     starts: Mapping[str, Weights] = field(default_factory=dict)
     """By task that starts from a probe the parameters of its head."""
+    fallbacks: Mapping[str, Weights] = field(default_factory=dict)
+    """By task that could start from a probe and does not, what its head then would be; where the
+    recipe falls back on the probe."""
 
 
 def find_baselines(
@@ -53,17 +56,17 @@ def find_baselines(
     leaves the model as it is.
     """
     vectors = Vectors(predictor)
-    baselines, starts = {}, {}
+    baselines, starts, fallbacks = {}, {}, {}
     for name, task in recipe.tasks.items():
         if not task.answers_questions or "train" not in data[name]:
             continue
         if wanted:
             baselines[name] = _baselines(task, data[name], vectors)
         if task.resolved_head.starts_from_probe:
-            look = _own_look(task)
-            probe = _probe(look, _rows(look, data[name]["train"], vectors), vectors)
-            starts[name] = {key: tensor.float() for key, tensor in probe.weights.items()}
-    return BeforeTraining(baselines, starts)
+            starts[name] = _own_probe(task, data[name]["train"], vectors)
+        elif recipe.falls_back(name):
+            fallbacks[name] = _own_probe(task, data[name]["train"], vectors)
+    return BeforeTraining(baselines, starts, fallbacks)
 
 
 def usual(target_B: Tensor) -> Tensor:
@@ -129,6 +132,13 @@ def _plain_look(task: Task) -> Look:
     [u; v; |u-v|; u*v], however the task's head reads them."""
     apart = task.model_copy(update={"encode": "separate", "head": None})
     return Look(apart, "mean", "uv_diff_product")
+
+
+def _own_probe(task: Task, train: Split, vectors: Vectors) -> Weights:
+    """The parameters of the task's own head as a probe."""
+    look = _own_look(task)
+    probe = _probe(look, _rows(look, train, vectors), vectors)
+    return {key: tensor.float() for key, tensor in probe.weights.items()}
 
 
 def _own_look(task: Task) -> Look:

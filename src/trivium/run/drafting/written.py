@@ -14,6 +14,7 @@ _HEAD = (
 _COLUMN = 36
 _REST = "all else as Trivium chooses it"
 _NOTES = {"epochs": "there are few rows; else 3", "lr": "measured for minilm; else 5e-5"}
+_FALLBACK = "kept where training is no better"
 _RATES = {"minilm": 1e-4}
 """Of encoders for which another rate than the usual was measured."""
 
@@ -25,7 +26,17 @@ def recipe_values(encoder: str, data: str, tasks: Sequence[Draft]) -> dict[str, 
         "data": data,
         "tasks": {draft.name: draft.values for draft in tasks},
         "stages": [_stage(encoder, tasks)],
+        **_fallback(tasks),
     }
+
+
+def _fallback(tasks: Sequence[Draft]) -> dict[str, Any]:
+    """The probe, where some task's head can be one; scores of pairs are a cosine."""
+    cosines = (
+        draft.values["kind"] == "regression" and isinstance(draft.values["text"], list)
+        for draft in tasks
+    )
+    return {} if all(cosines) else {"fallback": "probe"}
 
 
 def _stage(encoder: str, tasks: Sequence[Draft]) -> dict[str, Any]:
@@ -54,6 +65,7 @@ def recipe_text(encoder: str, data: str, tasks: Sequence[Draft], preset: str | N
     stage = _stage(encoder, tasks)
     lines += ["stages:\n", _line("- name", stage.pop("name"), _REST, indent=2)]
     lines += [_line(key, value, _NOTES[key], indent=4) for key, value in stage.items()]
+    lines += [_line(key, value, _FALLBACK) for key, value in _fallback(tasks).items()]
     text = _HEAD + "".join(lines)
     values = beside | recipe_values(encoder, data, tasks)
     return text if parse_yaml(text) == values else _HEAD + write_yaml(values)

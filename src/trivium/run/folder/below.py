@@ -1,4 +1,5 @@
-"""Runs that end below what their tasks had without training, in words, with what to change."""
+"""Runs that end below what their tasks had without training, or as that, in words, with what to
+change."""
 
 import math
 from collections.abc import Iterator
@@ -15,6 +16,11 @@ FASTEST = 0.02
 """From where on it is not."""
 
 
+def start_notes(recipe: Recipe, scores: Scores) -> list[str]:
+    """What is to be said of a run beside its probes; nothing where it is better than they are."""
+    return [*_kept_start(recipe, scores), *below_probe(recipe, scores)]
+
+
 def below_probe(recipe: Recipe, scores: Scores) -> list[str]:
     """A line for every task whose dev score is below that of its linear probe."""
     return [
@@ -24,6 +30,21 @@ def below_probe(recipe: Recipe, scores: Scores) -> list[str]:
         if (ours := scores.metric(name, SPLIT, baselines.metric)) is not None
         if (theirs := baselines.probe.scores.get(SPLIT, {}).get(baselines.metric)) is not None
         if ours < theirs
+    ]
+
+
+def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
+    """A line for a run whose training was no better than its probes, which are its model then."""
+    chosen = scores.selected
+    stages = [stage for stage in recipe.stages if chosen and stage.name == chosen.stage]
+    if chosen is None or chosen.step != 0 or not stages or stages[0].steps == 0:
+        return []
+    names = [name for name in recipe.stage_tasks(stages[0]) if recipe.judges_probe(name)]
+    changes = "; ".join(_changes(recipe, recipe.tasks[names[0]])) if names else ""
+    return [
+        f"{stages[0].name}: no step was better on dev ({chosen.by}) than the start. The model that "
+        "is kept is the encoder as it was, with a linear probe for "
+        f"{', '.join(names)}. {changes[:1].upper()}{changes[1:]}."
     ]
 
 
@@ -71,6 +92,8 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
             f"(`--set stages.{place}.lr.heads={rate * FASTER:g}`; it was {rate:g})"
         )
     yield f"train for longer ({_longer(place, stage)})"
+    if head.can_start_from_probe and not recipe.judges_probe(task.name):
+        yield "keep the probe where no step is better (`--set fallback=probe`)"
 
 
 def _longer(place: int, stage: Stage) -> str:

@@ -9,7 +9,7 @@ from rich.text import Text
 from trivium.part import Part
 from trivium.parts.optim import LearningRates
 from trivium.parts.tasks import Task
-from trivium.recipe import Stage
+from trivium.recipe import Recipe, Stage
 from trivium.recipe.stage import Floor
 from trivium.run.assembly.device import choose_device, choose_precision, precision_name
 from trivium.run.rows.splits import Split
@@ -151,11 +151,22 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
     lines += [_guarded(preview, stage)] if stage.guard is not None else []
     if stage.average is not None:
         lines.append(f"judges and keeps averaged weights: {_shown(stage.average)}")
-    start = ", also the one that it starts with" if judges_start(recipe, stage) else ""
-    lines.append(f"keeps the model by: {stage.selects_by}{start}")
+    lines.append(f"keeps the model by: {stage.selects_by}{_start(recipe, stage)}")
     if recipe.train_rows is not None:
         lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")
     return lines
+
+
+def _start(recipe: Recipe, stage: Stage) -> str:
+    """What may be kept beside the models that are trained."""
+    if not judges_start(recipe, stage):
+        return ""
+    probes = [n for n in recipe.judged_tasks(stage) if recipe.falls_back(n)]
+    return (
+        f", also {' and '.join(probes)} as a probe"
+        if probes
+        else ", also the one that it starts with"
+    )
 
 
 def _guarded(preview: Preview, stage: Stage) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 from trivium.errors import Interrupted
 from trivium.model.multitask import MultiTaskModel
 from trivium.recipe import Stage
+from trivium.run.baselines.start import fallen_back
 from trivium.run.folder.model import load_weights_into
 from trivium.run.folder.names import MODEL
 from trivium.run.folder.resume import KEPT_GENERATIONS, load_resume, save_resume
@@ -114,8 +115,7 @@ def _run_stage(
     monitor = Monitor(work.console, stage.name, plan.tasks, plan.steps, counters.step)
     ahead = Ahead(_teller(work, stage, monitor, counters))
     with monitor:
-        if _is_judged_at_once(work, stage, plan, counters):
-            _judge(work, stage, state, monitor)
+        _judge_start(work, stage, plan, state, monitor)
         last = saved = time.monotonic()
         last_cpu = time.process_time()
         while counters.step < plan.steps:
@@ -143,10 +143,14 @@ def _run_stage(
             last, last_cpu = time.monotonic(), time.process_time()
 
 
-def _is_judged_at_once(work: Work, stage: Stage, plan: Plan, counters: Counters) -> bool:
+def _judge_start(work: Work, stage: Stage, plan: Plan, state: TrainState, monitor: Monitor) -> None:
     """Before any step: if there are none, or where the start may be what is kept."""
-    at_start = not counters.step and (not plan.steps or judges_start(work.recipe, stage))
-    return at_start and bool(work.judged(stage))
+    wanted = not plan.steps or judges_start(work.recipe, stage)
+    if state.counters.step or not wanted or not work.judged(stage):
+        return
+    # A stage without steps ends with the heads that it has.
+    with fallen_back(state.model, work.fallbacks if plan.steps else {}):
+        _judge(work, stage, state, monitor)
 
 
 def _teller(

@@ -53,14 +53,14 @@ def judges_start(recipe: Recipe, stage: Stage) -> bool:
     """Whether a stage's model is judged before its first step, as it is after others, and may be
     the one that is kept.
 
-    So it is where heads start from a linear probe, and are then the probe: what is kept is not
-    below it by what the stage selects by. Only the first stage that trains starts there. One that
-    keeps its last model, or has floors under what it may lose, does not choose its start.
+    So it is where heads start from a linear probe, or fall back on it, and are then the probe: what
+    is kept is not below it by what the stage selects by. Only the first stage that trains starts
+    there. One that keeps its last model, or has floors under what it may lose, does not choose its
+    start.
     """
     first = next((each for each in recipe.stages if each.steps != 0), None)
     by = stage.selects_by
     if first is None or stage.name != first.name or stage.guard is not None or by == "last":
         return False
     names = [by] if by in recipe.tasks else recipe.judged_tasks(stage)
-    heads = (recipe.tasks[name].resolved_head for name in names if recipe.has_dev(name))
-    return any(head.starts_from_probe for head in heads)
+    return any(recipe.judges_probe(name) for name in names if recipe.has_dev(name))

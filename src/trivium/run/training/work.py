@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from trivium.model.multitask import MultiTaskModel
+from trivium.model.weights import Weights
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
 from trivium.run.folder.journal import Journal
@@ -48,6 +49,8 @@ class Work:
     """Training rows of every task in the stages that have teachers, with what these say."""
     baselines: Mapping[str, Baselines] = field(default_factory=dict)
     """What tasks had before training."""
+    fallbacks: Mapping[str, Weights] = field(default_factory=dict)
+    """By task whose head is judged as a probe before the first step, the parameters of it then."""
     began: float = field(default_factory=time.monotonic)
     """When the run did, by `time.monotonic()`."""
 

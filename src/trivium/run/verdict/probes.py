@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
-from trivium.run.folder.below import below_probe
+from trivium.run.folder.below import start_notes
 from trivium.run.verdict.systems import SPLIT, System
 
 
 def probe_notes(systems: Sequence[System]) -> list[str]:
-    """A line per system whose runs know; then one for each task of a run that is below its probe,
-    which come first."""
+    """A line per system whose runs know; before them one for each run that training left as it
+    was, and for each of its tasks that is below its probe."""
     shown = [line for system in systems for line in _beside(system)]
     low = [
         f"{run.folder}: {line}"
         for system in systems
         for run in system.runs
-        for line in below_probe(run.recipe, run.scores)
+        for line in start_notes(run.recipe, run.scores)
     ]
     return low + shown
 
