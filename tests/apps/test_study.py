@@ -29,7 +29,7 @@ from tests.support.shell import spoken
 from tests.support.studies import finish_by_hand, refusal
 from tests.support.tables import make_recipe
 from trivium.apps.study import _carry_out, board, has_failures, study
-from trivium.apps.study.runs import plan_study
+from trivium.apps.study.runs import plan_study, uneven
 from trivium.apps.study.shown import as_markdown, print_table
 from trivium.apps.study.table import summarise
 from trivium.cli import app
@@ -652,6 +652,17 @@ def test_each_task_alone_is_a_row_after_its_recipe(pair: list[Path], tmp_path: P
     assert near.command[-2:] == ["--only", "near"]
     assert "--singles" in plan.command
     assert plan.command.count("base.yaml") == 1
+
+
+def test_a_task_alone_with_as_many_steps_as_all_share_is_told_of(
+    pair: list[Path], tmp_path: Path
+) -> None:
+    steps = plan_study(pair[:1], tmp_path / "out", 2, ["stages.0.steps=9"], singles=True)
+    (line,) = uneven(steps)
+    assert f"{pair[0].stem}: with `steps` in train each task alone gets all the steps" in line
+    rows = ["stages.0.steps=null", "stages.0.epochs=1"]
+    assert not uneven(plan_study(pair[:1], tmp_path / "out", 1, rows, singles=True))
+    assert not uneven(plan_study(pair[:1], tmp_path / "out", 1, ["stages.0.steps=9"]))
 
 
 def test_a_recipe_of_one_task_is_its_own_baseline(values: dict[str, Any], tmp_path: Path) -> None:

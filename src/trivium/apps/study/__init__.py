@@ -13,7 +13,7 @@ from trivium.apps.study.crowd import carry_out_crowd, outcome_at_once
 from trivium.apps.study.ensembles import Run
 from trivium.apps.study.entries import AnyRecipes, write_recipes
 from trivium.apps.study.facts import Table
-from trivium.apps.study.runs import PAGE, Plan, plan_study
+from trivium.apps.study.runs import PAGE, Plan, plan_study, uneven
 from trivium.apps.study.shown import print_table, write_table
 from trivium.apps.study.table import summarise
 from trivium.errors import Interrupted, RecipeError
@@ -23,7 +23,7 @@ from trivium.run.cluster.pool import AnyPool, pool_of
 from trivium.run.folder.atomic import refusals_told, refuse_url
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
-from trivium.run.screen.console import heard_on, say
+from trivium.run.screen.console import heard_on, say, warn
 
 __all__ = ["has_failures", "study"]
 
@@ -80,6 +80,8 @@ def _study(plan: Plan, pool: AnyPool | None, console: Console) -> Table:
         f"recipes x seeds: {len(plan.paths)} x {plan.seeds} = {len(plan.runs)} runs into "
         f"{plan.out}, {sum(run.is_finished for run in plan.runs)} of them finished",
     )
+    for line in uneven(plan):
+        warn(console, line)
     left = f"Finished runs are kept; once there is room, go on with: {plan.command}"
     with refusals_told(plan.out, lambda: left), stop_on_signal() as stop:
         if pool is None:

@@ -106,6 +106,21 @@ def plan_study(
     )
 
 
+def uneven(plan: Plan) -> list[str]:
+    """A line for each recipe whose tasks, alone, are trained for longer than beside the others."""
+    rows: dict[str, set[str]] = {}
+    for run in plan.runs:
+        for stage in run.recipe.stages if run.only else ():
+            if stage.steps and stage.epochs is None:
+                rows.setdefault(run.path.stem, set()).add(stage.name)
+    return [
+        f"{name}: with `steps` in {', '.join(sorted(stages))} each task alone gets all the steps "
+        "that the tasks of the whole recipe share. For as many rows of a task on both sides write "
+        "`epochs`."
+        for name, stages in rows.items()
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """Of the table: a recipe, or a recipe for some of its tasks."""
