@@ -26,7 +26,6 @@ from pathlib import Path
 
 from trivium.run.assembly.machine import cpu_name
 from trivium.run.folder.names import JOURNAL, RESUME
-from trivium.run.folder.scores import read_scores
 
 RECIPE = Path(__file__).resolve().parents[1] / "recipes" / "quickstart.yaml"
 PORT = 29500
@@ -50,6 +49,12 @@ class Hosts:
             if mbit:
                 bucket = ["tbf", "rate", f"{mbit}mbit", "burst", BURST, "latency", "200ms"]
                 _do(*inside, "add", "dev", link, "root", *bucket)
+
+    def sent(self) -> int:
+        """Bytes that the first host has sent so far."""
+        told = f"/sys/class/net/{self.links[0]}/statistics/tx_bytes"
+        inside = ["ip", "netns", "exec", self.names[0], "cat", told]
+        return int(subprocess.run(inside, capture_output=True, text=True, check=True).stdout)
 
     def start(
         self, place: int, home: Path, *words: str, restarts: int = 0
@@ -99,10 +104,20 @@ def _do(*words: str) -> None:
 # --- what is measured ----------------------------------------------------------------------------
 
 
-def train(hosts: Hosts, home: Path, *words: str) -> tuple[float, str]:
-    """Median seconds between two steps, and what was said."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a training was like."""
+
+    step_s: float
+    """Median seconds between two steps."""
+    step_bytes: float
+    """Median of what the first host sent between two steps."""
+    said: str
+
+
+def train(hosts: Hosts, home: Path, *words: str) -> Told:
     children = [hosts.start(place, home / str(place), *words) for place in (0, 1)]
-    return _watch(children, home / "0" / "run" / JOURNAL)
+    return _watch(hosts, children, home / "0" / "run" / JOURNAL)
 
 
 def train_with_a_kill(hosts: Hosts, home: Path, *words: str) -> str:
@@ -112,18 +127,20 @@ def train_with_a_kill(hosts: Hosts, home: Path, *words: str) -> str:
     while not list(resume.glob("0*")) and time.monotonic() < end:
         time.sleep(0.01)
     os.kill(_worker_below(children[1].pid), signal.SIGKILL)
-    return _watch(children, home / "0" / "run" / JOURNAL)[1]
+    return _watch(hosts, children, home / "0" / "run" / JOURNAL).said
 
 
-def _watch(children: Sequence["subprocess.Popen[str]"], journal: Path) -> tuple[float, str]:
+def _watch(hosts: Hosts, children: Sequence["subprocess.Popen[str]"], journal: Path) -> Told:
     """Until all have ended."""
     times: list[float] = []
+    sent: list[int] = []
     try:
         end = time.monotonic() + PATIENCE_S
         while any(child.poll() is None for child in children):
             steps = journal.read_text().count('"event": "step"') if journal.is_file() else 0
             if steps > len(times):
                 times += [time.monotonic()] * (steps - len(times))
+                sent += [hosts.sent()] * (steps - len(sent))
             if time.monotonic() > end or any(child.poll() for child in children):
                 break
             time.sleep(0.005)
@@ -135,8 +152,10 @@ def _watch(children: Sequence["subprocess.Popen[str]"], journal: Path) -> tuple[
     if any(child.returncode for child in children):
         raise RuntimeError(said)
     # The first step makes what the others have.
-    between = [after - before for before, after in pairwise(times[1:])]
-    return statistics.median(between) if between else 0.0, said
+    seconds, amounts = (
+        [after - before for before, after in pairwise(seen[1:])] or [0] for seen in (times, sent)
+    )
+    return Told(statistics.median(seconds), statistics.median(amounts), said)
 
 
 def _worker_below(pid: int) -> int:
@@ -165,15 +184,11 @@ def measured(hosts: Hosts, home: Path, speeds: Sequence[int], steps: int) -> Ite
     for mbit in speeds:
         hosts.hold(mbit)
         row = [f"{mbit:,}" if mbit else "not held"]
-        for kind, size in (("fp32", 4), ("bf16", 2)):
+        for kind in ("fp32", "bf16"):
             run = home / f"{mbit}-{kind}"
-            seconds, _ = train(hosts, run, *plain, f"--set=allreduce={kind}")
-            trained = read_scores(run / "0" / "run").cost.trained_parameters
-            assert trained is not None, "new runs tell"
-            sent = trained * size
-            # A ring of n sends 2 (n - 1) / n times what each has: of two, once.
-            ideal = f"{8e-6 * sent / mbit:.2f}" if mbit else "0"
-            row += [f"{sent / 1e6:.1f}", ideal, f"{seconds:.2f}"]
+            told = train(hosts, run, *plain, f"--set=allreduce={kind}")
+            ideal = f"{8e-6 * told.step_bytes / mbit:.2f}" if mbit else "0"
+            row += [f"{told.step_bytes / 1e6:.1f}", ideal, f"{told.step_s:.2f}"]
         yield row
 
 

@@ -195,7 +195,8 @@ def test_a_study_that_is_stopped_and_then_killed_goes_on_and_leaves_nothing_at_w
 ) -> None:
     """On a cluster of this machine alone, which ends with the command, however that ends."""
     out = tmp_path / "out"
-    words = ["study", str(recipes[0]), "--seeds", "1", "--out", str(out)]
+    longer = "stages.0.steps=3000"  # so that it is not done before it is killed
+    words = ["study", str(recipes[0]), "--seeds", "1", "--out", str(out), "--set", longer]
     run = out / recipes[0].stem / "seed-0"
 
     first = begun(words)
@@ -222,5 +223,5 @@ def test_a_study_that_is_stopped_and_then_killed_goes_on_and_leaves_nothing_at_w
     assert third.returncode == 0, said
     assert resumptions(run)[0] is False
     assert all(resumptions(run)[1:])
-    trivium.train(recipes[0], tmp_path / "plain", changes=["seed=0"])
+    trivium.train(recipes[0], tmp_path / "plain", changes=["seed=0", longer])
     assert content(run) == content(tmp_path / "plain")

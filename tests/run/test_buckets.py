@@ -41,6 +41,12 @@ class InThreads(Processes):
         self.sizes.append(flat.nbytes)
         return self.group.allreduce([flat])
 
+    def marked_by_any(self, mark_R: Tensor) -> Tensor:
+        any_R, most = mark_R.to(torch.uint8), dist.AllreduceOptions()
+        most.reduceOp = dist.ReduceOp.MAX  # type: ignore[assignment]
+        self.group.allreduce([any_R], most).wait()
+        return any_R.bool()
+
 
 def in_threads(do: Callable[[InThreads], Any]) -> list[Any]:
     """What two processes find."""
@@ -134,6 +140,57 @@ def test_in_bf16_half_is_sent_and_three_digits_are_right(small_buckets: int) -> 
         assert ours.dtype == torch.float32
         assert not torch.equal(ours, exact)
         assert (ours - exact).norm() < 2**-7 * exact.norm()
+
+
+@pytest.fixture
+def small_tables(small_buckets: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "TABLE_BYTES", 1000)
+
+
+def table_with(rows: Sequence[int]) -> Tensor:
+    """A gradient of 100 rows that is zero but in some; another one for each set of rows."""
+    gradient = torch.zeros(100, 8)
+    gradient[list(rows)] = torch.randn(
+        len(rows), 8, generator=torch.Generator().manual_seed(sum(rows))
+    )
+    return gradient
+
+
+@pytest.mark.parametrize(
+    ("rows", "sent"),
+    [
+        (([3, 7, 99], [7, 8]), [3, 7, 8, 99]),
+        (([], [5]), [5]),
+        (([], []), []),
+        ((range(40), range(20, 51)), range(100)),
+    ],
+    ids=["some of each", "of one process", "none", "more than half"],
+)
+def test_of_a_large_table_only_rows_with_a_gradient_travel(
+    small_tables: None, rows: tuple[Sequence[int], Sequence[int]], sent: Sequence[int]
+) -> None:
+    given = [table_with(of) for of in rows]
+    wanted = (given[0] + given[1]) / 2
+
+    def average(process: InThreads) -> tuple[Tensor, list[int]]:
+        Mean(process).all_([given[process.rank]])
+        return given[process.rank], process.sizes
+
+    for found, sizes in in_threads(average):
+        assert sizes == [len(sent) * 8 * 4]
+        assert torch.equal(found, wanted)
+
+
+def test_a_row_that_is_not_finite_travels_and_is_seen_by_all(small_tables: None) -> None:
+    given = [table_with([3]), table_with([4])]
+    given[1][4, 2] = torch.nan
+
+    def average(process: InThreads) -> Tensor:
+        Mean(process, torch.bfloat16).all_([given[process.rank]])
+        return given[process.rank]
+
+    for found in in_threads(average):
+        assert found.isnan().nonzero().tolist() == [[4, 2]]
 
 
 def test_the_last_layers_are_sent_before_the_first_ones_are_computed(small_buckets: int) -> None:

@@ -1,7 +1,8 @@
 """Gradients averaged over processes: in buckets, while the rest is still being computed.
 
 As PyTorch's DistributedDataParallel does (Li et al. 2020, sections 3.2.2 and 3.2.3), for gradients
-that may also be of one task, or of none in some processes.
+that may also be of one task, or of none in some processes. Of a large table, which is the word
+embedding, only the rows that some process has a gradient of travel: some hundreds of 30,522.
 """
 
 from collections.abc import Container, Iterator, Sequence
@@ -19,6 +20,9 @@ AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 BUCKET_BYTES = 25 * 2**20
 """Of gradients in fp32 that travel together; a larger one travels alone."""
+TABLE_BYTES = BUCKET_BYTES
+"""Of a gradient in two axes from which on its rows are looked at: no layer of BERT-large has as
+many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,20 @@ class Mean:
             one.end()
 
     def _begun(self, gradients: Sequence[Tensor]) -> "_Begun":
-        flat = torch.cat([gradient.detach().flatten().to(self.kind) for gradient in gradients])
-        return _Begun(gradients, flat, self.processes.sum_begun(flat), self.processes.world)
+        rows_S = self._rows(gradients)
+        sent = gradients if rows_S is None else [gradients[0][rows_S]]
+        flat = torch.cat([gradient.detach().flatten().to(self.kind) for gradient in sent])
+        work = self.processes.sum_begun(flat)
+        return _Begun(gradients, rows_S, flat, work, self.processes.world)
+
+    def _rows(self, gradients: Sequence[Tensor]) -> Tensor | None:
+        """Those of a large table that are not zero in every process; None where all are sent."""
+        table = gradients[0].detach()
+        # On a GPU to know their number would be to wait for it.
+        if len(gradients) > 1 or not table.is_cpu or table.dim() != 2 or table.nbytes < TABLE_BYTES:
+            return None
+        rows_S = self.processes.marked_by_any(table.ne(0).any(1)).nonzero().view(-1)
+        return rows_S if 2 * len(rows_S) <= len(table) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +106,19 @@ class _Begun:
     """A bucket that is underway."""
 
     gradients: Sequence[Tensor]
+    rows_S: Tensor | None
+    """Of the only gradient: what is sent of it."""
     flat: Tensor
     work: dist.Work
     world: int
 
     def end(self) -> None:
         self.work.wait()
+        if self.rows_S is not None:
+            (table,) = self.gradients
+            mean_SK = self.flat.view(-1, table.shape[1]).to(table.dtype).div_(self.world)
+            table.detach().index_copy_(0, self.rows_S, mean_SK)
+            return
         sizes = [gradient.numel() for gradient in self.gradients]
         for gradient, part in zip(self.gradients, torch.split(self.flat, sizes), strict=True):
             gradient.copy_(part.view_as(gradient)).div_(self.world)

@@ -117,6 +117,12 @@ class Processes:
         work: dist.Work = dist.all_reduce(flat, async_op=True)
         return work
 
+    def marked_by_any(self, mark_R: Tensor) -> Tensor:
+        """Where a process or another says so, of a CPU tensor of booleans."""
+        any_R = mark_R.to(torch.uint8)
+        dist.all_reduce(any_R, dist.ReduceOp.MAX)
+        return any_R.bool()
+
     def from_each(self, value: Tensor) -> list[Tensor]:
         """Every process's CPU tensor, by rank."""
         if self.world == 1:
