@@ -663,6 +663,8 @@ def test_a_task_alone_with_as_many_steps_as_all_share_is_told_of(
     rows = ["stages.0.steps=null", "stages.0.epochs=1"]
     assert not uneven(plan_study(pair[:1], tmp_path / "out", 1, rows, singles=True))
     assert not uneven(plan_study(pair[:1], tmp_path / "out", 1, ["stages.0.steps=9"]))
+    each = ["stages.0.steps=9", "stages.0.sampler=joint"]  # of which a step has a batch of each
+    assert not uneven(plan_study(pair[:1], tmp_path / "out", 1, each, singles=True))
 
 
 def test_a_recipe_of_one_task_is_its_own_baseline(values: dict[str, Any], tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_two_processes_reach_the_weights_of_one(
         assert a.get("cosines", {}) == pytest.approx(b.get("cosines", {}), abs=1e-3)
 
 
+def test_processes_send_those_rows_of_a_large_table_that_any_of_them_has(forks: Forks) -> None:
+    code, said = together(forks, 2, module="tests.support.sent_rows")
+    assert code == 0, said
+    told = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert [each["sent"] for each in told if "sent" in each] == [3 * 8] * 2
+    rows = {"3": [0.5] * 8, "4": [1.0] * 8, "90": [1.5] * 8}
+    assert [each["rows"] for each in told if "rows" in each] == [rows] * 2
+
+
 def test_two_processes_resume_bit_for_bit(
     recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:

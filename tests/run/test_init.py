@@ -18,6 +18,7 @@ from trivium.errors import RecipeError
 from trivium.parts.optim import LearningRates
 from trivium.recipe import Recipe
 from trivium.recipe.plain_yaml import read_yaml
+from trivium.recipe.probed import fall_back
 from trivium.run.rows.load import load_data
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "other"
@@ -144,7 +145,7 @@ def test_a_draft_falls_back_on_the_probe_where_some_head_can_be_one(
     rows = [[*(f"{text} {c}" for c in columns[:-1]), cell(n)] for n, text in enumerate(texts(60))]
     recipe = trivium.init([table(tmp_path / "t.csv", columns, rows)], tmp_path / "recipe.yaml")
     assert recipe.fallback == fallback
-    assert any(map(recipe.falls_back, recipe.tasks)) == (fallback == "probe")
+    assert bool(fall_back(recipe)) == (fallback == "probe")
 
 
 def test_every_column_of_answers_is_a_task(tmp_path: Path) -> None:

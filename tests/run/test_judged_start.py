@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 import trivium
@@ -12,14 +13,15 @@ from tests.support.facts import facts
 from tests.support.tables import make_recipe
 from trivium.apps.report import curves
 from trivium.apps.report.runs import open_runs
+from trivium.model.weights import read_tensors
 from trivium.recipe import parse_recipe
+from trivium.recipe.probed import judges_start
 from trivium.run.folder.below import below_probe
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.scores import read_scores
 from trivium.run.jobs.follow import Progress
 from trivium.run.training import in_time, loop, step
 from trivium.run.training.pace import Pace
-from trivium.run.training.start import judges_start
 
 Values = dict[str, Any]
 
@@ -202,8 +204,9 @@ def test_a_drawn_head_whose_training_makes_things_worse_ends_as_the_probe(
     scores = read_scores(tmp_path / "run")
     assert judged(tmp_path / "run")[0] == ("train", 0, True)
     assert scores.of("mood", "dev") == scores.baselines["mood"].probe.scores["dev"]
-    assert "also mood as a probe" in said
+    assert "also the start, with a probe for mood" in said
     assert "no step was better on dev (overall) than the start" in said
+    assert "with a linear probe for mood. Start its head from the probe" in said
     answers = trivium.load(tmp_path / "run").predict("mood", ["good", "bad"])
     assert len(answers) == 2  # it is a model like any other
 
@@ -222,6 +225,54 @@ def test_falling_back_changes_no_step_and_no_model_that_is_better(
     with_, without = facts(tmp_path / "run"), facts(tmp_path / "without")
     assert read_scores(tmp_path / "run").selected == read_scores(tmp_path / "without").selected
     assert (with_["encoder"], with_["heads"]) == (without["encoder"], without["heads"])
+
+
+def test_patience_is_lost_as_without_a_fallback(tiny: Path, tmp_path: Path) -> None:
+    """A drawn head that begins below the probe, and gets better, is waited for."""
+    late = {
+        "steps": 80,
+        "evaluate_every": 10,
+        "patience": 3,
+        "lr": {"encoder": 1e-2, "heads": 1e-2},
+    }
+    values = falling_back(from_probe(tiny, tmp_path, late))
+    train(values, tmp_path / "run")
+    train(values | {"fallback": None}, tmp_path / "without")
+    with_, without = judged(tmp_path / "run"), judged(tmp_path / "without")
+    assert [place for _, place, _ in with_] == [0, *(place for _, place, _ in without)]
+    below = [place for (_, place, kept), (_, _, alone) in zip(with_[1:], without, strict=True)
+             if alone and not kept]  # fmt: skip
+    assert below, "some step was better than those before it, and below the probe"
+
+
+def test_a_head_that_only_a_later_stage_trains_is_as_it_was_drawn(
+    tiny: Path, tmp_path: Path
+) -> None:
+    first = WORSE | {"name": "first", "tasks": ["mood"]}
+    then: Values = {"name": "then", "tasks": ["same"], "steps": 1, "lr": 0.0, "select": "last"}
+    values = falling_back(from_probe(tiny, tmp_path, first, then, also=("same",)))
+    train(values, tmp_path / "run")
+    train(values | {"fallback": None}, tmp_path / "without")
+    assert judged(tmp_path / "run")[0] == ("first", 0, True)
+    heads, drawn = (
+        read_tensors(tmp_path / name / "model" / "heads.safetensors") for name in ("run", "without")
+    )
+    own = [name for name in heads if name.startswith("same")]
+    assert own
+    assert all(torch.equal(heads[name], drawn[name]) for name in own)
+
+
+def test_a_fallback_is_advised_only_where_it_would_have_a_say(tiny: Path, tmp_path: Path) -> None:
+    values = falling_back(from_probe(tiny, tmp_path, WORSE)) | {"fallback": None}
+    assert "fallback=probe" in train(values, tmp_path / "run")
+    last = {**values, "stages": [{**values["stages"][0], "select": "last"}]}
+    assert "fallback=probe" not in train(last, tmp_path / "last")
+
+
+def test_heads_that_learned_nothing_are_named_beside_the_probes(tiny: Path, tmp_path: Path) -> None:
+    chosen = WORSE | {"select": "mood"}
+    said = train(from_probe(tiny, tmp_path, chosen, also=("near",)), tmp_path / "run")
+    assert "a linear probe for mood (and for near heads that learned nothing)." in said
 
 
 def test_a_run_that_fell_back_resumes_to_the_byte(
@@ -253,7 +304,7 @@ def test_without_a_head_that_could_be_a_probe_there_is_nothing_to_fall_back_on(
     del values["tasks"]["mood"]
     recipe = parse_recipe(values)
     assert not judges_start(recipe, recipe.stages[0])
-    assert "as a probe" not in train(values, tmp_path / "run")
+    assert "`fallback` has no say here" in train(values, tmp_path / "run")
     assert [place for _, place, _ in judged(tmp_path / "run")] == [4, 8, 12]
 
 
@@ -267,7 +318,7 @@ def test_a_preview_tells_of_the_start_and_counts_the_time_it_takes(
     trivium.check(from_probe(tiny, tmp_path, BETTER), console, time=True)
     assert isinstance(console.file, StringIO)
     said = console.file.getvalue()
-    assert "keeps the model by: overall, also the one that it starts with" in said
+    assert "keeps the model by: overall, also the start, with a probe for mood" in said
     assert "12 steps of" in said
     assert "4 evaluations of" in said  # three, and the start
 

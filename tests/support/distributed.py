@@ -69,13 +69,16 @@ def together(
     *words: str | Path,
     launch: str = "",
     folders: Sequence[Path] | None = None,
+    module: str = "trivium.cli",
 ) -> tuple[int, str]:
     """Processes that are told of one another as torchrun tells them: a code, and what all said.
 
     Where one fails, the others are stopped, and the code is its. launch: torchrun's name for it;
     folders: where each process works, if they are to be as on different hosts.
     """
-    children = start_together(forks, processes, *words, launch=launch, folders=folders)
+    children = start_together(
+        forks, processes, *words, launch=launch, folders=folders, module=module
+    )
     codes: list[int | None] = []
 
     def are_done() -> bool:
@@ -95,6 +98,7 @@ def start_together(
     *words: str | Path,
     launch: str = "",
     folders: Sequence[Path] | None = None,
+    module: str = "trivium.cli",
 ) -> list[Fork]:
     """The same, by rank, without waiting for them."""
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -104,7 +108,7 @@ def start_together(
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(processes)]
     homes: Sequence[Path | None] = folders or [None] * processes
     return [
-        forks.start(*words, environment=os.environ | world | rank, folder=home)
+        forks.start(*words, module=module, environment=os.environ | world | rank, folder=home)
         for rank, home in zip(ranks, homes, strict=True)
     ]
 

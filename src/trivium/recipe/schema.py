@@ -57,7 +57,7 @@ class Recipe(Part):
     fallback: Literal["probe"] | None = None
     """probe: before the first step the model is judged with linear heads that are fitted to the
     encoder as it is, and kept where no later one is better by what the first stage selects. The
-    steps are those of a recipe that does not ask for it."""
+    steps of that stage are those of a recipe that does not ask for it."""
 
     @field_validator("adapters", mode="before")
     @classmethod
@@ -163,16 +163,6 @@ class Recipe(Part):
         if isinstance(stage.guard, dict):
             known |= set(stage.guard)
         return [name for name in self.tasks if name in known]
-
-    def falls_back(self, name: str) -> bool:
-        """Whether a task's head is drawn, and judged as a probe before the first step."""
-        head = self.tasks[name].resolved_head
-        can = head.can_start_from_probe and not head.starts_from_probe
-        return self.fallback == "probe" and can
-
-    def judges_probe(self, name: str) -> bool:
-        """Whether a task is, where the model is judged before the first step, a probe."""
-        return self.tasks[name].resolved_head.starts_from_probe or self.falls_back(name)
 
     @property
     def freezes_base(self) -> bool:

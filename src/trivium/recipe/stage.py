@@ -98,7 +98,8 @@ class Stage(Part):
     select: str | None = None
     """What the kept model is best at: `overall` (the default), a task's name, `any` (kept whenever
     any task reaches a new best), or `last` (every evaluation's model; the default of a guarded
-    stage). Where heads start from a linear probe, the model before the first step counts, too."""
+    stage). Where heads start from a linear probe, or the recipe says `fallback`, the model before
+    the first step counts, too."""
     guard: float | dict[str, Floor] | None = None
     """Floors under the dev metrics: one share of the earlier scores for every task that the stage
     is judged by, or a floor per task (a number is a share; `{absolute: 0.5}`). The stage ends with

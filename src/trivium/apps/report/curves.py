@@ -17,6 +17,7 @@ from trivium.apps.report.figure import (
 )
 from trivium.apps.report.runs import ReportedRun, names_of
 from trivium.apps.report.story import Evaluation
+from trivium.recipe.probed import fall_back
 
 NO_JOURNAL = (
     "has no journal, so how it came about is not known (an ensemble or a soup is not trained)"
@@ -171,7 +172,8 @@ def _dev_traces(run: ReportedRun, task: str, metric: str) -> list[Trace]:
     ]
     if not points:
         return []
-    steps, values = zip(*points, strict=True)
+    trained = [point for point in points if point[0] or not _falls_back(run)]
+    steps, values = zip(*trained, strict=True) if trained else ((), ())
     traces = [
         curve(run.name, run.place, steps, values, yaxis="y2", mode="lines+markers",
               showlegend=False, hovertemplate=_hover(f"dev {metric}", run)),
@@ -210,6 +212,11 @@ def _stage_marks(runs: Sequence[ReportedRun]) -> dict[str, Any]:
     return {"shapes": shapes, "annotations": notes}
 
 
+def _falls_back(run: ReportedRun) -> bool:
+    """Whether what it was judged by before the first step is another model than it trained."""
+    return bool(fall_back(run.run.recipe))
+
+
 def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figure:
     traces = []
     for run in runs:
@@ -217,6 +224,7 @@ def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figur
             (evaluation.seconds, score)
             for evaluation in run.story.evaluations
             if evaluation.seconds is not None and (score := value(evaluation)) is not None
+            if evaluation.step or not _falls_back(run)
         ]
         if not points:
             continue

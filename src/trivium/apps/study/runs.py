@@ -18,7 +18,7 @@ from trivium.apps.study.entries import (
 )
 from trivium.apps.study.starts import with_starts
 from trivium.errors import RecipeError
-from trivium.recipe import RecipeFile
+from trivium.recipe import Recipe, RecipeFile, Stage
 from trivium.recipe.budget import FULL, Reported
 from trivium.recipe.ensembles import EnsembleRecipe
 from trivium.recipe.only import only_tasks
@@ -108,17 +108,26 @@ def plan_study(
 
 def uneven(plan: Plan) -> list[str]:
     """A line for each recipe whose tasks, alone, are trained for longer than beside the others."""
-    rows: dict[str, set[str]] = {}
-    for run in plan.runs:
-        for stage in run.recipe.stages if run.only else ():
-            if stage.steps and stage.epochs is None:
-                rows.setdefault(run.path.stem, set()).add(stage.name)
+    if not plan.singles:
+        return []
+    rows = {
+        run.name: [stage.name for stage in run.recipe.stages if _shares_steps(run.recipe, stage)]
+        for run in plan.runs
+        if not run.only and not isinstance(run, EnsembleRun)
+    }
     return [
-        f"{name}: with `steps` in {', '.join(sorted(stages))} each task alone gets all the steps "
-        "that the tasks of the whole recipe share. For as many rows of a task on both sides write "
-        "`epochs`."
+        f"{name}: with `steps` in {', '.join(stages)} each task alone gets all the steps that the "
+        "tasks of the whole recipe share. For as many rows of a task on both sides write `epochs`."
         for name, stages in rows.items()
+        if stages
     ]
+
+
+def _shares_steps(recipe: Recipe, stage: Stage) -> bool:
+    """Whether a stage counts steps, of which each of its tasks has a part only."""
+    tasks = len(recipe.stage_tasks(stage))
+    counts = bool(stage.steps) and stage.epochs is None
+    return counts and stage.sampler.tasks_per_draw(tasks) < tasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from trivium.model.weights import Weights
 from trivium.parts.heads.base import PooledPart
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.recipe.probed import fall_back
 from trivium.run.assembly.digits import computed_by
 from trivium.run.baselines.cache import bytes_of, cached
 from trivium.run.baselines.fit import Probe, fit, linear, readout
@@ -50,13 +51,15 @@ class BeforeTraining:
 def find_baselines(
     recipe: Recipe, data: Data, predictor: TorchPredictor, *, wanted: bool
 ) -> BeforeTraining:
-    """Baselines of all tasks, as far as `wanted`, and starts of the heads that ask for them.
+    """Baselines of all tasks, as far as `wanted`, and what heads start from, or fall back on, where
+    that is a probe.
 
     predictor: with the encoder as training will find it. Draws nothing from torch's generator, and
     leaves the model as it is.
     """
     vectors = Vectors(predictor)
     baselines, starts, fallbacks = {}, {}, {}
+    drawn = fall_back(recipe)
     for name, task in recipe.tasks.items():
         if not task.answers_questions or "train" not in data[name]:
             continue
@@ -64,7 +67,7 @@ def find_baselines(
             baselines[name] = _baselines(task, data[name], vectors)
         if task.resolved_head.starts_from_probe:
             starts[name] = _own_probe(task, data[name]["train"], vectors)
-        elif recipe.falls_back(name):
+        elif name in drawn:
             fallbacks[name] = _own_probe(task, data[name]["train"], vectors)
     return BeforeTraining(baselines, starts, fallbacks)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
+from trivium.recipe.probed import fall_back, judges_probe
 from trivium.recipe.stage import DEFAULT_EPOCHS
 from trivium.run.folder.scores import Baselines, Scores
 
@@ -39,12 +40,16 @@ def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
     stages = [stage for stage in recipe.stages if chosen and stage.name == chosen.stage]
     if chosen is None or chosen.step != 0 or not stages or stages[0].steps == 0:
         return []
-    names = [name for name in recipe.stage_tasks(stages[0]) if recipe.judges_probe(name)]
-    changes = "; ".join(_changes(recipe, recipe.tasks[names[0]])) if names else ""
+    judged = recipe.judged_tasks(stages[0])
+    probes = [name for name in judged if judges_probe(recipe, name)]
+    others = [name for name in judged if name not in probes]
+    untrained = f" (and for {', '.join(others)} heads that learned nothing)" if others else ""
+    changes = "; ".join(_changes(recipe, recipe.tasks[probes[0]])) if probes else ""
+    advice = f"Of {probes[0]}: {changes}" if len(judged) > 1 else changes[:1].upper() + changes[1:]
     return [
         f"{stages[0].name}: no step was better on dev ({chosen.by}) than the start. The model that "
         "is kept is the encoder as it was, with a linear probe for "
-        f"{', '.join(names)}. {changes[:1].upper()}{changes[1:]}."
+        f"{', '.join(probes)}{untrained}. {advice}."
     ]
 
 
@@ -92,7 +97,8 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
             f"(`--set stages.{place}.lr.heads={rate * FASTER:g}`; it was {rate:g})"
         )
     yield f"train for longer ({_longer(place, stage)})"
-    if head.can_start_from_probe and not recipe.judges_probe(task.name):
+    asked = recipe.model_copy(update={"fallback": "probe"})
+    if recipe.fallback is None and task.name in fall_back(asked):
         yield "keep the probe where no step is better (`--set fallback=probe`)"
 
 

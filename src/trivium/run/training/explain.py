@@ -10,6 +10,7 @@ from trivium.part import Part
 from trivium.parts.optim import LearningRates
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
+from trivium.recipe.probed import fall_back, judges_probe, judges_start
 from trivium.recipe.stage import Floor
 from trivium.run.assembly.device import choose_device, choose_precision, precision_name
 from trivium.run.rows.splits import Split
@@ -18,7 +19,6 @@ from trivium.run.screen.grid import Grid, print_grid
 from trivium.run.teachers.lessons import Lesson
 from trivium.run.training.plan import coverage
 from trivium.run.training.preview import Preview
-from trivium.run.training.start import judges_start
 
 
 def print_preview(preview: Preview, console: Console) -> None:
@@ -159,14 +159,12 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
 
 def _start(recipe: Recipe, stage: Stage) -> str:
     """What may be kept beside the models that are trained."""
-    if not judges_start(recipe, stage):
-        return ""
-    probes = [n for n in recipe.judged_tasks(stage) if recipe.falls_back(n)]
-    return (
-        f", also {' and '.join(probes)} as a probe"
-        if probes
-        else ", also the one that it starts with"
-    )
+    probes = [name for name in recipe.judged_tasks(stage) if judges_probe(recipe, name)]
+    if judges_start(recipe, stage):
+        return f", also the start, with a probe for {', '.join(probes)}"
+    if recipe.fallback is not None and stage == recipe.stages[0] and not fall_back(recipe):
+        return "; `fallback` has no say here (docs/defaults.md)"
+    return ""
 
 
 def _guarded(preview: Preview, stage: Stage) -> str:

@@ -5,13 +5,13 @@ import time
 from rich.console import Console
 
 from trivium.recipe import Recipe
+from trivium.recipe.probed import judges_start
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.splits import Data
 from trivium.run.screen.console import say
 from trivium.run.training.minutes import fit, in_words, shortened
 from trivium.run.training.pace import STEPS, finish_s, paces
 from trivium.run.training.plan import plan_stage
-from trivium.run.training.start import judges_start
 from trivium.run.training.work import Setup
 
 TEACHERS_TAKE_TIME = (

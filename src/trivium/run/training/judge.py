@@ -64,20 +64,19 @@ def _earlier_values(work: Work, stage: Stage, counters: Counters) -> dict[str, f
     return {name: values[name] for name in work.judged(stage)}
 
 
-def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
-    """Evaluate on dev and keep the model if it is the best; True where the stage is to end."""
+def judge(
+    work: Work, stage: Stage, state: TrainState, monitor: Monitor, *, fallback: bool = False
+) -> bool:
+    """Evaluate on dev and keep the model if it is the best; True where the stage is to end.
+
+    fallback: whether it is what the stage may fall back on, and none of those that it trains.
+    """
     counters = state.counters
     scores = _scores_now(work, stage)
     values = _main_values(work, scores)
     broken = {n: floor for n, floor in counters.floors.items() if values[n] < floor}
     values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]
-    better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
-    kept = not broken and _is_wanted(stage, better)
-    if not broken:  # a refused model must not raise what later ones are measured by
-        counters.best |= {name: values[name] for name in better}
-    # With `last` every model is kept, so that keeping says nothing of getting better.
-    improved = kept and (stage.selects_by != "last" or "overall" in better)
-    counters.waited = 0 if improved else counters.waited + 1
+    kept = _weigh(stage, counters, values, broken=bool(broken), fallback=fallback)
     if kept:
         keep(work, stage, counters, stage.selects_by)
     seen = scores_on_seen(work, list(scores))  # after the choice, which they are no part of
@@ -99,6 +98,27 @@ def judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool
     if impatient and not broken:
         say(work.console, f"no better model in {stage.patience} evaluations: stage ends")
     return bool(broken) or impatient
+
+
+def _weigh(
+    stage: Stage, counters: Counters, values: dict[str, float], *, broken: bool, fallback: bool
+) -> bool:
+    """Count an evaluation; whether its model is the one to keep.
+
+    What the stage may fall back on can be the best, but patience is lost against those that it
+    trains alone, as if there were nothing else.
+    """
+    better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
+    best = [name for name in better if values[name] > counters.fallback.get(name, -math.inf)]
+    # With `last` every model is kept, so that keeping says nothing of getting better.
+    improved = _is_wanted(stage, better) and (stage.selects_by != "last" or "overall" in better)
+    if fallback:
+        counters.fallback = values
+    else:
+        if not broken:  # a refused model must not raise what later ones are measured by
+            counters.best |= {name: values[name] for name in better}
+        counters.waited = 0 if improved and not broken else counters.waited + 1
+    return not broken and _is_wanted(stage, best)
 
 
 def _tell_refusal(

@@ -11,6 +11,7 @@ from torch import Tensor
 from trivium.errors import Interrupted
 from trivium.model.multitask import MultiTaskModel
 from trivium.recipe import Stage
+from trivium.recipe.probed import fallen_back_in, judges_start
 from trivium.run.baselines.start import fallen_back
 from trivium.run.folder.model import load_weights_into
 from trivium.run.folder.names import MODEL
@@ -24,7 +25,7 @@ from trivium.run.training.launch import Beginning
 from trivium.run.training.parameters import start_stage
 from trivium.run.training.plan import Plan, plan_stage
 from trivium.run.training.resting import keeping
-from trivium.run.training.start import judges_start, refuse_another_start
+from trivium.run.training.start import refuse_another_start
 from trivium.run.training.state import Counters, TrainState, counters_of, pack_state, unpack_state
 from trivium.run.training.step import train_step
 from trivium.run.training.work import Work
@@ -67,7 +68,7 @@ def run_stages(work: Work, how: Beginning, stopping: threading.Event) -> Counter
         _kept_into(state.model, work)
         measure_for_guards(work, stage, counters)
         counters.stage, counters.step = index + 1, 0
-        counters.best, counters.waited, counters.floors = {}, 0, {}
+        counters.best, counters.fallback, counters.waited, counters.floors = {}, {}, 0, {}
     return counters
 
 
@@ -149,8 +150,9 @@ def _judge_start(work: Work, stage: Stage, plan: Plan, state: TrainState, monito
     if state.counters.step or not wanted or not work.judged(stage):
         return
     # A stage without steps ends with the heads that it has.
-    with fallen_back(state.model, work.fallbacks if plan.steps else {}):
-        _judge(work, stage, state, monitor)
+    names = fallen_back_in(work.recipe, stage) if plan.steps else []
+    with fallen_back(state.model, {name: work.fallbacks[name] for name in names}):
+        _judge(work, stage, state, monitor, fallback=bool(names))
 
 
 def _teller(
@@ -170,9 +172,11 @@ def _teller(
     return tell
 
 
-def _judge(work: Work, stage: Stage, state: TrainState, monitor: Monitor) -> bool:
+def _judge(
+    work: Work, stage: Stage, state: TrainState, monitor: Monitor, *, fallback: bool = False
+) -> bool:
     with averaged(state), keeping(state):
-        return judge(work, stage, state, monitor)
+        return judge(work, stage, state, monitor, fallback=fallback)
 
 
 def _save(work: Work, state: TrainState, *, only: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Where a run's weights began: what regularizers hold them to, and what may be kept."""
+"""Where a run's weights began: what regularizers hold them to."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.model.ownership import is_adapter_parameter
-from trivium.recipe import Recipe, Stage
+from trivium.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +47,3 @@ def refuse_another_start(start: Start, saved: str) -> None:
             "--resume: the encoder's checkpoint changed since this run began, and `l2_sp` holds "
             "the weights to those that it had. Put it back, or start a new run."
         )
-
-
-def judges_start(recipe: Recipe, stage: Stage) -> bool:
-    """Whether a stage's model is judged before its first step, as it is after others, and may be
-    the one that is kept.
-
-    So it is where heads start from a linear probe, or fall back on it, and are then the probe: what
-    is kept is not below it by what the stage selects by. Only the first stage that trains starts
-    there. One that keeps its last model, or has floors under what it may lose, does not choose its
-    start.
-    """
-    first = next((each for each in recipe.stages if each.steps != 0), None)
-    by = stage.selects_by
-    if first is None or stage.name != first.name or stage.guard is not None or by == "last":
-        return False
-    names = [by] if by in recipe.tasks else recipe.judged_tasks(stage)
-    return any(recipe.judges_probe(name) for name in names if recipe.has_dev(name))

@@ -32,8 +32,10 @@ class Counters:
     """From the run's start to the end of its first step."""
     best: dict[str, float] = field(default_factory=dict)
     """Best dev value so far in this stage: of `overall` and of each task."""
+    fallback: dict[str, float] = field(default_factory=dict)
+    """The dev values of what this stage may fall back on."""
     waited: int = 0
-    """Evaluations since the last kept model."""
+    """Evaluations since the last that was better than those of the stage before it."""
     kept: dict[str, Any] = field(default_factory=dict)
     """Where the kept model comes from: stage, step, by."""
     floors: dict[str, float] = field(default_factory=dict)

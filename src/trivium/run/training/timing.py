@@ -3,6 +3,7 @@
 import torch
 
 from trivium.errors import RecipeError
+from trivium.recipe.probed import judges_start
 from trivium.run.assembly.device import choose_precision, make_current
 from trivium.run.assembly.machine import keep_memory
 from trivium.run.folder.resume import KEPT_GENERATIONS
@@ -10,7 +11,6 @@ from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.training.minutes import clock, evaluations_of, seconds_of
 from trivium.run.training.pace import finish_s, paces
 from trivium.run.training.preview import Preview
-from trivium.run.training.start import judges_start
 from trivium.run.training.work import Setup
 from trivium.text.tokenizer import Tokenizer
 
