@@ -14,14 +14,15 @@ from tests.support.tables import make_recipe
 from trivium.apps.report import curves
 from trivium.apps.report.runs import open_runs
 from trivium.model.weights import read_tensors
-from trivium.recipe import parse_recipe
+from trivium.recipe import Stage, parse_recipe
 from trivium.recipe.probed import judges_start
 from trivium.run.folder.below import below_probe
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.scores import read_scores
 from trivium.run.jobs.follow import Progress
-from trivium.run.training import in_time, loop, step
+from trivium.run.training import in_time, judge, loop, step
 from trivium.run.training.pace import Pace
+from trivium.run.training.state import Counters
 
 Values = dict[str, Any]
 
@@ -227,14 +228,20 @@ def test_falling_back_changes_no_step_and_no_model_that_is_better(
     assert (with_["encoder"], with_["heads"]) == (without["encoder"], without["heads"])
 
 
+def test_a_trained_model_that_is_as_good_as_its_fallback_is_preferred() -> None:
+    stage, counters = Stage(), Counters()
+    values = {"overall": 0.75, "mood": 0.75}
+    assert judge.weigh(stage, counters, values, broken=False, fallback=True)
+    assert not judge.weigh(stage, counters, {"overall": 0.7}, broken=False, fallback=False)
+    assert judge.weigh(stage, counters, values, broken=False, fallback=False)
+    assert not judge.weigh(stage, counters, values, broken=False, fallback=False)
+    assert counters.waited == 1
+
+
 def test_patience_is_lost_as_without_a_fallback(tiny: Path, tmp_path: Path) -> None:
     """A drawn head that begins below the probe, and gets better, is waited for."""
-    late = {
-        "steps": 80,
-        "evaluate_every": 10,
-        "patience": 3,
-        "lr": {"encoder": 1e-2, "heads": 1e-2},
-    }
+    rates = {"encoder": 1e-2, "heads": 1e-2}
+    late: Values = {"steps": 120, "evaluate_every": 10, "patience": 2, "lr": rates}
     values = falling_back(from_probe(tiny, tmp_path, late))
     train(values, tmp_path / "run")
     train(values | {"fallback": None}, tmp_path / "without")

@@ -56,7 +56,7 @@ class Recipe(Part):
     """Whether the usual answer and a linear probe are judged before training, to compare with."""
     fallback: Literal["probe"] | None = None
     """probe: before the first step the model is judged with linear heads that are fitted to the
-    encoder as it is, and kept where no later one is better by what the first stage selects. The
+    encoder as it is, and kept where no later one is as good by what the first stage selects. The
     steps of that stage are those of a recipe that does not ask for it."""
 
     @field_validator("adapters", mode="before")

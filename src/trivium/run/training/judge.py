@@ -76,7 +76,7 @@ def judge(
     values = _main_values(work, scores)
     broken = {n: floor for n, floor in counters.floors.items() if values[n] < floor}
     values["overall"] = overall(work.tasks, scores)["dev"]["leaderboard"]
-    kept = _weigh(stage, counters, values, broken=bool(broken), fallback=fallback)
+    kept = weigh(stage, counters, values, broken=bool(broken), fallback=fallback)
     if kept:
         keep(work, stage, counters, stage.selects_by)
     seen = scores_on_seen(work, list(scores))  # after the choice, which they are no part of
@@ -100,16 +100,16 @@ def judge(
     return bool(broken) or impatient
 
 
-def _weigh(
+def weigh(
     stage: Stage, counters: Counters, values: dict[str, float], *, broken: bool, fallback: bool
 ) -> bool:
     """Count an evaluation; whether its model is the one to keep.
 
-    What the stage may fall back on can be the best, but patience is lost against those that it
-    trains alone, as if there were nothing else.
+    What the stage may fall back on can be the best, if none that it trains is as good; but patience
+    is lost against these alone, as if there were nothing else.
     """
     better = [name for name, value in values.items() if value > counters.best.get(name, -math.inf)]
-    best = [name for name in better if values[name] > counters.fallback.get(name, -math.inf)]
+    best = [name for name in better if values[name] >= counters.fallback.get(name, -math.inf)]
     # With `last` every model is kept, so that keeping says nothing of getting better.
     improved = _is_wanted(stage, better) and (stage.selects_by != "last" or "overall" in better)
     if fallback:
