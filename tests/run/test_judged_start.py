@@ -338,6 +338,19 @@ def test_a_report_marks_a_kept_start(worse: tuple[Values, Path, str]) -> None:
     assert (star["x"], star["y"]) == ([0], line["y"][:1])
 
 
+def test_a_report_joins_no_line_to_a_fallback_which_is_another_model(
+    tiny: Path, tmp_path: Path
+) -> None:
+    train(falling_back(from_probe(tiny, tmp_path, WORSE)), tmp_path / "run")
+    (run,) = open_runs([tmp_path / "run"])
+    line, star = curves._dev_traces(run, "mood", "accuracy")
+    assert line["x"] == [1, 2, 3]
+    assert (star["x"], star["y"]) == (
+        [0],
+        [read_scores(tmp_path / "run").of("mood", "dev")["accuracy"]],
+    )
+
+
 def test_who_prunes_trials_by_the_number_of_evaluations_does_not_count_a_start(
     worse: tuple[Values, Path, str],
 ) -> None:
