@@ -196,6 +196,16 @@ def test_a_tag_that_would_run_code_is_refused_and_runs_nothing(tmp_path: Path, t
         ),
         ("tasks.mood.name=x", "tasks.mood.name: a task's name is its key, 'mood'"),
         ("tasks.1x={}", "tasks: '1x' is no name for a task; use letters, digits, _ and -"),
+        (
+            "tasks.mod.weight=2",
+            "tasks.mod: there is no such task; did you mean 'mood'? One more task would say its "
+            "`kind`",
+        ),
+        (
+            "tasks.other.weight=2",
+            "tasks.other: says no `kind`; there are 'classification', 'ordinal', 'multilabel', "
+            "'regression', 'mlm', 'matching', 'simcse'",
+        ),
         ("tasks.mood=x", "tasks.mood: should be a table of settings, found 'x'"),
         ("tasks={}", "tasks: should have 1 or more items, found {}"),
         ("stages=[]", "stages: should have 1 or more items, found []"),

@@ -1,5 +1,6 @@
 """The recipe: the whole of a run, as data."""
 
+import difflib
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -94,6 +95,11 @@ class Recipe(Part):
             if isinstance(task, dict):
                 if task.get("name", key) != key:
                     raise ValueError(f"tasks.{key}.name: a task's name is its key, {key!r}")
+                if "kind" not in task and (near := _meant(key, values["tasks"])):
+                    raise ValueError(
+                        f"tasks.{key}: there is no such task; did you mean {near!r}? One more task "
+                        "would say its `kind`"
+                    )
                 task = task | {"name": key}
             tasks[key] = task
         return values | {"tasks": tasks}
@@ -177,6 +183,12 @@ class Recipe(Part):
             or any(adapter.shared for adapter in self.adapters)
             or any(self.tasks[n].resolved_head.shared_trunk for n in self.stage_tasks(stage))
         )
+
+
+def _meant(name: str, tasks: dict[str, Any]) -> str | None:
+    """A task that is written out and has a name much like it."""
+    known = [key for key, task in tasks.items() if isinstance(task, dict) and "kind" in task]
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
 def problems(recipe: Recipe) -> Iterator[str]:
