@@ -151,8 +151,9 @@ def _judge_start(work: Work, stage: Stage, plan: Plan, state: TrainState, monito
         return
     # A stage without steps ends with the heads that it has.
     names = fallen_back_in(work.recipe, stage) if plan.steps else []
-    with fallen_back(state.model, {name: work.fallbacks[name] for name in names}):
-        _judge(work, stage, state, monitor, fallback=bool(names))
+    probes = {name: work.fallbacks[name] for name in names if name in work.fallbacks}
+    with fallen_back(state.model, probes):
+        _judge(work, stage, state, monitor, fallback=bool(probes))
 
 
 def _teller(
