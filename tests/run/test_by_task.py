@@ -12,12 +12,12 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
+from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
 from tests.support.native import kernels, switched
 from tests.support.passes import passes, values_without_dropout
-from trivium.run.training import batches, loop, step
+from trivium.run.training import batches, step
 from trivium.run.training.gradients import Gradient, gram_by_parameter
-from trivium.run.training.step import train_step
 
 LORA = {"kind": "lora", "rank": 2}
 TRUNK = {"kind": "mlp", "trunk": "t", "width": 8, "dropout": 0.0}
@@ -136,17 +136,6 @@ def test_with_dropout_a_run_goes_on_to_the_bit(
 ) -> None:
     recipe = recipe_of(values, steps=4, checkpoint_every=2) | {"encoder": str(tiny)}
     whole = facts(ran(recipe, tmp_path / "whole"))
-    taken = 0
-
-    def die_in_the_fourth(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 4:
-            raise KeyboardInterrupt
-        return train_step(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_fourth)
-        with pytest.raises(KeyboardInterrupt):
-            ran(recipe, tmp_path / "halves")
+    with dies_in_step(4):
+        ran(recipe, tmp_path / "halves")
     assert facts(ran(recipe, tmp_path / "halves", resume=True)) == whole

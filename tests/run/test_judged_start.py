@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 import trivium
+from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
 from tests.support.tables import make_recipe
 from trivium.apps.report import curves
@@ -20,7 +21,7 @@ from trivium.run.folder.below import below_probe
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.scores import read_scores
 from trivium.run.jobs.follow import Progress
-from trivium.run.training import in_time, judge, loop, step
+from trivium.run.training import in_time, judge
 from trivium.run.training.pace import Pace
 from trivium.run.training.state import Counters
 
@@ -114,19 +115,8 @@ def test_a_run_that_died_resumes_to_the_byte(
 ) -> None:
     values, whole, _ = worse
     values = {**values, "stages": [{**values["stages"][0], "checkpoint_every": 1}]}
-    real, taken = step.train_step, 0
-
-    def die_in_the_second(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 2:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_second)
-        with pytest.raises(KeyboardInterrupt):
-            train(values, tmp_path / "run")
+    with dies_in_step(2):
+        train(values, tmp_path / "run")
     assert "resumed at stage train, step 1" in train(values, tmp_path / "run", resume=True)
     assert facts(tmp_path / "run") == facts(whole)
 
@@ -287,19 +277,8 @@ def test_a_run_that_fell_back_resumes_to_the_byte(
 ) -> None:
     values = falling_back(from_probe(tiny, tmp_path, WORSE | {"checkpoint_every": 1}))
     train(values, tmp_path / "whole")
-    real, taken = step.train_step, 0
-
-    def die_in_the_third(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            train(values, tmp_path / "run")
+    with dies_in_step(3):
+        train(values, tmp_path / "run")
     train(values, tmp_path / "run", resume=True)
     assert facts(tmp_path / "run") == facts(tmp_path / "whole")
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import nn
 
 import trivium
+from tests.support.deaths import dies_in_step
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.pretrained import load_encoder, save_encoder
@@ -22,9 +23,7 @@ from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.journal import read_journal
 from trivium.run.rows.load import load_data
-from trivium.run.training import loop
 from trivium.run.training.start import start_of
-from trivium.run.training.step import train_step
 from trivium.types import Step
 
 Values = dict[str, Any]
@@ -143,19 +142,8 @@ def test_a_run_resumes_to_the_bit_in_its_second_stage_and_refuses_another_checkp
     held = {"regularizers": [HELD], "checkpoint_every": 2, "steps": 4}
     recipe = recipe_of(values, held, held, encoder=str(folder))
     ran(tmp_path / "whole", recipe)
-    real, taken = train_step, 0
-
-    def die_in_the_seventh(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 7:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_seventh)
-        with pytest.raises(KeyboardInterrupt):
-            ran(tmp_path / "halves", recipe)
+    with dies_in_step(7):
+        ran(tmp_path / "halves", recipe)
     shutil.copytree(tmp_path / "halves", tmp_path / "other")
     ran(tmp_path / "halves", recipe, resume=True)
     whole, halves = (read_weights(tmp_path / n / "model") for n in ("whole", "halves"))

@@ -14,14 +14,14 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
+from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
 from tests.support.native import kernels, switched
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
 from trivium.recipe import parse_recipe
-from trivium.run.training import loop, parameters, resting
-from trivium.run.training.step import train_step
+from trivium.run.training import parameters, resting
 from trivium.types import Tokens
 
 TOP = {"kind": "top", "layers": 1}
@@ -146,19 +146,8 @@ def test_a_run_goes_on_to_the_bit_with_nothing_kept_from_before(
 ) -> None:
     recipe = recipe_of(values, trains, checkpoint_every=2)
     whole = ran(recipe, tmp_path / "whole")
-    taken = 0
-
-    def die_in_the_eleventh(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 11:
-            raise KeyboardInterrupt
-        return train_step(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_eleventh)
-        with pytest.raises(KeyboardInterrupt):
-            ran(recipe, tmp_path / "halves")
+    with dies_in_step(11):
+        ran(recipe, tmp_path / "halves")
     assert ran(recipe, tmp_path / "halves", resume=True) == whole
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import trivium
 from tests.support import distributed
+from tests.support.deaths import dies_in_step
 from tests.support.forks import Forks
 from tests.support.tables import make_recipe, write_table
 from trivium.digest import sha256
@@ -31,7 +32,6 @@ from trivium.run.teachers.find import find_lessons
 from trivium.run.teachers.lessons import Lessons
 from trivium.run.training import ask_teachers, loop
 from trivium.run.training.parameters import start_stage
-from trivium.run.training.step import train_step
 from trivium.run.training.work import Setup
 
 Values = dict[str, Any]
@@ -406,19 +406,8 @@ def test_resuming_in_the_middle_of_training_goes_on_bit_for_bit(
         temperature=2.0, unlabelled={"mood": more(student, "mood")},
     )  # fmt: skip
     trivium.train(recipe, tmp_path / "whole", console=quiet())
-    real, taken = train_step, 0
-
-    def die_in_the_third(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_third)
-        with pytest.raises(KeyboardInterrupt):
-            trivium.train(recipe, tmp_path / "halves", console=quiet())
+    with dies_in_step(3):
+        trivium.train(recipe, tmp_path / "halves", console=quiet())
     trivium.train(recipe, tmp_path / "halves", resume=True, console=quiet())
     assert facts(tmp_path / "halves") == facts(tmp_path / "whole")
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import trivium
+from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
 from tests.support.passes import passes, values_without_dropout
 from trivium.model.weights import read_tensors, read_weights
 from trivium.run.folder.journal import read_journal
-from trivium.run.training import batches, loop
-from trivium.run.training.step import train_step
+from trivium.run.training import batches
 from trivium.run.training.together import in_passes
 
 STAGES: dict[str, dict[str, Any]] = {
@@ -114,19 +114,8 @@ def test_with_dropout_a_run_goes_on_to_the_bit(
 ) -> None:
     recipe = recipe_of(values, sampler="joint", checkpoint_every=2) | {"encoder": str(tiny)}
     whole = facts(ran(recipe, tmp_path / "whole"))
-    taken = 0
-
-    def die_in_the_fourth(*arguments: Any) -> Any:
-        nonlocal taken
-        taken += 1
-        if taken == 4:
-            raise KeyboardInterrupt
-        return train_step(*arguments)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "train_step", die_in_the_fourth)
-        with pytest.raises(KeyboardInterrupt):
-            ran(recipe, tmp_path / "halves")
+    with dies_in_step(4):
+        ran(recipe, tmp_path / "halves")
     assert facts(ran(recipe, tmp_path / "halves", resume=True)) == whole
 
 
