@@ -22,20 +22,18 @@ static __attribute__((noinline)) void part_of_tensor(void *given, long unit) {
   float *p = w->p[i], *m = w->m[i], *v = w->v[i];
   const float *g = w->g[i];
   const Rule rule = w->rules[i];
-  const __m512 scale = _mm512_set1_ps(w->scale);
+  const vec scale = all(w->scale);
   long j = from;
-  for (; j + 16 <= to; j += 16) { /* whole vectors: masked stores are slow */
-    Moved at = {_mm512_loadu_ps(p + j), _mm512_loadu_ps(m + j), _mm512_loadu_ps(v + j)};
-    move(&at, _mm512_mul_ps(_mm512_loadu_ps(g + j), scale), &rule);
-    _mm512_storeu_ps(p + j, at.p), _mm512_storeu_ps(m + j, at.m), _mm512_storeu_ps(v + j, at.v);
+  for (; j + LANES <= to; j += LANES) { /* whole vectors: masked stores are slow */
+    Moved at = {load(p + j), load(m + j), load(v + j)};
+    move(&at, load(g + j) * scale, &rule);
+    store(p + j, at.p), store(m + j, at.m), store(v + j, at.v);
   }
   if (j < to) {
-    __mmask16 k = lanes(to - j);
-    Moved at = {_mm512_maskz_loadu_ps(k, p + j), _mm512_maskz_loadu_ps(k, m + j),
-                _mm512_maskz_loadu_ps(k, v + j)};
-    move(&at, _mm512_mul_ps(_mm512_maskz_loadu_ps(k, g + j), scale), &rule);
-    _mm512_mask_storeu_ps(p + j, k, at.p), _mm512_mask_storeu_ps(m + j, k, at.m);
-    _mm512_mask_storeu_ps(v + j, k, at.v);
+    long left = to - j;
+    Moved at = {load_some(p + j, left), load_some(m + j, left), load_some(v + j, left)};
+    move(&at, load_some(g + j, left) * scale, &rule);
+    store_some(p + j, left, at.p), store_some(m + j, left, at.m), store_some(v + j, left, at.v);
   }
 }
 
@@ -57,17 +55,11 @@ typedef struct {
 } Squares;
 
 static double squares_of(const float *x, long n) {
-  __m512d s[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(),
-                  _mm512_setzero_pd()};
-  for (long j = 0; j < n; j += 32)
-    for (int e = 0; e < 2; e++) {
-      __m512 y = _mm512_maskz_loadu_ps(lanes(n - j - 16 * e), x + j + 16 * e);
-      __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(y)),
-              high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(y, 1));
-      s[2 * e] = _mm512_fmadd_pd(low, low, s[2 * e]);
-      s[2 * e + 1] = _mm512_fmadd_pd(high, high, s[2 * e + 1]);
-    }
-  return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(s[0], s[1]), _mm512_add_pd(s[2], s[3])));
+  doubles s[2] = {in_doubles(zeros()), in_doubles(zeros())};
+  for (long j = 0; j < n; j += 2 * LANES)
+    for (int e = 0; e < 2; e++)
+      s[e] = squares_plus(load_some(x + j + LANES * e, n - j - LANES * e), s[e]);
+  return total_of(s[0], s[1]);
 }
 
 static void sum_blocks(void *given, long unit) {

@@ -1,9 +1,9 @@
-/* What a step of AdamW (Loshchilov & Hutter 2019, algorithm 2) does to 16 numbers. All is fp32. It is
+/* What a step of AdamW (Loshchilov & Hutter 2019, algorithm 2) does to a vector's numbers. All is fp32. It is
  * the same operations in the same order wherever it happens, so that a row which makes up for steps
  * that it missed ends with the bits of one that took each in its time.
  */
 #pragma once
-#include "common.h"
+#include "vec.h"
 
 /* What a step does to a parameter; see `RULE` in model/native/adamw.py. */
 typedef struct {
@@ -17,17 +17,14 @@ typedef struct {
 } Rule;
 
 typedef struct {
-  __m512 p, m, v;
+  vec p, m, v;
 } Moved;
 
-INLINE void move(Moved *at, __m512 g, const Rule *rule) {
-  at->m = _mm512_fmadd_ps(_mm512_sub_ps(g, at->m), _mm512_set1_ps(rule->mean_new), at->m);
-  at->v = _mm512_fmadd_ps(_mm512_mul_ps(g, g), _mm512_set1_ps(rule->squares_new),
-                          _mm512_mul_ps(at->v, _mm512_set1_ps(rule->squares_kept)));
-  __m512 below = _mm512_fmadd_ps(_mm512_sqrt_ps(at->v), _mm512_set1_ps(rule->root),
-                                 _mm512_set1_ps(rule->eps));
-  at->p = _mm512_fnmadd_ps(_mm512_set1_ps(rule->length), _mm512_div_ps(at->m, below),
-                           _mm512_mul_ps(at->p, _mm512_set1_ps(rule->decay)));
+INLINE void move(Moved *at, vec g, const Rule *rule) {
+  at->m = times_plus(g - at->m, all(rule->mean_new), at->m);
+  at->v = times_plus(g * g, all(rule->squares_new), at->v * all(rule->squares_kept));
+  vec below = times_plus(root(at->v), all(rule->root), all(rule->eps));
+  at->p = minus_times(all(rule->length), at->m / below, at->p * all(rule->decay));
 }
 
 /* Denormal numbers are 0 here, as input and as output. The moments of a row that no text holds any

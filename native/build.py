@@ -1,8 +1,10 @@
-"""Compile the native module: `python native/build.py [--out FILE] [--flag=-g]`.
+"""Compile the native module: `python native/build.py [--kind avx2] [--out FILE] [--flag=-g]`.
 
-One shared library without any dependency but the C library: it is opened by `ctypes`, knows nothing
-of Python or PyTorch, and so serves every version of both. It is built by installing the package,
-where there is a C compiler for x86-64 Linux; elsewhere the same is computed in PyTorch.
+Two shared libraries of the same functions, one for processors with AVX-512 and its products of
+bf16, one for those with AVX2 alone, which computes in fp32. They depend on the C library alone: they
+are opened by `ctypes`, know nothing of Python or PyTorch, and so serve every version of both. They
+are built by installing the package, where there is a C compiler for x86-64 Linux; elsewhere the same
+is computed in PyTorch.
 """
 
 import argparse
@@ -15,18 +17,36 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).parent
 # In a folder that is no package: a library beside modules would pass for one of them.
-LIBRARY = HERE.parent / "src" / "trivium" / "_native" / "kernels.so"
+FOLDER = HERE.parent / "src" / "trivium" / "_native"
 
 COMMON = ("-O3", "-std=c11", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=implicit")
-VECTORS = (
-    *("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512", "-mtune=icelake-server"),
-    # A product and a sum are rounded once only where the source says so: every compiler then gives
-    # the same numbers.
-    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
-)
+# A product and a sum are rounded once only where the source says so: every compiler then gives the
+# same numbers.
+ROUNDING = ("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math")
+
+
+class Kind(NamedTuple):
+    """A library for one sort of processor."""
+
+    file: str
+    folder: str
+    """With the sources that are its own."""
+    flags: tuple[str, ...]
+    vectors: tuple[str, ...]
+    """Flags of all sources that need not run on any processor."""
+
+
+KINDS = {
+    "avx512": Kind(
+        "kernels.so", "bf16", (),
+        ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512", "-mtune=icelake-server"),
+    ),
+    "avx2": Kind("kernels_avx2.so", "fp32", ("-DFP32",), ("-march=x86-64-v3", "-mtune=haswell")),
+}  # fmt: skip
 ANYWHERE = ("cpu",)
 """Sources that must run on any processor: they ask what it can do."""
 
@@ -35,7 +55,12 @@ class CannotBuildError(Exception):
     """There is no compiler, or it does not know these processors; str() says which."""
 
 
-def build(out: Path = LIBRARY, flags: Sequence[str] = (), program: Path | None = None) -> Path:
+def build_all(folder: Path = FOLDER) -> list[Path]:
+    """Every kind, in a folder. Raises CannotBuildError."""
+    return [build(kind, folder / kind.file) for kind in KINDS.values()]
+
+
+def build(kind: Kind, out: Path, flags: Sequence[str] = (), program: Path | None = None) -> Path:
     """Compile and link; the library replaces `out` when it is whole. Raises CannotBuildError.
 
     program: a source with a `main`, of which and the others a program is made instead.
@@ -43,18 +68,19 @@ def build(out: Path = LIBRARY, flags: Sequence[str] = (), program: Path | None =
     compiler = _compiler()
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".native-") as folder:
-        sources = [*_sources(), *([program] if program else [])]
-        objects = [_compiled(compiler, source, Path(folder), flags) for source in sources]
+        sources = [*_sources(kind), *([program] if program else [])]
+        told = [*kind.flags, *flags]
+        objects = [_compiled(compiler, source, Path(folder), kind, told) for source in sources]
         made = Path(folder) / out.name
         # The library's OpenMP functions are those of the process that opens it: undefined here.
-        kind = ["-pthread"] if program else ["-shared"]
-        _run([*compiler, *kind, *flags, "-o", str(made), *map(str, objects), "-lm"])
+        kind_of_file = ["-pthread"] if program else ["-shared"]
+        _run([*compiler, *kind_of_file, *flags, "-o", str(made), *map(str, objects), "-lm"])
         os.replace(made, out)
     return out
 
 
-def _sources() -> list[Path]:
-    return sorted(HERE.glob("*.c"))
+def _sources(kind: Kind) -> list[Path]:
+    return sorted([*HERE.glob("*.c"), *(HERE / kind.folder).glob("*.c")])
 
 
 def _compiler() -> list[str]:
@@ -67,9 +93,11 @@ def _compiler() -> list[str]:
     raise CannotBuildError("there is no C compiler (tried $CC, cc, gcc, clang)")
 
 
-def _compiled(compiler: list[str], source: Path, folder: Path, flags: Sequence[str]) -> Path:
+def _compiled(
+    compiler: list[str], source: Path, folder: Path, kind: Kind, flags: Sequence[str]
+) -> Path:
     made = folder / f"{source.stem}.o"
-    vectors = () if source.stem in ANYWHERE else VECTORS
+    vectors = () if source.stem in ANYWHERE else (*kind.vectors, *ROUNDING)
     _run([*compiler, *COMMON, *vectors, *flags, "-c", str(source), "-o", str(made)])
     return made
 
@@ -82,11 +110,18 @@ def _run(command: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=LIBRARY)
+    parser.add_argument("--kind", choices=KINDS, help="this one alone")
+    parser.add_argument("--out", type=Path, help="file of one kind; by default in the package")
     parser.add_argument("--program", type=Path, help="a source with a main: make this of it")
     parser.add_argument("--flag", action="append", default=[], help="of the compiler; may repeat")
     given = parser.parse_args()
+    if given.kind is None and (given.out or given.program or given.flag):
+        parser.error("these options are for one kind: name it with --kind")
     try:
-        print(build(given.out, given.flag, given.program))
+        if given.kind is None:
+            print(*build_all(), sep="\n")
+        else:
+            one = KINDS[given.kind]
+            print(build(one, given.out or FOLDER / one.file, given.flag, given.program))
     except CannotBuildError as error:
         sys.exit(f"native module: {error}")

@@ -7,10 +7,25 @@
 #endif
 
 #define API __attribute__((visibility("default")))
-enum { NOTHING = 0, AVX512 = 1, AMX = 2 };
 
 /* Of what the functions take and mean: `model/native/library.py` leaves another one's alone. */
-API int trivium_interface(void) { return 2; }
+API int trivium_interface(void) { return 3; }
+
+#ifdef FP32
+
+enum { NOTHING = 0, AVX2 = 3, WIDER = 4 };
+
+/* 0: not enough; 3: AVX2 with fused multiply-adds; 4: vectors twice as wide, for which this is not
+ * made, as well. */
+API int trivium_supports(void) {
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NOTHING;
+  return __builtin_cpu_supports("avx512f") ? WIDER : AVX2;
+}
+
+#else
+
+enum { NOTHING = 0, AVX512 = 1, AMX = 2 };
 
 static int has_amx(void) {
 #if defined(__linux__) && defined(SYS_arch_prctl)
@@ -34,3 +49,5 @@ API int trivium_supports(void) {
   if (!vectors) return NOTHING;
   return has_amx() ? AMX : AVX512;
 }
+
+#endif

@@ -28,8 +28,3 @@ INLINE Cut cut_by(const int64_t *sizes, const int64_t *lengths, long length, lon
   }
   return (Cut){n, first};
 }
-
-/* Which of 16 lanes are among the last `left` numbers. */
-INLINE __mmask16 lanes(long left) {
-  return left <= 0 ? 0 : left < 16 ? (__mmask16)((1u << left) - 1) : 0xffff;
-}

@@ -5,33 +5,33 @@
 
 /* One layer's weights, packed, and what goes with them; as `model/native/stack.py` lists them. */
 typedef struct {
-  const pair *qkv, *mixed, *inner, *outer;
+  const word *qkv, *mixed, *inner, *outer;
   const float *qkv_bias, *mixed_bias, *inner_bias, *outer_bias;
   const float *mixed_gamma, *mixed_beta, *outer_gamma, *outer_beta;
 } Layer;
 
-void trivium_product(int then, const bf16 *x, long M, long K, const pair *B, long N,
-                     const float *bias, bf16 *out, bf16 *other, float *sum);
-void trivium_product_norm(const bf16 *x, long M, long K, const pair *B, long D, const float *bias,
-                          const bf16 *residual, float p, uint64_t seed, const float *gamma,
-                          const float *beta, float eps, float *room, bf16 *before, uint32_t *mask,
-                          float *stats, bf16 *y);
-void trivium_attention(const bf16 *qkv, const int64_t *start, const int64_t *length,
+void trivium_product(int then, const num *x, long M, long K, const word *B, long N,
+                     const float *bias, num *out, num *other, float *sum);
+void trivium_product_norm(const num *x, long M, long K, const word *B, long D, const float *bias,
+                          const num *residual, float p, uint64_t seed, const float *gamma,
+                          const float *beta, float eps, float *room, num *before, uint32_t *mask,
+                          float *stats, num *y);
+void trivium_attention(const num *qkv, const int64_t *start, const int64_t *length,
                        const int64_t *place, long R, long H, long d, float p, uint64_t seed,
-                       bf16 *weights, uint16_t *mask, bf16 *out);
+                       num *weights, uint16_t *mask, num *out);
 
 /* The rows of the texts' first tokens, moved to the front: starts are in order, so in place. */
-static void keep_first(bf16 *x, const int64_t *start, long R, long D) {
-  for (long r = 0; r < R; r++) memmove(x + r * D, x + start[r] * D, (size_t)D * sizeof(bf16));
+static void keep_first(num *x, const int64_t *start, long R, long D) {
+  for (long r = 0; r < R; r++) memmove(x + r * D, x + start[r] * D, (size_t)D * sizeof(num));
 }
 
 /* hidden [M][D], the layers' input, becomes their output; if first_only, its first R rows the
  * outputs of the texts' first tokens. start, length: [R] of the texts; place: [R] zeros, since no
- * weights are kept. room: bf16 [M][4 D + I]; sums: fp32 [M][up_to(D, PANEL)]. */
-API void trivium_encode(const Layer *layers, long count, bf16 *hidden, long M, long D, long I,
+ * weights are kept. room: num [M][4 D + I]; sums: fp32 [M][up_to(D, PANEL)]. */
+API void trivium_encode(const Layer *layers, long count, num *hidden, long M, long D, long I,
                         long H, const int64_t *start, const int64_t *length, const int64_t *place,
-                        long R, float eps, int first_only, bf16 *room, float *sums) {
-  bf16 *qkv = room, *mixed = qkv + M * 3 * D, *inner = mixed + M * D;
+                        long R, float eps, int first_only, num *room, float *sums) {
+  num *qkv = room, *mixed = qkv + M * 3 * D, *inner = mixed + M * D;
   for (long n = 0; n < count; n++) {
     const Layer *l = layers + n;
     trivium_product(BIAS, hidden, M, D, l->qkv, 3 * D, l->qkv_bias, qkv, 0, 0);
@@ -41,7 +41,7 @@ API void trivium_encode(const Layer *layers, long count, bf16 *hidden, long M, l
       keep_first(hidden, start, R, D);
       M = R;
     }
-    bf16 *half = qkv; /* which is read no more */
+    num *half = qkv; /* which is read no more */
     trivium_product_norm(mixed, M, D, l->mixed, D, l->mixed_bias, hidden, 0, 0, l->mixed_gamma,
                          l->mixed_beta, eps, sums, 0, 0, 0, half);
     trivium_product(GELU, half, M, D, l->inner, I, l->inner_bias, inner, 0, 0);

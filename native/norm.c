@@ -4,13 +4,13 @@
 
 typedef struct {
   Product product;
-  const bf16 *residual; /* [M][D] */
+  const num *residual; /* [M][D] */
   int threshold;
   float kept_scale;
   uint64_t seed;
   const float *gamma, *beta;
   float eps;
-  bf16 *before;   /* [M][D] what is normalised, for the backward pass; or null */
+  num *before;   /* [M][D] what is normalised, for the backward pass; or null */
   uint32_t *mask; /* [M][D / 32] bits of what dropout kept; or null */
   float *stats;   /* [M][2] mean and 1 / standard deviation; or null */
   float *room;    /* [M][width] for the product where it is made apart */
@@ -20,37 +20,33 @@ typedef struct {
 /* One row; u: its product, which is overwritten. */
 static void normalise(const Normed *p, float *u, long row) {
   long D = p->product.N;
-  const bf16 *residual = p->residual + row * D;
+  const num *residual = p->residual + row * D;
   const float *bias = p->product.bias;
-  __m512 sum = _mm512_setzero_ps(), squares = _mm512_setzero_ps();
-  const __m512 kept_scale = _mm512_set1_ps(p->kept_scale);
+  vec sum = zeros(), squares = zeros();
+  const vec kept_scale = all(p->kept_scale);
   for (long j = 0; j < D; j += 32) {
     uint32_t kept = 0xffffffffu;
     if (p->threshold) kept = kept_bits(p->seed, (uint64_t)(row * (D / 32) + j / 32), p->threshold);
     if (p->mask) p->mask[row * (D / 32) + j / 32] = kept;
-    for (int e = 0; e < 2; e++) {
-      long at = j + 16 * e;
-      __m512 x = _mm512_add_ps(_mm512_loadu_ps(u + at), _mm512_loadu_ps(bias + at));
-      x = _mm512_maskz_mul_ps((__mmask16)(kept >> (16 * e)), x, kept_scale);
-      __m256i rounded = narrowed(_mm512_add_ps(x, load_bf16(residual + at)));
-      if (p->before) _mm256_storeu_si256((__m256i *)(p->before + row * D + at), rounded);
-      x = widened(rounded); /* as the backward pass will see it */
-      _mm512_storeu_ps(u + at, x);
-      sum = _mm512_add_ps(sum, x);
+    for (int e = 0; e < 32; e += LANES) {
+      long at = j + e;
+      vec x = keep(kept >> e, (load(u + at) + load(bias + at)) * kept_scale);
+      x = as_num(x + load_num(residual + at)); /* as the backward pass will see it */
+      if (p->before) store_num(p->before + row * D + at, x);
+      store(u + at, x);
+      sum = sum + x;
     }
   }
-  float mean = _mm512_reduce_add_ps(sum) / (float)D;
-  for (long j = 0; j < D; j += 16) {
-    __m512 x = _mm512_sub_ps(_mm512_loadu_ps(u + j), _mm512_set1_ps(mean));
-    squares = _mm512_fmadd_ps(x, x, squares);
+  float mean = sum_of(sum) / (float)D;
+  for (long j = 0; j < D; j += LANES) {
+    vec x = load(u + j) - all(mean);
+    squares = times_plus(x, x, squares);
   }
-  float scale = 1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)D + p->eps);
+  float scale = 1.0f / sqrtf(sum_of(squares) / (float)D + p->eps);
   if (p->stats) p->stats[2 * row] = mean, p->stats[2 * row + 1] = scale;
-  for (long j = 0; j < D; j += 16) {
-    __m512 x = _mm512_sub_ps(_mm512_loadu_ps(u + j), _mm512_set1_ps(mean));
-    x = _mm512_mul_ps(x, _mm512_set1_ps(scale));
-    x = _mm512_fmadd_ps(x, _mm512_loadu_ps(p->gamma + j), _mm512_loadu_ps(p->beta + j));
-    store_bf16(p->product.out + row * D + j, x);
+  for (long j = 0; j < D; j += LANES) {
+    vec x = (load(u + j) - all(mean)) * all(scale);
+    store_num(p->product.out + row * D + j, times_plus(x, load(p->gamma + j), load(p->beta + j)));
   }
 }
 
@@ -58,8 +54,8 @@ static void multiply(const Normed *p, Span rows, long first, long last, float *c
   const Product *q = &p->product;
   for (long n = first; n < last; n++)
     for (long row = rows.low; row < rows.high; row += GROUP)
-      times_panel((int)least(GROUP, rows.high - row), (const pair *)(q->x + row * q->K), q->K / 2,
-                  q->B + n * (q->K / 2) * PANEL, q->K / 2,
+      times_panel((int)least(GROUP, rows.high - row), (const word *)(q->x + row * q->K), q->K / WORD,
+                  q->B + n * (q->K / WORD) * PANEL, q->K / WORD,
                   c + (row - rows.low) * p->width + n * PANEL, p->width);
 }
 
@@ -86,10 +82,10 @@ static void row_of_room(void *given, long row) {
 }
 
 /* room: fp32 [M][up_to(D, PANEL)], used where there are fewer blocks of rows than threads. */
-API void trivium_product_norm(const bf16 *x, long M, long K, const pair *B, long D,
-                              const float *bias, const bf16 *residual, float p, uint64_t seed,
+API void trivium_product_norm(const num *x, long M, long K, const word *B, long D,
+                              const float *bias, const num *residual, float p, uint64_t seed,
                               const float *gamma, const float *beta, float eps, float *room,
-                              bf16 *before, uint32_t *mask, float *stats, bf16 *y) {
+                              num *before, uint32_t *mask, float *stats, num *y) {
   Normed n = {
       {BIAS, x, M, K, D, B, bias, y, 0, 0}, residual, threshold_of(p), 1.0f / (1.0f - p), seed,
       gamma, beta, eps, before, mask, stats, room, blocks_of(M), threads(), up_to(D, PANEL)};
@@ -107,44 +103,39 @@ enum { ROWS = 32 }; /* whose gradients of gamma and beta are summed first: a fix
 
 typedef struct {
   const float *dy; /* [M][D] */
-  const bf16 *before;
+  const num *before;
   const float *stats, *gamma;
   const uint32_t *mask;
   float kept_scale;
   long M, D;
   float *sums;      /* [blocks][2][D] */
   float *dresidual; /* [M][D] */
-  bf16 *dproduct;   /* [M][D] */
+  num *dproduct;   /* [M][D] */
   float *dgamma, *dbeta;
 } Back;
 
 static void back_row(const Back *p, long row, float *gamma_sum, float *beta_sum) {
   long D = p->D;
   const float *dy = p->dy + row * D;
-  const bf16 *before = p->before + row * D;
-  const __m512 mean = _mm512_set1_ps(p->stats[2 * row]), scale = _mm512_set1_ps(p->stats[2 * row + 1]);
-  __m512 s1 = _mm512_setzero_ps(), s2 = _mm512_setzero_ps();
-  for (long j = 0; j < D; j += 16) {
-    __m512 x = _mm512_mul_ps(_mm512_sub_ps(load_bf16(before + j), mean), scale);
-    __m512 g = _mm512_loadu_ps(dy + j);
-    _mm512_storeu_ps(gamma_sum + j, _mm512_fmadd_ps(g, x, _mm512_loadu_ps(gamma_sum + j)));
-    _mm512_storeu_ps(beta_sum + j, _mm512_add_ps(g, _mm512_loadu_ps(beta_sum + j)));
-    g = _mm512_mul_ps(g, _mm512_loadu_ps(p->gamma + j));
-    s1 = _mm512_add_ps(s1, g);
-    s2 = _mm512_fmadd_ps(g, x, s2);
+  const num *before = p->before + row * D;
+  const vec mean = all(p->stats[2 * row]), scale = all(p->stats[2 * row + 1]);
+  vec s1 = zeros(), s2 = zeros();
+  for (long j = 0; j < D; j += LANES) {
+    vec x = (load_num(before + j) - mean) * scale, g = load(dy + j);
+    store(gamma_sum + j, times_plus(g, x, load(gamma_sum + j)));
+    store(beta_sum + j, g + load(beta_sum + j));
+    g = g * load(p->gamma + j);
+    s1 = s1 + g;
+    s2 = times_plus(g, x, s2);
   }
-  const __m512 m1 = _mm512_set1_ps(_mm512_reduce_add_ps(s1) / (float)D),
-               m2 = _mm512_set1_ps(_mm512_reduce_add_ps(s2) / (float)D),
-               kept_scale = _mm512_set1_ps(p->kept_scale);
-  for (long j = 0; j < D; j += 16) {
-    __m512 x = _mm512_mul_ps(_mm512_sub_ps(load_bf16(before + j), mean), scale);
-    __m512 g = _mm512_mul_ps(_mm512_loadu_ps(dy + j), _mm512_loadu_ps(p->gamma + j));
-    g = _mm512_sub_ps(_mm512_sub_ps(g, m1), _mm512_mul_ps(x, m2));
-    g = _mm512_mul_ps(scale, g);
-    _mm512_storeu_ps(p->dresidual + row * D + j, g);
-    __mmask16 kept = 0xffff;
-    if (p->mask) kept = (__mmask16)(p->mask[row * (D / 32) + j / 32] >> (j % 32));
-    store_bf16(p->dproduct + row * D + j, _mm512_maskz_mul_ps(kept, g, kept_scale));
+  const vec m1 = all(sum_of(s1) / (float)D), m2 = all(sum_of(s2) / (float)D),
+            kept_scale = all(p->kept_scale);
+  for (long j = 0; j < D; j += LANES) {
+    vec x = (load_num(before + j) - mean) * scale, g = load(dy + j) * load(p->gamma + j);
+    g = scale * ((g - m1) - x * m2);
+    store(p->dresidual + row * D + j, g);
+    uint32_t kept = p->mask ? p->mask[row * (D / 32) + j / 32] >> (j % 32) : ~0u;
+    store_num(p->dproduct + row * D + j, keep(kept, g * kept_scale));
   }
 }
 
@@ -156,11 +147,11 @@ static void back_rows(void *given, long block) {
     back_row(p, row, sums, sums + p->D);
 }
 
-/* dy -> the gradients of residual (fp32) and of the product before dropout (bf16), of gamma and
+/* dy -> the gradients of residual (fp32) and of the product before dropout (num), of gamma and
  * beta. room: fp32 [(M + 31) / 32][2][D]. dresidual may be dy itself. */
-API void trivium_norm_back(const float *dy, const bf16 *before, const float *stats,
+API void trivium_norm_back(const float *dy, const num *before, const float *stats,
                            const float *gamma, const uint32_t *mask, float p, long M, long D,
-                           float *room, float *dresidual, bf16 *dproduct, float *dgamma,
+                           float *room, float *dresidual, num *dproduct, float *dgamma,
                            float *dbeta) {
   Back b = {dy, before, stats, gamma, mask, 1.0f / (1.0f - p), M, D, room, dresidual, dproduct,
             dgamma, dbeta};

@@ -1,6 +1,7 @@
 /* Products whose result goes through something else on its way to memory. */
 #pragma once
 #include "panel.h"
+#include "vec.h"
 
 /* What becomes of a product's numbers. */
 typedef enum {
@@ -14,11 +15,11 @@ typedef enum {
 
 typedef struct {
   Then then;
-  const bf16 *x; /* [M][K] */
+  const num *x; /* [M][K] */
   long M, K, N;  /* K a multiple of 32, N of 16 */
-  const pair *B; /* packed by trivium_pack: panels of [K2][PANEL], the last one filled with 0 */
+  const word *B; /* packed by trivium_pack: panels of [K2][PANEL], the last one filled with 0 */
   const float *bias;
-  bf16 *out, *other; /* [M][N] */
+  num *out, *other; /* [M][N] */
   float *sum;        /* [M][N] */
 } Product;
 

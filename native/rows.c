@@ -22,18 +22,17 @@ enum { AT_ONCE = 8, CHAINS = 4, STEPS = 64 };
 /* The missed steps of CHAINS vectors, which wait for one another's results less than one would. */
 INLINE void make_up(Moved at[CHAINS], const Rule *rule, const Rule *end) {
   while (rule < end) {
-    __m512i any = _mm512_setzero_si512();
-    for (int e = 0; e < CHAINS; e++) any = _mm512_or_si512(any, _mm512_castps_si512(at[e].m));
-    if (!_mm512_test_epi32_mask(any, any)) break;
+    vec any = zeros();
+    for (int e = 0; e < CHAINS; e++) any = either(any, at[e].m);
+    if (!any_bit(any)) break;
     for (const Rule *stop = rule + least(STEPS, end - rule); rule < stop; rule++)
-      _Pragma("GCC unroll 4") for (int e = 0; e < CHAINS; e++)
-        move(at + e, _mm512_setzero_ps(), rule);
+      _Pragma("GCC unroll 4") for (int e = 0; e < CHAINS; e++) move(at + e, zeros(), rule);
   }
   /* Without a mean there is only decay: what `move` would subtract is 0. */
   for (; rule < end; rule++)
     _Pragma("GCC unroll 4") for (int e = 0; e < CHAINS; e++) {
-      at[e].p = _mm512_mul_ps(at[e].p, _mm512_set1_ps(rule->decay));
-      at[e].v = _mm512_mul_ps(at[e].v, _mm512_set1_ps(rule->squares_kept));
+      at[e].p = at[e].p * all(rule->decay);
+      at[e].v = at[e].v * all(rule->squares_kept);
     }
 }
 
@@ -41,29 +40,29 @@ static void one_row(const Rows *w, long i) {
   long row = w->rows ? w->rows[i] : i, D = w->D;
   const Rule *first = w->rules + w->seen[row], *end = w->rules + w->to;
   if (first == end && !w->g) return;
-  for (long j = 0; j < D; j += 16 * CHAINS) {
+  for (long j = 0; j < D; j += LANES * CHAINS) {
     float *p = w->p + row * D + j, *m = w->m + row * D + j, *v = w->v + row * D + j;
     Moved at[CHAINS];
-    __m512i any = _mm512_setzero_si512();
+    vec any = zeros();
     _Pragma("GCC unroll 4") for (int e = 0; e < CHAINS; e++) {
-      __mmask16 k = lanes(D - j - 16 * e);
-      at[e].p = _mm512_maskz_loadu_ps(k, p + 16 * e);
-      at[e].m = _mm512_maskz_loadu_ps(k, m + 16 * e);
-      at[e].v = _mm512_maskz_loadu_ps(k, v + 16 * e);
-      any = _mm512_or_si512(any, _mm512_castps_si512(_mm512_or_ps(at[e].m, at[e].v)));
+      long left = D - j - LANES * e;
+      at[e].p = load_some(p + LANES * e, left);
+      at[e].m = load_some(m + LANES * e, left);
+      at[e].v = load_some(v + LANES * e, left);
+      any = either(any, either(at[e].m, at[e].v));
     }
-    int moments = w->g || _mm512_test_epi32_mask(any, any); /* or they are 0, and stay so */
+    int moments = w->g || any_bit(any); /* or they are 0, and stay so */
     make_up(at, first, end);
     _Pragma("GCC unroll 4") for (int e = 0; e < CHAINS; e++) {
-      __mmask16 k = lanes(D - j - 16 * e);
+      long left = D - j - LANES * e;
       if (w->g) {
-        __m512 g = _mm512_maskz_loadu_ps(k, w->g + i * D + j + 16 * e);
-        move(at + e, _mm512_mul_ps(g, _mm512_set1_ps(w->scale)), end);
+        vec g = load_some(w->g + i * D + j + LANES * e, left);
+        move(at + e, g * all(w->scale), end);
       }
-      _mm512_mask_storeu_ps(p + 16 * e, k, at[e].p);
+      store_some(p + LANES * e, left, at[e].p);
       if (!moments) continue;
-      _mm512_mask_storeu_ps(m + 16 * e, k, at[e].m);
-      _mm512_mask_storeu_ps(v + 16 * e, k, at[e].v);
+      store_some(m + LANES * e, left, at[e].m);
+      store_some(v + LANES * e, left, at[e].v);
     }
   }
   w->seen[row] = (int32_t)(w->to + (w->g != 0));

@@ -268,23 +268,25 @@ class Encoder(nn.Module):
 
     def _native(self, device: torch.device, task: str) -> Library | None:
         """The compiled kernels, where they have what this pass needs."""
-        if self.precision != torch.bfloat16 or device.type != "cpu":
+        if device.type != "cpu" or self.precision not in (torch.bfloat16, torch.float32):
             return None
         if torch.compiler.is_compiling() or self.sides.of(task):
             return None
         config = self.config
         found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
-        return None if found and self.training and self._stack().lora_drops else found
+        if found is None or found.numbers != self.precision:
+            return None
+        return None if self.training and self._stack(found).lora_drops else found
 
     def is_native(self, device: torch.device, task: str) -> bool:
         """Whether compiled kernels pass the layers: no bit of a text depends on its batch then."""
         return self._native(device, task) is not None
 
-    def _stack(self) -> Stack:
+    def _stack(self, library: Library) -> Stack:
         """The layers as the kernels take them."""
         kept: Stack | None = self.__dict__.get("_kept_stack")
-        if kept is None:
-            kept = Stack([layer.modules_of() for layer in self.encoder.layers])
+        if kept is None or kept.library is not library:
+            kept = Stack([layer.modules_of() for layer in self.encoder.layers], library)
             self.__dict__["_kept_stack"] = kept
         return kept
 
@@ -293,7 +295,7 @@ class Encoder(nn.Module):
     ) -> Task:
         config = self.config
         return Task(
-            found, self._stack(), config.num_attention_heads, config.layer_norm_eps,
+            found, self._stack(found), config.num_attention_heads, config.layer_norm_eps,
             *self._drops(part), tokens.lengths_R, part,
             learns_from=lowest_learning(self.encoder.layer, x_ND), first_only=first_only,
             shares=self.shares,

@@ -14,7 +14,7 @@ from tests.support.native import kernels, switched, threads
 from tests.support.tensors import relative
 from trivium.model.native.library import Library
 from trivium.model.native.task import ADD, BF16, BIAS, GELU, GELU_SLOPE, PLAIN, TIMES, Places
-from trivium.model.native.weights import PANEL
+PANEL = 48
 
 KINDS = pytest.mark.parametrize("kind", ["vectors", "tiles"])
 ROUNDED = 3e-3

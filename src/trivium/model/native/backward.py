@@ -10,7 +10,6 @@ from trivium.model.kernels import Linear, lora_of
 from trivium.model.lowrank import gradients_of_pair
 from trivium.model.native.task import (
     ADD,
-    BF16,
     PLAIN,
     TIMES,
     Kept,
@@ -89,10 +88,10 @@ class Backward:
     # --- its operations -------------------------------------------------------------------------
 
     def _norm(self, norm: nn.LayerNorm, normed: Normed, dy_ND: Tensor) -> Tensor:
-        """Through LayerNorm and dropout: the product's gradient, bf16; dy_ND becomes that of the
+        """Through LayerNorm and dropout: the product's gradient; dy_ND becomes that of the
         residual."""
         rows, width = dy_ND.shape
-        dproduct_ND = torch.empty(rows, width, dtype=BF16)
+        dproduct_ND = torch.empty(rows, width, dtype=self.task.numbers)
         assert normed.before_ND is not None
         assert normed.stats_N2 is not None
         for grads, own in zip(self.grads, self._rows[rows], strict=True):
@@ -110,7 +109,7 @@ class Backward:
     def _product(
         self, then: int, g_NO: Tensor, weight: Packed, other: Tensor | None = None
     ) -> Tensor:
-        out = torch.empty(len(g_NO), weight.inputs, dtype=BF16)
+        out = torch.empty(len(g_NO), weight.inputs, dtype=self.task.numbers)
         self.task.library.product(
             then, g_NO, len(g_NO), weight.outputs, weight.back, weight.inputs, None,
             out, other, None,

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.native.task import (
-    BF16,
     BIAS,
     GELU,
     GELU_SLOPE,
@@ -22,10 +21,10 @@ def predict(task: Task, x_ND: Tensor) -> Tensor:
     stack, part = task.stack, task.part
     (tokens, width), texts = x_ND.shape, len(task.lengths_R)
     inner = stack.layers[0].inner.out_features
-    hidden_ND = x_ND.to(BF16, copy=True)
+    hidden_ND = x_ND.to(task.numbers, copy=True)
     lengths_R = task.lengths_R.contiguous()
     starts_R = lengths_R.cumsum(0) - lengths_R
-    room = torch.empty(tokens * (4 * width + inner), dtype=BF16)
+    room = torch.empty(tokens * (4 * width + inner), dtype=task.numbers)
     sums = torch.empty(tokens * stack.weights[0].outer.room)
     task.library.encode(
         stack.pointers[part.start : part.stop], len(part), hidden_ND, tokens, width, inner,
@@ -47,7 +46,7 @@ class Forward:
         # From torch's own generator: whoever sets it back sees the same masks again.
         seeds = torch.empty(count, dtype=torch.int64).random_(-(2**63), None) if drops else None
         self._seeds = [0] * count if seeds is None else [s % 2**64 for s in seeds.tolist()]
-        hidden_ND = x_ND.to(BF16).contiguous()
+        hidden_ND = x_ND.to(task.numbers).contiguous()
         for index in task.part:
             hidden_ND = self._layer(index, hidden_ND)
         if task.first_only:
@@ -68,7 +67,7 @@ class Forward:
         first = self._normed(
             mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1], learns=learns
         )
-        slope_NI = torch.empty(len(mixed_ND), weights.inner.outputs, dtype=BF16) if learns else None
+        slope_NI = self._empty(len(mixed_ND), weights.inner.outputs) if learns else None
         how = GELU_SLOPE if learns else GELU
         inner_NI = self._product(how, first.y_ND, weights.inner, slope_NI)
         second = self._normed(
@@ -88,7 +87,7 @@ class Forward:
     def _product(
         self, then: int, x_NK: Tensor, weight: Packed, other: Tensor | None = None
     ) -> Tensor:
-        out = torch.empty(len(x_NK), weight.outputs, dtype=BF16)
+        out = self._empty(len(x_NK), weight.outputs)
         self.task.library.product(
             then, x_NK, len(x_NK), weight.inputs, weight.ahead, weight.outputs,
             weight.bias, out, other, None,
@@ -101,9 +100,9 @@ class Forward:
         task, places, p = self.task, self.places, self.task.attention_dropout
         width = qkv_N3D.shape[1] // 3
         rows = places.rows * task.heads
-        weights = torch.empty(16 * rows, dtype=BF16) if learns else None
+        weights = self._empty(16 * rows) if learns else None
         mask = torch.empty(rows, dtype=torch.int16) if learns and p else None
-        mixed_ND = torch.empty(len(qkv_N3D), width, dtype=BF16)
+        mixed_ND = self._empty(len(qkv_N3D), width)
         task.library.attention(
             qkv_N3D, places.starts_R, places.lengths_R, places.rows_R,
             len(places.lengths_R), task.heads, width // task.heads, p, seed, weights, mask,
@@ -122,10 +121,10 @@ class Forward:
         learns: bool,
     ) -> Normed:
         rows, width, p = len(x_NK), weight.outputs, self.task.hidden_dropout
-        before = torch.empty(rows, width, dtype=BF16) if learns else None
+        before = self._empty(rows, width) if learns else None
         mask = torch.empty(rows, width // 32, dtype=torch.int32) if learns and p else None
         stats = torch.empty(rows, 2) if learns else None
-        y_ND = torch.empty(rows, width, dtype=BF16)
+        y_ND = self._empty(rows, width)
         room = torch.empty(rows, weight.room)
         self.task.library.product_norm(
             x_NK, rows, weight.inputs, weight.ahead, width, weight.bias,
@@ -133,3 +132,6 @@ class Forward:
             before, mask, stats, y_ND,
         )  # fmt: skip
         return Normed(y_ND, before, mask, stats)
+
+    def _empty(self, *shape: int) -> Tensor:
+        return torch.empty(shape, dtype=self.task.numbers)

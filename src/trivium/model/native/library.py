@@ -14,18 +14,24 @@ from torch import Tensor
 from trivium.errors import first_line
 
 LOG = logging.getLogger("trivium.model")
-_BUILT = Path(__file__).parents[2] / "_native" / "kernels.so"
+_FOLDER = Path(__file__).parents[2] / "_native"
 NAMED = "TRIVIUM_NATIVE_FILE"
-FILE = Path(os.environ.get(NAMED) or _BUILT)
-"""Another one can be named, such as one that checks itself."""
+FILES = (
+    (Path(os.environ[NAMED]),)
+    if os.environ.get(NAMED)
+    else (_FOLDER / "kernels.so", _FOLDER / "kernels_avx2.so")
+)
+"""The first that this processor can run is used. One can be named, such as one that checks itself."""
 SWITCH = "TRIVIUM_NATIVE"
-"""Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused."""
+"""Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused, `avx2` uses
+what a processor with AVX2 alone would."""
 
-INTERFACE = 2
+INTERFACE = 3
 """Which functions the module has, and what they take: `native/cpu.c` says the same number."""
 
-VECTORS, TILES = 1, 2
-"""What the module calls a processor's abilities."""
+VECTORS, TILES, AVX2, WIDER = 1, 2, 3, 4
+"""What the module calls a processor's abilities: products of bf16 in AVX-512, in tiles of AMX; of
+fp32 in AVX2, and that on a processor whose vectors are twice as wide: PyTorch uses those."""
 
 
 class _Numbers:
@@ -91,6 +97,12 @@ _ANSWERS = ("gradient_room",)
 class Library:
     """The module's functions, each under its name there without `trivium_`."""
 
+    numbers: torch.dtype
+    """What it computes layers in."""
+    panel: int
+    """Columns of a weight that stand together in memory, as `PANEL` in `native/common.h`; the last
+    panel is filled with zeros."""
+
     pack: Callable[..., None]
     product: Callable[..., None]
     product_norm: Callable[..., None]
@@ -108,7 +120,9 @@ class Library:
     weighted_sums: Callable[..., None]
     use: Callable[[int, int], None]
 
-    def __init__(self, opened: ctypes.CDLL) -> None:
+    def __init__(self, opened: ctypes.CDLL, able: int) -> None:
+        low = able in (VECTORS, TILES)
+        self.numbers, self.panel = (torch.bfloat16, 48) if low else (torch.float32, 16)
         for name, takes in _TAKES.items():
             function = opened[f"trivium_{name}"]
             function.argtypes = takes
@@ -118,50 +132,64 @@ class Library:
 
 def library() -> Library | None:
     """The module, if this process may use it, with as many threads as PyTorch has."""
-    if not (allowed := products()) or (found := _opened()) is None:
+    if (found := _found()) is None:
         return None
-    opened, _ = found
-    opened.use(allowed, torch.get_num_threads())
+    opened, able = found
+    opened.use(able, torch.get_num_threads())
     return opened
 
 
 def products() -> int:
-    """Which products `library` computes with: VECTORS or TILES; 0 where it is PyTorch that does."""
+    """Which products `library` computes with: VECTORS, TILES or AVX2; 0 where it is PyTorch that
+    does."""
+    return 0 if (found := _found()) is None else found[1]
+
+
+def _found() -> tuple[Library, int] | None:
+    """What is to be used, and with which products."""
     switch = os.environ.get(SWITCH, "1")
-    if switch == "0" or (found := _opened()) is None:
-        return 0
-    _, able = found
-    return VECTORS if switch == "vectors" else able
+    if switch == "0":
+        return None
+    for path in FILES:
+        opened = _opened(path)
+        if opened is None:
+            continue
+        made, able = opened
+        if able in (VECTORS, TILES) and switch != "avx2":
+            return made, VECTORS if switch == "vectors" else able
+        if able == AVX2 or (able == WIDER and switch == "avx2"):
+            return made, AVX2
+    return None
 
 
 def fitting(width: int, heads: int, inner: int) -> Library | None:
-    """The same, if it has layers of such widths: of the encoder, and between its products."""
+    """`library`, if it has layers of such widths: of the encoder, and between its products."""
     if width % 32 or inner % 32 or width // heads % 16:
         return None
     return library()
 
 
 @cache
-def _opened() -> tuple[Library, int] | None:
-    if not (FILE.exists() or os.environ.get(NAMED)):
+def _opened(path: Path) -> tuple[Library, int] | None:
+    if not (path.exists() or os.environ.get(NAMED)):
         return None
     try:
         # Importing torch has put its OpenMP among the symbols of the process.
-        found = ctypes.CDLL(str(FILE))
+        found = ctypes.CDLL(str(path))
     except OSError as error:  # built for another system, or beside a PyTorch without OpenMP
-        _tell_unused(first_line(error))
+        _tell_unused(path, first_line(error))
         return None
     if not hasattr(found, "trivium_interface") or found.trivium_interface() != INTERFACE:
-        _tell_unused("they were built from other sources")
+        _tell_unused(path, "they were built from other sources")
         return None
     able = int(found.trivium_supports())
-    return (Library(found), able) if able else None
+    return (Library(found, able), able) if able else None
 
 
-def _tell_unused(why: str) -> None:
+def _tell_unused(path: Path, why: str) -> None:
     """Else nobody would know why all takes several times as long."""
     LOG.warning(
         "%s: these compiled kernels cannot be used (%s); what they would do is computed without "
         "them, slower. Install trivium anew to have them built, or set %s=0 to do without.",
-        FILE, why, SWITCH,
+        path, why, SWITCH,
     )  # fmt: skip

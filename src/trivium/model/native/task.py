@@ -16,9 +16,6 @@ from trivium.model.native.stack import LayerModules, LayerWeights, Stack
 PLAIN, BIAS, GELU, GELU_SLOPE, TIMES, ADD = range(6)
 """What becomes of a product's numbers; see `native/product.h`."""
 
-BF16 = torch.bfloat16
-"""What everything is computed in that is not said to be fp32."""
-
 
 @dataclass(slots=True)
 class Shares:
@@ -49,6 +46,11 @@ class Task:
     first_only: bool
     """Whether of the last layer only the texts' first tokens are read: the others' are zeros."""
     shares: Shares | None = None
+
+    @property
+    def numbers(self) -> torch.dtype:
+        """What everything is computed in that is not said to be fp32."""
+        return self.library.numbers
 
     @property
     def learns(self) -> bool:

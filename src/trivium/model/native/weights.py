@@ -8,18 +8,15 @@ from torch import Tensor
 from trivium.model.kernels import Linear, lora_of
 from trivium.model.native.library import Library
 
-PANEL = 48
-"""Columns that stand together, as `native/common.h` says; the last panel is filled with zeros."""
-
-
 class Packed:
-    """Layers that read one input, as one product: bf16 weights, and the bias in fp32.
+    """Layers that read one input, as one product: weights in what the kernels compute in, and the
+    bias in fp32.
 
     They are made anew when a parameter has changed, in place.
     """
 
-    def __init__(self, parts: Sequence[Linear]) -> None:
-        self.parts = tuple(parts)
+    def __init__(self, parts: Sequence[Linear], library: Library) -> None:
+        self.parts, self._library = tuple(parts), library
         self.inputs = parts[0].in_features
         self.outputs = sum(part.out_features for part in parts)
         self.stamp: tuple[int, ...] = ()
@@ -29,10 +26,10 @@ class Packed:
         self.back: Tensor | None = None
         """For g W; made when a backward pass is first wanted."""
         self.bias = torch.empty(0)
-        self.room = -(-self.outputs // PANEL) * PANEL
+        self.room = _whole_panels(self.outputs, library)
         """Numbers of a row of the product, before it is cut to its outputs."""
 
-    def refresh(self, library: Library, *, learns: bool) -> None:
+    def refresh(self, *, learns: bool) -> None:
         """Follow the parameters. learns: whether a backward pass will follow."""
         stamp = self._stamp()
         if stamp == self.stamp and (self.back is not None or not learns):
@@ -41,16 +38,16 @@ class Packed:
         with torch.inference_mode(False), torch.no_grad():
             if learns and self.back is None:
                 self.back = self._empty(self.inputs, self.outputs)
-            self._pack(library)
+            self._pack()
         self.stamp = stamp
 
-    def _pack(self, library: Library) -> None:
+    def _pack(self) -> None:
         first = 0
         for part in self.parts:
             pair = lora_of(part)
             weight = part.weight if pair is None else part.weight + pair.product()
             rows, inputs = weight.shape
-            library.pack(
+            self._library.pack(
                 weight.contiguous(), rows, inputs, self.ahead, self.back,
                 first, self.outputs,
             )  # fmt: skip
@@ -70,8 +67,12 @@ class Packed:
                 stamp += [tensor.data_ptr(), tensor._version]
         return tuple(stamp)
 
-    @staticmethod
-    def _empty(columns: int, inputs: int) -> Tensor:
-        """Pairs of bf16, as zeros: those beyond the last column stay so."""
+    def _empty(self, columns: int, inputs: int) -> Tensor:
+        """Zeros: those beyond the last column stay so."""
+        numbers = _whole_panels(columns, self._library) * inputs
         with torch.inference_mode(False):
-            return torch.zeros(-(-columns // PANEL) * PANEL * inputs // 2, dtype=torch.int32)
+            return torch.zeros(numbers, dtype=self._library.numbers)
+
+
+def _whole_panels(columns: int, library: Library) -> int:
+    return -(-columns // library.panel) * library.panel

@@ -1,4 +1,10 @@
-#include "panel.h"
+#include "../panel.h"
+#include "words.h"
+
+void panel_avx512(int rows, const pair *A, long a_stride, const pair *B, long K2, float *C,
+                  long c_stride);
+void panel_amx(int rows, const pair *A, long a_stride, const pair *B, long K2, float *C,
+               long c_stride);
 
 Panel times_panel = panel_avx512;
 long rows_at_once = 64;

@@ -1,5 +1,6 @@
 /* The gradient of a weight: dW [N][K] = g^T x over M rows, and that of its bias. */
-#include "panel.h"
+#include "../panel.h"
+#include "words.h"
 #include <string.h>
 
 enum { STRIP = 64 }; /* outputs, or columns of x, that are turned round together */
