@@ -18,13 +18,13 @@ class NativeModule(BuildHookInterface):  # type: ignore[type-arg]
             return
         native = runpy.run_path(str(Path(self.root) / "native" / "build.py"))
         try:
-            made = native["build"]()
+            made = native["build_all"]()
         except native["CannotBuildError"] as error:
             if wanted == "always":
                 raise
             self.app.display_warning(f"trivium without its native module: {error}")
             return
-        build_data["artifacts"].append(str(made.relative_to(self.root)))
+        build_data["artifacts"] += [str(path.relative_to(self.root)) for path in made]
         # It asks for no version of Python, only for a system: one wheel serves them all.
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{_system()}"

@@ -1,10 +1,10 @@
 """Compile the native module: `python native/build.py [--kind avx2] [--out FILE] [--flag=-g]`.
 
-Two shared libraries of the same functions, one for processors with AVX-512 and its products of
-bf16, one for those with AVX2 alone, which computes in fp32. They depend on the C library alone: they
-are opened by `ctypes`, know nothing of Python or PyTorch, and so serve every version of both. They
-are built by installing the package, where there is a C compiler for x86-64 Linux; elsewhere the same
-is computed in PyTorch.
+Two shared libraries of the same functions: one for processors with AVX-512 and its products of
+bf16, one for those with AVX2 alone, which computes in fp32. Neither depends on anything but the C
+library: they are opened by `ctypes`, know nothing of Python or PyTorch, and so serve every version
+of both. They are built by installing the package, where there is a C compiler for x86-64 Linux;
+elsewhere the same is computed in PyTorch.
 """
 
 import argparse

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.support.native import kernels
+from tests.support.native import kernels, kernels_precision
 from tests.support.tensors import packed
 from trivium.model.encoder import Encoder, EncoderConfig
 
@@ -37,10 +37,11 @@ def model(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> En
     """Three layers with dropout."""
     if request.param == "compiled":
         kernels()
-    monkeypatch.setenv("TRIVIUM_NATIVE", "vectors" if request.param == "compiled" else "0")
+    monkeypatch.setenv("TRIVIUM_NATIVE", "1" if request.param == "compiled" else "0")
     torch.manual_seed(0)
     made = Encoder(CONFIG)
-    made.precision = torch.float32 if request.param == "fp32" else torch.bfloat16
+    precisions = {"compiled": kernels_precision(), "bf16": torch.bfloat16, "fp32": torch.float32}
+    made.precision = precisions[request.param]
     return made
 
 
@@ -106,11 +107,11 @@ def test_a_gradient_of_the_input_goes_all_the_way_down(model: Encoder) -> None:
 def test_compiled_weights_are_laid_out_for_the_way_back_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kernels()
-    monkeypatch.setenv("TRIVIUM_NATIVE", "vectors")
+    form = kernels().form
+    monkeypatch.setenv("TRIVIUM_NATIVE", "1")
     torch.manual_seed(0)
     model, tokens = Encoder(CONFIG).eval(), packed(TEXTS)
-    model.precision = torch.bfloat16
+    model.precision = form.numbers
     found = []
     for layers in ((), (2,), (0, 1, 2), (1,)):
         let_learn(model, *layers)
@@ -120,7 +121,7 @@ def test_compiled_weights_are_laid_out_for_the_way_back_where_there_is_one(
             torch.autograd.backward(hidden_ND.float().square().sum())
             with torch.no_grad():  # other values, for the next round
                 model.encoder.layer[layers[-1]].get_parameter("output.dense.bias").add_(0.1)
-        laid_out = [each.inner.back is not None for each in model._stack().weights]
+        laid_out = [each.inner.back is not None for each in model._stack(form).weights]
         found.append((laid_out, len(gradients(model))))
     none, top, whole, middle = found
     assert none == ([False] * 3, 0)

@@ -23,7 +23,7 @@ def test_kernels_that_cannot_be_opened_are_told_of_once(
 ) -> None:
     broken = tmp_path / "kernels.so"
     broken.write_bytes(b"of another system")
-    monkeypatch.setattr(opened, "FILE", broken)
+    monkeypatch.setattr(opened, "FILES", (broken,))
     with caplog.at_level(logging.WARNING, "trivium.model"):
         assert opened.library() is None
         assert opened.library() is None
@@ -37,7 +37,7 @@ def test_kernels_that_are_not_there_are_told_of_where_somebody_named_them(
     *, named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(opened, "FILE", tmp_path / "kernels.so")
+    monkeypatch.setattr(opened, "FILES", (tmp_path / "kernels.so",))
     if named:
         monkeypatch.setenv(opened.NAMED, str(tmp_path / "kernels.so"))
     else:
@@ -52,7 +52,7 @@ def test_nobody_is_told_who_does_without_them(
 ) -> None:
     broken = tmp_path / "kernels.so"
     broken.touch()
-    monkeypatch.setattr(opened, "FILE", broken)
+    monkeypatch.setattr(opened, "FILES", (broken,))
     with switched("0"), caplog.at_level(logging.WARNING, "trivium.model"):
         assert opened.library() is None
     assert not caplog.messages

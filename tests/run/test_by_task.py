@@ -14,7 +14,7 @@ from torch import Tensor
 import trivium
 from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
-from tests.support.native import kernels, switched
+from tests.support.native import kernels, kernels_precision_name, switched
 from tests.support.passes import passes, values_without_dropout
 from trivium.run.training import batches, step
 from trivium.run.training.gradients import Gradient, gram_by_parameter
@@ -34,7 +34,9 @@ ALIKE: dict[str, dict[str, Any]] = {
 @pytest.fixture(scope="module")
 def values(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     kernels()
-    return values_without_dropout(tiny, tmp_path_factory.mktemp("by-task")) | {"precision": "bf16"}
+    return values_without_dropout(tiny, tmp_path_factory.mktemp("by-task")) | {
+        "precision": kernels_precision_name()
+    }
 
 
 def recipe_of(values: dict[str, Any], **stage: Any) -> dict[str, Any]:
@@ -116,16 +118,18 @@ def test_gradients_of_a_tasks_batches_add_up_to_those_of_passes_of_their_own(
     ("switch", "changes", "each"),
     [
         ("0", {}, 3),
-        ("1", {"precision": "fp32"}, 3),
+        ("1", {"precision": "another"}, 3),
         ("1", {"adapters": [{"kind": "pals", "size": 8, "heads": 2}]}, 3),
         ("1", {"adapters": [LORA | {"dropout": 0.1}]}, 3),
         ("1", {}, 2),
     ],
-    ids=["pytorch", "fp32", "sides", "lora that drops", "kernels"],
+    ids=["pytorch", "precision", "sides", "lora that drops", "kernels"],
 )
 def test_tasks_share_a_pass_only_where_kernels_keep_them_apart(
     values: dict[str, Any], switch: str, changes: dict[str, Any], each: int, tmp_path: Path
 ) -> None:
+    if "precision" in changes:  # which the kernels do not compute in
+        changes = {"precision": "fp32" if values["precision"] == "bf16" else "bf16"}
     with switched(switch), passes() as seen:
         ran(recipe_of(values, steps=2) | changes, tmp_path / "run")
     assert len(seen) == 2 * each  # of [CLS] alone, and of all tokens

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.native import kernels, switched, threads
+from tests.support.native import (
+    kernels,
+    kernels_precision,
+    kernels_precision_name,
+    switched,
+    threads,
+)
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.digits import computed_by
 from trivium.run.assembly.model import build
@@ -22,15 +28,17 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def start(recipe_values: dict[str, Any]) -> Callable[[], torch.Tensor]:
-    """A head that starts from a probe on the encoder in bf16: its first weights."""
+    """A head that starts from a probe on the encoder: its first weights."""
     mood = recipe_values["tasks"]["mood"] | {"head": {"kind": "linear", "start": "probe"}}
     recipe, data = load_data(
-        parse_recipe(recipe_values | {"tasks": {"mood": mood}, "precision": "bf16"})
+        parse_recipe(
+            recipe_values | {"tasks": {"mood": mood}, "precision": kernels_precision_name()}
+        )
     )
 
     def found() -> torch.Tensor:
         model, tokenizer = build(recipe)
-        model.encoder.precision = torch.bfloat16
+        model.encoder.precision = kernels_precision()
         predictor = TorchPredictor(model, recipe.tasks, tokenizer)
         return find_baselines(recipe, data, predictor, wanted=False).starts["mood"]["linear.weight"]
 

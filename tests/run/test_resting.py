@@ -16,7 +16,7 @@ from torch import Tensor
 import trivium
 from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
-from tests.support.native import kernels, switched
+from tests.support.native import kernels, kernels_precision_name, switched
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
@@ -46,7 +46,9 @@ def compiled() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def values(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return make_recipe(tiny, tmp_path_factory.mktemp("resting")) | {"precision": "bf16"}
+    return make_recipe(tiny, tmp_path_factory.mktemp("resting")) | {
+        "precision": kernels_precision_name()
+    }
 
 
 def recipe_of(values: dict[str, Any], trains: Any, **stage: Any) -> dict[str, Any]:

@@ -7,25 +7,34 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from trivium.model.native.library import SWITCH, Library, library
+from trivium.model.native.library import AVX2, SWITCH, TILES, VECTORS, Library, library, products
+from trivium.run.assembly.device import precision_name
 
-KINDS = {"vectors": "vectors", "tiles": "1"}
+KINDS = {"vectors": "vectors", "tiles": "1", "avx2": "avx2"}
 """What the switch says for each kind of products."""
+_CALLED = {"vectors": VECTORS, "tiles": TILES, "avx2": AVX2}
 
 
-def kernels(kind: str = "vectors") -> Library:
-    """The kernels of a kind; the test is skipped where there are none."""
-    with switched(KINDS[kind]):
-        found = library()
-    if found is None:
-        pytest.skip("no native module, or no processor for it")
-    if kind == "tiles" and not has_tiles():
-        pytest.skip("this processor has no AMX")
+def kernels(kind: str = "") -> Library:
+    """The kernels of a kind, by default those that this machine uses; the test is skipped where
+    there are none."""
+    with switched(KINDS[kind] if kind else "1"):
+        found, products_found = library(), products()
+    if found is None or (kind and products_found != _CALLED[kind]):
+        pytest.skip(f"no native module, or no processor for it: {kind or 'of any kind'}")
     return found
 
 
-def has_tiles() -> bool:
-    return torch.cpu._is_amx_tile_supported()
+def kernels_precision() -> torch.dtype:
+    """What layers are computed in by the kernels that this machine uses; without any: bf16."""
+    with switched("1"):
+        found = library()
+    return torch.bfloat16 if found is None else found.form.numbers
+
+
+def kernels_precision_name() -> str:
+    """The same, as recipes have it."""
+    return precision_name(kernels_precision())
 
 
 @contextmanager

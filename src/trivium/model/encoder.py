@@ -15,7 +15,7 @@ from trivium.model.fused.layer import How
 from trivium.model.graphs import Graphs
 from trivium.model.kernels import Linear, dropout, joined, linear
 from trivium.model.native import layers as native
-from trivium.model.native.library import Library, fitting
+from trivium.model.native.library import Form, Library, fitting
 from trivium.model.native.rows import Rows
 from trivium.model.native.stack import LayerModules, Stack
 from trivium.model.native.task import Shares, Task
@@ -274,19 +274,19 @@ class Encoder(nn.Module):
             return None
         config = self.config
         found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
-        if found is None or found.numbers != self.precision:
+        if found is None or found.form.numbers != self.precision:
             return None
-        return None if self.training and self._stack(found).lora_drops else found
+        return None if self.training and self._stack(found.form).lora_drops else found
 
     def is_native(self, device: torch.device, task: str) -> bool:
         """Whether compiled kernels pass the layers: no bit of a text depends on its batch then."""
         return self._native(device, task) is not None
 
-    def _stack(self, library: Library) -> Stack:
+    def _stack(self, form: Form) -> Stack:
         """The layers as the kernels take them."""
         kept: Stack | None = self.__dict__.get("_kept_stack")
-        if kept is None or kept.library is not library:
-            kept = Stack([layer.modules_of() for layer in self.encoder.layers], library)
+        if kept is None or kept.form != form:
+            kept = Stack([layer.modules_of() for layer in self.encoder.layers], form)
             self.__dict__["_kept_stack"] = kept
         return kept
 
@@ -295,7 +295,7 @@ class Encoder(nn.Module):
     ) -> Task:
         config = self.config
         return Task(
-            found, self._stack(found), config.num_attention_heads, config.layer_norm_eps,
+            found, self._stack(found.form), config.num_attention_heads, config.layer_norm_eps,
             *self._drops(part), tokens.lengths_R, part,
             learns_from=lowest_learning(self.encoder.layer, x_ND), first_only=first_only,
             shares=self.shares,

@@ -44,7 +44,7 @@ def linear(x: Tensor, parts: Sequence[Linear], *, gelu: bool = False) -> Tensor:
     folded into the weights.
     gelu: apply the exact (erf) GELU to it, which prediction does within the product.
     """
-    on_cpu = x.device.type == "cpu" and _ONEDNN and x.dim() == 2
+    on_cpu = x.device.type == "cpu" and _onednn_has(x.dtype) and x.dim() == 2
     on_cpu = on_cpu and not torch.compiler.is_compiling()  # a graph for others has no oneDNN in it
     pairs = _pairs(parts)
     if not torch.is_grad_enabled() and not any(_drops(pair) for _, pair in pairs):
@@ -79,6 +79,12 @@ def _trainable(x: Tensor, parts: Sequence[Linear], *, on_cpu: bool) -> Tensor:
 
 
 _ONEDNN = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_ONEDNN_BF16 = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def _onednn_has(dtype: torch.dtype) -> bool:
+    """Whether oneDNN multiplies such numbers on this processor; else it refuses them."""
+    return _ONEDNN_BF16 if dtype == torch.bfloat16 else _ONEDNN
 
 
 def _weights(parts: Sequence[Linear]) -> list[Tensor]:

@@ -16,7 +16,7 @@ from trivium.model.native.task import Task
 
 def encode(task: Task, x_ND: Tensor) -> Tensor:
     """The layers' output hidden_ND, in what the kernels compute in, of their input x_ND."""
-    task.stack.refresh(learns_from=task.learns_from)
+    task.stack.refresh(task.library, learns_from=task.learns_from)
     if not (task.learns or task.hidden_dropout or task.attention_dropout):
         return predict(task, x_ND)
     parameters = task.stack.parameters() if task.learns else []

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,10 +21,10 @@ FILES = (
     if os.environ.get(NAMED)
     else (_FOLDER / "kernels.so", _FOLDER / "kernels_avx2.so")
 )
-"""The first that this processor can run is used. One can be named, such as one that checks itself."""
+"""The first that this processor can run is used. One can be named, as one that checks itself."""
 SWITCH = "TRIVIUM_NATIVE"
-"""Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused, `avx2` uses
-what a processor with AVX2 alone would."""
+"""Environment variable: 0 computes in PyTorch, `vectors` leaves the tiles of AMX unused, `avx2`
+takes what a processor with AVX2 alone would."""
 
 INTERFACE = 3
 """Which functions the module has, and what they take: `native/cpu.c` says the same number."""
@@ -94,14 +94,23 @@ _ANSWERS = ("gradient_room",)
 """Those that answer with a number."""
 
 
-class Library:
-    """The module's functions, each under its name there without `trivium_`."""
+class Form(NamedTuple):
+    """How the module has a layer's numbers in memory."""
 
     numbers: torch.dtype
     """What it computes layers in."""
     panel: int
-    """Columns of a weight that stand together in memory, as `PANEL` in `native/common.h`; the last
-    panel is filled with zeros."""
+    """Columns of a weight that stand together, as `PANEL` in `native/common.h`."""
+
+    def whole_panels(self, columns: int) -> int:
+        """Columns with those, of zeros, that the last panel is filled with."""
+        return -(-columns // self.panel) * self.panel
+
+
+class Library:
+    """The module's functions, each under its name there without `trivium_`."""
+
+    form: Form
 
     pack: Callable[..., None]
     product: Callable[..., None]
@@ -122,7 +131,7 @@ class Library:
 
     def __init__(self, opened: ctypes.CDLL, able: int) -> None:
         low = able in (VECTORS, TILES)
-        self.numbers, self.panel = (torch.bfloat16, 48) if low else (torch.float32, 16)
+        self.form = Form(torch.bfloat16, panel=48) if low else Form(torch.float32, panel=16)
         for name, takes in _TAKES.items():
             function = opened[f"trivium_{name}"]
             function.argtypes = takes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trivium.model.kernels import Linear, lora_of
-from trivium.model.native.library import Library
+from trivium.model.native.library import Form, Library
 from trivium.model.native.weights import Packed
 
 
@@ -54,8 +54,8 @@ class LayerWeights(NamedTuple):
 class Stack:
     """Layers one after another, and what is made of their parameters for the kernels."""
 
-    def __init__(self, layers: Sequence[LayerModules], library: Library) -> None:
-        self.layers, self.library = list(layers), library
+    def __init__(self, layers: Sequence[LayerModules], form: Form) -> None:
+        self.layers, self.form = list(layers), form
         self.weights = self._fresh()
         """Not those of an earlier pass whose backward pass is still to come: see `lend`."""
         self.pointers = torch.empty(0, dtype=torch.int64)
@@ -81,7 +81,7 @@ class Stack:
         pairs = (lora_of(part) for part in self._linear)
         return any(pair is not None and pair.dropout > 0 for pair in pairs)
 
-    def refresh(self, *, learns_from: int) -> None:
+    def refresh(self, library: Library, *, learns_from: int) -> None:
         """Follow the parameters. learns_from: the lowest layer that a backward pass will come to;
         the layers' number where none will follow."""
         stamp = self._state()
@@ -92,7 +92,7 @@ class Stack:
             self.weights, self._lent = self._fresh(), []
         for index, layer in enumerate(self.weights):
             for packed in layer:
-                packed.refresh(learns=index >= learns_from)
+                packed.refresh(library, learns=index >= learns_from)
         self.pointers = torch.tensor(
             [_pointers(*both) for both in zip(self.layers, self.weights, strict=True)]
         )
@@ -105,7 +105,7 @@ class Stack:
 
     def _fresh(self) -> list[LayerWeights]:
         return [
-            LayerWeights(*(Packed(parts, self.library) for parts in each.products()))
+            LayerWeights(*(Packed(parts, self.form) for parts in each.products()))
             for each in self.layers
         ]
 

@@ -50,7 +50,7 @@ class Task:
     @property
     def numbers(self) -> torch.dtype:
         """What everything is computed in that is not said to be fp32."""
-        return self.library.numbers
+        return self.library.form.numbers
 
     @property
     def learns(self) -> bool:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from trivium.model.kernels import Linear, lora_of
-from trivium.model.native.library import Library
+from trivium.model.native.library import Form, Library
+
 
 class Packed:
     """Layers that read one input, as one product: weights in what the kernels compute in, and the
@@ -15,8 +16,8 @@ class Packed:
     They are made anew when a parameter has changed, in place.
     """
 
-    def __init__(self, parts: Sequence[Linear], library: Library) -> None:
-        self.parts, self._library = tuple(parts), library
+    def __init__(self, parts: Sequence[Linear], form: Form) -> None:
+        self.parts, self._form = tuple(parts), form
         self.inputs = parts[0].in_features
         self.outputs = sum(part.out_features for part in parts)
         self.stamp: tuple[int, ...] = ()
@@ -26,10 +27,10 @@ class Packed:
         self.back: Tensor | None = None
         """For g W; made when a backward pass is first wanted."""
         self.bias = torch.empty(0)
-        self.room = _whole_panels(self.outputs, library)
+        self.room = form.whole_panels(self.outputs)
         """Numbers of a row of the product, before it is cut to its outputs."""
 
-    def refresh(self, *, learns: bool) -> None:
+    def refresh(self, library: Library, *, learns: bool) -> None:
         """Follow the parameters. learns: whether a backward pass will follow."""
         stamp = self._stamp()
         if stamp == self.stamp and (self.back is not None or not learns):
@@ -38,16 +39,16 @@ class Packed:
         with torch.inference_mode(False), torch.no_grad():
             if learns and self.back is None:
                 self.back = self._empty(self.inputs, self.outputs)
-            self._pack()
+            self._pack(library)
         self.stamp = stamp
 
-    def _pack(self) -> None:
+    def _pack(self, library: Library) -> None:
         first = 0
         for part in self.parts:
             pair = lora_of(part)
             weight = part.weight if pair is None else part.weight + pair.product()
             rows, inputs = weight.shape
-            self._library.pack(
+            library.pack(
                 weight.contiguous(), rows, inputs, self.ahead, self.back,
                 first, self.outputs,
             )  # fmt: skip
@@ -69,10 +70,6 @@ class Packed:
 
     def _empty(self, columns: int, inputs: int) -> Tensor:
         """Zeros: those beyond the last column stay so."""
-        numbers = _whole_panels(columns, self._library) * inputs
+        count = self._form.whole_panels(columns) * inputs
         with torch.inference_mode(False):
-            return torch.zeros(numbers, dtype=self._library.numbers)
-
-
-def _whole_panels(columns: int, library: Library) -> int:
-    return -(-columns // library.panel) * library.panel
+            return torch.zeros(count, dtype=self._form.numbers)

@@ -12,7 +12,7 @@ from trivium.model.attention import MOST_GROUPS, TEXTS_PER_GROUP
 from trivium.model.encoder import EncoderConfig
 from trivium.model.kept import OBJECT, ROOM
 from trivium.model.multitask import MultiTaskModel, Shared
-from trivium.model.native.library import library
+from trivium.model.native.library import Form, library
 from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
 from trivium.run.assembly.device import choose_device, choose_precision
@@ -79,10 +79,10 @@ class StageMemory:
     def kept_texts(self) -> int:
         """Bytes of what is kept of texts by a part of the encoder that rests, if each text stands
         in one row of one task."""
-        device, config = choose_device(self.recipe.device), self.model.encoder.config
-        low = choose_precision(self.recipe.precision, device) == torch.bfloat16
+        config = self.model.encoder.config
         rests = resting_layers(self.recipe, self.stage, self.model)
-        if not (rests and low and device.type == "cpu"):
+        kernels = self._kernels()
+        if not rests or kernels is None or kernels.numbers != self._precision:
             return 0
         total = 0.0
         for task in self.plan.tasks:
@@ -90,7 +90,7 @@ class StageMemory:
             texts = len(encoded) * len(encoded.lengths_of(np.arange(1)))
             tokens = texts * encoded.lengths().clip(max=encoded.packer.max_length).mean()
             pooled = whole and self.model.head(task).pools is not None
-            numbers = texts * NUMBER if pooled else tokens * NUMBER / 2
+            numbers = texts * NUMBER if pooled else tokens * kernels.numbers.itemsize
             total += numbers * config.hidden_size + tokens * 8 + texts * OBJECT
         return min(ROOM, int(total))
 
@@ -119,13 +119,18 @@ class StageMemory:
         # Of each batch, the gradient of the word vectors is made apart before it is added.
         step = trained + min(words, trained) + HOLES * self._heaviest_pass()
         saving = 3 * trained + frozen
-        libraries = LIBRARIES - (COMPILER if self._has_kernels() else 0)
+        libraries = LIBRARIES - (COMPILER if self._kernels() else 0)
         held = max(memory_now(), libraries) + lasting + max(step, saving) + trained + frozen
         return int(held)
 
-    def _has_kernels(self) -> bool:
-        """Whether AdamW is the compiled one."""
-        return choose_device(self.recipe.device).type == "cpu" and library() is not None
+    def _kernels(self) -> Form | None:
+        """What the compiled kernels compute layers in; None where nothing is computed by them."""
+        found = library() if choose_device(self.recipe.device).type == "cpu" else None
+        return None if found is None else found.form
+
+    @property
+    def _precision(self) -> torch.dtype:
+        return choose_precision(self.recipe.precision, choose_device(self.recipe.device))
 
     @property
     def _limit(self) -> int:
@@ -153,10 +158,11 @@ class StageMemory:
 
     def _goes_together(self) -> bool:
         """Whether a step's batches are one pass: where gradients are kept apart, in kernels."""
-        device = choose_device(self.recipe.device)
-        low = choose_precision(self.recipe.precision, device) == torch.bfloat16
-        may = may_go_together(self.model, self.stage, device)
-        return may and (not self.kept_apart() or (low and self._has_kernels()))
+        may = may_go_together(self.model, self.stage, choose_device(self.recipe.device))
+        kernels = self._kernels()
+        return may and (
+            not self.kept_apart() or (kernels is not None and kernels.numbers == self._precision)
+        )
 
     def _weigher(self, task: str) -> Callable[[Lengths], float]:
         """Bytes that forward and backward of texts of a task take, by their lengths."""
