@@ -21,7 +21,7 @@ help: ## what there is
 
 install: $(INSTALLED) ## .venv with trivium, its development tools and MiniLM; does nothing twice
 
-$(INSTALLED): pyproject.toml hatch_build.py $(wildcard native/*)
+$(INSTALLED): pyproject.toml hatch_build.py $(wildcard native/* native/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet --editable ".[dev]"
@@ -106,14 +106,16 @@ check: lint ## the fast local loop: lint, and tests until the first failure
 # Each finds faults of its own kind: addresses and undefined behaviour together, then races.
 NATIVE_TESTS := -m pytest -q -s -n 0 -p no:cacheprovider tests/model/native tests/model/test_adamw.py tests/model/test_rows.py
 native-check: install ## the native module's tests under the compiler's sanitizers
-	$(BIN)/python native/build.py --out build/native/asan.so --flag=-g --flag=-O1 \
-	  --flag=-fsanitize=address,undefined --flag=-fno-sanitize-recover=all
-	TRIVIUM_NATIVE_FILE=build/native/asan.so ASAN_OPTIONS=detect_leaks=0 \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
-	  $(BIN)/python $(NATIVE_TESTS)
-	$(BIN)/python native/build.py --out build/native/race --program native/check/race.c \
-	  --flag=-g --flag=-fsanitize=thread
-	build/native/race
+	for kind in avx512 avx2; do \
+	  $(BIN)/python native/build.py --kind $$kind --out build/native/asan_$$kind.so --flag=-g --flag=-O1 \
+	    --flag=-fsanitize=address,undefined --flag=-fno-sanitize-recover=all && \
+	  TRIVIUM_NATIVE_FILE=build/native/asan_$$kind.so ASAN_OPTIONS=detect_leaks=0 \
+	    LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" \
+	    $(BIN)/python $(NATIVE_TESTS) && \
+	  $(BIN)/python native/build.py --kind $$kind --out build/native/race_$$kind \
+	    --program native/check/race.c --flag=-g --flag=-fsanitize=thread && \
+	  build/native/race_$$kind || exit 1; \
+	done
 
 bench: install ## speed against peers; an hour and a half of an idle machine
 	$(BIN)/python -m benchmarks.training

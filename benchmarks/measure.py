@@ -17,9 +17,13 @@ from typing import Any
 import torch
 
 from benchmarks.inputs import DATA
+from trivium.run.assembly.device import choose_precision, precision_name
 
 Tell = Callable[[str], None]
 """Says a line to whoever watches."""
+
+LOW = precision_name(choose_precision("auto", torch.device("cpu")))
+"""The lowest precision that is of use here: fp32 where the processor does not multiply in bf16."""
 
 _PACKAGES = ("trivium", "torch", "transformers", "sentence-transformers", "accelerate")
 _OTHERS = ("datasets", "openvino", "onnxruntime")

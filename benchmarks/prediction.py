@@ -40,7 +40,9 @@ RATIOS = (
     ("ours_fp32", "ort_fp32"),
     ("ours_bf16", "ort_fp32"),
     ("ours_bf16", "openvino_bf16"),
+    ("ours_fp32", "openvino_bf16"),
 )
+OURS = f"ours_{measure.LOW}"
 
 
 @dataclass
@@ -80,10 +82,14 @@ def main() -> None:
         say(f"{name}: 1 - cos against st: max {most:.1e}, mean {mean:.1e}")
     measure.last_line(
         {
-            **{f"{of}_over_{over}": found.ratio(of, over) for of, over in RATIOS if over in rates},
+            **{
+                f"{of}_over_{over}": found.ratio(of, over)
+                for of, over in RATIOS
+                if {of, over} <= set(rates)
+            },
             **found.values(),
-            "drift_max": drifts["ours_bf16"][0],
-            "drift_mean": drifts["ours_bf16"][1],
+            "drift_max": drifts[OURS][0],
+            "drift_mean": drifts[OURS][1],
             "drifts": drifts,
             "skipped": sides.skipped,
             "openvino": sides.openvino,
@@ -114,14 +120,10 @@ def _texts(path: Path, number: int | None) -> list[str]:
 
 def _sides(folder: Path, threads: int, texts: Sequence[str]) -> Sides:
     """texts: to choose settings by."""
-    sides = Sides(
-        {
-            "ours_fp32": _ours("fp32"),
-            "ours_bf16": _ours("bf16"),
-            "st": _theirs(folder, {}),
-            "st_bf16": _theirs(folder, {"dtype": torch.bfloat16}),
-        }
-    )
+    sides = Sides({"ours_fp32": _ours("fp32"), "st": _theirs(folder, {})})
+    if measure.LOW == "bf16":
+        sides.embeds["ours_bf16"] = _ours("bf16")
+        sides.embeds["st_bf16"] = _theirs(folder, {"dtype": torch.bfloat16})
     reasons = {
         "ort_fp32": graphs.needs("onnxruntime"),
         "openvino_bf16": graphs.needs("openvino"),

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks import measure, peer
 from benchmarks.fitting import CFIMDB, QUORA, SST, DataSet, Fit, recipe_of
-from benchmarks.limit import PRECISIONS, limit
+from benchmarks.limit import limit
 from trivium.model.pretrained import find_checkpoint, read_config
 from trivium.run.assembly.device import choose_precision
 from trivium.run.assembly.machine import keep_memory
@@ -38,7 +38,8 @@ from trivium.types import Example
 
 DATA_SETS = {"sst": SST, "cfimdb": CFIMDB}
 WARM_UP_BATCHES = 8
-VARIANTS = {"ours_fp32": "fp32", "ours_bf16": "bf16", "trainer": "fp32", "trainer_best": "bf16"}
+OURS = {f"ours_{precision}": precision for precision in sorted({"fp32", measure.LOW}, reverse=True)}
+VARIANTS = OURS | {"trainer": "fp32", "trainer_best": measure.LOW}
 """Each with what it computes in."""
 PEERS = ("trainer", "trainer_best")
 
@@ -79,9 +80,7 @@ def main() -> None:
     preparing = {name: median(m.preparing / m.seconds for m in done[name]) for name in PEERS}
     measure.last_line(
         {
-            "ours_fp32_over_trainer": found.ratio("ours_fp32", "trainer"),
-            "ours_bf16_over_trainer": found.ratio("ours_bf16", "trainer"),
-            "ours_bf16_over_trainer_best": found.ratio("ours_bf16", "trainer_best"),
+            **{f"{of}_over_{over}": found.ratio(of, over) for of in OURS for over in PEERS},
             **found.values(),
             **_shares(found, round(tokens.pop() / batches), say),
             "data_set": data_set.name,
@@ -144,7 +143,7 @@ def _rate_in_child(name: str, given: argparse.Namespace, done: list[Measured]) -
 def _shares(found: measure.Rates, tokens: int, say: measure.Tell) -> dict[str, Any]:
     """What share of its precision's limit each variant reaches. tokens: of a batch, on average."""
     config = read_config(find_checkpoint("minilm"))
-    limits = {precision: limit(config, tokens, precision) for precision in PRECISIONS}
+    limits = {precision: limit(config, tokens, precision) for precision in OURS.values()}
     shares = {
         name: round(median(found.each[name]) / limits[precision].tokens_per_s, 3)
         for name, precision in VARIANTS.items()
@@ -209,7 +208,7 @@ def _theirs(fit: Fit, folder: Path, rows: Sequence[Example], best: bool) -> Meas
     features, settings = peer.tokenize(folder, rows), peer.Settings()
     if best:
         features = peer.grouped(features, fit.batch_size, fit.seed)
-        settings = peer.Settings(bf16=True, order="sequential")
+        settings = peer.Settings(bf16=measure.LOW == "bf16", order="sequential")
     with tempfile.TemporaryDirectory() as output_dir:
         trainer = peer.build_trainer(folder, fit, output_dir, features, settings)
         seconds = peer.seconds_of(trainer, -(-len(rows) // fit.batch_size))
@@ -222,7 +221,7 @@ def _theirs_on_pairs(fit: Fit, folder: Path, rows: Sequence[Example], best: bool
     lengths, settings = pairs.lengths(folder, rows), peer.Settings()
     if best:
         rows = [rows[row] for row in pairs.grouped(lengths, fit.batch_size, fit.seed)]
-        settings = peer.Settings(bf16=True, order="sequential")
+        settings = peer.Settings(bf16=measure.LOW == "bf16", order="sequential")
     with tempfile.TemporaryDirectory() as output_dir:
         trainer, preparing = pairs.build_trainer(folder, fit, output_dir, rows, settings)
         seconds = peer.seconds_of(trainer, -(-len(rows) // fit.batch_size))

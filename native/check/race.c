@@ -7,28 +7,28 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { M = 150, D = 64, I = 96, H = 2, R = 3, WORDS = 1 << 18, MOST = 16 };
+enum { M = 150, D = 64, I = 96, H = 2, R = 3, WORDS = 1 << 18, MOST = 16, NUM = sizeof(num) };
 
 int trivium_supports(void);
 void trivium_use(int which, int threads);
-void trivium_pack(const float *W, long N, long K, pair *ahead, pair *back, long first, long all);
-void trivium_product(int then, const bf16 *x, long rows, long K, const pair *B, long N,
-                     const float *bias, bf16 *out, bf16 *other, float *sum);
-void trivium_product_norm(const bf16 *x, long rows, long K, const pair *B, long width,
-                          const float *bias, const bf16 *residual, float p, uint64_t seed,
+void trivium_pack(const float *W, long N, long K, word *ahead, word *back, long first, long all);
+void trivium_product(int then, const num *x, long rows, long K, const word *B, long N,
+                     const float *bias, num *out, num *other, float *sum);
+void trivium_product_norm(const num *x, long rows, long K, const word *B, long width,
+                          const float *bias, const num *residual, float p, uint64_t seed,
                           const float *gamma, const float *beta, float eps, float *room,
-                          bf16 *before, uint32_t *mask, float *stats, bf16 *y);
-void trivium_norm_back(const float *dy, const bf16 *before, const float *stats, const float *gamma,
+                          num *before, uint32_t *mask, float *stats, num *y);
+void trivium_norm_back(const float *dy, const num *before, const float *stats, const float *gamma,
                        const uint32_t *mask, float p, long rows, long width, float *room,
-                       float *dresidual, bf16 *dproduct, float *dgamma, float *dbeta);
-void trivium_weight_gradient(const bf16 *g, const bf16 *x, long rows, long N, long K, pair *room,
+                       float *dresidual, num *dproduct, float *dgamma, float *dbeta);
+void trivium_weight_gradient(const num *g, const num *x, long rows, long N, long K, word *room,
                              float *dW, float *db);
-void trivium_attention(const bf16 *qkv, const int64_t *start, const int64_t *length,
+void trivium_attention(const num *qkv, const int64_t *start, const int64_t *length,
                        const int64_t *place, long texts, long heads, long d, float p, uint64_t seed,
-                       bf16 *weights, uint16_t *mask, bf16 *out);
-void trivium_attention_back(const bf16 *dout, const bf16 *qkv, const int64_t *start,
+                       num *weights, uint16_t *mask, num *out);
+void trivium_attention_back(const num *dout, const num *qkv, const int64_t *start,
                             const int64_t *length, const int64_t *place, long texts, long heads,
-                            long d, float p, bf16 *weights, uint16_t *mask, bf16 *dqkv);
+                            long d, float p, num *weights, uint16_t *mask, num *dqkv);
 
 typedef struct {
   void (*body)(void *);
@@ -53,13 +53,17 @@ static void *numbers(size_t bytes) {
   memset(made, 0, (bytes + 63) & ~(size_t)63);
   return made;
 }
-static void fill(bf16 *x, long count, unsigned seed) {
+static void fill(num *x, long count, unsigned seed) {
   for (long i = 0; i < count; i++) { /* between -1 and 1 */
     seed = seed * 1664525u + 1013904223u;
     float value = (float)(seed >> 8) / (1 << 23) - 1;
+#ifdef FP32
+    x[i] = value;
+#else
     uint32_t bits;
     memcpy(&bits, &value, 4);
     x[i] = (bf16)(bits >> 16);
+#endif
   }
 }
 static uint64_t digest(const void *x, size_t bytes, uint64_t sum) {
@@ -71,18 +75,18 @@ static uint64_t digest(const void *x, size_t bytes, uint64_t sum) {
 /* A step through every kernel; a number for all that they made. */
 static uint64_t step(void) {
   float *W = numbers(3 * D * I * 4), *ones = numbers(3 * I * 4), *room = numbers(WORDS * 4);
-  bf16 *x = numbers(M * I * 2), *qkv = numbers(M * 3 * D * 2), *y = numbers(M * I * 2),
-       *before = numbers(M * D * 2), *other = numbers(M * I * 2);
+  num *x = numbers(M * I * NUM), *qkv = numbers(M * 3 * D * NUM), *y = numbers(M * I * NUM),
+       *before = numbers(M * D * NUM), *other = numbers(M * I * NUM);
   for (long i = 0; i < 3 * D * I; i++) W[i] = (float)((i * 37) % 101) / 500 - 0.1f;
   for (long i = 0; i < 3 * I; i++) ones[i] = 1;
   fill(x, M * I, 1);
   fill(qkv, M * 3 * D, 2);
-  pair *ahead = numbers(WORDS), *back = numbers(WORDS);
+  word *ahead = numbers(WORDS), *back = numbers(WORDS);
   uint64_t sum = 14695981039346656037ull;
   trivium_pack(W, I, D, ahead, back, 0, I);
   for (int then = 0; then < 5; then++) {
     trivium_product(then, x, M, D, ahead, I, ones, y, other, 0);
-    sum = digest(y, M * I * 2, sum);
+    sum = digest(y, M * I * NUM, sum);
   }
   trivium_pack(W, D, I, ahead, back, 0, D);
   uint32_t *mask = numbers(M * D / 8);
@@ -91,24 +95,27 @@ static uint64_t step(void) {
                        stats, y);
   for (long i = 0; i < M * D; i++) dy[i] = (float)(i % 13) - 6;
   trivium_norm_back(dy, before, stats, ones, mask, 0.1f, M, D, room, dy, other, sums, sums + D);
-  sum = digest(dy, M * D * 4, digest(sums, 2 * D * 4, digest(y, M * D * 2, sum)));
+  sum = digest(dy, M * D * 4, digest(sums, 2 * D * 4, digest(y, M * D * NUM, sum)));
   float *dW = numbers(I * D * 4), *db = numbers(I * 4);
-  trivium_weight_gradient(x, other, M, I, D, (pair *)room, dW, db);
+  trivium_weight_gradient(x, other, M, I, D, (word *)room, dW, db);
   sum = digest(dW, I * D * 4, digest(db, I * 4, sum));
-  trivium_weight_gradient(other, x, M, D, I, (pair *)room, dW, db);
+  trivium_weight_gradient(other, x, M, D, I, (word *)room, dW, db);
   sum = digest(dW, I * D * 4, sum);
   int64_t start[R] = {0, 100, 101}, length[R] = {100, 1, 49}, place[R] = {0, 700, 701};
-  bf16 *weights = numbers(2 * 16 * 1000 * H);
+  num *weights = numbers(NUM * 16 * 1000 * H);
   uint16_t *kept = numbers(2 * 1000 * H);
   trivium_attention(qkv, start, length, place, R, H, D / H, 0.1f, 3, weights, kept, y);
-  sum = digest(y, M * D * 2, sum);
-  bf16 *dqkv = numbers(M * 3 * D * 2);
+  sum = digest(y, M * D * NUM, sum);
+  num *dqkv = numbers(M * 3 * D * NUM);
   trivium_attention_back(x, qkv, start, length, place, R, H, D / H, 0.1f, weights, kept, dqkv);
-  return digest(dqkv, M * 3 * D * 2, sum);
+  return digest(dqkv, M * 3 * D * NUM, sum);
 }
 
 int main(void) {
   int able = trivium_supports();
+#ifdef FP32
+  able = able > 0; /* products of one kind */
+#endif
   for (int which = 1; which <= able; which++) {
     trivium_use(which, 1);
     uint64_t alone = step();

@@ -88,8 +88,8 @@ INLINE vec as_num(vec x) { return x; }
 /* --- dropout ---------------------------------------------------------------------------------- */
 
 INLINE __m256i times64(__m256i a, __m256i b) {
-  __m256i crossed = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), b) +
-                    _mm256_mul_epu32(a, _mm256_srli_epi64(b, 32));
+  __m256i crossed = _mm256_add_epi64(_mm256_mul_epu32(_mm256_srli_epi64(a, 32), b),
+                                     _mm256_mul_epu32(a, _mm256_srli_epi64(b, 32)));
   return _mm256_add_epi64(_mm256_mul_epu32(a, b), _mm256_slli_epi64(crossed, 32));
 }
 
