@@ -217,6 +217,7 @@ def test_filters_leave_exactly_the_rows_that_fit(one: Opened, home: Path) -> Non
     assert sorted(one.lines()) == wanted(lambda row: away(row) > 0)
 
 
+@pytest.mark.thorough
 def test_the_list_is_renewed_once_a_typist_pauses(one: Opened) -> None:
     """Every letter would stop the page for a moment, where rows are many."""
     renewed = one.page.evaluate(
@@ -294,6 +295,7 @@ def test_mistakes_that_another_run_did_not_make_are_found(two: Opened, home: Pat
     assert sorted(two.lines()) == wanted
 
 
+@pytest.mark.thorough
 def test_pointing_at_a_cell_or_a_dot_shows_a_text(one: Opened) -> None:
     one.page.locator(".confusion button").first.hover()
     tip = one.page.locator("#tip")
@@ -319,6 +321,7 @@ def test_hostile_texts_are_shown_as_they_are(one: Opened) -> None:
     assert one.page.locator("#list img, #list script, #list b b, .figure a[href]").count() == 0
 
 
+@pytest.mark.thorough
 def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     def ground(page: Page) -> int:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -333,6 +336,7 @@ def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     assert ground(page) < 150
 
 
+@pytest.mark.thorough
 def test_texts_stand_out_from_what_lies_behind_them(one: Opened) -> None:
     parts = ".hint, .note, .notes li, nav a, .kind, .said span, .said .bad, .confusion button"
     darkest = one.page.locator(".confusion button").first

@@ -530,6 +530,7 @@ def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> Non
     assert "Budget: short." in text
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
@@ -682,6 +683,7 @@ def test_a_row_of_a_task_alone_is_no_other_recipe_s(pair: list[Path], tmp_path: 
         plan_study([pair[0], twin], tmp_path / "out", 1, [], singles=True)
 
 
+@pytest.mark.thorough
 def test_one_model_is_compared_with_those_of_its_tasks_alone(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -539,6 +539,7 @@ def test_pictures_are_drawn_where_there_is_something_to_see(
     ]
 
 
+@pytest.mark.thorough
 def test_importances_are_told_by_enough_trials_that_vary(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -672,6 +673,7 @@ def is_free(log: Path) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
 def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(  # noqa: PLR0915

@@ -17,6 +17,7 @@ from sklearn.utils import estimator_checks
 
 import trivium
 from tests.support.tables import WORDS, sentence
+from tests.support.thorough import some_of
 from trivium.errors import RecipeError
 from trivium.sklearn import TriviumClassifier, TriviumRegressor, TriviumVectorizer
 
@@ -173,7 +174,7 @@ def test_numbers_stay_within_the_range_of_y_or_that_which_is_given(
     assert np.abs(constant.predict(TEXTS) - 2).max() <= 0.5
 
 
-@pytest.mark.parametrize("encode", ["joint", "separate"])
+@pytest.mark.parametrize("encode", some_of(["joint", "separate"], "joint".__eq__))
 def test_pairs_are_pairs_however_they_come(short: dict[str, Any], encode: Any) -> None:
     pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
     new = TriviumClassifier(**short, encode=encode).fit(pairs, MOODS)
@@ -258,6 +259,7 @@ def test_the_seed_is_the_random_state(short: dict[str, Any], state: Any) -> None
 # --- around it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_it_is_cross_validated(short: dict[str, Any]) -> None:
     scores = cross_val_score(TriviumClassifier(**short), TEXTS, MOODS, cv=2)
     assert scores.shape == (2,)
