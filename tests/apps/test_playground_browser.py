@@ -221,6 +221,7 @@ def test_half_a_pair_is_not_asked_about(opener: Opener) -> None:
     assert seen.served.asked[0]["rows"] == [{"text": "day", "first": "good cat"}]
 
 
+@pytest.mark.thorough
 def test_what_was_not_read_is_told(opener: Opener) -> None:
     seen = opener.open()
     seen.ask(text="cat " * 100)
@@ -244,6 +245,7 @@ def test_the_time_of_a_call_is_told(opener: Opener) -> None:
     assert numbers["tokens"] == "4"
 
 
+@pytest.mark.thorough
 def test_a_row_of_keys_asks_at_once_and_the_page_can_be_told_not_to_ask_by_itself(
     opener: Opener,
 ) -> None:
@@ -280,6 +282,7 @@ def test_the_last_text_is_the_one_that_is_answered(opener: Opener) -> None:
     assert seen.card("mood").locator(".value").text_content() == best[0]
 
 
+@pytest.mark.thorough
 def test_an_example_fills_its_boxes_and_is_answered(opener: Opener) -> None:
     seen = opener.open()
     chips = seen.page.locator(".panel").first.locator(".chip")
@@ -367,6 +370,7 @@ def test_a_refusal_is_told_with_its_place(opener: Opener) -> None:
     expect(seen.page.get_by_label("text", exact=True)).to_have_attribute("aria-invalid", "false")
 
 
+@pytest.mark.thorough
 def test_a_full_server_is_asked_again_when_it_wants_to_be(opener: Opener) -> None:
     seen = opener.open()
     full = refusal(429, headers={"Retry-After": "1"}, code="full", message="the queue is full")
@@ -381,6 +385,7 @@ def test_a_full_server_is_asked_again_when_it_wants_to_be(opener: Opener) -> Non
     assert after - before >= 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
@@ -399,6 +404,7 @@ def test_whatever_comes_instead_of_an_answer_is_told(opener: Opener, reply: Any,
     assert said.lower() in seen.trouble().lower()
 
 
+@pytest.mark.thorough
 def test_a_task_without_an_answer_says_so_whatever_it_is_called(opener: Opener) -> None:
     """Every object of a browser has a `constructor`, but not of its own."""
     seen = opener.open("hostile")
@@ -530,6 +536,7 @@ def test_on_a_phone_whoever_asks_is_led_to_the_answers(opener: Opener) -> None:
     expect(seen.page.get_by_role("heading", name="Answers")).to_be_in_viewport()
 
 
+@pytest.mark.thorough
 def test_a_text_runs_in_its_own_direction(opener: Opener) -> None:
     seen = opener.open()
     seen.ask(text="مرحبا، أين طردي؟")

@@ -571,6 +571,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
         plan_study([*recipes[:2], home / "again" / "both.yaml"], out, 1, [], "short")
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: PLR0915

@@ -308,6 +308,7 @@ def test_a_wish_to_stop_is_seen_before_the_child_hears_of_it(
     assert seen == [0, 1]
 
 
+@pytest.mark.thorough
 def test_hyperband_lets_only_the_better_ones_go_on(values: dict[str, Any], tmp_path: Path) -> None:
     pruner = {"kind": "hyperband", "reduction_factor": 2}
     one = worker(write(tmp_path, values, trials=20, pruner=pruner), tmp_path / "out")
@@ -503,6 +504,7 @@ def test_the_best_recipe_is_whole_and_rewritten_with_each_new_best(
     assert "search" not in yaml.safe_load(best.read_text())
 
 
+@pytest.mark.thorough
 def test_several_objectives_leave_their_pareto_front(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def three_stages(values: dict[str, Any], **third: Any) -> dict[str, Any]:
     return values | {"stages": [*values["stages"], last | third]}
 
 
+@pytest.mark.thorough
 def test_floors_may_be_shares_of_the_scores_that_an_earlier_stage_ended_with(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

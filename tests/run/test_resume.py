@@ -77,6 +77,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert facts(broken) == facts(whole)
 
 
+@pytest.mark.thorough
 def test_a_run_that_goes_on_with_other_threads_says_that_digits_may_differ(
     forks: Forks, uninterrupted: tuple[Path, Path], tmp_path: Path
 ) -> None:
