@@ -97,6 +97,7 @@ print(json.dumps(trivium.evaluate({str(run)!r})["overall"]))
     assert (tmp_path / "report.html").stat().st_size > 2**10
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name != "posix", reason="takes from POSIX what others lack")
 @pytest.mark.whole_run
 @pytest.mark.parametrize("command", ["study", "tune"])
