@@ -33,7 +33,7 @@ SHORT = {
     "path",
     some_of(
         [p for p in sorted((ROOT / "recipes").glob("*.yaml")) if p.stem != "one-for-three"],
-        lambda path: path.stem in ("quickstart", "three-tasks"),
+        lambda path: path.stem in ("quickstart", "sst-cfimdb"),
     ),
     ids=lambda p: p.stem,
 )  # that one learns from runs

@@ -355,6 +355,7 @@ def test_a_light_system_has_a_light_page(one: Opened) -> None:
     assert sum(map(int, re.findall(r"\d+", colour)[:3])) > 600
 
 
+@pytest.mark.thorough
 def test_nothing_is_wider_than_a_phone(reader: Reader) -> None:
     seen = reader.open("two.html", viewport=PHONE, has_touch=True, is_mobile=True)
     draw_all(seen.page)

@@ -454,6 +454,7 @@ def is_free(log: Path) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]) -> None:
@@ -484,6 +485,7 @@ def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]
     assert "ETA" not in lines[5]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_budget_s_samples_are_those_that_a_run_is_judged_by_later(
@@ -504,6 +506,7 @@ def test_a_budget_s_samples_are_those_that_a_run_is_judged_by_later(
     assert trivium.evaluate(run)["tasks"] == scores["tasks"]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> None:

@@ -156,6 +156,7 @@ def test_a_trial_that_failed_makes_room_for_another(values: dict[str, Any], tmp_
     assert [trial.number for trial in one.claims.finished()] == [1, 2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["grid", "one_at_a_time"])
 def test_listed_points_are_shared_out_once_each(
     values: dict[str, Any], tmp_path: Path, kind: str
@@ -207,6 +208,7 @@ def test_a_trial_that_ends_while_it_is_given_up_counts(
     assert one.claims.next() is None
 
 
+@pytest.mark.thorough
 def test_one_trial_too_many_gives_way(values: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path, values, trials=2)
     url = f"sqlite:///{tmp_path}/shared.db"

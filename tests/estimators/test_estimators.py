@@ -101,6 +101,7 @@ def test_fit_gives_itself_back_and_changes_no_setting(short: dict[str, Any]) -> 
     assert all(name.endswith("_") for name in public)
 
 
+@pytest.mark.thorough
 def test_to_fit_again_is_to_fit_anew_and_asking_changes_nothing(
     short: dict[str, Any], classifier: TriviumClassifier
 ) -> None:
@@ -153,6 +154,7 @@ def test_what_can_be_learned_is_learned(how: dict[str, Any]) -> None:
     assert new.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.9
 
 
+@pytest.mark.thorough
 def test_a_weight_of_a_class_moves_answers_its_way(
     short: dict[str, Any], classifier: TriviumClassifier
 ) -> None:
@@ -162,6 +164,7 @@ def test_a_weight_of_a_class_moves_answers_its_way(
         clone(classifier).set_params(class_weight={"left": 2}).fit(TEXTS, MOODS)
 
 
+@pytest.mark.thorough
 def test_numbers_stay_within_the_range_of_y_or_that_which_is_given(
     regressor: TriviumRegressor, short: dict[str, Any]
 ) -> None:
@@ -330,6 +333,7 @@ def test_a_pickled_model_that_was_altered_is_refused(classifier: TriviumClassifi
         TriviumClassifier().__setstate__(state)
 
 
+@pytest.mark.thorough
 def test_a_vectorizer_is_pickled_fitted_or_not(
     how: dict[str, Any], classifier: TriviumClassifier, tmp_path: Path
 ) -> None:

@@ -183,6 +183,7 @@ def test_two_resumes_at_once_are_one(
     assert sum('"event": "step"' in line for line in lines) == 200
 
 
+@pytest.mark.thorough
 def test_every_verb_that_writes_a_place_wants_it_alone(
     holder: subprocess.Popen[str], recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

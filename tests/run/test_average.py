@@ -118,6 +118,7 @@ def test_the_scores_of_a_run_are_those_of_the_averaged_weights(
         assert scores["dev"] == pytest.approx(again[task]["dev"])
 
 
+@pytest.mark.thorough
 def test_the_next_stage_starts_from_the_average(
     values: Values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,6 +136,7 @@ def test_the_next_stage_starts_from_the_average(
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
 
+@pytest.mark.thorough
 def test_without_dev_rows_the_average_is_kept_as_well(values: Values, tmp_path: Path) -> None:
     mood = {k: v for k, v in values["tasks"]["mood"].items() if k != "dev"}
     only = values | {"tasks": {"mood": mood}}

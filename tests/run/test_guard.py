@@ -90,6 +90,7 @@ def test_patience_ends_a_guarded_stage_that_gets_no_better(
     assert "no better model in 2 evaluations" in said
 
 
+@pytest.mark.thorough
 def test_a_guarded_stage_that_only_does_harm_leaves_the_model_before_it(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -233,6 +233,7 @@ def test_a_trained_model_that_is_as_good_as_its_fallback_is_preferred() -> None:
     assert counters.waited == 1
 
 
+@pytest.mark.thorough
 def test_patience_is_lost_as_without_a_fallback(tiny: Path, tmp_path: Path) -> None:
     """A drawn head that begins below the probe, and gets better, is waited for."""
     rates = {"encoder": 1e-2, "heads": 1e-2}

@@ -93,6 +93,7 @@ def test_a_link_that_leads_nowhere_is_told_before_anything_is_done(
     assert not (tmp_path / "unmounted").exists()
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_a_link_to_nowhere_is_told_or_made_anew(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -285,6 +285,7 @@ def undisturbed(values: dict[str, Any], folder: Path, **stage: Any) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_batch_in_pieces_teaches_what_it_does_as_a_whole(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
