@@ -121,10 +121,9 @@ def test_fine_tuning_goes_on_from_the_pretrained_encoder_of_this_folder(
     assert recipe == first.model_copy(update={"encoder": str(folder)})
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
-@pytest.mark.parametrize(  # they extend the others
-    "name", some_of(["r3", "quick", "within-task-after"], "quick".__eq__)
-)
+@pytest.mark.parametrize("name", ["r3", "quick", "within-task-after"])  # they extend the others
 def test_a_recipe_of_pretraining_runs_its_stages(name: str, tmp_path: Path) -> None:
     if not COURSE.is_dir():
         pytest.skip(f"the course's data is not at {COURSE}")
