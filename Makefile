@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture cluster audit native-check bench hosts clean
+.PHONY: help install quickstart test test-thorough test-all test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture cluster audit native-check bench hosts clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -38,8 +38,14 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 	@echo "The model folder to keep, share or load: $(RUN)/model"
 	@echo "Over HTTP, with a page to try it on: $(BIN)/trivium serve $(RUN)"
 
-test: install ## the whole default test suite
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10
+# What is marked `thorough` has a core that is not: every other target runs all that it names.
+test: install ## the default test suite: all but what is marked `thorough`; some 5 minutes
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m "not thorough"
+
+test-thorough: install ## the rest of the suite: more cases of what `test` tries some of
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m thorough
+
+test-all: test test-thorough ## every test, each once
 
 # Fetched when first wanted, not by the extra `dev`: it only makes the two environments below.
 $(UV):
@@ -101,7 +107,7 @@ lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
 
 check: lint ## the fast local loop: lint, and tests until the first failure
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 -x -m "not whole_run and not thorough"
 
 # Each finds faults of its own kind: addresses and undefined behaviour together, then races.
 NATIVE_TESTS := -m pytest -q -s -n 0 -p no:cacheprovider tests/model/native tests/model/test_adamw.py tests/model/test_rows.py

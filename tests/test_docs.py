@@ -29,6 +29,7 @@ from tests.support.markdown import (
     spans,
 )
 from tests.support.shell import call
+from tests.support.thorough import some_of
 from trivium.cli import app
 from trivium.recipe import load_recipe
 from trivium.recipe.ensembles import load_ensemble
@@ -66,6 +67,9 @@ PUBLISHED = [page for page in PAGES if page != "docs/log.md"]  # the log tells w
 COMMANDS: Mapping[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 BLOCKS = [block for page in PUBLISHED for block in blocks(page)]
 FOLLOWED = [page for page in PUBLISHED if any(command.ours for command in commands(page))]
+LONG = [f"docs/{name}.md" for name in ("affinity", "defaults", "ensembles", "python")]
+LONG_EXAMPLES = ("affinity", "compare", "ensemble", "export", "export_lora", "report", "soup")
+"""Pages that take longest to follow, and examples that do: for the whole run."""
 
 
 def of(language: str) -> pytest.MarkDecorator:
@@ -283,7 +287,7 @@ STAND_INS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.whole_run
 @pytest.mark.filterwarnings("ignore:Use .content:DeprecationWarning")  # the hub's own library's
-@pytest.mark.parametrize("page", FOLLOWED)
+@pytest.mark.parametrize("page", some_of(FOLLOWED, lambda page: page not in LONG))
 def test_a_page_can_be_followed(page: str, workshop: Path, request: pytest.FixtureRequest) -> None:
     if page in ON_THE_HUB:
         request.getfixturevalue("hub")
@@ -321,7 +325,7 @@ def test_the_packages_own_example_runs(workshop: Path) -> None:
 
 @pytest.mark.whole_run
 @pytest.mark.filterwarnings("ignore:Use .content:DeprecationWarning")  # the hub's own library's
-@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("name", some_of(FUNCTIONS, lambda name: name not in LONG_EXAMPLES))
 def test_a_public_name_shows_an_example_that_runs(
     name: str, workshop: Path, request: pytest.FixtureRequest
 ) -> None:

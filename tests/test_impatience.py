@@ -62,6 +62,7 @@ def run(recipe_values: dict[str, Any], tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_closed_streams_are_told_or_done_without(run: Path) -> None:
     table = run.parent / "data" / "mood-dev.tsv"

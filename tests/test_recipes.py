@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 import trivium
+from tests.support.thorough import some_of
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe_file
 from trivium.recipe.change import change_recipe
@@ -30,7 +31,10 @@ SHORT = {
 @pytest.mark.whole_run
 @pytest.mark.parametrize(
     "path",
-    [p for p in sorted((ROOT / "recipes").glob("*.yaml")) if p.stem != "one-for-three"],
+    some_of(
+        [p for p in sorted((ROOT / "recipes").glob("*.yaml")) if p.stem != "one-for-three"],
+        lambda path: path.stem in ("quickstart", "sst-cfimdb"),
+    ),
     ids=lambda p: p.stem,
 )  # that one learns from runs
 def test_a_recipe_runs(path: Path, tmp_path: Path) -> None:
@@ -51,7 +55,11 @@ SEARCHES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("path", SEARCHES, ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    some_of(SEARCHES, lambda path: path.stem in ("quickstart", "r4-sst-full")),
+    ids=lambda p: p.stem,
+)
 def test_a_search_fits_its_recipe_and_its_data(path: Path) -> None:
     if path.stem != "quickstart" and not COURSE.is_dir():
         pytest.skip(f"the course's data is not at {COURSE}")
@@ -66,7 +74,12 @@ def test_a_search_fits_its_recipe_and_its_data(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "recipes" / "study").glob("*.yaml")), ids=lambda p: p.stem
+    "path",
+    some_of(
+        sorted((ROOT / "recipes" / "study").glob("*.yaml")),
+        lambda path: path.stem in ("sum", "lora-8", "pcgrad"),
+    ),
+    ids=lambda p: p.stem,
 )
 def test_a_recipe_of_the_study_differs_from_the_first_in_one_thing(
     path: Path, minilm: Path
@@ -108,6 +121,7 @@ def test_fine_tuning_goes_on_from_the_pretrained_encoder_of_this_folder(
     assert recipe == first.model_copy(update={"encoder": str(folder)})
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.parametrize("name", ["r3", "quick", "within-task-after"])  # they extend the others
 def test_a_recipe_of_pretraining_runs_its_stages(name: str, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import trivium
+from tests.support.thorough import some_of
 from trivium.parts.tasks import MaskedWords
 from trivium.recipe import Recipe, load_recipe_file
 from trivium.recipe.budget import Reported
@@ -41,6 +42,11 @@ UNSCORED = [
 ]  # fmt: skip
 """Of which the reports tell no score."""
 TRAINED = [name for name in NAMES if name not in ENSEMBLES]
+CORE = [
+    "r0-step-lr", "r1-pals-annealed", "r2-pcgrad-adjusted-joint", "r3-lora-pcgrad",
+    "r3-pretraining-nli", "r4-bilstm",
+]  # fmt: skip
+"""Of every report one, and of every kind of recipe: for the default run."""
 ENCODER = "bert-base-uncased"
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the public data is not at {DATA}")
@@ -68,7 +74,7 @@ def test_every_system_of_the_reports_has_a_recipe_and_no_other_is_there() -> Non
 
 @needs_data
 @pytest.mark.parametrize("budget", ["full", "quick"])
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some_of(TRAINED, CORE.__contains__))
 def test_a_recipe_names_files_that_exist(name: str, budget: str) -> None:
     recipe = load(name, budget)
     sources = [s for t in recipe.tasks.values() for k in ("train", "dev") for s in t.sources(k)]
@@ -78,7 +84,7 @@ def test_a_recipe_names_files_that_exist(name: str, budget: str) -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some_of(TRAINED, CORE.__contains__))
 def test_a_recipe_says_what_its_report_reached_on_each_of_its_tasks(name: str) -> None:
     if name in UNSCORED:
         assert load_recipe_file(REPORTS / f"{name}.yaml").reported is None
@@ -92,7 +98,7 @@ def test_a_recipe_says_what_its_report_reached_on_each_of_its_tasks(name: str) -
 
 
 @needs_data
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", some_of(TRAINED, CORE.__contains__))
 def test_a_quick_recipe_shows_few_rows_in_few_epochs(name: str) -> None:
     full, quick = load(name), load(name, "quick")
     assert list(quick.tasks) == list(full.tasks)
@@ -106,6 +112,7 @@ def test_a_quick_recipe_shows_few_rows_in_few_epochs(name: str) -> None:
             assert (stage.steps or 10**9) <= 60
 
 
+@pytest.mark.thorough
 @needs_data
 def test_quick_recipes_of_a_table_have_the_same_rows_of_a_file_and_the_same_rates() -> None:
     rows: dict[tuple[str, str], set[int | None]] = {}
@@ -190,7 +197,9 @@ def test_rows_of_one_pretraining_share_its_run() -> None:
 
 
 @needs_data
-@pytest.mark.parametrize("name", [name for name in JOINT if name not in ENSEMBLES])
+@pytest.mark.parametrize(
+    "name", some_of([name for name in JOINT if name not in ENSEMBLES], CORE.__contains__)
+)
 def test_a_row_of_joint_pairs_differs_from_its_twin_only_in_how_pairs_are_read(name: str) -> None:
     for budget in ("full", "quick"):
         joint, apart = load(name, budget), load(name.removesuffix("-joint"), budget)

@@ -58,6 +58,7 @@ def test_each_tables_answers_are_those_that_it_has_alone(
     assert content(tmp_path / "out") == content(tmp_path / "alone")
 
 
+@pytest.mark.thorough
 def test_shards_are_all_files_once(run: Path, tables: Path, tmp_path: Path) -> None:
     shares = [asked_for(run, tables, tmp_path / "out", shard=(k, 3))["files"] for k in (1, 2, 3)]
     assert shares == [2, 2, 1]
@@ -164,6 +165,7 @@ def test_a_table_that_is_gone_costs_no_other_one(
         asked_for(run, tables, tmp_path / "out")
 
 
+@pytest.mark.thorough
 def test_a_table_that_changes_while_it_is_answered_is_answered_again(
     run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_both_texts_of_a_pair_are_shaded(page: Page) -> None:
     expect(page.get_by_role("article", name="mood", exact=True).locator(".why")).to_be_hidden()
 
 
+@pytest.mark.thorough
 def test_a_text_of_any_signs_stays_what_it_is(page: Page) -> None:
     explain(page, text=ODD)
     shown = why(page, "mood")
@@ -114,6 +115,7 @@ def test_a_text_that_is_too_long_to_be_explained_keeps_its_answer(
     expect(page.locator(".card.answered")).to_have_count(1)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "page", [{"color_scheme": "light"}, {"color_scheme": "dark"}], indirect=True
 )
@@ -125,6 +127,7 @@ def test_shaded_words_can_be_read(page: Page, tmp_path: Path) -> None:
     assert page.locator(".word.for").count() + page.locator(".word.against").count() > 3
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", [{"viewport": PHONE}], indirect=True)
 def test_an_explanation_is_no_wider_than_a_phone(page: Page) -> None:
     explain(page, text="w" * 400 + " cat", first="good " * 80, second="x")

@@ -95,6 +95,7 @@ def test_tables_behind_urls_are_answered_as_those_that_are_here_and_once(
     assert asked(f"{home}/in/", f"{home}/out")["skipped"] == TABLES
 
 
+@pytest.mark.thorough
 def test_a_try_that_was_killed_at_any_point_goes_on(
     run: Path, home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

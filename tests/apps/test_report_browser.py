@@ -217,6 +217,7 @@ def test_filters_leave_exactly_the_rows_that_fit(one: Opened, home: Path) -> Non
     assert sorted(one.lines()) == wanted(lambda row: away(row) > 0)
 
 
+@pytest.mark.thorough
 def test_the_list_is_renewed_once_a_typist_pauses(one: Opened) -> None:
     """Every letter would stop the page for a moment, where rows are many."""
     renewed = one.page.evaluate(
@@ -238,6 +239,7 @@ def test_the_list_is_renewed_once_a_typist_pauses(one: Opened) -> None:
     assert "word17" in one.page.locator("#list .text").first.inner_text()
 
 
+@pytest.mark.thorough
 def test_scores_are_listed_by_how_far_they_are_off(one: Opened, home: Path) -> None:
     one.choose(set="near")
     assert one.page.locator("#filters [name=true]").is_hidden()
@@ -248,6 +250,7 @@ def test_scores_are_listed_by_how_far_they_are_off(one: Opened, home: Path) -> N
     assert found == pytest.approx(sorted(off.values(), reverse=True), abs=2e-4)
 
 
+@pytest.mark.thorough
 def test_of_several_labels_those_that_hold_one_are_found(one: Opened, home: Path) -> None:
     one.choose(set="tags", true="taste")
     wanted = [
@@ -282,6 +285,7 @@ def test_a_run_can_be_chosen_and_rows_tell_what_the_other_run_said(two: Opened, 
     assert f"first: {other[lines[-1]]}" in two.page.locator("#list > li").last.inner_text()
 
 
+@pytest.mark.thorough
 def test_mistakes_that_another_run_did_not_make_are_found(two: Opened, home: Path) -> None:
     two.choose(show="mistakes of one run, not of all", run="first")
     pairs = zip(*(answers_in(home / name, "stars") for name in ("first", "second")), strict=True)
@@ -294,6 +298,7 @@ def test_mistakes_that_another_run_did_not_make_are_found(two: Opened, home: Pat
     assert sorted(two.lines()) == wanted
 
 
+@pytest.mark.thorough
 def test_pointing_at_a_cell_or_a_dot_shows_a_text(one: Opened) -> None:
     one.page.locator(".confusion button").first.hover()
     tip = one.page.locator("#tip")
@@ -319,6 +324,7 @@ def test_hostile_texts_are_shown_as_they_are(one: Opened) -> None:
     assert one.page.locator("#list img, #list script, #list b b, .figure a[href]").count() == 0
 
 
+@pytest.mark.thorough
 def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     def ground(page: Page) -> int:
         colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -333,6 +339,7 @@ def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     assert ground(page) < 150
 
 
+@pytest.mark.thorough
 def test_texts_stand_out_from_what_lies_behind_them(one: Opened) -> None:
     parts = ".hint, .note, .notes li, nav a, .kind, .said span, .said .bad, .confusion button"
     darkest = one.page.locator(".confusion button").first
@@ -342,11 +349,13 @@ def test_texts_stand_out_from_what_lies_behind_them(one: Opened) -> None:
         one.page.locator("#theme").click()
 
 
+@pytest.mark.thorough
 def test_a_light_system_has_a_light_page(one: Opened) -> None:
     colour = one.page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert sum(map(int, re.findall(r"\d+", colour)[:3])) > 600
 
 
+@pytest.mark.thorough
 def test_nothing_is_wider_than_a_phone(reader: Reader) -> None:
     seen = reader.open("two.html", viewport=PHONE, has_touch=True, is_mobile=True)
     draw_all(seen.page)
@@ -355,6 +364,7 @@ def test_nothing_is_wider_than_a_phone(reader: Reader) -> None:
     assert seen.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
+@pytest.mark.thorough
 def test_the_recipe_can_be_copied(one: Opened) -> None:
     one.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     one.page.locator("summary").click()

@@ -454,6 +454,7 @@ def is_free(log: Path) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]) -> None:
@@ -484,6 +485,7 @@ def test_a_study_is_one_folder_per_run_and_one_line_each(whole: tuple[Path, str]
     assert "ETA" not in lines[5]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_budget_s_samples_are_those_that_a_run_is_judged_by_later(
@@ -504,6 +506,7 @@ def test_a_budget_s_samples_are_those_that_a_run_is_judged_by_later(
     assert trivium.evaluate(run)["tasks"] == scores["tasks"]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> None:
@@ -530,6 +533,7 @@ def test_an_ensemble_is_made_of_each_seed_s_runs(whole: tuple[Path, str]) -> Non
     assert "Budget: short." in text
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
@@ -570,6 +574,7 @@ def test_an_ensemble_that_was_killed_half_made_is_made_again(  # noqa: PLR0915
         plan_study([*recipes[:2], home / "again" / "both.yaml"], out, 1, [], "short")
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("study")
 def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: PLR0915
@@ -682,6 +687,7 @@ def test_a_row_of_a_task_alone_is_no_other_recipe_s(pair: list[Path], tmp_path: 
         plan_study([pair[0], twin], tmp_path / "out", 1, [], singles=True)
 
 
+@pytest.mark.thorough
 def test_one_model_is_compared_with_those_of_its_tasks_alone(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

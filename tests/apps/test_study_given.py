@@ -127,6 +127,7 @@ def test_a_file_that_no_study_wrote_is_not_replaced(values: dict[str, Any]) -> N
     assert plan([values]).texts
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_study_of_recipes_as_data_is_one_of_files(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

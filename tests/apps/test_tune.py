@@ -156,6 +156,7 @@ def test_a_trial_that_failed_makes_room_for_another(values: dict[str, Any], tmp_
     assert [trial.number for trial in one.claims.finished()] == [1, 2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["grid", "one_at_a_time"])
 def test_listed_points_are_shared_out_once_each(
     values: dict[str, Any], tmp_path: Path, kind: str
@@ -207,6 +208,7 @@ def test_a_trial_that_ends_while_it_is_given_up_counts(
     assert one.claims.next() is None
 
 
+@pytest.mark.thorough
 def test_one_trial_too_many_gives_way(values: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path, values, trials=2)
     url = f"sqlite:///{tmp_path}/shared.db"
@@ -308,6 +310,7 @@ def test_a_wish_to_stop_is_seen_before_the_child_hears_of_it(
     assert seen == [0, 1]
 
 
+@pytest.mark.thorough
 def test_hyperband_lets_only_the_better_ones_go_on(values: dict[str, Any], tmp_path: Path) -> None:
     pruner = {"kind": "hyperband", "reduction_factor": 2}
     one = worker(write(tmp_path, values, trials=20, pruner=pruner), tmp_path / "out")
@@ -503,6 +506,7 @@ def test_the_best_recipe_is_whole_and_rewritten_with_each_new_best(
     assert "search" not in yaml.safe_load(best.read_text())
 
 
+@pytest.mark.thorough
 def test_several_objectives_leave_their_pareto_front(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -539,6 +543,7 @@ def test_pictures_are_drawn_where_there_is_something_to_see(
     ]
 
 
+@pytest.mark.thorough
 def test_importances_are_told_by_enough_trials_that_vary(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -672,6 +677,7 @@ def is_free(log: Path) -> bool:
     return True
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
 def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(  # noqa: PLR0915

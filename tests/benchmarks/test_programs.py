@@ -92,6 +92,7 @@ def run(data: Path, programs: Forks) -> Program:
     return ask
 
 
+@pytest.mark.thorough
 @wants_datasets
 def test_training_on_pairs_is_compared_with_sentence_transformers_and_with_the_limit(
     run: Program,
@@ -111,6 +112,7 @@ def test_training_on_pairs_is_compared_with_sentence_transformers_and_with_the_l
     assert found[f"ours_{LOW}_over_trainer_best"] == pytest.approx(wanted, rel=0.01)
 
 
+@pytest.mark.thorough
 def test_both_sides_train_on_the_same_tokens_of_long_reviews_cut_alike(run: Program) -> None:
     told = ("--data-set", "cfimdb", "--batches", "1", "--batch-size", "2")
     sides = [run("training", *told, "--one", name) for name in (f"ours_{LOW}", "trainer_best")]
@@ -127,6 +129,7 @@ def test_without_the_package_pairs_are_refused_in_a_line(
         training.main()
 
 
+@pytest.mark.thorough
 def test_quality_is_told_of_every_variant_and_a_finished_run_is_not_run_again(
     run: Program, tmp_path: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_quality_is_told_of_every_variant_and_a_finished_run_is_not_run_again(
     assert out.read_bytes() == before
 
 
+@pytest.mark.thorough
 @wants_engines
 def test_prediction_is_compared_with_graphs_in_two_engines(run: Program) -> None:
     found = run("prediction", "--texts", "12", "--repetitions", "1")
@@ -158,6 +162,7 @@ def test_prediction_is_compared_with_graphs_in_two_engines(run: Program) -> None
     assert found["openvino"]["setting"] in found["openvino"]["tried_texts_per_s"]
 
 
+@pytest.mark.thorough
 @wants_engines
 def test_processes_of_four_libraries_are_started_and_answer(
     run: Program, tiny: Path, tmp_path: Path

@@ -251,6 +251,7 @@ class Trouble(threading.Thread):
         return True
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_study_with_a_child_killed_and_then_stopped_ends_as_one_after_another(
     recipes: list[Path], plain: dict[str, Any], tmp_path: Path

@@ -17,6 +17,7 @@ from sklearn.utils import estimator_checks
 
 import trivium
 from tests.support.tables import WORDS, sentence
+from tests.support.thorough import some_of
 from trivium.errors import RecipeError
 from trivium.sklearn import TriviumClassifier, TriviumRegressor, TriviumVectorizer
 
@@ -100,6 +101,7 @@ def test_fit_gives_itself_back_and_changes_no_setting(short: dict[str, Any]) -> 
     assert all(name.endswith("_") for name in public)
 
 
+@pytest.mark.thorough
 def test_to_fit_again_is_to_fit_anew_and_asking_changes_nothing(
     short: dict[str, Any], classifier: TriviumClassifier
 ) -> None:
@@ -152,6 +154,7 @@ def test_what_can_be_learned_is_learned(how: dict[str, Any]) -> None:
     assert new.fit(TEXTS, MOODS).score(TEXTS, MOODS) > 0.9
 
 
+@pytest.mark.thorough
 def test_a_weight_of_a_class_moves_answers_its_way(
     short: dict[str, Any], classifier: TriviumClassifier
 ) -> None:
@@ -161,6 +164,7 @@ def test_a_weight_of_a_class_moves_answers_its_way(
         clone(classifier).set_params(class_weight={"left": 2}).fit(TEXTS, MOODS)
 
 
+@pytest.mark.thorough
 def test_numbers_stay_within_the_range_of_y_or_that_which_is_given(
     regressor: TriviumRegressor, short: dict[str, Any]
 ) -> None:
@@ -173,7 +177,7 @@ def test_numbers_stay_within_the_range_of_y_or_that_which_is_given(
     assert np.abs(constant.predict(TEXTS) - 2).max() <= 0.5
 
 
-@pytest.mark.parametrize("encode", ["joint", "separate"])
+@pytest.mark.parametrize("encode", some_of(["joint", "separate"], "joint".__eq__))
 def test_pairs_are_pairs_however_they_come(short: dict[str, Any], encode: Any) -> None:
     pairs = list(zip(TEXTS, TEXTS[::-1], strict=True))
     new = TriviumClassifier(**short, encode=encode).fit(pairs, MOODS)
@@ -258,6 +262,7 @@ def test_the_seed_is_the_random_state(short: dict[str, Any], state: Any) -> None
 # --- around it ---------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_it_is_cross_validated(short: dict[str, Any]) -> None:
     scores = cross_val_score(TriviumClassifier(**short), TEXTS, MOODS, cv=2)
     assert scores.shape == (2,)
@@ -328,6 +333,7 @@ def test_a_pickled_model_that_was_altered_is_refused(classifier: TriviumClassifi
         TriviumClassifier().__setstate__(state)
 
 
+@pytest.mark.thorough
 def test_a_vectorizer_is_pickled_fitted_or_not(
     how: dict[str, Any], classifier: TriviumClassifier, tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_the_example_pads_nothing_where_the_tokenizer_s_file_asks_for_it(
     assert found == pytest.approx(list(wanted.values()), abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_openvino_and_its_example_answer_as_the_calibrated_model_does(
     calibrated: trivium.Predictor,
     run: Path,

@@ -318,6 +318,7 @@ def test_openvino_says_the_same_with_its_precision_always_said(
     assert str(tmp_path) not in (tmp_path / "out" / "model.xml").read_text()
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_openvino_in_8_bits_takes_weights_alone_where_activations_lose_too_much(
     run: Path, again: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -161,6 +161,7 @@ def test_a_pipeline_has_the_calibrated_probabilities(
         assert found == pytest.approx(wanted, abs=5e-6)
 
 
+@pytest.mark.thorough
 def test_sentence_transformers_has_the_calibrated_logits(
     model: trivium.Predictor, sentences: tuple[Path, str]
 ) -> None:

@@ -23,7 +23,10 @@ onnxruntime = pytest.importorskip("onnxruntime")
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 
-pytestmark = pytest.mark.xdist_group("exported")  # the graph of all heads is written once
+pytestmark = [  # the graph of all heads is written once
+    pytest.mark.thorough,
+    pytest.mark.xdist_group("exported"),
+]
 
 MLP = {"kind": "mlp", "width": 12, "trunk": "shared"}
 ORDERED = {**TEXT, "kind": "ordinal", "labels": ["low", "mid", "high"]}

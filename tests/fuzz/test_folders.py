@@ -81,6 +81,7 @@ def test_a_folder_with_wrong_values_answers_or_is_refused(
     restored(model, place, name)
 
 
+@pytest.mark.thorough
 @cases(0.1)
 @given(data=st.data(), name=st.sampled_from([*NAMES, *TENSORS]))
 def test_a_folder_with_wrong_bytes_answers_or_is_refused(

@@ -59,6 +59,7 @@ def test_intervals_of_noise_leave_0_out_no_more_often_than_they_say(count: int) 
     assert share < 0.065  # 1,600 of them: 0.05 and three standard errors
 
 
+@pytest.mark.thorough
 def test_noise_alone_seldom_takes_tasks_apart() -> None:
     seen = [concluded(*np.random.default_rng(seed).normal(size=(40, 9, 9))) for seed in range(8)]
     assert [len(found.groups) for found in seen] == [1] * 8

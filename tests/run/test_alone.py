@@ -102,6 +102,7 @@ for _ in range(200):
 """
 
 
+@pytest.mark.thorough
 def test_a_lock_is_never_two_processs_though_its_file_comes_and_goes(tmp_path: Path) -> None:
     """Who has opened the file that its last owner then removes must look again."""
     (tmp_path / "count").write_text("0")
@@ -162,6 +163,7 @@ def test_a_second_training_in_a_folder_is_refused_and_the_first_goes_on(
     assert not (tmp_path / ".run.lock").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_two_resumes_at_once_are_one(
     recipe_file: Callable[..., Path], forks: Forks, tmp_path: Path
@@ -181,6 +183,7 @@ def test_two_resumes_at_once_are_one(
     assert sum('"event": "step"' in line for line in lines) == 200
 
 
+@pytest.mark.thorough
 def test_every_verb_that_writes_a_place_wants_it_alone(
     holder: subprocess.Popen[str], recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_m
 import trivium
 from tests.support.distributed import weights
 from tests.support.tables import make_recipe
+from tests.support.thorough import some_of
 from trivium.parts.averaging import EMA, SWA
 from trivium.recipe import Stage, parse_recipe
 from trivium.run.folder.journal import read_journal
@@ -77,7 +78,7 @@ def ran(values: Values, folder: Path, **stage: Any) -> list[Values]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some_of(KINDS, ("ema", "swa").__contains__))
 def test_what_is_kept_are_the_averages_of_torchs_own_class(
     values: Values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
 ) -> None:
@@ -93,7 +94,7 @@ def test_what_is_kept_are_the_averages_of_torchs_own_class(
         torch.testing.assert_close(kept, wanted, atol=1e-7, rtol=1e-6, msg=key)
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", some_of(KINDS, ("ema", "swa").__contains__))
 def test_training_goes_on_as_if_nothing_was_averaged(
     values: Values, tmp_path: Path, name: str
 ) -> None:
@@ -117,6 +118,7 @@ def test_the_scores_of_a_run_are_those_of_the_averaged_weights(
         assert scores["dev"] == pytest.approx(again[task]["dev"])
 
 
+@pytest.mark.thorough
 def test_the_next_stage_starts_from_the_average(
     values: Values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +136,7 @@ def test_the_next_stage_starts_from_the_average(
     assert all(torch.equal(kept[0][key], kept[1][key]) for key in kept[0])
 
 
+@pytest.mark.thorough
 def test_without_dev_rows_the_average_is_kept_as_well(values: Values, tmp_path: Path) -> None:
     mood = {k: v for k, v in values["tasks"]["mood"].items() if k != "dev"}
     only = values | {"tasks": {"mood": mood}}

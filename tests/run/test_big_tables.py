@@ -126,6 +126,7 @@ def test_a_run_from_files_is_the_run_from_memory(
     assert "mood train: " in said[True]
 
 
+@pytest.mark.thorough
 def test_a_run_from_files_goes_on_as_if_never_stopped(
     recipe_values: Values, tmp_path: Path, in_files: Ways, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -415,6 +416,7 @@ def test_where_no_other_process_can_be_started_this_one_reads_alone(
     assert sum(rows for rows in found if isinstance(rows, int)) == 60
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_another_process_reads_the_same_and_says_the_same(tmp_path: Path) -> None:
     lines = [*(f"text {n},{'ab'[n % 2]}" for n in range(60)), '"never closed,a', "more,b"]

@@ -189,6 +189,7 @@ def test_files_frames_rows_and_a_saved_copy_answer_alike(
     assert model.explain("mood", TEXTS[0]).answer == model.predict("mood", TEXTS[:1])[0]
 
 
+@pytest.mark.thorough
 def test_members_of_an_ensemble_answer_as_they_were_trained(
     done: tuple[Path, dict[str, Any]], trained: Path, tmp_path: Path
 ) -> None:
@@ -266,6 +267,7 @@ def test_a_dry_run_writes_nothing(run: Path, trained: Path) -> None:
     assert content(run) == content(trained)
 
 
+@pytest.mark.thorough
 def test_to_calibrate_again_is_to_start_from_the_trained_model(run: Path) -> None:
     first = trivium.calibrate(run, goal="accuracy", console=quiet())
     kept = content(run)

@@ -66,6 +66,7 @@ def section(text: str) -> str:
 # --- what asks models as they were trained -----------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_teacher_says_what_it_said_before_it_was_calibrated(
     trained: Path, calibrated: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_a_teacher_or_a_start_that_was_calibrated_since_is_the_one_it_was(
     assert retrained(student) == [str(run)]
 
 
+@pytest.mark.thorough
 def test_a_soup_of_calibrated_runs_is_that_of_the_runs_as_trained(
     trained: Path, calibrated: Path, tmp_path: Path
 ) -> None:

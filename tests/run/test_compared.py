@@ -54,6 +54,7 @@ def test_two_processes_compare_the_rows_that_one_does(
         torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.thorough
 def test_gradients_that_travel_in_bf16_change_the_update_little_and_no_decision(
     recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from tests.support.distributed import recipe_of, together, torchrun, train, weig
 from tests.support.facts import facts
 from tests.support.forks import Forks
 from tests.support.processes import PATIENCE_S, wait_until
+from tests.support.thorough import some_of
 from trivium.model.weights import read_weights
 from trivium.run.train import train as train_recipe
 
@@ -32,13 +33,15 @@ STAGES: dict[str, dict[str, Any]] = {
     "accumulated sum": {"batches_per_step": 3, "batch_size": {"mood": 1, "same": 5, "near": 8},
                         "average": {"kind": "ema", "decay": 0.6}},
 }  # fmt: skip
+CORE = ("surgery", "class weights", "compared rows that not all have")
+"""For the default run."""
 
 
-@pytest.mark.parametrize("stage", STAGES.values(), ids=STAGES.keys())
+@pytest.mark.parametrize("name", some_of(STAGES, CORE.__contains__))
 def test_two_processes_reach_the_weights_of_one(
-    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path, stage: dict[str, Any]
+    recipe_values: dict[str, Any], forks: Forks, tmp_path: Path, name: str
 ) -> None:
-    recipe = recipe_of(recipe_values, tmp_path, **stage)
+    recipe = recipe_of(recipe_values, tmp_path, **STAGES[name])
     train_recipe(recipe, tmp_path / "run1")
     train(forks, recipe, tmp_path / "run2")
     one, two = (tmp_path / f"run{count}" for count in (1, 2))
@@ -64,6 +67,7 @@ def test_processes_send_those_rows_of_a_large_table_that_any_of_them_has(forks: 
     assert [each["rows"] for each in told if "rows" in each] == [rows] * 2
 
 
+@pytest.mark.thorough
 def test_two_processes_resume_bit_for_bit(
     recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:
@@ -100,6 +104,7 @@ def test_resuming_with_another_number_of_processes_is_refused(
     assert "the run began with 1 processes, now there are 2" in errors
 
 
+@pytest.mark.thorough
 def test_a_mistake_is_told_by_one_process_and_ends_torchruns_report(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.tables import make_recipe
+from tests.support.thorough import some_of
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.model.encoder import Encoder
@@ -211,7 +212,7 @@ ROWS: dict[str, list[Texts]] = {
 }
 
 
-@pytest.mark.parametrize("how", ["vote", "mean", "weights"])
+@pytest.mark.parametrize("how", some_of(["vote", "mean", "weights"], "mean".__ne__))
 def test_an_ensemble_answers_with_what_its_members_say(
     home: Path, tmp_path: Path, how: str
 ) -> None:
@@ -231,7 +232,7 @@ def test_an_ensemble_answers_with_what_its_members_say(
     assert told["cost"] == {"parameters": 3 * own[0]["cost"]["parameters"]}
 
 
-@pytest.mark.parametrize("how", ["vote", "mean", "weights"])
+@pytest.mark.parametrize("how", some_of(["vote", "mean", "weights"], "mean".__ne__))
 def test_evaluation_finds_the_scores_that_were_written(
     home: Path, tmp_path: Path, how: str
 ) -> None:
@@ -269,6 +270,7 @@ def test_runs_of_single_tasks_answer_all_of_them_together(home: Path, tmp_path: 
     assert [member["overall"] for member in told["members"]] == [{}, {}, {}]  # none has all tasks
 
 
+@pytest.mark.thorough
 def test_members_may_differ_in_encoder_and_recipe(
     home: Path, tiny: Path, values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -296,6 +298,7 @@ def test_members_may_differ_in_encoder_and_recipe(
     assert trivium.evaluate(tmp_path / "all")["tasks"]["mood"]["dev"]["rows"] == 32
 
 
+@pytest.mark.thorough
 def test_masked_words_are_no_question_to_an_ensemble(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -351,7 +354,7 @@ def test_models_without_recipes_are_united_but_judged_on_named_files_only(
     assert told["overall"] == {}  # of the other tasks nothing is known
 
 
-@pytest.mark.parametrize("how", ["vote", "mean"])
+@pytest.mark.parametrize("how", some_of(["vote", "mean"], "mean".__eq__))
 def test_a_file_is_answered_with_probabilities(home: Path, tmp_path: Path, how: str) -> None:
     unite(home, "012", tmp_path / "all", how)
     target = tmp_path / "out.csv"
@@ -453,6 +456,7 @@ def test_an_ensemble_is_no_single_model(home: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all"]
 
 
+@pytest.mark.thorough
 def test_what_is_in_the_folder_is_not_lost(home: Path, tmp_path: Path) -> None:
     runs, out = [home / "0", home / "1"], tmp_path / "all"
     out.mkdir()

@@ -16,6 +16,7 @@ from tests.support.facts import facts
 from tests.support.faulty import Ended, FaultyDisk, faulty_disk
 from tests.support.forks import Forks
 from tests.support.tables import make_recipe
+from tests.support.thorough import some_of
 
 pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("full disk")]
 
@@ -71,7 +72,7 @@ def refused(ended: Ended, number: int) -> bool:
     )
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("number", some_of([errno.ENOSPC, errno.EIO], errno.ENOSPC.__eq__))
 def test_a_training_whose_disk_fails_says_so_and_goes_on_from_what_was_kept(
     number: int, recipe: Path, disk: FaultyDisk, whole: tuple[Path, int]
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_training_whose_disk_fails_says_so_and_goes_on_from_what_was_kept(
         assert not list(disk.home.glob(".*")), nth
 
 
+@pytest.mark.thorough
 def test_a_run_that_was_to_be_replaced_can_be_after_its_disk_failed(
     recipe: Path, disk: FaultyDisk, whole: tuple[Path, int]
 ) -> None:
@@ -115,8 +117,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("is_there", [False, True])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+@pytest.mark.parametrize("is_there", some_of([False, True], lambda is_there: is_there))
+@pytest.mark.parametrize("number", some_of([errno.ENOSPC, errno.EIO], errno.EIO.__eq__))
 def test_what_is_made_of_runs_is_there_whole_or_as_it_was(
     number: int, is_there: bool, recipe: Path, disk: FaultyDisk, whole: tuple[Path, int]
 ) -> None:
@@ -162,6 +164,7 @@ def test_what_is_made_of_runs_is_there_whole_or_as_it_was(
             assert not list(out.glob(".*")), (command, nth, ended)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="mounts a small file system")
 def test_on_a_small_disk_that_is_really_full(
     recipe: Path, whole: tuple[Path, int], tmp_path: Path

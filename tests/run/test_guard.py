@@ -90,6 +90,7 @@ def test_patience_ends_a_guarded_stage_that_gets_no_better(
     assert "no better model in 2 evaluations" in said
 
 
+@pytest.mark.thorough
 def test_a_guarded_stage_that_only_does_harm_leaves_the_model_before_it(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -138,6 +139,7 @@ def three_stages(values: dict[str, Any], **third: Any) -> dict[str, Any]:
     return values | {"stages": [*values["stages"], last | third]}
 
 
+@pytest.mark.thorough
 def test_floors_may_be_shares_of_the_scores_that_an_earlier_stage_ended_with(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -169,6 +169,7 @@ def test_a_model_folder_may_be_pushed_by_itself(run: Path, hub: Hub, tmp_path: P
 # --- cards on both sides -----------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_an_exported_graph_goes_there_by_the_same_command_and_answers_elsewhere(
     run: Path, hub: Hub, tmp_path: Path
@@ -384,6 +385,7 @@ def test_the_commands_say_where_and_which_commit(run: Path, hub: Hub, tmp_path: 
     assert (code, "error other/one: " in said) == (2, True)
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_processes_of_their_own_find_the_hub_by_the_environment(run: Path, tmp_path: Path) -> None:
     with running() as hub:

@@ -212,6 +212,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_data_set_is_asked_of_the_hub_once_and_then_of_nobody(home: Path, tmp_path: Path) -> None:
     folder = home / NAME / "data"

@@ -13,6 +13,7 @@ import trivium
 from tests.support.drafts import Rows, drafted, moods, only, table, texts
 from tests.support.shell import call
 from tests.support.tables import WORDS, sentence
+from tests.support.thorough import some_of
 from trivium.cli.drafting import ask
 from trivium.errors import RecipeError
 from trivium.parts.optim import LearningRates
@@ -33,7 +34,12 @@ def hundred_labels(folder: Path) -> Path:
     return table(folder / "routes.csv", ["message", "route"], rows)
 
 
-@pytest.mark.parametrize("name", ["trec6", "agnews", "twitter-url", "100 labels"])
+@pytest.mark.parametrize(
+    "name",
+    some_of(
+        ["trec6", "agnews", "twitter-url", "100 labels"], ("agnews", "100 labels").__contains__
+    ),
+)
 def test_a_draft_is_checked_and_trained_as_it_is(name: str, tiny: Path, tmp_path: Path) -> None:
     if name == "100 labels":
         file = hundred_labels(tmp_path)

@@ -12,6 +12,7 @@ import trivium
 from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
 from tests.support.tables import make_recipe
+from tests.support.thorough import some_of
 from trivium.apps.report import curves
 from trivium.apps.report.runs import open_runs
 from trivium.model.weights import read_tensors
@@ -104,6 +105,7 @@ def test_steps_are_those_of_a_training_whose_start_was_not_judged(
     assert steps(tmp_path / "run") == steps(run)
 
 
+@pytest.mark.thorough
 def test_the_start_counts_where_patience_is_lost(tiny: Path, tmp_path: Path) -> None:
     said = train(from_probe(tiny, tmp_path, WORSE | {"patience": 2}), tmp_path / "run")
     assert [place for _, place, _ in judged(tmp_path / "run")] == [0, 1, 2]
@@ -121,6 +123,7 @@ def test_a_run_that_died_resumes_to_the_byte(
     assert facts(tmp_path / "run") == facts(whole)
 
 
+@pytest.mark.thorough
 def test_of_several_stages_the_first_that_trains_has_a_start_to_keep(
     tiny: Path, tmp_path: Path
 ) -> None:
@@ -202,7 +205,9 @@ def test_a_drawn_head_whose_training_makes_things_worse_ends_as_the_probe(
     assert len(answers) == 2  # it is a model like any other
 
 
-@pytest.mark.parametrize("pair", [False, True], ids=["text", "pair"])
+@pytest.mark.parametrize(
+    "pair", some_of([False, True], lambda pair: not pair), ids=["text", "pair"]
+)
 def test_falling_back_changes_no_step_and_no_model_that_is_better(
     tiny: Path, tmp_path: Path, pair: bool
 ) -> None:
@@ -228,6 +233,7 @@ def test_a_trained_model_that_is_as_good_as_its_fallback_is_preferred() -> None:
     assert counters.waited == 1
 
 
+@pytest.mark.thorough
 def test_patience_is_lost_as_without_a_fallback(tiny: Path, tmp_path: Path) -> None:
     """A drawn head that begins below the probe, and gets better, is waited for."""
     rates = {"encoder": 1e-2, "heads": 1e-2}

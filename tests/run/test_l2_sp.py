@@ -134,6 +134,7 @@ def test_a_frozen_encoder_is_not_pulled(values: Values, tiny: Path, tmp_path: Pa
     assert moved(tiny, tmp_path / "run") == 0
 
 
+@pytest.mark.thorough
 def test_a_run_resumes_to_the_bit_in_its_second_stage_and_refuses_another_checkpoint(
     values: Values, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_a_run_behind_a_link_is_replaced_there(values: dict[str, Any], tmp_path:
         assert (tmp_path / "big" / "run" / "scores.json").is_file()
 
 
+@pytest.mark.thorough
 def test_a_run_whose_model_is_a_link_is_replaced_and_gone_on_with(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_link_that_leads_nowhere_is_told_before_anything_is_done(
     assert not (tmp_path / "unmounted").exists()
 
 
+@pytest.mark.thorough
 def test_a_model_that_is_a_link_to_nowhere_is_told_or_made_anew(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

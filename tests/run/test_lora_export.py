@@ -48,6 +48,7 @@ def test_peft_and_the_merged_encoder_give_the_runs_own_vectors(
     torch.testing.assert_close(peft_D, wanted_D, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.thorough
 def test_lora_may_begin_from_a_peft_folder(
     lora_run: Path, recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -145,6 +145,7 @@ def test_without_a_file_of_pairs_a_recipe_is_refused(values: Values) -> None:
         parse_recipe(recipe)
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("processes")
 def test_two_processes_reach_the_weights_of_one(

@@ -248,6 +248,7 @@ print((in_use() - before) // 2**20)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallinfo2 is glibc's")
 def test_kernels_for_numbers_of_tokens_that_are_past_are_forgotten() -> None:
     """Without a bound these 200 take some 200 MiB."""

@@ -98,6 +98,7 @@ def test_a_text_goes_through_the_encoder_once_whoever_asks(run: Path) -> None:
     assert sum(seen) == len(TEXTS) + len(PAIRS)  # `same` reads its pairs jointly
 
 
+@pytest.mark.thorough
 def test_tasks_with_sides_or_another_length_go_through_by_themselves(
     values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def on_windows(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name != "posix", reason="takes from POSIX what others lack")
 @pytest.mark.whole_run
 def test_without_posix_all_modules_load_and_a_run_is_trained_and_used(
@@ -97,6 +98,7 @@ print(json.dumps(trivium.evaluate({str(run)!r})["overall"]))
     assert (tmp_path / "report.html").stat().st_size > 2**10
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(os.name != "posix", reason="takes from POSIX what others lack")
 @pytest.mark.whole_run
 @pytest.mark.parametrize("command", ["study", "tune"])

@@ -146,6 +146,7 @@ def test_what_best_leaves_is_loaded_as_a_run_is(best_run: Path) -> None:
     assert trivium.evaluate(best_run, console=quiet())["tasks"] == scores(best_run)["tasks"]
 
 
+@pytest.mark.thorough
 def test_best_goes_on_where_it_was_stopped(home: Path, best_run: Path) -> None:
     out = home / "stopped"
     trivium.train(home / "r.yaml", home / "stopped-seeds" / "0", console=quiet())

@@ -77,6 +77,7 @@ def test_a_killed_run_resumes_bit_for_bit(
     assert facts(broken) == facts(whole)
 
 
+@pytest.mark.thorough
 def test_a_run_that_goes_on_with_other_threads_says_that_digits_may_differ(
     forks: Forks, uninterrupted: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -109,6 +110,7 @@ def test_ctrl_c_saves_leaves_130_and_resumes_bit_for_bit(
     assert facts(broken) == facts(whole)
 
 
+@pytest.mark.thorough
 def test_a_damaged_last_checkpoint_falls_back_to_the_one_before(
     uninterrupted: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_some_rows_are_the_same_sample_whatever_the_seed(home: Path) -> None:
     assert run.scores.metric("mood", "train", "accuracy") == pytest.approx(right, abs=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_model_that_does_not_learn_scores_alike_each_time(tiny: Path, tmp_path: Path) -> None:
     """So the rows are the same, and dropout is off."""
     values = recipe(tiny, tmp_path) | {"train_rows": 10}

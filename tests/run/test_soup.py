@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.tables import make_recipe
+from tests.support.thorough import some_of
 from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
@@ -89,7 +90,7 @@ def opposite(name: str, tensor: Tensor) -> Tensor:
     return -3 * tensor if name.startswith("heads.") else tensor
 
 
-@pytest.mark.parametrize("kind", ["plain", "rich"])
+@pytest.mark.parametrize("kind", some_of(["plain", "rich"], "rich".__eq__))
 def test_a_soup_of_a_run_with_itself_is_that_run(home: Path, tmp_path: Path, kind: str) -> None:
     run = home / kind
     again = [shutil.copytree(run, tmp_path / name) for name in ("b", "c")]
@@ -207,6 +208,7 @@ def test_what_is_no_finished_run_is_refused(home: Path, tmp_path: Path) -> None:
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_a_soup_replaces_soups_only_and_never_its_own_runs(home: Path, tmp_path: Path) -> None:
     run, out = home / "plain", tmp_path / "soup"
     other = sibling(run, tmp_path / "other", nudged)

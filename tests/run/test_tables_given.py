@@ -94,6 +94,7 @@ def test_the_run_is_whole_and_can_be_moved(home: Path, run: Path, tmp_path: Path
         assert facts["sha256"].startswith(name.split("-")[-1].removesuffix(".jsonl"))
 
 
+@pytest.mark.thorough
 def test_the_run_s_own_recipe_trains_it_again(run: Path, tmp_path: Path) -> None:
     trivium.train(run / "recipe.yaml", tmp_path / "again", console=quiet())
     assert trivium.evaluate(tmp_path / "again") == trivium.evaluate(run)

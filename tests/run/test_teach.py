@@ -666,6 +666,7 @@ def test_answers_say_whose_they_are(student: Student, school: Path, tmp_path: Pa
 # --- processes of their own ----------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("processes")
 def test_two_processes_learn_from_the_answers_that_the_first_was_given(

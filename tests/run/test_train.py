@@ -250,6 +250,7 @@ def _without_dropout(values: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     return values | {"encoder": str(folder), "tasks": tasks}
 
 
+@pytest.mark.thorough
 def test_a_crash_early_in_a_later_stage_resumes_from_the_model_that_stage_began_with(
     recipe_values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -285,6 +285,7 @@ def undisturbed(values: dict[str, Any], folder: Path, **stage: Any) -> Path:
     return path
 
 
+@pytest.mark.thorough
 def test_a_batch_in_pieces_teaches_what_it_does_as_a_whole(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -301,6 +302,7 @@ def test_a_batch_in_pieces_teaches_what_it_does_as_a_whole(
         torch.testing.assert_close(found[1][name], tensor, atol=2e-5, rtol=1e-4, msg=name)
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("processes")
 def test_two_processes_train_words_as_one_does(

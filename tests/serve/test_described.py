@@ -21,6 +21,7 @@ POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 load_all_checks()
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_is_described_is_what_is_done(model: trivium.Predictor) -> None:
     app = create_app(ThreadService(model), Settings(name="tiny", max_rows=8), Log(StringIO()))

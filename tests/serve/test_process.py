@@ -121,6 +121,7 @@ def test_a_second_signal_does_not_wait(run: Path) -> None:
         assert server.process.wait(30) == 130
 
 
+@pytest.mark.thorough
 def test_ctrl_c_waits_for_no_balancer(run: Path) -> None:
     with started(run, "--drain-delay", "60") as server:
         assert server.ask("POST", "/v1/predict", ASK) == 200

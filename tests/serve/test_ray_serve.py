@@ -46,6 +46,7 @@ print(json.dumps(told))
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_replicas_of_ray_serve_answer_as_the_model_and_leave_no_process_behind(
     model: trivium.Predictor, run: Path, tmp_path: Path

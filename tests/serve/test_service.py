@@ -228,6 +228,7 @@ def test_a_worker_that_is_killed_in_mid_batch_loses_nobody(
     assert service.ready
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_worker_that_answers_nothing_any_more_is_replaced_and_the_next_row_is_answered(
     service: WorkerService, runner: Runner
@@ -380,6 +381,7 @@ def test_draining_takes_nothing_in_and_stopping_waits_for_what_is_there(
     runner.run(stopped())
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_batch_past_its_deadline_ends_its_worker_and_only_its_row_fails(
     run: Path, runner: Runner, monkeypatch: pytest.MonkeyPatch
