@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from benchmarks.fitting import CFIMDB, QUORA, SST
+from benchmarks.measure import LOW
 from benchmarks.start import TASK
 
 from benchmarks import start, training
