@@ -16,6 +16,7 @@ from rich.console import Console
 import trivium
 from tests.support.deaths import dies_in_step
 from tests.support.facts import facts
+from tests.support.native import switched
 from tests.support.passes import passes, values_without_dropout
 from trivium.model.weights import read_tensors, read_weights
 from trivium.run.folder.journal import read_journal
@@ -104,7 +105,7 @@ def test_what_keeps_tasks_apart_keeps_their_passes_apart(
     values: dict[str, Any], stage: dict[str, Any], adapters: list[Any], each: int, tmp_path: Path
 ) -> None:
     recipe = recipe_of(values, sampler="joint", steps=2, **stage) | {"adapters": adapters}
-    with passes() as seen:
+    with switched("0"), passes() as seen:  # kernels keep gradients apart within one pass
         ran(recipe, tmp_path / "run")
     assert len(seen) == 2 * 3 * each
 

@@ -84,7 +84,7 @@ _ONEDNN_BF16 = _ONEDNN and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 def _onednn_has(dtype: torch.dtype) -> bool:
     """Whether oneDNN multiplies such numbers on this processor; else it refuses them."""
-    return _ONEDNN_BF16 if dtype == torch.bfloat16 else _ONEDNN
+    return _ONEDNN_BF16 if dtype == torch.bfloat16 else _ONEDNN and dtype == torch.float32
 
 
 def _weights(parts: Sequence[Linear]) -> list[Tensor]:

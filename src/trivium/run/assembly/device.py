@@ -46,6 +46,16 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if wanted == "bf16" else torch.float32
 
 
+def precision_notes(wanted: str, device: torch.device) -> list[str]:
+    """What to know of a precision that was asked for."""
+    if wanted != "bf16" or _multiplies_bf16(device):
+        return []
+    return [
+        f"precision: this {device.type} does not multiply in bf16, which takes several times as "
+        "long as fp32; `auto` takes what is faster"
+    ]
+
+
 @contextmanager
 def undisturbed(device: torch.device) -> Iterator[None]:
     """Inside, random draws on the CPU and on this device change nothing of those outside. No other

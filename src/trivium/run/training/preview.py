@@ -12,6 +12,7 @@ from trivium.model.ownership import is_adapter_parameter
 from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers import RegularizerPart
 from trivium.recipe import Recipe, Stage
+from trivium.run.assembly.device import choose_device, precision_notes
 from trivium.run.folder.started import Started
 from trivium.run.rows.encoded import Encoded
 from trivium.run.rows.refusals import SHOWN_PROBLEMS
@@ -97,7 +98,7 @@ class Preview:
 
     @cached_property
     def warnings(self) -> list[str]:
-        lines = []
+        lines = precision_notes(self.recipe.precision, choose_device(self.recipe.device))
         for name, splits in self.data.items():
             if "dev" not in splits:
                 lines.append(f"{name}: no dev file, so it is neither judged nor used to choose")
