@@ -94,7 +94,8 @@ def _ways(product: Product, dtype: torch.dtype) -> dict[str, Way]:
     left, right = product.operands(dtype)
     out = torch.empty(left.shape[0], right.shape[1], dtype=dtype)
     ways: dict[str, Way] = {"plain": partial(torch.mm, left, right, out=out)}
-    if torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    has_onednn = torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    if has_onednn and (dtype == torch.float32 or torch.ops.mkldnn._is_mkldnn_bf16_supported()):
         weight = right.t().contiguous()
         packed = torch.ops.mkldnn._reorder_linear_weight(weight, left.shape[0])
         call = torch.ops.mkldnn._linear_pointwise

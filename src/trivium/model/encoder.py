@@ -268,9 +268,7 @@ class Encoder(nn.Module):
 
     def _native(self, device: torch.device, task: str) -> Library | None:
         """The compiled kernels, where they have what this pass needs."""
-        if device.type != "cpu" or self.precision not in (torch.bfloat16, torch.float32):
-            return None
-        if torch.compiler.is_compiling() or self.sides.of(task):
+        if device.type != "cpu" or torch.compiler.is_compiling() or self.sides.of(task):
             return None
         config = self.config
         found = fitting(config.hidden_size, config.num_attention_heads, config.intermediate_size)
