@@ -134,7 +134,7 @@ def test_a_guarded_task_without_a_dev_file_is_refused(recipe_values: dict[str, A
 
 def three_stages(values: dict[str, Any], **third: Any) -> dict[str, Any]:
     """As two, and one more of the same kind, each guarded."""
-    values = two_stages(values, guard=0.3, lr=0.003)
+    values = two_stages(values, guard=0.3, lr=1e-4, select="last")  # moved, and above its floors
     last = values["stages"][1] | {"name": "again", "tasks": ["same"]}
     return values | {"stages": [*values["stages"], last | third]}
 

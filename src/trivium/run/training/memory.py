@@ -81,8 +81,7 @@ class StageMemory:
         in one row of one task."""
         config = self.model.encoder.config
         rests = resting_layers(self.recipe, self.stage, self.model)
-        kernels = self._kernels()
-        if not rests or kernels is None or kernels.numbers != self._precision:
+        if not (rests and self._in_kernels()):
             return 0
         total = 0.0
         for task in self.plan.tasks:
@@ -90,7 +89,7 @@ class StageMemory:
             texts = len(encoded) * len(encoded.lengths_of(np.arange(1)))
             tokens = texts * encoded.lengths().clip(max=encoded.packer.max_length).mean()
             pooled = whole and self.model.head(task).pools is not None
-            numbers = texts * NUMBER if pooled else tokens * kernels.numbers.itemsize
+            numbers = texts * NUMBER if pooled else tokens * self._precision.itemsize
             total += numbers * config.hidden_size + tokens * 8 + texts * OBJECT
         return min(ROOM, int(total))
 
@@ -111,7 +110,8 @@ class StageMemory:
         trained, frozen = NUMBER * self.trained, NUMBER * self.frozen
         encoder = self.model.encoder
         words = NUMBER * encoder.embeddings.word_embeddings.weight.numel()
-        copies = NUMBER * sum(parameter.numel() for parameter in encoder.encoder.parameters())
+        layers = sum(parameter.numel() for parameter in encoder.encoder.parameters())
+        copies = layers * (2 * self._precision.itemsize if self._in_kernels() else NUMBER)
         averages = trained * sum(part.weight_copies for part in self.stage.regularizers)
         if self.stage.average is not None:  # and the weights, while it stands in their place
             averages += 2 * trained
@@ -127,6 +127,12 @@ class StageMemory:
         """What the compiled kernels compute layers in; None where nothing is computed by them."""
         found = library() if choose_device(self.recipe.device).type == "cpu" else None
         return None if found is None else found.form
+
+    def _in_kernels(self) -> bool:
+        """Whether they compute the layers, of which they have both ways' weights in an order of
+        their own."""
+        kernels = self._kernels()
+        return kernels is not None and kernels.numbers == self._precision
 
     @property
     def _precision(self) -> torch.dtype:
@@ -159,10 +165,7 @@ class StageMemory:
     def _goes_together(self) -> bool:
         """Whether a step's batches are one pass: where gradients are kept apart, in kernels."""
         may = may_go_together(self.model, self.stage, choose_device(self.recipe.device))
-        kernels = self._kernels()
-        return may and (
-            not self.kept_apart() or (kernels is not None and kernels.numbers == self._precision)
-        )
+        return may and (not self.kept_apart() or self._in_kernels())
 
     def _weigher(self, task: str) -> Callable[[Lengths], float]:
         """Bytes that forward and backward of texts of a task take, by their lengths."""
