@@ -38,9 +38,12 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 	@echo "The model folder to keep, share or load: $(RUN)/model"
 	@echo "Over HTTP, with a page to try it on: $(BIN)/trivium serve $(RUN)"
 
+# Of the suite, by marker; none: all of it, in one go (make test MARKED=).
+MARKED ?= not thorough
+
 # What is marked `thorough` has a core that is not: every other target runs all that it names.
 test: install ## the default test suite: all but what is marked `thorough`; some 5 minutes
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m "not thorough"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m "$(MARKED)"
 
 test-thorough: install ## the rest of the suite: more cases of what `test` tries some of
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m thorough

@@ -45,7 +45,7 @@ KINDS = {
         "kernels.so", "bf16", (),
         ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512", "-mtune=icelake-server"),
     ),
-    "avx2": Kind("kernels_avx2.so", "fp32", ("-DFP32",), ("-march=x86-64-v3", "-mtune=haswell")),
+    "avx2": Kind("kernels_avx2.so", "fp32", ("-DFP32",), ("-mavx2", "-mfma", "-mtune=haswell")),
 }  # fmt: skip
 ANYWHERE = ("cpu",)
 """Sources that must run on any processor: they ask what it can do."""

@@ -12,7 +12,7 @@
  * From -80 down all are exp(-80), about 2e-35: below that, products of them would be denormal, which
  * cost a hundred times as much. x is at most 88. */
 INLINE vec exponential(vec x) {
-  x = larger(x, all(-80.0f));
+  x = larger(all(-80.0f), x); /* in this order: what is no number stays so */
   vec n = nearest(x * all(1.44269504f));
   vec r = minus_times(n, all(0.693359375f), x);
   r = minus_times(n, all(-2.12194440e-4f), r);

@@ -11,6 +11,7 @@ INLINE vec all(float x) { return _mm512_set1_ps(x); }
 INLINE vec times_plus(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
 INLINE vec minus_times(vec a, vec b, vec c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a b */
 INLINE vec root(vec x) { return _mm512_sqrt_ps(x); }
+/* b where either is no number. */
 INLINE vec larger(vec a, vec b) { return _mm512_max_ps(a, b); }
 INLINE vec size_of(vec x) { return _mm512_abs_ps(x); }
 INLINE vec nearest(vec x) { return _mm512_roundscale_ps(x, 8); }

@@ -24,7 +24,7 @@ def notes(recipe: dict[str, Any]) -> list[str]:
 def test_bf16_that_would_be_slow_is_told_of(
     *, multiplies: bool, recipe_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device, "_multiplies_bf16", lambda _: multiplies)
+    monkeypatch.setattr(device, "_takes_bf16", lambda _: multiplies)
     (note,) = notes(recipe_values | {"precision": "bf16"}) or [""]
     assert ("does not multiply in bf16" in note) is not multiplies
     for precision in ("auto", "fp32"):

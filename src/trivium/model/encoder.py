@@ -242,7 +242,7 @@ class Encoder(nn.Module):
 
     def _drops(self, part: range) -> tuple[float, float]:
         """Probabilities of dropout in such layers: before a residual, and of attention's."""
-        config, drops = self.config, self.encoder.layer[part.start].training
+        config, drops = self.config, bool(part) and self.encoder.layer[part.start].training
         return drops * config.hidden_dropout_prob, drops * config.attention_probs_dropout_prob
 
     def forward(self, tokens: Tokens, task: str = "", *, first_only: bool = False) -> Tensor:

@@ -128,9 +128,9 @@ class Top(TrainablePart):
     """How many."""
     frozen_dropout: bool = True
     """Whether the layers below have dropout as those that train have it. `false`: they have none,
-    so a text comes to the trained layers the same every time, and on a CPU in bf16 only its first
-    time is computed: later epochs cost the top alone. Not beside adapters, which are in all
-    layers."""
+    so a text comes to the trained layers the same every time, and on a CPU with compiled kernels
+    only its first time is computed: later epochs cost the top alone. Not beside adapters, which are
+    in all layers."""
 
     @property
     def drops_frozen(self) -> bool:

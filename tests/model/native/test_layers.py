@@ -2,6 +2,7 @@
 
 import copy
 import math
+import pickle
 from contextlib import nullcontext
 
 import pytest
@@ -389,3 +390,42 @@ def test_no_text_at_all_and_texts_of_one_token_pass() -> None:
     found, grads = native(model, packed([[5], [6], [7]]))
     assert found.shape == (3, 96)
     assert all(math.isfinite(grad.sum()) for grad in grads.values())
+
+
+@pytest.mark.parametrize("name", ["query.bias", "key.weight"])
+def test_weights_that_are_no_numbers_give_no_numbers(name: str) -> None:
+    kernels()
+    model, tokens = encoder(), packed(TEXTS)
+    with torch.no_grad():
+        model.get_parameter(f"encoder.layer.0.attention.self.{name}").view(-1)[0] = torch.nan
+        assert model(tokens).isnan().all()
+
+
+def test_an_encoder_that_has_learned_can_be_pickled_and_answers_alike() -> None:
+    model, tokens = encoder(), packed(TEXTS)
+    native(model, tokens)
+    other = pickle.loads(pickle.dumps(model))
+    with torch.no_grad():
+        assert torch.equal(other(tokens), model(tokens))
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_parameters_that_kernels_cannot_read_are_refused_in_words(learns: bool) -> None:
+    kernels()
+    tokens = packed(TEXTS)
+    strided, double = encoder(), encoder()
+    bias = strided.get_submodule("encoder.layer.1.output.dense")
+    assert isinstance(bias, Linear)
+    bias.bias = nn.Parameter(torch.randn(192)[::2])
+    double.encoder.double()
+    for model in (strided, double):
+        with nullcontext() if learns else torch.no_grad(), pytest.raises(TypeError, match="fp32"):
+            model(tokens)
+
+
+def test_no_layer_at_all_leaves_what_it_is_given() -> None:
+    kernels()
+    model, tokens = encoder(), packed(TEXTS)
+    x_ND = model.embed(tokens)
+    found = model.passed(x_ND, tokens, "", range(3, 3), first_only=True)
+    assert torch.equal(found, x_ND.to(model.precision))

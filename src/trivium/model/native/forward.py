@@ -21,7 +21,7 @@ def predict(task: Task, x_ND: Tensor) -> Tensor:
     stack, part = task.stack, task.part
     (tokens, width), texts = x_ND.shape, len(task.lengths_R)
     inner = stack.layers[0].inner.out_features
-    hidden_ND = x_ND.to(task.numbers, copy=True)
+    hidden_ND = x_ND.to(task.numbers, copy=True).contiguous()
     lengths_R = task.lengths_R.contiguous()
     starts_R = lengths_R.cumsum(0) - lengths_R
     room = torch.empty(tokens * (4 * width + inner), dtype=task.numbers)

@@ -16,6 +16,8 @@ from trivium.model.native.task import Task
 
 def encode(task: Task, x_ND: Tensor) -> Tensor:
     """The layers' output hidden_ND, in what the kernels compute in, of their input x_ND."""
+    if not task.part:
+        return x_ND.to(task.numbers)
     task.stack.refresh(task.library, learns_from=task.learns_from)
     if not (task.learns or task.hidden_dropout or task.attention_dropout):
         return predict(task, x_ND)

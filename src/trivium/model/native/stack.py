@@ -87,6 +87,7 @@ class Stack:
         stamp = self._state()
         if stamp == self._stamp and self._learns_from <= learns_from:
             return
+        self._refuse_others()
         self._lent = [holder for holder in self._lent if holder() is not None]
         if self._lent and stamp != self._stamp:
             self.weights, self._lent = self._fresh(), []
@@ -102,6 +103,21 @@ class Stack:
         """Let the present weights be as they are for as long as `holder` lives: it holds them for a
         backward pass, and until then another pass may have other parameters."""
         self._lent.append(weakref.ref(holder))
+
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """A copy of an encoder, or one that is read back, has none, and makes its own."""
+        return type(None), ()
+
+    def _refuse_others(self) -> None:
+        """Kernels read fp32, number after number, wherever they are pointed at."""
+        for parameter in self.parameters():
+            in_one_piece = parameter.dim() > 1 or parameter.is_contiguous()  # matrices are packed
+            if parameter.dtype != torch.float32 or not in_one_piece:
+                raise TypeError(
+                    "compiled kernels take parameters in fp32, and vectors in one piece; one of "
+                    f"shape {tuple(parameter.shape)} is {parameter.dtype} with strides "
+                    f"{parameter.stride()}. TRIVIUM_NATIVE=0 does without them."
+                )
 
     def _fresh(self) -> list[LayerWeights]:
         return [

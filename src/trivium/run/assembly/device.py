@@ -48,7 +48,7 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
 
 def precision_notes(wanted: str, device: torch.device) -> list[str]:
     """What to know of a precision that was asked for."""
-    if wanted != "bf16" or _multiplies_bf16(device):
+    if wanted != "bf16" or _takes_bf16(device):
         return []
     return [
         f"precision: this {device.type} does not multiply in bf16, which takes several times as "
@@ -67,6 +67,13 @@ def undisturbed(device: torch.device) -> Iterator[None]:
 def precision_name(dtype: torch.dtype) -> str:
     """As recipes and model folders have it: fp32 or bf16."""
     return "bf16" if dtype == torch.bfloat16 else "fp32"
+
+
+def _takes_bf16(device: torch.device) -> bool:
+    """Whether products in bf16 are made by anything but a loop, if perhaps slower than in fp32."""
+    if device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return True
+    return _multiplies_bf16(device)
 
 
 def _multiplies_bf16(device: torch.device) -> bool:
