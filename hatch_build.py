@@ -17,12 +17,12 @@ class NativeModule(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name != "wheel" or wanted == "never":
             return
         native = runpy.run_path(str(Path(self.root) / "native" / "build.py"))
-        try:
-            made = native["build_all"]()
-        except native["CannotBuildError"] as error:
-            if wanted == "always":
-                raise
-            self.app.display_warning(f"trivium without its native module: {error}")
+        made, missing = native["build_all"]()
+        if missing and wanted == "always":
+            raise missing[0]
+        for why in dict.fromkeys(map(str, missing)):
+            self.app.display_warning(f"trivium without one of its native modules: {why}")
+        if not made:
             return
         build_data["artifacts"] += [str(path.relative_to(self.root)) for path in made]
         # It asks for no version of Python, only for a system: one wheel serves them all.

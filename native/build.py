@@ -55,9 +55,16 @@ class CannotBuildError(Exception):
     """There is no compiler, or it does not know these processors; str() says which."""
 
 
-def build_all(folder: Path = FOLDER) -> list[Path]:
-    """Every kind, in a folder. Raises CannotBuildError."""
-    return [build(kind, folder / kind.file) for kind in KINDS.values()]
+def build_all(folder: Path = FOLDER) -> tuple[list[Path], list[CannotBuildError]]:
+    """Every kind, in a folder; and why those are missing that cannot be built."""
+    made: list[Path] = []
+    missing: list[CannotBuildError] = []
+    for kind in KINDS.values():
+        try:
+            made.append(build(kind, folder / kind.file))
+        except CannotBuildError as error:
+            missing.append(error)
+    return made, missing
 
 
 def build(kind: Kind, out: Path, flags: Sequence[str] = (), program: Path | None = None) -> Path:
@@ -119,7 +126,10 @@ if __name__ == "__main__":
         parser.error("these options are for one kind: name it with --kind")
     try:
         if given.kind is None:
-            print(*build_all(), sep="\n")
+            made, missing = build_all()
+            print(*made, sep="\n")
+            if missing:
+                raise missing[0]
         else:
             one = KINDS[given.kind]
             print(build(one, given.out or FOLDER / one.file, given.flag, given.program))

@@ -31,6 +31,7 @@ enum { WORD = 2, PANEL = 48 };
 
 INLINE long up_to(long n, long multiple) { return (n + multiple - 1) / multiple * multiple; }
 INLINE long least(long a, long b) { return a < b ? a : b; }
+INLINE long most(long a, long b) { return a > b ? a : b; }
 
 /* --- threads (threads.c) ---------------------------------------------------------------------- */
 

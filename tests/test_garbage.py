@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trivium.garbage import without_collection
+from trivium.garbage import MANY, without_collection
 
 
 class Thing:
@@ -26,15 +26,34 @@ def collecting() -> Iterator[None]:
 def test_what_is_made_within_counts_as_looked_through() -> None:
     with without_collection():
         assert not gc.isenabled()
-        thing = Thing()
+        things = [Thing() for _ in range(MANY + 1)]
     assert gc.isenabled()
-    assert any(each is thing for each in gc.get_objects(generation=2))
+    assert any(each is things[-1] for each in gc.get_objects(generation=2))
     assert gc.get_freeze_count() == 0
+
+
+def test_what_is_frozen_is_not_counted_where_little_was_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted: list[int] = []
+
+    def count() -> int:
+        counted.append(1)
+        return 1
+
+    monkeypatch.setattr(gc, "get_freeze_count", count)
+    for objects, times in ((10, 0), (MANY + 1, 1)):
+        with without_collection():
+            kept = [Thing() for _ in range(objects)]
+        assert len(counted) == times
+        del kept
 
 
 def test_garbage_that_was_made_within_goes_with_a_full_collection() -> None:
     with without_collection():
-        seen = weakref.ref(Thing())
+        things = [Thing() for _ in range(MANY + 1)]
+        seen = weakref.ref(things[0])
+        del things
     assert seen() is not None
     gc.collect()
     assert seen() is None
@@ -58,5 +77,6 @@ def test_what_others_froze_stays_frozen() -> None:
     kept = Thing()
     gc.freeze()
     with without_collection():
-        Thing()
+        things = [Thing() for _ in range(MANY + 1)]
+    assert things
     assert not any(each is kept for each in gc.get_objects())

@@ -3,13 +3,16 @@
 #include <string.h>
 
 enum {
-  STRIP = 24, /* outputs that meet all of x together */
-  DEEP = 512  /* rows whose products are added up in registers */
+  STRIP = 24,       /* outputs that meet a panel of x together */
+  DEEP = 512,       /* rows whose products are added up in registers */
+  SEVERAL = 4,      /* strips for which a panel is fetched once, where all of x fills the caches: */
+  FILLS = 1 << 21   /* so many numbers and more */
 };
 
 typedef struct {
   const float *g, *x; /* [M][N], [M][K] */
   long M, N, K;
+  long several; /* strips at a time */
   float *room; /* x in panels: [K / PANEL][M][PANEL] */
   float *dW, *db;
 } Gradient;
@@ -18,8 +21,8 @@ typedef struct {
 enum { SOME = 16 };
 static void pack_rows(void *given, long unit) {
   const Gradient *p = given;
-  for (long m = SOME * unit; m < least(SOME * (unit + 1), p->M); m++)
-    for (long k = 0; k < p->K; k += PANEL)
+  for (long k = 0; k < p->K; k += PANEL)
+    for (long m = SOME * unit; m < least(SOME * (unit + 1), p->M); m++)
       memcpy(p->room + k * p->M + m * PANEL, p->x + m * p->K + k, PANEL * sizeof(float));
 }
 
@@ -69,17 +72,22 @@ static void take_strip(const Gradient *p, long first, long outputs, long from, l
   if (p->db) memcpy(p->db + first, sums, (size_t)outputs * sizeof(float));
 }
 
-static void one_strip(void *given, long strip) {
+/* What is summed, in which order, is the same however many strips stand together. */
+static void some_strips(void *given, long unit) {
   const Gradient *p = given;
-  long first = strip * STRIP, outputs = least(STRIP, p->N - first);
-  float *A = scratch(0, (size_t)(DEEP * STRIP) * sizeof(float));
-  for (long from = 0; from < p->M; from += DEEP) {
-    long deep = least(DEEP, p->M - from);
-    take_strip(p, first, outputs, from, deep, A);
+  const long low = unit * p->several * STRIP, high = least(low + p->several * STRIP, p->N);
+  float *A = scratch(0, (size_t)(p->several * DEEP * STRIP) * sizeof(float));
+  long from = 0;
+  do { /* once, if there is no row: sums of nothing are 0 */
+    const long deep = least(DEEP, p->M - from);
+    for (long n = low; n < high; n += STRIP)
+      take_strip(p, n, least(STRIP, high - n), from, deep, A + (n - low) * DEEP);
     for (long k = 0; p->dW && k < p->K; k += PANEL)
-      some_outputs((int)outputs, A, p->room + k * p->M + from * PANEL, deep,
-                   p->dW + first * p->K + k, p->K, from > 0);
-  }
+      for (long n = low; n < high; n += STRIP)
+        some_outputs((int)least(STRIP, high - n), A + (n - low) * DEEP,
+                     p->room + k * p->M + from * PANEL, deep, p->dW + n * p->K + k, p->K, from > 0);
+    from += DEEP;
+  } while (from < p->M);
 }
 
 /* Numbers of room that `trivium_weight_gradient` needs. */
@@ -91,7 +99,9 @@ API long trivium_gradient_room(long M, long N, long K) {
 /* dW and db, each null where it is not wanted. K a multiple of 16. */
 API void trivium_weight_gradient(const float *g, const float *x, long M, long N, long K,
                                  float *room, float *dW, float *db) {
-  Gradient p = {g, x, M, N, K, room, dW, db};
+  const long strips = (N + STRIP - 1) / STRIP;
+  const long several = M * K < FILLS ? 1 : most(1, least(SEVERAL, strips / threads()));
+  Gradient p = {g, x, M, N, K, several, room, dW, db};
   if (dW) each((M + SOME - 1) / SOME, pack_rows, &p);
-  each((N + STRIP - 1) / STRIP, one_strip, &p);
+  each((strips + several - 1) / several, some_strips, &p);
 }

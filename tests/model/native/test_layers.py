@@ -1,8 +1,10 @@
 """The compiled layers against the same layers in PyTorch."""
 
 import copy
+import gc
 import math
 import pickle
+import weakref
 from contextlib import nullcontext
 
 import pytest
@@ -293,6 +295,40 @@ def test_a_second_backward_pass_is_refused_in_words() -> None:
     torch.autograd.backward(loss, retain_graph=True)
     with pytest.raises(RuntimeError, match="has run"):
         torch.autograd.backward(loss)
+
+
+def test_gradients_of_gradients_are_refused_in_words() -> None:
+    kernels()
+    model, tokens = encoder(), packed(TEXTS)
+    x_ND = model.embed(tokens).detach().requires_grad_()
+    loss = model.encode(x_ND, tokens, "").float().square().sum()
+    (grad_ND,) = torch.autograd.grad(loss, x_ND, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        torch.autograd.backward(grad_ND.sum())
+
+
+def test_an_input_that_is_changed_in_place_before_the_backward_pass_is_refused() -> None:
+    form, tokens = kernels().form, packed(TEXTS)
+    model = encoder()
+    x_ND = model.embed(tokens).detach().to(form.numbers)  # which needs no copy
+    loss = model.encode(x_ND, tokens, "").float().sum()
+    x_ND.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.backward(loss)
+
+
+def test_a_pass_that_nothing_follows_is_freed_with_its_output() -> None:
+    kernels()
+    model = encoder()
+    gc.disable()
+    try:
+        hidden_ND = model(packed(TEXTS))
+        kept = weakref.ref(getattr(hidden_ND.grad_fn, "work"))  # noqa: B009 torch's own class
+        assert kept() is not None
+        del hidden_ND
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 # --- parameters that change --------------------------------------------------------------------

@@ -108,6 +108,7 @@ def test_gelu_and_its_slope_are_right_from_far_below_to_far_above_zero(kind: str
 @EVERY_KIND
 @given(shape=SHAPES)
 @example(shape=(2048, 32, 96))  # turned rows as long as a power of two
+@example(shape=(1400, 1536, 112))  # more than caches hold
 @settings(max_examples=25)
 def test_the_gradient_of_a_weight_and_its_bias_is_that_of_float64(
     kind: str, shape: tuple[int, int, int]
@@ -123,6 +124,17 @@ def test_the_gradient_of_a_weight_and_its_bias_is_that_of_float64(
     alone = torch.full((outputs,), torch.nan)
     library.weight_gradient(g_MN, x_MK, rows, outputs, inputs, None, None, alone)
     assert torch.equal(alone, db)
+
+
+@EVERY_KIND
+def test_of_no_row_at_all_gradients_are_zero(kind: str) -> None:
+    library = kernels(kind)
+    nothing = torch.empty(0, 96, dtype=library.form.numbers)
+    dW, db = torch.full((96, 96), torch.nan), torch.full((96,), torch.nan)
+    room = torch.empty(library.gradient_room(0, 96, 96), dtype=torch.int32)
+    library.weight_gradient(nothing, nothing, 0, 96, 96, room, dW, db)
+    assert not dW.any()
+    assert not db.any()
 
 
 @EVERY_KIND

@@ -71,7 +71,7 @@ class Backward:
         dproduct_ND = self._norm(modules.outer_norm, kept.second, dy_ND)
         self._linear((modules.outer,), dproduct_ND, kept.inner_NI)
         dinner_NI = self._product(TIMES, dproduct_ND, weights.outer, kept.slope_NI)
-        self._linear((modules.inner,), dinner_NI, kept.first.y_ND)
+        self._linear((modules.inner,), dinner_NI, kept.y_ND)
         self._add_product(dinner_NI, weights.inner, dy_ND)
         dproduct_ND = self._norm(modules.mixed_norm, kept.first, dy_ND)
         self._linear((modules.mixed,), dproduct_ND, kept.mixed_ND)

@@ -38,7 +38,7 @@ class Forward:
     """The forward pass; what it leaves for the other, of the layers that this one comes to, is in
     `kept`."""
 
-    def __init__(self, task: Task, x_ND: Tensor) -> None:
+    def __init__(self, task: Task) -> None:
         self.task, self.places = task, Places.of(task.lengths_R)
         self.kept: list[Kept] = []
         drops = bool(task.hidden_dropout or task.attention_dropout)
@@ -46,12 +46,15 @@ class Forward:
         # From torch's own generator: whoever sets it back sees the same masks again.
         seeds = torch.empty(count, dtype=torch.int64).random_(-(2**63), None) if drops else None
         self._seeds = [0] * count if seeds is None else [s % 2**64 for s in seeds.tolist()]
-        hidden_ND = x_ND.to(task.numbers).contiguous()
-        for index in task.part:
+
+    def run(self, x_ND: Tensor) -> Tensor:
+        """The layers' output."""
+        hidden_ND = x_ND.to(self.task.numbers).contiguous()
+        for index in self.task.part:
             hidden_ND = self._layer(index, hidden_ND)
-        if task.first_only:
+        if self.task.first_only:
             hidden_ND = everywhere(hidden_ND, self.places.starts_R, len(x_ND))
-        self.hidden_ND = hidden_ND
+        return hidden_ND
 
     def _layer(self, index: int, x_ND: Tensor) -> Tensor:
         task, modules = self.task, self.task.stack.layers[index]
@@ -64,25 +67,25 @@ class Forward:
         if task.first_only and index == task.part[-1]:
             starts_R = self.places.starts_R
             mixed_ND, residual_ND = mixed_ND[starts_R], x_ND[starts_R]
-        first = self._normed(
+        y_ND, first = self._normed(
             mixed_ND, weights.mixed, residual_ND, modules.mixed_norm, seeds[1], learns=learns
         )
         slope_NI = self._empty(len(mixed_ND), weights.inner.outputs) if learns else None
         how = GELU_SLOPE if learns else GELU
-        inner_NI = self._product(how, first.y_ND, weights.inner, slope_NI)
-        second = self._normed(
-            inner_NI, weights.outer, first.y_ND, modules.outer_norm, seeds[2], learns=learns
+        inner_NI = self._product(how, y_ND, weights.inner, slope_NI)
+        out_ND, second = self._normed(
+            inner_NI, weights.outer, y_ND, modules.outer_norm, seeds[2], learns=learns
         )
         if learns:
             assert attention is not None
             assert slope_NI is not None
             self.kept.append(
                 Kept(
-                    modules, weights, x_ND, qkv_N3D, attention, mask, mixed_ND, first, inner_NI,
-                    slope_NI, second,
+                    modules, weights, x_ND, qkv_N3D, attention, mask, mixed_ND, first, y_ND,
+                    inner_NI, slope_NI, second,
                 )
             )  # fmt: skip
-        return second.y_ND
+        return out_ND
 
     def _product(
         self, then: int, x_NK: Tensor, weight: Packed, other: Tensor | None = None
@@ -119,7 +122,7 @@ class Forward:
         seed: int,
         *,
         learns: bool,
-    ) -> Normed:
+    ) -> tuple[Tensor, Normed]:
         rows, width, p = len(x_NK), weight.outputs, self.task.hidden_dropout
         before = self._empty(rows, width) if learns else None
         mask = torch.empty(rows, width // 32, dtype=torch.int32) if learns and p else None
@@ -131,7 +134,7 @@ class Forward:
             residual_ND, p, seed, norm.weight, norm.bias, self.task.eps, room,
             before, mask, stats, y_ND,
         )  # fmt: skip
-        return Normed(y_ND, before, mask, stats)
+        return y_ND, Normed(before, mask, stats)
 
     def _empty(self, *shape: int) -> Tensor:
         return torch.empty(shape, dtype=self.task.numbers)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from trivium.model.native.backward import Backward
 from trivium.model.native.forward import Forward, predict
@@ -29,17 +30,22 @@ def encode(task: Task, x_ND: Tensor) -> Tensor:
 class _Layers(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_ND: Tensor, task: Task, *parameters: Tensor) -> Tensor:
-        work = Forward(task, x_ND)
+        work = Forward(task)
+        hidden_ND = work.run(x_ND)
         ctx.work, ctx.parameters = work, parameters
         if task.learns:
             task.stack.lend(work)
-        return work.hidden_ND
+            if work.kept[0].x_ND is x_ND:  # no copy of it, nor what a lower layer made of it
+                ctx.save_for_backward(x_ND)
+        return hidden_ND
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad_ND: Tensor) -> tuple[Tensor | None, ...]:
         work, ctx.work = ctx.work, None
         if work is None:
             raise RuntimeError("this graph's backward pass has run: what it needs is gone")
+        _ = ctx.saved_tensors  # autograd refuses here what has been changed in place since
         wanted = {
             id(p) for p, is_wanted in zip(ctx.parameters, ctx.needs_input_grad[2:], strict=True)
             if is_wanted

@@ -188,11 +188,14 @@ def _opened(path: Path) -> tuple[Library, int] | None:
     except OSError as error:  # built for another system, or beside a PyTorch without OpenMP
         _tell_unused(path, first_line(error))
         return None
+    # Asked first: what this processor could not run in any case is no news.
+    able = int(found.trivium_supports()) if hasattr(found, "trivium_supports") else -1
+    if able == 0:
+        return None
     if not hasattr(found, "trivium_interface") or found.trivium_interface() != INTERFACE:
         _tell_unused(path, "they were built from other sources")
         return None
-    able = int(found.trivium_supports())
-    return (Library(found, able), able) if able else None
+    return Library(found, able), able
 
 
 def _tell_unused(path: Path, why: str) -> None:

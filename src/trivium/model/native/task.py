@@ -71,16 +71,19 @@ class Kept:
     attention_mask: Tensor | None
     mixed_ND: Tensor
     first: "Normed"
+    y_ND: Tensor
+    """What `first` ends in."""
     inner_NI: Tensor
     slope_NI: Tensor
     second: "Normed"
+    """What this ends in is not kept: of the last layer it is autograd's output, which holds all
+    that is kept, and would be held by it in turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Normed:
     """The end of half a layer: y = LayerNorm(before), before = residual + dropout(product)."""
 
-    y_ND: Tensor
     before_ND: Tensor | None
     mask: Tensor | None
     """[N, D / 32] words, a bit for every number that dropout kept."""
