@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import trivium
+from trivium.parts.adapters.houlsby import Houlsby
 from trivium.recipe import load_recipe_file
 from trivium.recipe.budget import FULL
 
@@ -25,11 +26,34 @@ def test_a_variant_of_nine_tasks_answers_the_same_nine_questions(path: Path, bud
     assert len(own) == 9
     other = [name for name in plain.tasks if own[name] != plain.tasks[name]]
     assert other == (["qqp"] if path.stem == "apart" else [])
+    assert all(task.test is None for task in recipe.tasks.values())  # dev only
+    if recipe.start is not None:  # it goes on with another's model: below
+        return
     last = recipe.stages[-1]
     assert (last.lr, last.epochs) == (plain.stages[0].lr, plain.stages[0].epochs)
-    assert all(task.test is None for task in recipe.tasks.values())  # dev only
     stages = {name for stage in recipe.stages for name in recipe.stage_tasks(stage)}
     assert stages == set(recipe.tasks)
+
+
+@pytest.mark.parametrize("budget", [FULL, "quick"])
+@pytest.mark.parametrize(
+    ("path", "first", "task"),
+    [
+        (NINE / "sides.yaml", NINE / "plain.yaml", "stsb"),
+        (EVERY / "three-sides.yaml", EVERY / "three-joint.yaml", "similarity"),
+    ],
+    ids=["nine", "three"],
+)
+def test_sides_are_of_one_task_and_nothing_that_others_read_learns(
+    path: Path, first: Path, task: str, budget: str
+) -> None:
+    recipe, before = (load_recipe_file(p, budget=budget).recipe for p in (path, first))
+    assert recipe.start == str(first)
+    assert recipe.tasks == before.tasks
+    assert recipe.freezes_base
+    (adapter,), (stage,) = recipe.adapters, recipe.stages
+    assert isinstance(adapter, Houlsby)
+    assert adapter.tasks == stage.tasks == (task,)
 
 
 def test_every_row_of_qqp_is_trained_alone_as_it_is_beside_others() -> None:
