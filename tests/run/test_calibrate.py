@@ -143,6 +143,21 @@ def test_a_share_of_labels_is_estimated_from_rows_without_and_counted_with(
         assert mean == pytest.approx(now, abs=1e-3)  # the fixed point of the estimate
 
 
+@pytest.mark.parametrize("name", ["mood", "same", "words", "count"])
+def test_the_labelled_rows_have_the_shares_that_they_have(run: Path, name: str) -> None:
+    """A model that is wrong about the shares of the very rows it is judged on shall not take that
+    for a change."""
+    recipe = trivium.load_recipe(run / "recipe.yaml")
+    (dev,) = recipe.tasks[name].sources("dev")
+    figures = trivium.calibrate(
+        run, task=name, goal="none", shares_from=Path(recipe.data) / dev.file, console=quiet()
+    )[name]
+    for was, now in figures["shares"].values():
+        assert now == pytest.approx(was, abs=1e-4)
+    assert "may as well be unchanged" in figures["notes"][-1]
+    assert figures["after"]["nll"] <= figures["before"]["nll"]
+
+
 def test_costs_are_told_and_what_costs_least_is_answered(run: Path, tmp_path: Path) -> None:
     (tmp_path / "costs.csv").write_text("true,down,up\ndown,,1\nup,20,\n")
     found = trivium.calibrate(run, task="mood", costs=tmp_path / "costs.csv", console=quiet())
@@ -267,6 +282,32 @@ def test_a_dry_run_writes_nothing(run: Path, trained: Path) -> None:
     assert content(run) == content(trained)
 
 
+def test_a_dry_run_of_undo_takes_nothing_out(run: Path) -> None:
+    trivium.calibrate(run, task="mood", goal="accuracy", console=quiet())
+    was = content(run)
+    told = quiet()
+    trivium.calibrate(run, undo=True, dry_run=True, console=told)
+    assert content(run) == was
+    assert isinstance(told.file, StringIO)
+    assert told.file.getvalue().splitlines() == [
+        "as it was trained: mood", "nothing was written (--dry-run)",
+    ]  # fmt: skip
+
+
+def test_a_damaged_file_of_figures_is_told_of_before_anything_is_written(
+    run: Path, trained: Path
+) -> None:
+    trivium.calibrate(run, goal="accuracy", console=quiet())
+    (run / "calibration.json").write_text('{"tasks": {"mood": 3}}')
+    was = content(run)
+    for settings in ({"task": "same"}, {"undo": True, "task": "same"}):
+        with pytest.raises(RecipeError, match="delete it, and calibrate again"):
+            trivium.calibrate(run, **settings, console=quiet())
+        assert content(run) == was
+    trivium.calibrate(run, undo=True, console=quiet())  # of which nothing is left to be told
+    assert content(run) == content(trained)
+
+
 @pytest.mark.thorough
 def test_to_calibrate_again_is_to_start_from_the_trained_model(run: Path) -> None:
     first = trivium.calibrate(run, goal="accuracy", console=quiet())
@@ -336,7 +377,10 @@ def test_killed_in_the_middle_of_its_write_the_folder_is_whole(run: Path, traine
         ({"on": "other.tsv"}, "--on FILE: is about one task; name it by --task: mood, same"),
         ({"task": "mood", "on": "no.tsv"}, "--on no.tsv: no such file"),
         ({"task": "mood", "shares_from": "no.tsv"}, "no such file"),
+        ({"task": "mood", "on": "."}, "--on .: is a folder"),
+        ({"task": "mood", "on": "-"}, "--on -: is a stream"),
         ({"undo": True}, "is not calibrated"),
+        ({"undo": True, "goal": "f1", "answer_where": 0.9}, "--for, --answer-where says what to"),
         ({"goal": "micro_f1"}, "is nothing that task 'mood'"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.metrics import f1_score, precision_score, recall_score
 
@@ -23,7 +23,13 @@ from trivium.run.deciding.costs import costs_of, thresholds_of
 from trivium.run.deciding.folds import FOLDS, folds_of
 from trivium.run.deciding.found import TOLD_APART, Wanted, find, find_by_folds
 from trivium.run.deciding.judged import gains, judge, judge_unless_worse
-from trivium.run.deciding.shares import new_shares, prior_of_several
+from trivium.run.deciding.shares import (
+    biases,
+    errors_of_one,
+    errors_of_several,
+    new_shares,
+    prior_of_several,
+)
 from trivium.run.deciding.temperature import LEAST, MOST, best_temperature, bins, calibration_error
 from trivium.run.deciding.thresholds import best_thresholds
 from trivium.run.deciding.weights import best_weights, threshold_of
@@ -190,6 +196,20 @@ def test_labels_that_are_best_as_they_are_get_no_weights() -> None:
     p_BK = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.1, 0.9]])
     for goal in ("accuracy", "f1", "macro_f1"):
         assert best_weights(p_BK, np.array([0, 0, 1, 1]), "ab", Aim(goal)) == ({}, "")
+
+
+@pytest.mark.parametrize("goal", ["accuracy", "f1", "macro_f1"])
+def test_a_label_that_no_row_has_stays_where_it_is_and_is_told(goal: str) -> None:
+    p_BK, label_B = drawn(90, 3, 4)
+    label_B = np.where(label_B == 2, 0, label_B)  # as the third label is said of many
+    weights, _ = best_weights(p_BK.astype(np.float64), label_B, "abc", Aim(goal))
+    assert weights["a"] * weights["b"] == pytest.approx(weights["c"] ** 2)
+    two, _ = best_weights(p_BK[:, :2].astype(np.float64), label_B, "ab", Aim(goal))
+    assert weights["b"] / weights["a"] == pytest.approx(two["b"] / two["a"])
+    wanted = Wanted(Aim(goal))
+    found = find(task(labels="abc"), torch.from_numpy(p_BK), torch.from_numpy(label_B), wanted)
+    assert found.notes == ["label 'c': no row has it, so its weight is left as it is"]
+    assert best_weights(p_BK.astype(np.float64), 0 * label_B, "abc", Aim(goal)) == ({}, "")
 
 
 # --- several labels ----------------------------------------------------------------------------
@@ -366,6 +386,46 @@ def test_shares_that_changed_are_recovered_and_their_likelihood_is_the_greatest(
         other_K = found_K.copy()
         other_K[place] += step
         assert likelihood(other_K / other_K.sum()) < likelihood(found_K)
+
+
+@pytest.mark.parametrize("sharp", [0.3, 1.5])
+def test_biases_are_those_of_the_greatest_likelihood(sharp: float) -> None:
+    p_BK, label_B = drawn(300, 4, 6, sharp)
+    share_K = np.bincount(label_B, minlength=4) / 300
+    bias_K = biases(p_BK.astype(np.float64), share_K)
+    log_BK = np.log(p_BK.astype(np.float64))
+
+    def loss(bias_K: Array) -> float:
+        each_B = log_softmax(log_BK + np.append(bias_K, 0), axis=1)[np.arange(300), label_B]
+        return float(-each_B.mean())
+
+    best_K = minimize(loss, np.zeros(3), tol=1e-12).x
+    np.testing.assert_allclose(np.log(bias_K / bias_K[3])[:3], best_K, atol=1e-4)
+    told_BK = softmax(log_BK + np.log(bias_K), axis=1)
+    np.testing.assert_allclose(told_BK.mean(axis=0), share_K, atol=1e-7)
+    np.testing.assert_allclose(new_shares(told_BK, share_K), share_K, atol=1e-6)
+
+
+@pytest.mark.parametrize("apart", [0.7, 2.0])
+def test_standard_errors_of_shares_are_how_much_they_vary_over_samples(apart: float) -> None:
+    random = np.random.default_rng(3)
+    mean_K, was_K = apart * np.array([-1.0, 0.0, 1.0]), np.array([0.3, 0.4, 0.3])
+    found, told = [], []
+    for _ in range(200):
+        x_B = mean_K[random.choice(3, 400, p=was_K)] + random.normal(size=400)
+        p_BK = softmax(-((x_B[:, None] - mean_K) ** 2) / 2 + np.log(was_K), axis=1)
+        new_K = new_shares(p_BK, was_K)
+        if (new_K > 0.02).all():  # at the edge they are not normal
+            found.append(new_K)
+            told.append(errors_of_one(p_BK, was_K, new_K))
+    assert len(found) > 150
+    np.testing.assert_allclose(np.mean(told, axis=0), np.std(found, axis=0), rtol=0.25)
+
+
+def test_probabilities_that_tell_nothing_have_shares_of_great_error() -> None:
+    alike_BK, was_K = np.full((50, 2), 0.5), np.array([0.5, 0.5])
+    assert (errors_of_one(alike_BK, was_K, was_K) > 100).all()
+    assert (errors_of_several(alike_BK, was_K, was_K) > 100).all()
 
 
 def test_each_of_several_labels_has_a_share_of_its_own() -> None:

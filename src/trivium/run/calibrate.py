@@ -35,6 +35,8 @@ from trivium.run.predictor.trained import load_single
 from trivium.run.screen.console import heard_on, note, say
 from trivium.run.screen.progress import rows_bar
 
+NOTHING_WRITTEN = "nothing was written (--dry-run)"
+
 
 def calibrate(
     run: str | Path,
@@ -58,15 +60,12 @@ def calibrate(
     costs, a level below which rows are not answered, and another share of labels. task: its name;
     on: dev, or a table of other labelled rows. goal: what thresholds are for: accuracy, f1,
     macro_f1, micro_f1, precision=0.9, recall=0.9, or none; by default the task's main metric, but
-    only if that is better on rows that they were not found on.
-    label: whose precision or recall. costs: a table of costs, instead of a goal. answer_where: the
-    share of given answers that shall be right. shares_from: a table whose labels, unknown, have
-    other shares. undo: take out what was written. dry_run: write nothing. Answers with the figures
-    by task, as they stand in `calibration.json`. Raises RecipeError.
+    only if that is better on rows that they were not found on. label: whose precision or recall.
+    costs: a table of costs, instead of a goal. answer_where: the share of given answers that shall
+    be right. shares_from: a table whose labels, unknown, have other shares. undo: take out what was
+    written. dry_run: write nothing. Answers with the figures by task. Raises RecipeError.
 
-        figures = trivium.calibrate("runs/first", goal="accuracy")
-        figures["topic"]["crossfitted"]["scores"]["accuracy"]
-        trivium.calibrate("runs/first", undo=True)
+        trivium.calibrate("runs/first", goal="accuracy")["topic"]["crossfitted"]["scores"]
     """
     run, console = _whole_run(Path(run)), heard_on(console)
     if (run / ENSEMBLE).is_file():
@@ -76,20 +75,22 @@ def calibrate(
         )
     model = find_model(run)
     refuse_unfinished(run)
+    asked = Asked(goal, label, costs, answer_where, shares_from)
     with alone(run):
         if undo:
-            return _undone(run, model, task, console)
+            asked.refuse_beside_undo(on)
+            return _undone(run, model, task, console, dry_run=dry_run)
+        known = read_figures(run)  # before anything is written: it may be damaged
         predictor = load_single(run, precision=precision, device=device, as_trained=True)
-        asked = Asked(goal, label, costs, answer_where, shares_from)
         tasks = _tasks(run, predictor, task, on, asked)
         found = _found(predictor, tasks, run, on, asked, console=console)
         if not dry_run:
             write_decisions(model, {name: decide for name, (decide, _) in found.items()})
             if (run / RECIPE).is_file():
-                write_figures(run, read_figures(run) | {n: of for n, (_, of) in found.items()})
+                write_figures(run, known | {n: of for n, (_, of) in found.items()})
             _tell_card(run, model, console)
     print_figures({name: of for name, (_, of) in found.items()}, console)
-    say(console, "nothing was written (--dry-run)" if dry_run else f"calibrated: {model}")
+    say(console, NOTHING_WRITTEN if dry_run else f"calibrated: {model}")
     return {name: of.as_dict() for name, (_, of) in found.items()}
 
 
@@ -155,7 +156,9 @@ def _found(
     return found
 
 
-def _undone(run: Path, model: Path, task: str | None, console: Console) -> dict[str, Any]:
+def _undone(
+    run: Path, model: Path, task: str | None, console: Console, *, dry_run: bool
+) -> dict[str, Any]:
     """Take out what was written, of all tasks or of one."""
     there = decisions_in(model)
     names = list(there) if task is None else [task]
@@ -163,11 +166,15 @@ def _undone(run: Path, model: Path, task: str | None, console: Console) -> dict[
         raise RecipeError(f"--undo: task {missing[0]!r} is not calibrated.")
     if not names:
         raise RecipeError(f"--undo: {model} is not calibrated.")
-    write_decisions(model, dict.fromkeys(names))
-    kept = {name: of for name, of in read_figures(run).items() if name not in names}
-    write_figures(run, kept)
-    _tell_card(run, model, console)
+    # Where no task is left there is nothing to keep, whether or not the file can be read.
+    known = read_figures(run) if len(names) < len(there) else {}
+    if not dry_run:
+        write_decisions(model, dict.fromkeys(names))
+        write_figures(run, {name: of for name, of in known.items() if name not in names})
+        _tell_card(run, model, console)
     say(console, f"as it was trained: {', '.join(names)}")
+    if dry_run:
+        say(console, NOTHING_WRITTEN)
     return {}
 
 

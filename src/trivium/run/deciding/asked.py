@@ -9,6 +9,7 @@ from trivium.parts.tasks import Labelled
 from trivium.run.deciding.aims import LEVELLED, Aim, aim_of
 from trivium.run.deciding.costs import costs_of
 from trivium.run.deciding.found import Wanted
+from trivium.run.deciding.rows import DEV
 
 
 class Asked:
@@ -34,6 +35,19 @@ class Asked:
         self.goal, self.label, self.costs = goal, label, costs
         self.answer_where, self.shares_from = answer_where, shares_from
 
+    def refuse_beside_undo(self, on: str | Path) -> None:
+        """Raises RecipeError for what says how to decide, where nothing is to be decided."""
+        said = {
+            "--for": self.goal, "--label": self.label, "--costs": self.costs,
+            "--answer-where": self.answer_where, "--shares-from": self.shares_from,
+            "--on": None if str(on) == DEV else on,
+        }  # fmt: skip
+        if there := [name for name, value in said.items() if value is not None]:
+            raise RecipeError(
+                f"--undo takes out what was found, and {', '.join(there)} says what to find: give "
+                "one or the other (a new calibration replaces the old one)."
+            )
+
     @property
     def leaves_open(self) -> bool:
         """Whether nobody said what thresholds shall be for."""
@@ -46,6 +60,7 @@ class Asked:
         return next((name for name, value in named.items() if value is not None), "")
 
     def of(self, task: Labelled) -> Wanted:
+        biased = self.shares_from is not None
         if self.costs is not None:
-            return Wanted(Aim("none"), costs_of(task, self.costs), self.answer_where)
-        return Wanted(aim_of(task, self.goal, self.label), {}, self.answer_where)
+            return Wanted(Aim("none"), costs_of(task, self.costs), self.answer_where, biased)
+        return Wanted(aim_of(task, self.goal, self.label), {}, self.answer_where, biased)

@@ -13,9 +13,10 @@ from trivium.parts.tasks import Labelled, Multilabel
 from trivium.run.deciding.abstaining import abstention_level
 from trivium.run.deciding.aims import Aim
 from trivium.run.deciding.costs import Costs, thresholds_of
+from trivium.run.deciding.shares import biases_of_one, biases_of_several
 from trivium.run.deciding.temperature import LEAST, best_temperature
 from trivium.run.deciding.thresholds import best_thresholds
-from trivium.run.deciding.weights import best_weights
+from trivium.run.deciding.weights import best_weights, untold
 
 TOLD_APART = (
     "the temperature is left at 1: these rows are all answered right, or nearly so, and cannot "
@@ -32,6 +33,9 @@ class Wanted:
     costs: Costs = field(default_factory=dict)
     answer_where: float | None = None
     """Share of right answers among those given."""
+    biased: bool = False
+    """Whether probabilities shall be right on the mean of the rows for every label, too: so they
+    must be before other shares of labels are estimated by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +53,14 @@ def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -
     """
     log_BK, label_B = as_choices(task, readout_BK.numpy(), target_B)
     temperature = best_temperature(log_BK, label_B)
-    unreached: list[str] = []
-    notes: list[str] = []
     told_apart = temperature <= LEAST
     if told_apart:  # the lower, the likelier, without end: every answer would be said to be certain
         temperature = 1.0
     decide = Decide(temperature=temperature)
-    told_BK = task.deciding(decide).decided(readout_BK).told_BK
-    if isinstance(task, Multilabel):
-        thresholds = thresholds_of(wanted.costs)
-        if not wanted.costs:
-            applies_BK = (target_B > 0).numpy()
-            thresholds, notes = best_thresholds(
-                told_BK, applies_BK, task.names, task.threshold, wanted.aim
-            )
-        decide = decide.model_copy(update={"thresholds": thresholds})
-    elif wanted.costs:
-        decide = decide.model_copy(update={"costs": wanted.costs})
-    else:
-        weights, problem = best_weights(told_BK, target_B.numpy(), task.names, wanted.aim)
-        unreached += [problem] if problem else []
-        decide = decide.model_copy(update={"weights": weights})
+    if wanted.biased:
+        decide = _biased(task, decide, readout_BK, target_B)
+    found = _answering(task, decide, readout_BK, target_B, wanted)
+    decide, unreached, notes = found.decide, found.unreached, found.notes
     if wanted.answer_where is not None:
         decided = task.deciding(decide).decided(readout_BK)
         right_B = task.right(decided, target_B).numpy()
@@ -78,6 +69,39 @@ def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -
         decide = decide.model_copy(update={"abstain": level})
     notes = [*notes, TOLD_APART] if told_apart else notes
     return Found(decide, unreached, notes)
+
+
+def _answering(
+    task: Labelled, decide: Decide, readout_BK: Tensor, target_B: Tensor, wanted: Wanted
+) -> Found:
+    """With thresholds, weights or costs, by the probabilities as they are told so far."""
+    told_BK = task.deciding(decide).decided(readout_BK).told_BK
+    if isinstance(task, Multilabel):
+        notes: list[str] = []
+        thresholds = thresholds_of(wanted.costs)
+        if not wanted.costs:
+            applies_BK = (target_B > 0).numpy()
+            thresholds, notes = best_thresholds(
+                told_BK, applies_BK, task.names, task.threshold, wanted.aim
+            )
+        return Found(decide.model_copy(update={"thresholds": thresholds}), [], notes)
+    if wanted.costs:
+        return Found(decide.model_copy(update={"costs": wanted.costs}))
+    label_B = target_B.numpy()
+    weights, problem = best_weights(told_BK, label_B, task.names, wanted.aim)
+    return Found(
+        decide.model_copy(update={"weights": weights}),
+        [problem] if problem else [],
+        untold(label_B, task.names, wanted.aim),
+    )
+
+
+def _biased(task: Labelled, decide: Decide, readout_BK: Tensor, target_B: Tensor) -> Decide:
+    told_BK = task.deciding(decide).decided(readout_BK).told_BK
+    of = biases_of_several if isinstance(task, Multilabel) else biases_of_one
+    return decide.model_copy(
+        update={"prior": of(told_BK, label_shares(task, target_B), task.names)}
+    )
 
 
 def find_by_folds(
@@ -121,3 +145,11 @@ def cost_of(
         return float(cost_BK.sum(axis=1).mean())
     cost_KK = torch.tensor([[costs[true][said] for said in names] for true in names])
     return float(cost_KK[target_B, torch.from_numpy(decided.said)].double().mean())
+
+
+def label_shares(task: Labelled, target_B: Tensor) -> Numbers:
+    """How often each label stands in the rows: share_K."""
+    if isinstance(task, Multilabel):
+        share_K = (target_B > 0).double().mean(dim=0).numpy()
+        return np.asarray(share_K)
+    return np.bincount(target_B.numpy(), minlength=len(task.names)) / len(target_B)

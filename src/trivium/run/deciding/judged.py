@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from trivium.answering.decide import Decide, Decided
-from trivium.parts.tasks import Labelled, Multilabel
+from trivium.parts.tasks import Labelled
 from trivium.run.deciding.abstaining import coverage
 from trivium.run.deciding.aims import Aim
 from trivium.run.deciding.folds import FOLDS, folds_of
@@ -116,11 +116,3 @@ def _sought(of: Figures) -> str:
     if "exact_match" in of.before.scores:
         return {"accuracy": "exact_match", "f1": "macro_f1"}.get(of.aim, of.aim)
     return of.aim
-
-
-def label_shares(task: Labelled, target_B: Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """How often each label stands in the rows: share_K."""
-    if isinstance(task, Multilabel):
-        share_K = (target_B > 0).double().mean(dim=0).numpy()
-        return np.asarray(share_K)
-    return np.bincount(target_B.numpy(), minlength=len(task.names)) / len(target_B)

@@ -3,6 +3,7 @@ that the run was trained on, nor its test rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
@@ -77,7 +78,7 @@ def _refuse_kept_apart(run: Path, path: Path) -> None:
     """RecipeError for a file that the run was trained on, or is tested on: by its content, or,
     where the folder does not tell that, by its place."""
     if not path.is_file():
-        raise RecipeError(f"--on {path}: no such file.")
+        _tell_what_is_wrong(path)
     for split in KEPT_APART:
         if _is_of(run, path, split):
             what = "was trained on it" if split == "train" else "is to be tested on it"
@@ -85,6 +86,16 @@ def _refuse_kept_apart(run: Path, path: Path) -> None:
                 f"--on {path}: the run {what} ({split}), so what is found there would flatter it. "
                 "Name dev, or a file of other rows."
             )
+
+
+def _tell_what_is_wrong(path: Path) -> NoReturn:
+    if str(path) == "-" or (path.exists() and not path.is_dir()):
+        raise RecipeError(f"--on {path}: is a stream, but is read more than once; name a file.")
+    try:
+        open_table(path)
+    except RecipeError as error:
+        raise RecipeError(f"--on {error}") from None
+    raise RecipeError(f"--on {path}: is no file.")
 
 
 def _is_of(run: Path, path: Path, split: str) -> bool:

@@ -30,19 +30,27 @@ def best_weights(
     told_BK: Numbers, label_B: Labels, names: Sequence[str], aim: Aim
 ) -> tuple[dict[str, float], str]:
     """Weights by name, none where all are best left alike; and why the aim is out of reach, if it
-    is: then they come as close as there is."""
+    is: then they come as close as there is. A label that no row has stays among the others where it
+    is."""
     if aim.measure == "none" or not len(told_BK):
         return {}, ""
     log_BK, log_weight_K, problem = logarithm(told_BK), np.zeros(len(names)), ""
     if aim.label is not None:
         log_weight_K[aim.label], problem = _at_level(log_BK, label_B, aim, names[aim.label])
-    elif len(names) == 2:
-        log_weight_K[1] = _move(log_BK, label_B, 1, aim)
     else:
-        _ascend(log_BK, label_B, log_weight_K, aim)
+        there = np.unique(label_B)
+        log_weight_K[there] = _best(log_BK[:, there], np.searchsorted(there, label_B), aim)
     if not log_weight_K.any():
         return {}, problem
     return dict(zip(names, _scaled(log_weight_K).tolist(), strict=True)), problem
+
+
+def untold(label_B: Labels, names: Sequence[str], aim: Aim) -> list[str]:
+    """Of which labels these rows do not tell where their weight should be, in words."""
+    if aim.measure == "none" or aim.label is not None:
+        return []
+    lacking = [name for place, name in enumerate(names) if place not in label_B]
+    return [f"label {name!r}: no row has it, so its weight is left as it is" for name in lacking]
 
 
 def threshold_of(weights: dict[str, float], names: Sequence[str]) -> float | None:
@@ -62,6 +70,17 @@ def _scaled(log_weight_K: Numbers) -> Numbers:
         return np.array([first, 1 - first]).clip(1e-12)
     scaled_K: Numbers = np.exp((log_weight_K - log_weight_K.mean()).clip(-600, 600))
     return scaled_K
+
+
+def _best(log_BK: Numbers, label_B: Labels, aim: Aim) -> Numbers:
+    """Log-weights, 0 in the mean, of labels of which each has a row."""
+    log_weight_K = np.zeros(log_BK.shape[1])
+    if len(log_weight_K) == 2:
+        log_weight_K[1] = _move(log_BK, label_B, 1, aim)
+    elif len(log_weight_K) > 2:
+        _ascend(log_BK, label_B, log_weight_K, aim)
+    centred_K: Numbers = log_weight_K - log_weight_K.mean()
+    return centred_K
 
 
 def _ascend(log_BK: Numbers, label_B: Labels, log_weight_K: Numbers, aim: Aim) -> None:

@@ -116,7 +116,8 @@ def _text(facts: Mapping[str, Any]) -> str:
 def read_figures(run: Path) -> dict[str, Figures]:
     """By task; nothing where the run was never calibrated. Raises RecipeError if it is damaged."""
     path = run / CALIBRATION
-    return read_record(path, Calibration).tasks if path.is_file() else {}
+    advice = "it only holds what is told of the calibration: delete it, and calibrate again"
+    return read_record(path, Calibration, advice=advice).tasks if path.is_file() else {}
 
 
 def write_figures(run: Path, tasks: Mapping[str, Figures]) -> None:

@@ -27,8 +27,13 @@ class Record(BaseModel):
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
-    """The record in a file. Raises RecipeError with the place of what is wrong."""
+def read_record(
+    path: Path,
+    kind: type[AnyRecord],
+    *,
+    advice: str = "copy the whole folder again, or train the run again",
+) -> AnyRecord:
+    """The record in a file. Raises RecipeError with the place of what is wrong, and advice."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -44,8 +49,7 @@ def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
         wrong = first["msg"].partition(" or instance of ")[0].lower()
         shown = "" if first["type"] == "missing" else f", found {str(first['input'])[:60]!r}"
         raise RecipeError(
-            f"{path}: {place}: {wrong}{shown}. The file is damaged; copy the whole "
-            "folder again, or train the run again."
+            f"{path}: {place}: {wrong}{shown}. The file is damaged; {advice}."
         ) from None
 
 
