@@ -76,7 +76,8 @@ def _from_json(path: Path) -> Mapping[str, Any]:
 
 
 def _from_table(path: Path) -> tuple[Mapping[str, Any], Mapping[str, int]]:
-    """The first column holds true labels, the others are named by answers; and each label's line."""
+    """The costs, and each label's line. The first column holds true labels, the others are named by
+    answers."""
     table = open_table(path)
     first, *others = table.columns
     found: dict[str, Any] = {}
