@@ -236,6 +236,20 @@ def test_many_tables_have_no_single_file_of_answers(run: Path, tables: Path) -> 
     assert "in a folder; name it with --out" in said
 
 
+@pytest.mark.parametrize(
+    ("inside", "wanted"),
+    [("", "is a file; name a folder for the answers"), ("deeper", "no folder can be made in it")],
+)
+def test_a_file_in_the_place_of_the_folder_of_answers_is_refused(
+    run: Path, tables: Path, tmp_path: Path, inside: str, wanted: str
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    out = tmp_path / "taken" / inside
+    code, said = call("predict", run, "--task", "mood", "--file", tables, "--out", out)
+    assert (code, wanted in said) == (2, True), said
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
 def test_the_record_tells_what_the_answers_were_made_of(
     run: Path, tables: Path, tmp_path: Path
 ) -> None:

@@ -274,6 +274,12 @@ def test_a_run_is_measured_and_its_report_shows_it(values: dict[str, Any], tmp_p
     assert (gain <= high + 1e-12).all()
     page = trivium.report(tmp_path / "run", tmp_path / "report.html").read_text("utf-8")
     assert "Task affinity" in page
+    damaged = json.dumps(found | {"gain": (gain * np.nan).tolist()})
+    (tmp_path / "run" / "affinity.json").write_text(damaged, "utf-8")
+    code, said = call("report", tmp_path / "run", "--out", tmp_path / "other.html")
+    assert code == 2
+    assert "affinity.json: gain.0.0: input should be a finite number, found 'nan'" in said
+    assert "measure it again: trivium affinity RUN --overwrite" in said
     with pytest.raises(RecipeError, match="is there already"):
         trivium.affinity(tmp_path / "run", steps=4, every=2)
     with pytest.raises(RecipeError, match="whose recipe stands"):
@@ -293,3 +299,50 @@ def test_what_cannot_be_measured_is_refused(values: dict[str, Any], tmp_path: Pa
     with pytest.raises(RecipeError, match="1 look-aheads, but an interval needs 2"):
         trivium.affinity(values, tmp_path / "a", steps=2, every=2)
     assert not (tmp_path / "a" / "affinity.json").exists()
+
+
+@pytest.mark.parametrize("length", [float("inf"), float("nan")])
+def test_a_length_that_is_not_finite_is_refused(values: dict[str, Any], length: float) -> None:
+    with pytest.raises(RecipeError, match=r"--length \S+: give a (finite )?number above 0"):
+        trivium.affinity(values, "nowhere", length=length)
+
+
+def test_a_look_ahead_too_long_for_its_losses_ends_in_one_error_and_nothing_is_kept(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError) as error:
+        trivium.affinity(values, tmp_path / "far", steps=4, every=2, length=1e30)
+    said = str(error.value)
+    assert "after a step of length 1e+30 for task 'mood' the loss of task 'mood'" in said
+    assert "a shorter --length" in said
+    assert not (tmp_path / "far").exists()
+
+
+def test_a_loss_that_is_not_finite_before_any_step_is_not_blamed_on_the_length(
+    values: dict[str, Any],
+) -> None:
+    setup = setup_of(values)
+    with torch.no_grad():
+        for parameter in setup.model.heads["twin"].parameters():
+            parameter.fill_(float("nan"))
+    with pytest.raises(RecipeError, match="the loss of task 'twin' is nan") as error:
+        look_ahead(setup.model, setup.recipe.tasks, drawn(setup))
+    assert "--length" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("inside", "wanted"),
+    [("", "is a file; name a folder for what is found"), ("deeper", "no folder can be made in it")],
+)
+def test_a_file_in_the_place_of_the_folder_is_refused_before_anything_is_built(
+    values: dict[str, Any],
+    tmp_path: Path,
+    inside: str,
+    wanted: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("trivium.run.affinity.load_data", lambda *_: pytest.fail("rows were read"))
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(RecipeError, match=wanted):
+        trivium.affinity(values, tmp_path / "taken" / inside, steps=4, every=2)
+    assert (tmp_path / "taken").read_text() == "mine"

@@ -1,5 +1,6 @@
 """How sure a suggestion of `trivium affinity` is, and recipes of every shape."""
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,17 @@ def test_a_file_of_an_older_version_is_read(tmp_path: Path) -> None:
     assert read.groups == found.groups
     assert "too few" in how_sure(read)
     assert "suggested" in shown(read, 100)
+
+
+def test_a_file_with_numbers_that_are_not_finite_is_said_to_be_damaged(tmp_path: Path) -> None:
+    write_affinity(tmp_path, concluded(*around(APART, 8)))
+    path = tmp_path / "affinity.json"
+    values = json.loads(path.read_text("utf-8"))
+    values["gain"][0][1] = float("nan")
+    path.write_text(json.dumps(values), "utf-8")
+    with pytest.raises(trivium.RecipeError, match=r"affinity\.json: gain\.0\.1: .*finite") as error:
+        read_affinity(tmp_path)
+    assert "trivium affinity" in str(error.value)
 
 
 # --- on a screen -------------------------------------------------------------------------------

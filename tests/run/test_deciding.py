@@ -21,7 +21,7 @@ from trivium.run.deciding.abstaining import abstention_level
 from trivium.run.deciding.aims import Aim, aim_of
 from trivium.run.deciding.costs import costs_of, thresholds_of
 from trivium.run.deciding.folds import FOLDS, folds_of
-from trivium.run.deciding.found import TOLD_APART, Wanted, find, find_by_folds
+from trivium.run.deciding.found import TOLD_APART, Wanted, cost_of, find, find_by_folds
 from trivium.run.deciding.judged import gains, judge, judge_unless_worse
 from trivium.run.deciding.shares import (
     biases,
@@ -297,6 +297,13 @@ def test_costs_are_read_from_csv_and_json_alike(tmp_path: Path) -> None:
         ({"a": {"b": "much"}, "b": {"a": 1}}, "'much' is no number"),
         ({"a": {}, "b": {"a": 1}}, "lacks the cost of the answer 'b'"),
         ({"a": 3, "b": {"a": 1}}, "wanted a table of costs"),
+        ({"a": {"b": 1e39}, "b": {"a": 1}}, "'a': 'b': 1e\\+39 is not within .* only ratios count"),
+        ({"a": {"b": -1e13}, "b": {"a": 1}}, "only ratios count"),
+        ({"a": {"b": 1e-13}, "b": {"a": 1}}, "only ratios count"),
+        ({"a": {"b": 10**400}, "b": {"a": 1}}, "a huge number is no number"),
+        ({"a": {"b": -1}, "b": {"a": 1}}, "'a': 'b': a wrong answer must not cost less than 0"),
+        ({"a": {"b": 0}, "b": {"a": 0}}, "every answer costs the same, .* decide nothing"),
+        ({"a": {"a": 2, "b": 2}, "b": {"a": 1, "b": 1}}, "every answer costs the same"),
         ("distance", "about labels that have an order"),
         ("no-such.json", "cannot be read as JSON"),
         ("no-such.csv", "no such file"),
@@ -305,6 +312,41 @@ def test_costs_are_read_from_csv_and_json_alike(tmp_path: Path) -> None:
 def test_a_cost_table_that_cannot_be_used_is_refused(given: Any, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         costs_of(task(), given)
+
+
+@pytest.mark.parametrize("number", [1e308, 1e-300])
+def test_a_cost_beyond_the_limit_is_told_by_its_line(tmp_path: Path, number: float) -> None:
+    path = tmp_path / "costs.csv"
+    path.write_text(f"label,missed,false_alarm\na,1,2\nb,{number},{number}\n")
+    with pytest.raises(RecipeError, match=r"costs\.csv:3: 'b': 'missed': .* only ratios count"):
+        costs_of(task(Multilabel), path)
+
+
+def test_costs_as_far_apart_as_they_may_be_make_a_threshold_above_0() -> None:
+    given = {"a": {"missed": 1e12, "false_alarm": 1e-12}, "b": {"missed": 1, "false_alarm": 1}}
+    assert 0 < thresholds_of(costs_of(task(Multilabel), given))["a"] < 1e-23
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": {"b": 1}, "b": {"a": 4}, "b": {"a": 5}}', '{"a": {"b": 1, "b": 2}, "b": {}}']
+)
+def test_a_cost_table_in_json_that_names_something_twice_is_refused(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "costs.json").write_text(text)
+    with pytest.raises(RecipeError, match=r"costs\.json: names 'b' twice"):
+        costs_of(task(), tmp_path / "costs.json")
+
+
+def test_a_right_answer_may_cost_less_than_nothing() -> None:
+    costs = {"a": {"a": -1.0, "b": 0.0}, "b": {"a": 4.0, "b": -2.0}}
+    assert costs_of(task(), costs) == costs
+
+
+def test_told_costs_are_summed_in_the_digits_that_they_were_given_in() -> None:
+    costs = costs_of(task(), {"a": {"b": 16777217.1}, "b": {"a": 4}})
+    decided = one_label(Decide(), "ab", np.array([[0.1, 0.9]]))
+    assert cost_of(task(), decided, torch.tensor([0]), costs, "ab") == 16777217.1
 
 
 # --- abstention --------------------------------------------------------------------------------

@@ -70,6 +70,11 @@ def test_what_cannot_be_exported_is_refused(
         trivium.export_lora(lora_run)
     with pytest.raises(RecipeError, match="is not empty; name another folder"):
         trivium.export_lora(lora_run, peft=lora_run)
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(RecipeError, match="is a file; name a folder for the adapter"):
+        trivium.export_lora(lora_run, peft=tmp_path / "taken")
+    with pytest.raises(RecipeError, match="is a file, so no folder can be made in it"):
+        trivium.export_lora(lora_run, merged=tmp_path / "taken" / "deeper")
     values = recipe_values | {"stages": [{"steps": 1}]}
     trivium.train(parse_recipe(values), tmp_path / "plain", console=Console(file=StringIO()))
     with pytest.raises(RecipeError, match="this model has no LoRA"):

@@ -1,6 +1,7 @@
 """scores.json is read by one reader, written by one writer, and comes back to the byte."""
 
 import json
+import math
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.run.folder.environment import Environment, read_environment, write_environment
+from trivium.run.folder.provenance import SplitRows
 from trivium.run.folder.records import write_record
 from trivium.run.folder.scores import (
     Cost,
@@ -57,11 +59,40 @@ def text_of(content: dict[str, Any]) -> str:
 def test_what_was_read_is_written_again_to_the_byte(
     content: dict[str, Any], tmp_path: Path
 ) -> None:
+    content = content | {"tasks": content["tasks"] | {"near": {"dev": {"pearson": -0.5}}}}
     (tmp_path / "scores.json").write_text(text_of(content))
     scores = read_scores(tmp_path)
     assert text_of(scores.as_dict()) == text_of(content)
     write_scores(tmp_path, scores)
     assert (tmp_path / "scores.json").read_text() == text_of(content)
+
+
+def strictly(text: str) -> Any:
+    def refuse(name: str) -> None:
+        pytest.fail(f"{name} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_no_number_as_in_older_runs_are_read_and_written_as_json(
+    number: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "scores.json"
+    path.write_text(text_of({"tasks": {"near": {"dev": {"pearson": number, "rows": 7}}}}))
+    write_scores(tmp_path, read_scores(tmp_path))
+    assert strictly(path.read_text())["tasks"]["near"]["dev"] == {"pearson": None, "rows": 7}
+    again = read_scores(tmp_path).metric("near", "dev", "pearson")
+    assert again is not None
+    assert math.isnan(again)
+
+
+def test_no_record_is_written_with_what_is_no_json(tmp_path: Path) -> None:
+    rows = SplitRows(files=["a"], rows=1, drawn={"share": float("nan"), "of": [float("inf"), 1]})
+    write_record(tmp_path / "some.json", rows)
+    assert strictly((tmp_path / "some.json").read_text())["drawn"] == {
+        "share": None, "of": [None, 1]
+    }  # fmt: skip
 
 
 @given(st.dictionaries(st.text(), st.integers(0, 2**53) | st.floats()))

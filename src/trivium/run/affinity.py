@@ -1,5 +1,6 @@
 """`trivium affinity`: which tasks help one another on one encoder, and which do not."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.errors import Interrupted, RecipeError
+from trivium.jsons import shown
 from trivium.recipe import AnyRecipe, Recipe, load_recipe
 from trivium.recipe.budget import FULL
 from trivium.run.assembly.device import choose_device, choose_precision, make_current
@@ -16,7 +18,7 @@ from trivium.run.folder.affinity import write_affinity
 from trivium.run.folder.atomic import refusals_told
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import AFFINITY, RECIPE
-from trivium.run.folder.start import run_recipe
+from trivium.run.folder.start import refuse_no_folder, run_recipe
 from trivium.run.folder.started import begin
 from trivium.run.lookahead.conclude import conclude
 from trivium.run.lookahead.follow import EVERY, Look, follow, shortened, stage_to_follow
@@ -65,6 +67,7 @@ def affinity(
     look = _look(steps, every, length, encoders)
     loaded, folder = _recipe_and_folder(recipe, out, budget, changes)
     path = folder / AFFINITY
+    refuse_no_folder(folder, "what is found")
     if path.exists() and not overwrite:
         raise RecipeError(f"{path}: is there already; replace it with --overwrite, or name --out.")
     short = shortened(loaded, stage_to_follow(loaded), look.steps)
@@ -87,8 +90,9 @@ def affinity(
 
 def _look(steps: int | None, every: int, length: float, encoders: int | None) -> Look:
     for name, value in (("steps", steps), ("every", every), ("length", length)):
-        if value is not None and not value > 0:
-            raise RecipeError(f"--{name} {value}: give a number above 0.")
+        if value is not None and not 0 < value < math.inf:
+            kind = "finite number" if value > 0 else "number"
+            raise RecipeError(f"--{name} {shown(value)}: give a {kind} above 0.")
     if encoders is not None and encoders < 1:
         raise RecipeError(f"--encoders {encoders}: give at least 1.")
     return Look(steps, every, length)

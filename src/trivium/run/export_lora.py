@@ -11,7 +11,7 @@ from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import RECIPE
-from trivium.run.folder.start import run_recipe
+from trivium.run.folder.start import refuse_no_folder, run_recipe
 
 
 def export_lora(
@@ -27,6 +27,9 @@ def export_lora(
         trivium.train("recipes/quickstart.yaml", "runs/lora", changes=["adapters=lora"])
         trivium.export_lora("runs/lora", peft="adapter", merged="encoder")
     """
+    for wanted, what in ((peft, "the adapter"), (merged, "the encoder")):
+        if wanted is not None:
+            refuse_no_folder(Path(wanted), what)
     folder = find_model(Path(run))
     loaded = load_model(folder)
     encoder = loaded.model.encoder

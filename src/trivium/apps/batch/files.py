@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from trivium.apps.batch.remote import Place, found_at, is_below, place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.remote import is_url
+from trivium.run.folder.start import refuse_file
 from trivium.text.lines import format_of
 
 READ_ONLY = ("json", "xlsx")
@@ -105,7 +106,9 @@ def _found_at(url: str) -> Iterator[tuple[str, Place]]:
 
 
 def _refuse_file(sources: Sequence[str | Path], home: Place) -> None:
-    """Raises RecipeError where answers of tables behind URLs are to be in one file."""
+    """Raises RecipeError where answers of many tables are to be in one file."""
+    if isinstance(home, Path):
+        refuse_file(home, "the answers")
     is_folder = isinstance(home, Path) and home.is_dir()
     if any(map(is_url, sources)) and not is_folder and _is_table(Path(home.name)):
         raise RecipeError(

@@ -143,8 +143,10 @@ def cost_of(
         false_K = np.array([costs[name]["false_alarm"] for name in names])
         cost_BK = (applies_BK & ~said_BK) * missed_K + (~applies_BK & said_BK) * false_K
         return float(cost_BK.sum(axis=1).mean())
-    cost_KK = torch.tensor([[costs[true][said] for said in names] for true in names])
-    return float(cost_KK[target_B, torch.from_numpy(decided.said)].double().mean())
+    cost_KK = torch.tensor(
+        [[costs[true][said] for said in names] for true in names], dtype=torch.float64
+    )
+    return float(cost_KK[target_B, torch.from_numpy(decided.said)].mean())
 
 
 def label_shares(task: Labelled, target_B: Tensor) -> Numbers:

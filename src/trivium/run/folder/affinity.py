@@ -4,6 +4,7 @@ This module loads no torch.
 """
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -28,6 +29,8 @@ class Grouping(Record):
 class Affinity(Record):
     """gain[i][j]: what a step for task i does to the loss of task j, as a share of it; above 0 it
     helps."""
+
+    damaged: ClassVar[str] = "measure it again: trivium affinity RUN --overwrite"
 
     tasks: list[str]
     gain: list[list[float]]

@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -68,6 +68,8 @@ class Figures(Record):
 class Calibration(Record):
     """The content of calibration.json."""
 
+    damaged: ClassVar[str] = "it only holds what is told: delete it, and calibrate again"
+
     tasks: dict[str, Figures]
 
 
@@ -116,8 +118,7 @@ def _text(facts: Mapping[str, Any]) -> str:
 def read_figures(run: Path) -> dict[str, Figures]:
     """By task; nothing where the run was never calibrated. Raises RecipeError if it is damaged."""
     path = run / CALIBRATION
-    advice = "it only holds what is told of the calibration: delete it, and calibrate again"
-    return read_record(path, Calibration, advice=advice).tasks if path.is_file() else {}
+    return read_record(path, Calibration).tasks if path.is_file() else {}
 
 
 def write_figures(run: Path, tasks: Mapping[str, Figures]) -> None:

@@ -2,8 +2,9 @@
 writer."""
 
 import json
+import math
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,7 +18,9 @@ class Record(BaseModel):
     What a record does not name is nobody's business; what may be absent, older runs lack.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+    damaged: ClassVar[str] = "copy the whole folder again, or train the run again"
+    """What to do about a file of this kind that is damaged."""
 
     def as_dict(self) -> dict[str, Any]:
         """As it stands in its file: what was not told is not there."""
@@ -27,13 +30,8 @@ class Record(BaseModel):
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
-def read_record(
-    path: Path,
-    kind: type[AnyRecord],
-    *,
-    advice: str = "copy the whole folder again, or train the run again",
-) -> AnyRecord:
-    """The record in a file. Raises RecipeError with the place of what is wrong, and advice."""
+def read_record(path: Path, kind: type[AnyRecord]) -> AnyRecord:
+    """The record in a file. Raises RecipeError with the place of what is wrong."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -49,10 +47,20 @@ def read_record(
         wrong = first["msg"].partition(" or instance of ")[0].lower()
         shown = "" if first["type"] == "missing" else f", found {str(first['input'])[:60]!r}"
         raise RecipeError(
-            f"{path}: {place}: {wrong}{shown}. The file is damaged; {advice}."
+            f"{path}: {place}: {wrong}{shown}. The file is damaged; {kind.damaged}."
         ) from None
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Replace the file, all or nothing."""
-    write_text(path, json.dumps(record.as_dict(), indent=2) + "\n")
+    """Replace the file, all or nothing. What is no number is null: JSON knows neither NaN nor
+    Infinity, and readers other than Python's would refuse the whole file."""
+    told = _finite(record.as_dict())
+    write_text(path, json.dumps(told, indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

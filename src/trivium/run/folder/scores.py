@@ -3,6 +3,7 @@
 This module loads no torch, so whoever only reads scores need not wait for it.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,15 @@ from trivium.run.folder.records import Record, read_record, write_record
 
 
 def _as_it_stands(value: Any, is_number: ValidatorFunctionWrapHandler) -> Any:
+    if value is None:
+        return math.nan
     is_number(value)
     return value
 
 
-Number = Annotated[float, WrapValidator(_as_it_stands)]
-"""A number that stays whole if it is: 32 rows are not 32.0, neither read nor written again."""
+Number = Annotated[float, Field(allow_inf_nan=True), WrapValidator(_as_it_stands)]
+"""A number that stays whole if it is: 32 rows are not 32.0, neither read nor written again. Or nan,
+as a correlation of older runs where nothing could be ranked; its file has null for that."""
 
 Metrics = dict[str, Number]
 """Metric -> value, with the number of rows as `rows`."""

@@ -19,8 +19,7 @@ from trivium.run.folder.replaced import set_aside
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
     """Refuse, before any work, a folder that training must not or cannot write to."""
-    if run_dir.exists() and not run_dir.is_dir():
-        raise RecipeError(f"{run_dir}: is a file; name a folder for the run.")
+    refuse_file(run_dir, "the run")
     holds = run_dir.is_dir() and not all(is_trace(path.name) for path in run_dir.iterdir())
     if (run_dir / ENSEMBLE).is_file():
         raise RecipeError(
@@ -38,6 +37,20 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
             "or name another folder."
         )
     _try_writing(run_dir)
+
+
+def refuse_file(out: Path, what: str) -> None:
+    """Refuse, before any work, a folder for `what` that is a file, or would lie in one."""
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out}: is a file; name a folder for {what}.")
+    if not (place := _there(out)).is_dir():
+        raise RecipeError(f"{out}: {place} is a file, so no folder can be made in it.")
+
+
+def refuse_no_folder(out: Path, what: str) -> None:
+    """As `refuse_file`, and a folder that cannot be written to."""
+    refuse_file(out, what)
+    _try_writing(out)
 
 
 def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -71,8 +84,7 @@ def refuse_taken(
     a crash interrupted.
     """
     recover(out)
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"{out}: is a file; name a folder for the {what}.")
+    refuse_file(out, f"the {what}")
     held = sorted(p.name for p in out.iterdir() if not is_trace(p.name)) if out.is_dir() else []
     if held and replaces is None:
         raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
@@ -121,11 +133,7 @@ def _movable(recipe: Recipe, run_dir: Path) -> Recipe:
 
 
 def _try_writing(run_dir: Path) -> None:
-    place = run_dir
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise RecipeError(f"{run_dir}: {place} is a file, so no folder can be made in it.")
+    place = _there(run_dir)
     probe = fresh_name(place / (run_dir.resolve().name or "run"))
     try:
         probe.touch()
@@ -135,6 +143,11 @@ def _try_writing(run_dir: Path) -> None:
             why = f"{run_dir}: {error.strerror}. Nothing was kept: start again once there is room."
             raise NotWrittenError(why, error) from error
         raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
+
+
+def _there(place: Path) -> Path:
+    """It, or the nearest thing above it that is there."""
+    return next(each for each in (place, *place.absolute().parents) if each.exists())
 
 
 def _difference(old: Any, new: Any, place: str = "") -> str:

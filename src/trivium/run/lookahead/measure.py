@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trivium.errors import RecipeError
 from trivium.model.multitask import MultiTaskModel
 from trivium.parts.tasks import Task
 from trivium.run.training.gradients import take_gradient
@@ -36,13 +37,15 @@ def look_ahead(
 
     drawn: by task a batch in its pieces. Nothing is trained: weights are afterwards what they were,
     to the bit. A look-ahead is small, so it is computed without dropout (nothing is random) and in
-    fp32. A row is 0 where a task's gradient vanishes.
+    fp32. A row is 0 where a task's gradient vanishes. Raises RecipeError where a loss is not
+    finite: what is no number is not below 0 either, so it would seem to harm nobody.
     """
     shared = [one.parameter for one in model.shared_parameters() if one.parameter.requires_grad]
     names = list(drawn)
     gain_TT = np.zeros((len(names), len(names)))
     with _at_rest(model), _put_back(shared) as put_back:
         loss_T = _losses(model, tasks, drawn)
+        _refuse_what_is_not_finite(names, loss_T)
         for i, name in enumerate(names):
             gradient = _gradient(model, shared, tasks[name], drawn[name])
             norm = _norm(gradient)
@@ -50,10 +53,30 @@ def look_ahead(
                 continue
             _descend(shared, gradient, length / norm)
             ahead_T = _losses(model, tasks, drawn)
+            _refuse_what_is_not_finite(names, ahead_T, (name, length))
             # A loss of 0 has nothing to gain.
             gain_TT[i] = np.where(loss_T > 0, 1 - ahead_T / np.where(loss_T > 0, loss_T, 1), 0)
             put_back()
     return gain_TT
+
+
+def _refuse_what_is_not_finite(
+    names: Sequence[str], loss_T: NDArray[np.float64], step: tuple[str, float] | None = None
+) -> None:
+    """step: the task that it was for, and its length."""
+    if np.isfinite(loss_T).all():
+        return
+    place = int(np.flatnonzero(~np.isfinite(loss_T))[0])
+    what = f"the loss of task {names[place]!r} is {loss_T[place]}"
+    if step is None:
+        raise RecipeError(
+            f"affinity: {what} before any look-ahead. Nothing was kept. Lower the learning rate of "
+            "the stage, or see whether the task trains alone."
+        )
+    raise RecipeError(
+        f"affinity: after a step of length {step[1]:g} for task {step[0]!r} {what}, of which no "
+        f"gain can be told. Nothing was kept. Take a shorter --length (by default {LENGTH})."
+    )
 
 
 def _descend(
