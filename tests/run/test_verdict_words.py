@@ -21,8 +21,8 @@ def comparison(
     before, after = scores
     return Comparison(
         system="all", baseline="one", task="mood", metric="accuracy", is_sharing=is_sharing,
-        rows=100, before=before, after=after, difference=after - before, low=bounds[0],
-        high=bounds[1], by_seed={}, seeds=seeds, resamples=1000,
+        rows=100, differing=50, before=before, after=after, difference=after - before,
+        low=bounds[0], high=bounds[1], by_seed={}, seeds=seeds, resamples=1000,
         outcome=outcome_of(after - before, *bounds), p=p, tests=tests, adjusted_p=tests * p,
         corrected=corrected or outcome_of(after - before, *bounds), sentence="",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
+from trivium.run.folder.altered import REMEDY, other_score
 from trivium.run.folder.environment import Environment, read_environment
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.names import (
@@ -79,18 +80,25 @@ class FinishedRun:
     def answers(self, task: str, split: str = "dev") -> Answers | None:
         """What was answered on a split; None where there is no such file.
 
-        Raises RecipeError where the file does not fit the run.
+        Raises RecipeError where the file does not fit the run: of other rows, or another score,
+        than scores.json tells of among them.
         """
         path = self.folder / predictions_file(task, split)
         if task not in self.recipe.tasks or not path.is_file():
             return None
         answers = read_answers(path, self.recipe.tasks[task])
-        rows = self.scores.metric(task, split, "rows")
+        told = self.scores.of(task, split)
+        rows = told.get("rows")
         if rows is not None and rows != len(answers.lines):
             raise RecipeError(
                 f"{path}: holds {len(answers.lines):,} rows, but {SCORES} tells of {rows:,}. "
                 "It was altered after the run, or cut short; train the run again, or leave it out."
             )
+        wrong = other_score(
+            answers.task, answers.readout_BK, answers.target_B, told, is_whole=answers.is_whole
+        )
+        if wrong:
+            raise RecipeError(f"{path}: {wrong}. {REMEDY}")
         return answers
 
 

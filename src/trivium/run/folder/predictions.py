@@ -14,6 +14,7 @@ from torch import Tensor
 from trivium.answering.says import RAW
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Labelled, Multilabel, Task
+from trivium.run.folder.altered import REMEDY, contradiction
 from trivium.run.folder.atomic import sync
 from trivium.run.folder.names import RECIPE
 from trivium.run.rows.splits import Split
@@ -66,10 +67,13 @@ class Answers:
     `task.scores(readout_BK, target_B)` are the run's scores up to that. Where printing made a tie
     of what was none, the answer's is moved by the least that is needed, so that answers are those
     of the file. Older files hold clipped scores alone, of which their run's correlations are."""
+    is_whole: bool = True
+    """Whether scores stand there to the bit; not in older files, which hold six digits of them."""
 
 
 def read_answers(path: Path, task: Task) -> Answers:
-    """A file as `write_predictions` leaves it. Raises RecipeError with the line of what is wrong.
+    """A file as `write_predictions` leaves it. Raises RecipeError with the line of what is wrong:
+    a prediction, too, that its probabilities contradict by more than the rounding of their digits.
 
     Columns go by their place, since a text's column may have any name: line, texts, label,
     prediction, and what else the kind of task tells.
@@ -84,7 +88,8 @@ def read_answers(path: Path, task: Task) -> Answers:
             f"{RECIPE}; found {', '.join(columns) or 'none'}. Was it written by another run?"
         )
     # Of a score `raw`, or its answer where there is none.
-    first = len(records[0][1]) - len(shown) if shown else texts + 2 + (columns == [RAW])
+    is_whole = bool(shown) or columns == [RAW]
+    first = len(records[0][1]) - len(shown) if shown else texts + 2 + is_whole
     targets, predicted, readout = [], [], []
     for line, cells in records[1:]:
         try:
@@ -96,8 +101,11 @@ def read_answers(path: Path, task: Task) -> Answers:
                 f"{path}:{line}: {error}. The file was altered, or training went astray: train "
                 "the run again, or leave it out."
             ) from None
-    target_B = task.targets(targets)
+    target_B, predicted_B = task.targets(targets), task.targets(predicted)
     readout_BK = torch.tensor(readout, dtype=torch.float32).view(len(readout), max(1, len(shown)))
+    if wrong := contradiction(task, readout_BK, predicted_B):
+        row, why = wrong
+        raise RecipeError(f"{path}:{records[1 + row][0]}: {why}. {REMEDY}")
     return Answers(
         task,
         [int(cells[0]) for _, cells in records[1:]],
@@ -105,7 +113,8 @@ def read_answers(path: Path, task: Task) -> Answers:
         [cells[texts + 1] for _, cells in records[1:]],
         [cells[texts + 2] for _, cells in records[1:]],
         target_B,
-        _as_answered(task, readout_BK, task.targets(predicted)),
+        _as_answered(task, readout_BK, predicted_B),
+        is_whole,
     )
 
 
@@ -164,7 +173,7 @@ def _place(places: Mapping[str, int], name: str) -> int:
 
 
 def _as_answered(task: Task, readout_BK: Tensor, predicted_B: Tensor) -> Tensor:
-    """The readout, moved by the least that makes its answers the file's.
+    """The readout, moved by the least that makes its answers the file's, which differ by rounding.
 
     predicted_B: the file's answers as targets.
     """

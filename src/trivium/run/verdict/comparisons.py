@@ -9,9 +9,11 @@ import numpy as np
 from rich.console import Console
 
 from trivium.parts.tasks import Task
+from trivium.run.folder.predictions import Answers
 from trivium.run.screen.progress import rows_bar
 from trivium.run.verdict import bootstrap
 from trivium.run.verdict.bootstrap import Array
+from trivium.run.verdict.differing import differing_rows, least_p
 from trivium.run.verdict.facts import OVERALL, Comparison, Group, TaskScore
 from trivium.run.verdict.holm import corrected, p_value
 from trivium.run.verdict.same_rows import refuse_other_rows
@@ -33,8 +35,13 @@ class Sampled:
     """On resampled rows; empty where nothing is compared."""
 
     @property
+    def answers(self) -> list[Answers]:
+        """A file for each seed."""
+        return self.system.answers[self.task.name]
+
+    @property
     def rows(self) -> int:
-        return len(self.system.answers[self.task.name][0].lines)
+        return len(self.answers[0].lines)
 
 
 Side = list[Sampled]
@@ -143,7 +150,9 @@ def _compared(side: Side, against: Side) -> Comparison:
     resamples = min(one.score_SM.shape[1] for one in [*side, *against])
     difference_M = _resampled(side, resamples) - _resampled(against, resamples)
     low, high = bootstrap.interval(difference_M)
-    outcome, p = outcome_of(after - before, low, high), p_value(difference_M)
+    differing = differing_rows((a.answers, b.answers) for a, b in zip(side, against, strict=True))
+    least = least_p(differing)
+    outcome, p = outcome_of(after - before, low, high, least), max(least, p_value(difference_M))
     baseline = others[0].name if len(others) == 1 else SINGLES
     task, metric = (
         (side[0].task.name, side[0].task.metric) if len(side) == 1 else (OVERALL, LEADERBOARD)
@@ -155,6 +164,7 @@ def _compared(side: Side, against: Side) -> Comparison:
         metric=metric,
         is_sharing=is_sharing(system, others),
         rows=sum(one.rows for one in side),
+        differing=differing,
         before=before,
         after=after,
         difference=after - before,

@@ -4,7 +4,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Outcome = Literal["better", "worse", "noise", "same"]
-"""better, worse: the interval leaves out 0. noise: it holds 0. same: it is 0 and nothing else."""
+"""better, worse: the interval leaves out 0, and enough rows differ. noise: it holds 0, or so few
+differ that no interval tells anything. same: it is 0 and nothing else."""
 
 OVERALL = "overall"
 """Stands for a task in a comparison of leaderboard means."""
@@ -50,6 +51,9 @@ class Comparison:
     is_sharing: bool
     """Whether one model for several tasks stands against models for a single one."""
     rows: int
+    differing: int
+    """Rows of which the metric sees the two differ, in the mean over seeds. Overall, tasks that are
+    asked about the same texts share their rows."""
     before: float
     """The baseline's mean over seeds; all scores are shares of 1."""
     after: float
@@ -63,9 +67,10 @@ class Comparison:
     """How many, of the system and of the baseline; where one, its spread is not in the interval."""
     resamples: int
     outcome: Outcome
-    """By its own interval."""
+    """By its own interval, and not against `p`."""
     p: float
-    """Two-sided, of the same resamples as the interval."""
+    """Two-sided, of the same resamples as the interval; no less than an exact sign test over the
+    differing rows allows."""
     tests: int
     """Tasks on which the system is compared, for which `adjusted_p` is corrected; 1 for overall."""
     adjusted_p: float

@@ -15,6 +15,8 @@ ONE_SEED = "more than the noise of these rows; one seed only"
 """In place of `more than noise` where a side has one seed, whose spread is in no interval."""
 ROUNDING = 1e-10
 """What lies nearer to 0 is an error of rounding, not a difference of scores."""
+TOO_FEW = "not distinguishable from noise, since only {rows}"
+"""Where no interval tells anything, though it may leave out 0."""
 LOST = "more than noise by itself, not after Holm's correction over {tests} tasks"
 """Of a difference that only its own interval shows."""
 MILLION = 10**6
@@ -22,10 +24,16 @@ _MOST_DIGITS = 9
 """Of a difference in points; enough for all that is no error of rounding."""
 
 
-def outcome_of(difference: float, low: float, high: float) -> Outcome:
-    """What the 95 % interval [low, high] of a difference says of it, uncorrected."""
+def outcome_of(difference: float, low: float, high: float, least: float = 0.0) -> Outcome:
+    """What the 95 % interval [low, high] of a difference says of it, uncorrected.
+
+    least: the least p-value that the number of differing rows allows. Where that is above 5 %, an
+    interval that leaves out 0 is only of too few rows to be as wide as it should be.
+    """
     if max(abs(difference), abs(low), abs(high)) <= ROUNDING:
         return "same"
+    if least > 1 - LEVEL:
+        return "noise"
     return "better" if low > ROUNDING else "worse" if high < -ROUNDING else "noise"
 
 
@@ -34,8 +42,14 @@ def conclusion(comparison: Comparison) -> str:
     outcome = comparison.outcome
     if outcome != comparison.corrected:
         return LOST.format(tests=comparison.tests)
+    if outcome == "noise" and (comparison.low > ROUNDING or comparison.high < -ROUNDING):
+        return TOO_FEW.format(rows=rows_differ(comparison.differing))
     is_one = min(comparison.seeds) == 1
     return ONE_SEED if is_one and outcome in ("better", "worse") else CONCLUSIONS[outcome]
+
+
+def rows_differ(count: int) -> str:
+    return "1 row differs" if count == 1 else f"{count:,} rows differ"
 
 
 def sentence(comparison: Comparison) -> str:

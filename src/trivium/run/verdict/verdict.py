@@ -13,10 +13,12 @@ from trivium.run.verdict.answering import time_answers
 from trivium.run.verdict.bootstrap import LEVEL, RESAMPLES
 from trivium.run.verdict.comparisons import baselines_of, compare_all
 from trivium.run.verdict.costs import costs_of, one_passes, replaced_by, summary_of
+from trivium.run.verdict.differing import FEWEST, least_p
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
 from trivium.run.verdict.holm import correction_notes
 from trivium.run.verdict.machines import busy_note, note_of
 from trivium.run.verdict.probes import probe_notes
+from trivium.run.verdict.sentences import shown_p
 from trivium.run.verdict.systems import SPLIT, System, systems_of
 
 FEWEST_RESAMPLES = 100
@@ -136,7 +138,22 @@ def _notes(
             f"{', '.join(sorted(slow))}: its metric is slow, so the interval is of "
             f"{min(c.resamples for c in comparisons)} resamples."
         )
-    notes += correction_notes(comparisons)
+    notes += [*correction_notes(comparisons), *_few_rows(comparisons)]
     if any(system.encoder == "minilm" for system in systems):
         notes.append(MINILM)
     return notes
+
+
+def _few_rows(comparisons: Sequence[Comparison]) -> list[str]:
+    """Where so few rows differ that nothing can be told, whatever the resamples."""
+    few = [c for c in comparisons if 0 < c.differing < FEWEST]
+    if not few:
+        return []
+    is_one = len({c.system for c in comparisons}) == 1
+    names = [c.task if is_one else f"{c.task} of {c.system}" for c in few]
+    counts = ", ".join(f"{name} ({c.differing})" for name, c in zip(names, few, strict=True))
+    return [
+        f"So few rows differ that nothing can be told: {counts}. Of fewer than {FEWEST} nothing is "
+        f"beyond noise, since by an exact sign test p is {shown_p(least_p(FEWEST - 1))} or more "
+        "even if one side lost them all. It takes more rows."
+    ]
