@@ -68,13 +68,7 @@ def calibrate(
         trivium.calibrate("runs/first", goal="accuracy")["topic"]["crossfitted"]["scores"]
     """
     run, console = _whole_run(Path(run)), heard_on(console)
-    if (run / ENSEMBLE).is_file():
-        raise RecipeError(
-            f"{run}: is an ensemble, which answers by the mean of its members; only single models "
-            "are calibrated. Make one of it (distillation), or name a run."
-        )
-    model = find_model(run)
-    refuse_unfinished(run)
+    model = _single_model(run)
     asked = Asked(goal, label, costs, answer_where, shares_from)
     with alone(run):
         if undo:
@@ -92,6 +86,17 @@ def calibrate(
     print_figures({name: of for name, (_, of) in found.items()}, console)
     say(console, NOTHING_WRITTEN if dry_run else f"calibrated: {model}")
     return {name: of.as_dict() for name, (_, of) in found.items()}
+
+
+def _single_model(run: Path) -> Path:
+    if (run / ENSEMBLE).is_file():
+        raise RecipeError(
+            f"{run}: is an ensemble, which answers by the mean of its members; only single models "
+            "are calibrated. Make one of it (distillation), or name a run."
+        )
+    model = find_model(run)
+    refuse_unfinished(run)
+    return model
 
 
 def _whole_run(run: Path) -> Path:
