@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from trivium.apps.batch.remote import Place, found_at, is_below, place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.remote import is_url
-from trivium.run.folder.start import refuse_file
+from trivium.run.folder.atomic import refuse_file
 from trivium.text.lines import format_of
 
 READ_ONLY = ("json", "xlsx")

@@ -50,11 +50,22 @@ def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
         raise RecipeError(
             f"{out}: is there already. Replace it (--overwrite), or name another file."
         )
-    place = where_it_leads(out).parent
-    while not place.exists():
-        place = place.parent
+    place = nearest_there(where_it_leads(out).parent)
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
+
+
+def refuse_file(out: Path, what: str) -> None:
+    """Refuse, before any work, a folder for `what` that is a file, or would lie in one."""
+    if out.exists() and not out.is_dir():
+        raise RecipeError(f"{out}: is a file; name a folder for {what}.")
+    if not (place := nearest_there(out)).is_dir():
+        raise RecipeError(f"{out}: {place} is a file, so no folder can be made in it.")
+
+
+def nearest_there(place: Path) -> Path:
+    """It, or the nearest thing above it that is there."""
+    return next(each for each in (place, *place.absolute().parents) if each.exists())
 
 
 # --- files -------------------------------------------------------------------------------------

@@ -9,7 +9,15 @@ from typing import Any
 from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
-from trivium.run.folder.atomic import fresh_name, is_leftover, recover, remove_leftovers, staged
+from trivium.run.folder.atomic import (
+    fresh_name,
+    is_leftover,
+    nearest_there,
+    recover,
+    refuse_file,
+    remove_leftovers,
+    staged,
+)
 from trivium.run.folder.environment import environment
 from trivium.run.folder.given import remove_given
 from trivium.run.folder.locks import is_lock_inside
@@ -37,14 +45,6 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
             "or name another folder."
         )
     _try_writing(run_dir)
-
-
-def refuse_file(out: Path, what: str) -> None:
-    """Refuse, before any work, a folder for `what` that is a file, or would lie in one."""
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"{out}: is a file; name a folder for {what}.")
-    if not (place := _there(out)).is_dir():
-        raise RecipeError(f"{out}: {place} is a file, so no folder can be made in it.")
 
 
 def refuse_no_folder(out: Path, what: str) -> None:
@@ -133,7 +133,7 @@ def _movable(recipe: Recipe, run_dir: Path) -> Recipe:
 
 
 def _try_writing(run_dir: Path) -> None:
-    place = _there(run_dir)
+    place = nearest_there(run_dir)
     probe = fresh_name(place / (run_dir.resolve().name or "run"))
     try:
         probe.touch()
@@ -143,11 +143,6 @@ def _try_writing(run_dir: Path) -> None:
             why = f"{run_dir}: {error.strerror}. Nothing was kept: start again once there is room."
             raise NotWrittenError(why, error) from error
         raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
-
-
-def _there(place: Path) -> Path:
-    """It, or the nearest thing above it that is there."""
-    return next(each for each in (place, *place.absolute().parents) if each.exists())
 
 
 def _difference(old: Any, new: Any, place: str = "") -> str:
