@@ -70,13 +70,20 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
-    """Seconds of a server's processes."""
+    """Seconds of a server's processes: of the first, which hears the requests, and of its others.
+
+    The whole is their sum, never a difference of its own: rounding cannot make it the lesser.
+    """
 
     front: float
-    whole: float
+    others: float
+
+    @property
+    def whole(self) -> float:
+        return self.front + self.others
 
     def since(self, before: "Cpu") -> "Cpu":
-        return Cpu(self.front - before.front, self.whole - before.whole)
+        return Cpu(self.front - before.front, self.others - before.others)
 
 
 def interval(outcomes: Sequence[Outcome], lead_s: float, seconds: float, cpu: Cpu) -> Interval:

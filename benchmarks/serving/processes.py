@@ -129,14 +129,17 @@ class Server:
 
     def cpu(self) -> Cpu:
         """What was spent since the start, also by processes that have ended since."""
-        front = whole = 0.0
+        front = others = 0.0
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 times = process.cpu_times()
                 own = times.user + times.system
-                front += own if process == self._root else 0.0
-                whole += own + times.children_user + times.children_system
-        return Cpu(front, whole)
+                others += times.children_user + times.children_system
+                if process == self._root:
+                    front += own
+                else:
+                    others += own
+        return Cpu(front, others)
 
     def rss_mib(self) -> dict[int, float]:
         """Memory of each process by its number, the first one first."""

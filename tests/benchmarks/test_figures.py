@@ -74,12 +74,24 @@ def test_an_interval_counts_what_was_answered_within_it_and_costs_what_all_reque
         Outcome(3, due_s=1.1, latency_s=0.1, status=503),
         Outcome(4, due_s=2.4, latency_s=0.3, status=200),  # answered too late to count
     ]
-    found = interval(outcomes, lead_s=0.5, seconds=2.0, cpu=Cpu(front=0.01, whole=0.05))
+    found = interval(outcomes, lead_s=0.5, seconds=2.0, cpu=Cpu(front=0.01, others=0.04))
     assert found.per_s == 1.0
     assert (found.answered, found.failed) == (4, 1)
     assert found.cpu_ms == pytest.approx(10)
     assert found.front_cpu_ms == pytest.approx(2)
     assert (found.p50_ms, found.p99_ms) == pytest.approx((200, 300))
+
+
+@given(st.tuples(*[st.integers(0, 10**7)] * 4))
+def test_of_processor_time_the_first_process_has_never_more_than_all(
+    ticks: tuple[int, ...],
+) -> None:
+    """Clocks count hundredths, whose differences are rounded: all of it may be the first one's."""
+    front, front_more, others, others_more = (each / 100 for each in ticks)
+    before = Cpu(front, others)
+    spent = Cpu(front + front_more, others + others_more).since(before)
+    assert 0 <= spent.front <= spent.whole
+    assert spent.whole == pytest.approx(front_more + others_more, abs=1e-6)
 
 
 def test_the_median_of_rounds_is_taken_of_each_figure_and_failures_are_summed() -> None:
