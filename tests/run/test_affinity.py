@@ -330,6 +330,21 @@ def test_a_loss_that_is_not_finite_before_any_step_is_not_blamed_on_the_length(
     assert "--length" not in str(error.value)
 
 
+def test_a_gradient_that_is_not_finite_is_not_taken_for_a_task_that_helps_nobody(
+    values: dict[str, Any],
+) -> None:
+    """Of a loss that is finite: as where a square root meets 0."""
+    setup = setup_of(values)
+    batches = drawn(setup)
+    shared = next(one.parameter for one in setup.model.shared_parameters())
+    kept = shared.detach().clone()
+    hook = shared.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+    with pytest.raises(RecipeError, match=r"the gradient of task '\S+' is as long as inf"):
+        look_ahead(setup.model, setup.recipe.tasks, batches)
+    hook.remove()
+    assert torch.equal(shared, kept)
+
+
 @pytest.mark.parametrize(
     ("inside", "wanted"),
     [("", "is a file; name a folder for what is found"), ("deeper", "no folder can be made in it")],

@@ -327,6 +327,27 @@ def test_a_model_folder_and_a_file_of_rows_are_enough(run: Path, tmp_path: Path)
     trivium.load(model)
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda run, file: trivium.calibrate(run, task="mood", on=file, console=quiet()),
+        lambda run, file: trivium.evaluate(run, task="mood", file=file, console=quiet()),
+    ],
+    ids=["calibrate", "evaluate"],
+)
+def test_of_rows_that_a_file_named_beside_the_run_cannot_give_no_recipe_needs_mending(
+    trained: Path, tmp_path: Path, read: Callable[[Path, Path], object]
+) -> None:
+    file = tmp_path / "rows.tsv"
+    write_table(file, ["text", "mood"], [[TEXTS[0], "up"], [TEXTS[1], "sideways"]])
+    with pytest.raises(RecipeError) as error:
+        read(trained, file)
+    first, last = str(error.value).splitlines()
+    assert first.startswith(f"task 'mood': file: {file}:3: column 'mood' holds 'sideways'")
+    assert last.startswith("Such settings are those of the recipe that the run was trained by")
+    assert last.endswith(f"mend these rows of {file}, or leave them out of the file.")
+
+
 def killed_at(is_the_moment: Callable[[Path], bool], work: Callable[[], Any]) -> int:
     """Work in a process of its own, killed when it puts a file on the disk; the signal."""
     with warnings.catch_warnings():

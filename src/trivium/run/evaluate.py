@@ -18,6 +18,7 @@ from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import evaluate_splits, overall, rows_in
 from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data, read_split
+from trivium.run.rows.refusals import GIVEN
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
@@ -58,10 +59,10 @@ def evaluate(
         data = rows_of(tables, {name: predictor.task(name) for name in tables})
         splits = tuple(dict.fromkeys(name for of_task in data.values() for name in of_task))
     elif file is not None and task is not None:
-        rows = read_split(predictor.task(task), "file", file)
+        rows = read_split(predictor.task(task), GIVEN, file)
         if not rows.examples:
             raise RecipeError(f"{rows.where}: has no labelled rows for task {task!r}.")
-        data, splits = {task: {"file": rows}}, ("file",)
+        data, splits = {task: {GIVEN: rows}}, (GIVEN,)
     else:
         data = _own_data(Path(run), predictor, task, splits)
         for line in other_rows(Path(run), data):

@@ -13,10 +13,11 @@ from trivium.run.folder.names import RECIPE
 from trivium.run.folder.provenance import read_provenance
 from trivium.run.folder.start import run_recipe
 from trivium.run.rows.load import load_data, read_split
+from trivium.run.rows.refusals import GIVEN
 from trivium.run.rows.splits import Data
 from trivium.text.tables import BadRow, open_table
 
-DEV, FILE = "dev", "file"
+DEV = "dev"
 KEPT_APART = ("train", "test")
 
 
@@ -25,10 +26,10 @@ def labelled_rows(run: Path, tasks: Sequence[Labelled], on: str | Path) -> tuple
     if str(on) != DEV:
         (task,) = tasks
         _refuse_kept_apart(run, Path(on))
-        rows = read_split(task, FILE, on)
+        rows = read_split(task, GIVEN, on)
         if not rows.examples:
             raise RecipeError(f"{rows.where}: has no labelled rows for task {task.name!r}.")
-        return {task.name: {FILE: rows}}, FILE
+        return {task.name: {GIVEN: rows}}, GIVEN
     if not (run / RECIPE).is_file():
         raise RecipeError(
             f"{run}: has no recipe that says where dev rows are; name --task and --on FILE."

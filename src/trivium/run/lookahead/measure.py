@@ -37,8 +37,8 @@ def look_ahead(
 
     drawn: by task a batch in its pieces. Nothing is trained: weights are afterwards what they were,
     to the bit. A look-ahead is small, so it is computed without dropout (nothing is random) and in
-    fp32. A row is 0 where a task's gradient vanishes. Raises RecipeError where a loss is not
-    finite: what is no number is not below 0 either, so it would seem to harm nobody.
+    fp32. A row is 0 where a task's gradient vanishes. Raises RecipeError where a loss or a gradient
+    is not finite: what is no number is not below 0 either, so it would seem to harm nobody.
     """
     shared = [one.parameter for one in model.shared_parameters() if one.parameter.requires_grad]
     names = list(drawn)
@@ -49,8 +49,12 @@ def look_ahead(
         for i, name in enumerate(names):
             gradient = _gradient(model, shared, tasks[name], drawn[name])
             norm = _norm(gradient)
-            if norm == 0 or not np.isfinite(norm):
+            if norm == 0:
                 continue
+            if not np.isfinite(norm):
+                raise RecipeError(
+                    f"affinity: {_before(f'the gradient of task {name!r} is as long as {norm}')}"
+                )
             _descend(shared, gradient, length / norm)
             ahead_T = _losses(model, tasks, drawn)
             _refuse_what_is_not_finite(names, ahead_T, (name, length))
@@ -69,13 +73,17 @@ def _refuse_what_is_not_finite(
     place = int(np.flatnonzero(~np.isfinite(loss_T))[0])
     what = f"the loss of task {names[place]!r} is {loss_T[place]}"
     if step is None:
-        raise RecipeError(
-            f"affinity: {what} before any look-ahead. Nothing was kept. Lower the learning rate of "
-            "the stage, or see whether the task trains alone."
-        )
+        raise RecipeError(f"affinity: {_before(what)}")
     raise RecipeError(
         f"affinity: after a step of length {step[1]:g} for task {step[0]!r} {what}, of which no "
         f"gain can be told. Nothing was kept. Take a shorter --length (by default {LENGTH})."
+    )
+
+
+def _before(what: str) -> str:
+    return (
+        f"{what} before any look-ahead. Nothing was kept. Lower the learning rate of the stage, or "
+        "see whether the task trains alone."
     )
 
 

@@ -6,6 +6,8 @@ from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.text.tables import BadRow, Table
 
+GIVEN = "file"
+"""The split of a file that was named beside a trained run: no recipe reads it."""
 SHOWN_PROBLEMS = 5
 
 
@@ -17,6 +19,11 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
     lines[0] = f"task {task.name!r}: {split}: {lines[0]}"
     more = len(bad) - SHOWN_PROBLEMS
     rest = [f"… and {more:,} more rows of {table.name}"] if more > 0 else []
+    if split == GIVEN:
+        rest.append(
+            "Such settings are those of the recipe that the run was trained by, and stay as they "
+            f"are: mend these rows of {table.name}, or leave them out of the file."
+        )
     raise RecipeError("\n".join([*lines, *rest]))
 
 
