@@ -22,7 +22,11 @@ ROOT = Path(__file__).parents[1]
 COURSE = ROOT.parent / "shared" / "data" / "cs224n"
 # So that two steps do not begin and end with half a minute of encoding.
 SHORT = {
-    "three-tasks": ["tasks.paraphrase.dev=null", "tasks.sentiment.dev=null"],
+    "three-tasks": [
+        "tasks.paraphrase.dev=null",
+        "tasks.sentiment.dev=null",
+        "tasks.similarity.dev={file: sts-dev.csv, rows: 50}",
+    ],
     "cfimdb": ["tasks.movies.dev=null"],
     "sst-cfimdb": ["tasks.sentiment.dev=null"],
 }
@@ -136,7 +140,9 @@ def test_a_recipe_of_pretraining_runs_its_stages(name: str, tmp_path: Path) -> N
         f"tasks.{name}.train={{file: {source.file}, rows: 100}}"  # reading all of Quora's takes 5 s
         for name, task in recipe.tasks.items() for source in getattr(task, "train", None) or ()
     ]  # fmt: skip
-    recipe = trivium.load_recipe(path, [*short, *judged, *few, "tasks.words.dev_texts=50"])
+    (source,) = recipe.tasks["similarity"].sources("dev")  # each stage is judged by it
+    few += [f"tasks.similarity.dev={{file: {source.file}, rows: 50}}", "tasks.words.dev_texts=50"]
+    recipe = trivium.load_recipe(path, [*short, *judged, *few])
     scores = trivium.train(recipe, tmp_path / "run", console=Console(file=StringIO()))
     found = [e["stage"] for e in read_journal(tmp_path / "run") if e["event"] == "step"]
     assert found == [stage.name for stage in recipe.stages for _ in range(2)]

@@ -43,7 +43,8 @@ class Opened:
     def reset(self) -> None:
         self.page.locator("#filters button").click()
         self.page.wait_for_function("document.querySelector('#filters [name=text]').value === ''")
-        self.page.wait_for_timeout(20)  # the list is renewed after the event
+        # The list is renewed after the event, by a timer; timers run in their order.
+        self.page.evaluate("new Promise(done => setTimeout(done))")
 
     def lines(self) -> list[int]:
         """Lines of all rows that are chosen, in their order, page by page."""

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 import trivium
 from tests.support.facts import facts
 from tests.support.forks import Forks
-from tests.support.processes import wait_until
+from tests.support.processes import newest, wait_until
 from tests.support.shell import spoken
 from tests.support.studies import finish_by_hand, refusal
 from tests.support.tables import make_recipe
@@ -585,7 +585,7 @@ def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: P
     shutil.copytree(whole[0] / "joint" / "seed-0", out / "joint" / "seed-0")
 
     def press_ctrl_c() -> None:
-        wait_until(lambda: (resume / "000003").is_dir())
+        wait_until(lambda: newest(resume) >= 3)
         os.kill(os.getpid(), signal.SIGINT)
 
     presser = threading.Thread(target=press_ctrl_c)
@@ -598,11 +598,11 @@ def test_a_study_that_was_stopped_and_killed_ends_as_if_it_never_was(  # noqa: P
     assert "stopping: long seed 0 saves" in said
     assert "1 of 2 runs are done. Go on with: trivium study" in said
     assert "long seed 0: unfinished" in (out / "table.md").read_text()
-    saved = max(int(path.name) for path in resume.iterdir())
+    saved = newest(resume)
     table = (out / "table.json").read_bytes()
 
     process = forks.start(*words(home, out))  # it goes on, and is killed
-    wait_until(lambda: (resume / f"{saved + 3:06d}").is_dir(), process)
+    wait_until(lambda: newest(resume) >= saved + 3, process)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
     assert "1/2 joint seed 0: finished before, skipped" in " ".join(errors.split())

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 import trivium
 from tests.support.facts import facts
 from tests.support.forks import Forks
-from tests.support.processes import wait_until
+from tests.support.processes import newest, wait_until
 from tests.support.searches import (
     SPACE,
     finish,
@@ -689,7 +689,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     first, second = (out / "trials" / number for number in ("0000", "0001"))
 
     def press_ctrl_c() -> None:
-        wait_until(lambda: (first / "resume" / "000003").is_dir())
+        wait_until(lambda: newest(first / "resume") >= 3)
         os.kill(os.getpid(), signal.SIGINT)
 
     presser = threading.Thread(target=press_ctrl_c)
@@ -704,7 +704,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     recipe = first.with_suffix(".yaml").read_bytes()
 
     process = forks.start(*words(path, out))  # it ends the first, and is killed in the second
-    wait_until(lambda: (second / "resume" / "000003").is_dir(), process)
+    wait_until(lambda: newest(second / "resume") >= 3, process)
     process.send_signal(signal.SIGKILL)
     _, errors = process.communicate()
     assert "trial 0: was interrupted, goes on" in errors

@@ -140,16 +140,16 @@ def test_requests_of_an_open_loop_are_sent_when_they_are_due_whoever_waits(asks:
         nonlocal stalled
         if stalled:
             stalled = False
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(3)
         return answer(body, 429 if b"two" in body else 200)
 
-    due = (0.0, 0.05, 0.1, 0.15)
-    found, sockets = outcomes(lambda port: Job(port, asks, 0.2, due=due), stalling)
+    due = (0.0, 0.5, 1.0, 1.5)
+    found, sockets = outcomes(lambda port: Job(port, asks, 2.0, due=due), stalling)
     by_due = sorted(found, key=lambda each: each.due_s)
     assert tuple(each.due_s for each in by_due) == due
     assert [each.status for each in by_due] == [200, 429, 200, 200]
-    assert by_due[0].latency_s >= 0.29
-    assert all(each.latency_s < 0.2 for each in by_due[1:])
+    assert by_due[0].latency_s >= 2.9
+    assert all(each.latency_s < 1.4 for each in by_due[1:])
     assert sockets == 2, "one is used again"
 
 
@@ -191,8 +191,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
-        end = time.process_time() + 0.03
-        while time.process_time() < end: pass
+        end = time.thread_time() + 0.03
+        while time.thread_time() < end: pass
         self.do_GET()
     def log_message(self, *_): pass
 print("loaded", flush=True)
@@ -223,7 +223,7 @@ def test_a_server_is_asked_measured_and_ended_with_all_that_it_started(
         found = client.run(Job(server.port, asks, 0.1, due=(0.0, 0.05, 0.1)))
         spent = server.cpu().since(before)
         assert [each.status for each in found] == [200, 200, 200]
-        assert 0.05 < spent.front <= spent.whole < 0.5
+        assert 0.05 < spent.front <= spent.whole < 5
     wait_until(lambda: all(map(is_over, processes)))
 
 

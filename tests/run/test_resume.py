@@ -11,7 +11,7 @@ import yaml
 
 from tests.support.facts import facts
 from tests.support.forks import Fork, Forks
-from tests.support.processes import wait_until
+from tests.support.processes import newest, wait_until
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
@@ -32,12 +32,7 @@ def finish(forks: Forks, recipe: Path, run_dir: Path, *options: str) -> str:
 
 def wait_for_step(process: Fork, run_dir: Path, generation: int) -> None:
     """Until so many checkpoints were written."""
-
-    def is_there() -> bool:
-        names = {p.name for p in (run_dir / "resume").glob("0*")} if run_dir.exists() else set()
-        return any(int(name) >= generation for name in names)
-
-    wait_until(is_there, process)
+    wait_until(lambda: newest(run_dir / "resume") >= generation, process)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 import trivium
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.serving import ThreadService, served
 from trivium.apps.serve import frame
 from trivium.apps.serve.app import create_app
@@ -61,7 +61,9 @@ def full(model: trivium.Predictor, **settings: Any) -> Iterator[Full]:
         found = Full(url, service, said, [])
 
         def ask() -> None:
-            found.taken.append(httpx.post(f"{url}/v1/predict", json=ASK, headers=headers))
+            found.taken.append(
+                httpx.post(f"{url}/v1/predict", json=ASK, headers=headers, timeout=PATIENCE_S)
+            )
 
         first = Thread(target=ask)
         first.start()

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 import trivium
-from tests.support.processes import wait_until
+from tests.support.processes import PATIENCE_S, wait_until
 from tests.support.serving import ThreadService, client_of, waiting
 from trivium.apps.serve import pace as paces
 from trivium.apps.serve import running
@@ -38,7 +38,7 @@ def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
 async def test_all_who_come_in_a_rest_are_answered_before_the_next(
     pairs: list[tuple[socket.socket, socket.socket]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paces, "KEPT_S", 0.1)
+    monkeypatch.setattr(paces, "KEPT_S", 60)
     loop, rests, heard = asyncio.get_running_loop(), list[float](), list[int]()
 
     async def answer() -> None:
@@ -71,7 +71,7 @@ async def test_all_who_come_in_a_rest_are_answered_before_the_next(
 async def test_it_ends_some_time_after_the_last_refusal_and_begins_with_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(paces, "KEPT_S", 0.03)
+    monkeypatch.setattr(paces, "KEPT_S", 0.3)
     loop, rests = asyncio.get_running_loop(), list[float]()
 
     def rest(seconds: float) -> bool:
@@ -82,10 +82,10 @@ async def test_it_ends_some_time_after_the_last_refusal_and_begins_with_the_next
     for _ in range(2):
         begun = len(rests)
         pace.keep(loop.time())
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.6)
         count = len(rests)
         assert count > begun
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         assert len(rests) == count
 
 
@@ -154,7 +154,8 @@ def test_a_server_whose_event_loop_is_its_own_keeps_the_pace_and_its_log_is_whol
     thread.start()
     wait_until(lambda: bool(said))
     service.may_go.clear()
-    first = Thread(target=httpx.post, args=(f"{said[0]}/v1/predict",), kwargs={"json": ASK})
+    asked = {"json": ASK, "timeout": PATIENCE_S}
+    first = Thread(target=httpx.post, args=(f"{said[0]}/v1/predict",), kwargs=asked)
     first.start()
     wait_until(lambda: service.load().queued_rows == 1)
     time.sleep(2 * KNOWN_FOR_S)

@@ -77,8 +77,9 @@ async def answers(
 
 async def busy(service: WorkerService) -> None:
     """Until every worker computes."""
-    while service.load().longest_batch_s == 0.0 or service.load().queued_rows:
-        await asyncio.sleep(0.005)
+    async with asyncio.timeout(PATIENCE_S):
+        while service.load().longest_batch_s == 0.0 or service.load().queued_rows:
+            await asyncio.sleep(0.005)
 
 
 def failed(said: Sequence[Said]) -> list[int]:
@@ -336,11 +337,13 @@ def test_a_worker_that_does_not_come_up_is_not_started_in_a_hot_loop(runner: Run
     async def half_a_second() -> int:
         keeper = Keeper(Nobody(), (sys.executable, "-S", "-c", ""), os.environ, Limits(9.0, 9.0))
         keeper.start()
+        while not keeper.restarts:  # a busy machine takes its time for a first process
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.5)
         await keeper.end()
         return keeper.restarts
 
-    assert runner.run(half_a_second()) in (1, 2, 3)  # at once, and after pauses of 0, 0.25 s
+    assert 1 <= runner.run(half_a_second()) <= 4  # at once, and after pauses of 0, 0.25, 0.5 s
 
 
 class Nobody:

@@ -37,7 +37,7 @@ async def test_who_would_wait_for_half_of_his_time_is_refused_before_his_body_is
     model: trivium.Predictor,
 ) -> None:
     # The stand-in says 1,000 tokens a second, and 4 tokens wait: 4 ms.
-    for timeout_s, status in ((0.1, 400), (0.005, 429)):
+    for timeout_s, status in ((10.0, 400), (0.005, 429)):
         settings = Settings(name="tiny", timeout_s=timeout_s)
         async with client_of(model, settings) as client:
             client.service.may_go.clear()

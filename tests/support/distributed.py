@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ import yaml
 from tests.support.forks import Fork, Forks
 from tests.support.processes import wait_until
 from trivium.model.weights import read_tensors, read_weights
+
+ALONE_S = 30
+"""How long others have to end by themselves where one has failed."""
 
 
 def recipe_of(
@@ -73,8 +77,9 @@ def together(
 ) -> tuple[int, str]:
     """Processes that are told of one another as torchrun tells them: a code, and what all said.
 
-    Where one fails, the others are stopped, and the code is its. launch: torchrun's name for it;
-    folders: where each process works, if they are to be as on different hosts.
+    Where one fails, the others are stopped if they do not end by themselves, and the code is its.
+    launch: torchrun's name for it; folders: where each process works, if they are to be as on
+    different hosts.
     """
     children = start_together(
         forks, processes, *words, launch=launch, folders=folders, module=module
@@ -87,6 +92,9 @@ def together(
 
     wait_until(are_done)
     code = next((code for code in codes if code), 0)
+    # Another may be about to say why: the first process speaks for all, whoever ended before it.
+    alone = time.monotonic() + ALONE_S
+    wait_until(lambda: None not in [c.poll() for c in children] or time.monotonic() > alone)
     for child in children:
         child.send_signal(signal.SIGTERM)
     return code, "".join(child.communicate()[1] for child in children)

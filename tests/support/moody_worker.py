@@ -17,7 +17,7 @@ from trivium.run.predictor.load import load
 
 RAISES, DIES, HANGS, WAITS, PRINTS, BREAKS = "fish", "cat", "night", "sleeps", "red", "green"
 """Raises; is killed; computes for ever; for a while; prints; raises, and so does all after it."""
-A_WHILE_S = 0.5
+A_WHILE_S = 1.0
 
 Read = Callable[[Sequence[Reading]], dict[str, Floats]]
 

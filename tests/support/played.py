@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from tests.support.processes import PATIENCE_S
 from trivium.answering.occlusion import Word
 from trivium.answering.reading import Line, Reader
 from trivium.answering.rows import asks_of_rows
@@ -68,6 +69,8 @@ class Served:
     next: list[Reply] = field(default_factory=list)
     """Replies to the next questions, in place of answers."""
     delay_s: float = 0.0
+    hold: threading.Event | None = None
+    """Until it is set, the next question has no reply."""
     asked: list[Any] = field(default_factory=list)
     """Bodies of questions, parsed."""
     times: list[float] = field(default_factory=list)
@@ -91,10 +94,14 @@ class Served:
 
     def answer(self, path: str, headers: Mapping[str, str], body: bytes) -> Reply:
         asked = json.loads(body)
-        self.asked.append(asked)
+        # Whoever sees that it was asked may prepare the next reply.
+        reply, hold, delay_s = self.next.pop(0) if self.next else None, self.hold, self.delay_s
+        self.hold = None
         self.times.append(time.monotonic())
-        reply = self.next.pop(0) if self.next else None
-        time.sleep(self.delay_s)
+        self.asked.append(asked)
+        if hold:
+            hold.wait(PATIENCE_S)
+        time.sleep(delay_s)
         if reply:
             return reply
         if self.key and headers.get("Authorization") != f"Bearer {self.key}":

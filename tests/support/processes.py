@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 PATIENCE_S = 600
@@ -23,6 +24,11 @@ def wait_until(true: Callable[[], object], process: Process | None = None) -> No
         assert time.monotonic() < deadline
         assert process is None or process.poll() is None, "it ended too early"
         time.sleep(0.005)
+
+
+def newest(resume: Path) -> int:
+    """How many checkpoints a run has saved in this folder: older ones are deleted."""
+    return max((int(path.name) for path in resume.glob("0*")), default=0)
 
 
 HEAVY = [
