@@ -14,7 +14,7 @@ UV := $(BIN)/uv
 INSTALLED := .venv/.installed
 RUN := runs/quickstart
 
-.PHONY: help install quickstart test test-thorough test-all test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture cluster audit native-check bench hosts clean
+.PHONY: help install quickstart test test-thorough test-all test-matrix test-oldest test-newest check lint fuzz fuzz-bytes torture cluster audit native-check bench hosts clean types types-of-windows
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -107,7 +107,11 @@ audit: install $(AUDIT)/pip-audit ## known holes in all that is installed, and i
 lint: install ## format, lint, and types (once more as on Windows)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) -j 2 types types-of-windows
+
+types:
 	$(BIN)/mypy
+types-of-windows:
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src
 
 check: lint ## the fast local loop: lint, and tests until the first failure

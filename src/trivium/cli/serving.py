@@ -62,7 +62,7 @@ MaxQueueTokens = Annotated[
     _flag(
         "max-queue-tokens",
         LIMITS,
-        "That may wait; beyond it: 429. As many as are computed in the time that anybody waits.",
+        "That may wait; beyond it: 429. More than are computed while anybody waits are of no use.",
     ),
 ]
 MaxWait = Annotated[

@@ -62,7 +62,7 @@ def check(
 ) -> None:
     """Preview a recipe: rows, labels, lengths, steps, memory, warnings. Trains nothing.
 
-    Example: trivium check recipes/three-tasks.yaml --set stages.0.sampler=sqrt --probe
+    Example: trivium check recipes/quickstart.yaml --set stages.0.sampler=sqrt --probe
     """
     if not is_first():
         return
@@ -92,7 +92,7 @@ def train(
     """Train a recipe into a run folder: model/, scores.json, journal.jsonl, predictions/.
 
     Ctrl-C saves and stops; --resume goes on. Example:
-    trivium train recipes/three-tasks.yaml --out runs/three --set seed=1
+    trivium train recipes/quickstart.yaml --out runs/first --set seed=1
     """
     run = out or Path("runs") / recipe.stem
     set_ = [*(set_ or []), *(["probe=false"] if no_probe else [])]

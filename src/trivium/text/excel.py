@@ -8,11 +8,17 @@ from contextlib import closing
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from trivium.errors import RecipeError
 from trivium.text.jsonl import text_of
 from trivium.text.lines import BLANK, BadRow, Opened, Source, check_columns, without_last_blanks
 from trivium.types import Row
+
+LARGE = 64 * 2**20
+TIMES = 100
+"""A workbook is a zip archive: larger than this, unpacked, it may not be so many times as large as
+its file. Sheets of people's texts are some ten times."""
 
 
 def open_excel(source: Source) -> Opened:
@@ -74,6 +80,7 @@ def _book(path: Path) -> Any:
             f"{path}: Excel needs openpyxl. Run `pip install 'trivium[excel]'`, or save the sheet "
             "as `CSV UTF-8`."
         ) from None
+    _refuse_what_explodes(path)
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     except Exception as error:  # as above
@@ -81,6 +88,21 @@ def _book(path: Path) -> Any:
     if not book.worksheets:
         raise RecipeError(f"{path}: holds no sheet of cells.")
     return book
+
+
+def _refuse_what_explodes(path: Path) -> None:
+    """Nothing is unpacked for it: zipfile unpacks no more of a file than its entry says."""
+    try:
+        with ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (OSError, BadZipFile, ValueError) as error:
+        raise _unreadable(str(path), error) from None
+    packed = path.stat().st_size
+    if unpacked > max(LARGE, TIMES * packed):
+        raise RecipeError(
+            f"{path}: would be {unpacked / 2**20:,.0f} MiB unpacked, more than {TIMES} times its "
+            f"{packed / 2**20:,.1f} MiB: a workbook of texts is not. Save the sheet as `CSV UTF-8`."
+        )
 
 
 def _unreadable(name: str, error: Exception) -> RecipeError:
