@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_what_container_files_copy_is_there(path: Path) -> None:
     assert copied
     for name in " ".join(copied).split():
         assert (ROOT / name).exists(), name
+
+
+@pytest.mark.parametrize("path", CONTAINERS, ids=lambda path: path.name)
+def test_what_a_wheel_is_built_of_is_copied(path: Path) -> None:
+    text = path.read_text("utf-8")
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE)).split()
+    told = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wheel = told["tool"]["hatch"]["build"]["targets"]["wheel"]
+    hook = wheel["hooks"]["custom"]["path"]
+    needed = {"pyproject.toml", told["project"]["readme"], *told["project"]["license-files"], hook}
+    needed |= {package.split("/")[0] for package in wheel["packages"]}
+    needed |= set(re.findall(r'self\.root\) / "(\w+)"', (ROOT / hook).read_text("utf-8")))
+    assert {"native", "src"} <= needed
+    assert needed <= set(copied)
 
 
 def test_a_training_is_started_as_torchrun_and_trivium_understand_it(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
@@ -31,7 +31,8 @@ from tests.support.markdown import (
 from tests.support.shell import call
 from tests.support.thorough import some_of
 from trivium.cli import app
-from trivium.recipe import load_recipe
+from trivium.parts.tasks import AnyTask
+from trivium.recipe import Recipe, load_recipe
 from trivium.recipe.ensembles import load_ensemble
 from trivium.recipe.parse import parse_file
 from trivium.recipe.plain_yaml import read_yaml, write_yaml
@@ -347,3 +348,58 @@ def test_a_public_name_shows_an_example_that_runs(
     test = doctest.DocTestParser().get_doctest(text, {"trivium": trivium}, name, None, None)
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     assert doctest.DocTestRunner(optionflags=flags).run(test, out=said.append).failed == 0, said
+
+
+# --- nothing is left out -----------------------------------------------------------------------
+TOLD = "\n".join((ROOT / page).read_text("utf-8") for page in PUBLISHED)
+OF_NO_RECIPE = {"prior", "abstain"}
+"""Settings within a trained model's folder, which only `trivium calibrate` writes."""
+DEFINED: dict[str, dict[str, Any]] = Recipe.model_json_schema()["$defs"]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_option_is_told_of_on_some_page(name: str) -> None:
+    untold = {word for word in options(name) if not re.search(rf"{re.escape(word)}\b", TOLD)}
+    untold = {word for word in untold if word.startswith("--")}
+    assert not {word for word in untold if word.replace("--", "--no-") not in TOLD}
+
+
+def test_every_setting_of_a_recipe_is_told_of_on_some_page() -> None:
+    settings = {key for part in DEFINED.values() for key in part.get("properties", {})}
+    told = {key for key in settings if re.search(rf"\b{re.escape(key)}\b", TOLD)}
+    assert settings - told <= OF_NO_RECIPE
+
+
+def test_every_method_has_a_line_on_the_page_of_methods() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    kinds = {
+        part["properties"]["kind"]["const"]
+        for part in DEFINED.values()
+        if "const" in part.get("properties", {}).get("kind", {})
+    }
+    assert len(kinds) > 50
+    only = {"adamw", "vectors", "words"}  # nothing to choose from
+    told = {kind for kind in kinds if re.search(rf"`{kind}\b|kind: {kind}\b|: {kind}`", page)}
+    assert kinds - told == only
+
+
+def test_every_score_is_told_of_beside_its_kind_of_task() -> None:
+    page = (ROOT / "docs" / "methods.md").read_text("utf-8")
+    lines = dict(re.findall(r"^\| `(\w+)` \| (`.+) \|$", page.partition("## Scores")[2], re.M))
+    for kind in get_args(get_args(AnyTask)[0]):
+        told = re.findall(r"`(\w+)`", lines[kind.model_fields["kind"].default])
+        scores = list(kind.judged_by)
+        assert told[:1] == scores[:1]
+        assert set(told) - {"score"} == set(scores)
+
+
+def test_every_switch_is_told_of_on_some_page() -> None:
+    files = [*(ROOT / "src").rglob("*.py"), ROOT / "hatch_build.py", ROOT / "native" / "build.py"]
+    used = {
+        name
+        for path in files
+        for name in re.findall(r"TRIVIUM_[A-Z_]*[A-Z]\b", path.read_text("utf-8"))
+    }
+    flags = {f"TRIVIUM_{word[2:].replace('-', '_').upper()}" for word in options("serve")}
+    of_its_own = {"TRIVIUM_PARENT", "TRIVIUM_NATIVE_FILE"}  # told from one process to another
+    assert {name for name in used - flags if name not in TOLD} == of_its_own

@@ -350,3 +350,77 @@ def test_time_that_is_short_leaves_some_for_the_start(
     values = from_probe(tiny, tmp_path, BETTER | {"steps": 2, "evaluate_every": 2})
     with pytest.raises(trivium.RecipeError, match="give more minutes"):
         train(values, tmp_path / "run", minutes=10)  # 600 s: two evaluations, and no step
+
+
+# --- from a model that was trained before ------------------------------------------------------
+@pytest.fixture(scope="module")
+def before(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Values, Path]:
+    """A recipe that has learned something, and its run."""
+    home = tmp_path_factory.mktemp("before")
+    values = make_recipe(tiny, home)
+    # Judged by what it is trained on, so that it has something to lose.
+    values["tasks"]["near"] |= {"dev": values["tasks"]["near"]["train"]}
+    stage = {"batch_size": 8, "steps": 60, "evaluate_every": 20, "lr": RATES}
+    values |= {"stages": [stage], "probe": False}
+    train(values, home / "run")
+    return values, home / "run"
+
+
+def after(before: tuple[Values, Path], stage: Values, **more: Any) -> Values:
+    """What goes on from there: adapters for `near` alone, while what others read is frozen."""
+    values, run = before
+    sides = [{"kind": "houlsby", "size": 4, "zero_start": True, "freeze_base": True,
+              "tasks": ["near"]}]  # fmt: skip
+    stages = [{"batch_size": 8, "tasks": ["near"], **stage}]
+    return {**values, "start": str(run), "adapters": sides, "stages": stages, **more}
+
+
+def test_adapters_that_learn_nothing_good_leave_the_model_that_was_started_from(
+    before: tuple[Values, Path], tmp_path: Path
+) -> None:
+    values = after(before, {**WORSE, "lr": {"heads": 5.0}}, fallback="start")
+    said = train(values, tmp_path / "run")
+    was, now = read_scores(before[1]), read_scores(tmp_path / "run")
+    assert now.selected is not None
+    assert (now.selected.stage, now.selected.step) == ("train", 0)
+    assert judged(tmp_path / "run")[0] == ("train", 0, True)
+    for name in was.tasks:
+        assert now.of(name, "dev") == pytest.approx(was.of(name, "dev"), abs=1e-6)
+    assert f"The model that is kept is that of {before[1]}, as it was." in " ".join(said.split())
+    unasked = train(after(before, {**WORSE, "lr": {"heads": 5.0}}), tmp_path / "unasked")
+    assert "as it was" not in unasked
+    lost = read_scores(tmp_path / "unasked").metric("near", "dev", "pearson")
+    kept = was.metric("near", "dev", "pearson")
+    assert lost is not None
+    assert kept is not None
+    assert lost < kept
+
+
+def test_adapters_that_learn_something_are_kept(
+    before: tuple[Values, Path], tmp_path: Path
+) -> None:
+    stage = {"steps": 60, "evaluate_every": 20, "lr": {"heads": 1e-2}}
+    values = after(before, stage, fallback="start")
+    values["tasks"] = {
+        **values["tasks"],
+        "near": {**values["tasks"]["near"], "dev": "near-train.tsv"},
+    }
+    train(values, tmp_path / "run")
+    scores = read_scores(tmp_path / "run")
+    assert scores.selected is not None
+    assert scores.selected.step in (20, 40, 60)
+    (first, *_) = [e for e in read_journal(tmp_path / "run") if e["event"] == "evaluation"]
+    assert first["step"] == 0
+    assert scores.of("near", "dev")["pearson"] > first["scores"]["near"]["dev"]["pearson"]
+
+
+def test_where_nothing_was_trained_before_there_is_no_start_to_fall_back_on(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = make_recipe(tiny, tmp_path) | {"fallback": "start"}
+    (stage,) = parse_recipe(values).stages
+    assert not judges_start(parse_recipe(values), stage)
+    console = Console(file=StringIO(), width=200)
+    trivium.check(values, console=console)
+    assert isinstance(console.file, StringIO)
+    assert "`fallback` has no say here" in console.file.getvalue()

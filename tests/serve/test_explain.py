@@ -1,9 +1,14 @@
 """`/v1/explain` says what `model.explain` says, of all tasks in one question, within limits."""
 
+import json
+import threading
+
 import pytest
 
 import trivium
 from tests.support.serving import client_of
+from trivium.answering.rows import Wanted
+from trivium.apps.serve.explaining import Occluded
 from trivium.apps.serve.settings import Settings
 
 ROW = {"text": "good cat, very good.", "first": "red day", "second": "blue 🙂 night"}
@@ -63,7 +68,57 @@ async def test_what_the_queue_has_no_room_for_is_refused_as_rows_are(
 ) -> None:
     async with client_of(model, most_rows=4) as client:
         answer = await client.ask("/v1/explain", {"rows": {"text": "cat " * 4}})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    async with client_of(model, most_tokens=10) as client:
+        other = await client.ask("/v1/explain", {"rows": {"text": "cat " * 4}})
+    for each in (answer, other):
+        error = each.json()["error"]
+        assert (each.status_code, error["code"]) == (413, "too_large")
+        assert error["details"][0]["hint"] == "send a part of the text"
+
+
+async def test_copies_of_a_long_text_are_counted_before_they_are_made(
+    model: trivium.Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word is a copy of its text: few bytes, whose copies would be a hundred times the queue."""
+    monkeypatch.setattr(Occluded, "wanted", lambda _: pytest.fail("they were made"))
+    long = " ".join(["x" * 400] * 200)
+    async with client_of(model, most_tokens=4096) as client:
+        answer = await client.ask("/v1/explain", {"rows": {"text": long}})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (413, "too_many_words")
+    assert (
+        f"200 words, for each a copy of its text: {200 * len(long):,} characters"
+        in (error["message"])
+    )
+    assert error["details"][0]["hint"] == "send a part of the text"
+
+
+@pytest.mark.parametrize(("words", "aside"), [(6, False), (300, True)])
+async def test_a_small_body_that_is_much_work_keeps_nobody_waiting(
+    model: trivium.Predictor, monkeypatch: pytest.MonkeyPatch, words: int, aside: bool
+) -> None:
+    threads: list[bool] = []
+    wanted = Occluded.wanted
+
+    def told(self: Occluded) -> Wanted:
+        threads.append(threading.current_thread() is not threading.main_thread())
+        return wanted(self)
+
+    monkeypatch.setattr(Occluded, "wanted", told)
+    async with client_of(model) as client:
+        answer = await client.ask("/v1/explain", {"rows": {"text": "cat " * words}})
+    assert answer.status_code == 200
+    assert threads == [aside]
+
+
+async def test_of_a_row_that_is_explained_the_log_has_the_row_and_no_copy(
+    model: trivium.Predictor,
+) -> None:
+    async with client_of(model, Settings(name="tiny", log_texts=True)) as client:
+        await client.ask("/v1/explain", {"rows": {"text": "good cat runs"}})
+        lines = [json.loads(each) for each in client.said.getvalue().splitlines()]
+    (line,) = [each for each in lines if each["event"] == "request"]
+    assert line["texts"] == {"mood": [["good cat runs"]]}
 
 
 async def test_one_row_is_explained_at_a_time(model: trivium.Predictor) -> None:

@@ -138,6 +138,9 @@ Cpus = Annotated[
     int | None,
     typer.Option(help="With --jobs: threads of each run; on ray also the cores that it is given."),
 ]
+ShardCpus = Annotated[
+    int | None, typer.Option(help="With --on ray: cores and threads of each worker.")
+]
 Memory = Annotated[
     str | None,
     typer.Option(metavar="SIZE", help="With --on ray: of each run, such as 8GB; else estimated."),
@@ -153,6 +156,15 @@ AtOnce = Annotated[
         "--at-once",
         metavar="N",
         help="Runs at a time; else one after another here, on ray as many as there is room for.",
+    ),
+]
+ShardsAtOnce = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "--at-once",
+        metavar="N",
+        help="With --on ray: tables at a time; else as many as there is room for.",
     ),
 ]
 Store = Annotated[

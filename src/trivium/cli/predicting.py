@@ -8,9 +8,7 @@ from rich.console import Console
 from trivium.cli.options import (
     Address,
     AnswersFile,
-    AtOnce,
     Backend,
-    Cpus,
     Device,
     EveryTask,
     Gpus,
@@ -21,6 +19,8 @@ from trivium.cli.options import (
     Precision,
     Prefix,
     RunOrName,
+    ShardCpus,
+    ShardsAtOnce,
     TableForm,
     TaskNames,
     TopK,
@@ -64,10 +64,10 @@ def predict(
     shard: Shard = None,
     on: Where = "here",
     address: Address = None,
-    cpus: Cpus = None,
+    cpus: ShardCpus = None,
     memory: Memory = None,
     gpus: Gpus = None,
-    at_once: AtOnce = None,
+    at_once: ShardsAtOnce = None,
 ) -> None:
     """Answer every row of a table, in its order, keeping its columns; any size of file.
 

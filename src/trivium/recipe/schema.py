@@ -55,10 +55,10 @@ class Recipe(Part):
     default none are, since it takes its time."""
     probe: bool = True
     """Whether the usual answer and a linear probe are judged before training, to compare with."""
-    fallback: Literal["probe"] | None = None
-    """probe: before the first step the model is judged with linear heads that are fitted to the
-    encoder as it is, and kept where no later one is as good by what the first stage selects. The
-    steps of that stage are those of a recipe that does not ask for it."""
+    fallback: Literal["probe", "start"] | None = None
+    """What is judged before the first step, and kept by what the first stage selects. probe: linear
+    heads that are fitted to the encoder as it is, where no later model is as good. start: the model
+    that `start` names, where none is better. Steps are those of a recipe that does not ask."""
 
     @field_validator("adapters", mode="before")
     @classmethod

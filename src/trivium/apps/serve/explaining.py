@@ -1,7 +1,9 @@
 """`/v1/explain`: what the words of a row did for its answers, by leaving out one after the other.
 
 Every word is a row in the queue, which all tasks share that read its column: so a text is bounded
-by the rows that a request may hold, and nobody waits longer for it than for so many rows.
+by the rows that a request may hold, and nobody waits longer for it than for so many rows. A word
+also is a copy of its text, so a small body may be much work before it is queued: that is bounded
+too, and done where others are not kept waiting.
 """
 
 from collections.abc import Mapping
@@ -19,8 +21,16 @@ from trivium.apps.serve.asks import Failed
 from trivium.apps.serve.checks import check_keys, check_rows, check_tasks, refuse
 from trivium.apps.serve.errors import Detail, Problem
 from trivium.apps.serve.front import COMPUTES, Answers, Front, failure
+from trivium.apps.serve.notes import Note
 from trivium.apps.serve.routes import answered, timing
 from trivium.apps.serve.sayings import cut_of, says_of
+from trivium.apps.serve.settings import OFF_LOOP_BYTES
+
+PART = "send a part of the text"
+MOST_PER_TOKEN = 32
+"""Characters of all copies, for each token that the whole queue holds: words have some five a
+token, so copies that are longer would hardly fit into it; and they are all split into tokens before
+that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +47,26 @@ class Occluded:
     def rows(self) -> int:
         return 1 + len(self.spots)
 
+    @property
+    def characters(self) -> int:
+        """Of all copies together."""
+        return sum(len(self.row[column]) for column, _ in self.spots)
+
     def wanted(self) -> Wanted:
-        found = Wanted()
-        for number, texts in enumerate([self.row, *self._without()]):
-            column = self.spots[number - 1][0] if number else None
+        found = self.whole()
+        for number, (column, place) in enumerate(self.spots, start=1):
+            texts = {**self.row, column: without([self.row[column]], place)[0]}
             for name, form in self.forms.items():
-                if column is None or column in form.text:
+                if column in form.text:
                     found.add(name, number, tuple(texts[each] for each in form.text))
         return found
 
-    def _without(self) -> list[Mapping[str, str]]:
-        return [
-            {**self.row, column: without([self.row[column]], place)[0]}
-            for column, place in self.spots
-        ]
+    def whole(self) -> Wanted:
+        """The row as it is."""
+        found = Wanted()
+        for name, form in self.forms.items():
+            found.add(name, 0, tuple(self.row[each] for each in form.text))
+        return found
 
 
 async def explain(request: Request) -> Response:
@@ -58,7 +74,11 @@ async def explain(request: Request) -> Response:
     without it. Every word counts as a row."""
     front: Front = request.app.state.front
     occluded = await front.checked(request, lambda value: _check(value, front))
-    found = await front.answers(request, occluded.wanted(), occluded.rows)
+    note: Note = request.scope["trivium.note"]
+    note.is_large = note.is_large or occluded.characters > OFF_LOOP_BYTES
+    if front.settings.log_texts:
+        note.texts = occluded.whole().texts
+    found = await front.answers(request, occluded.wanted, occluded.rows, PART)
     whole = found.said[0]
     if isinstance(whole, Failed):
         raise failure([Detail("rows[0]", whole.why, COMPUTES)])
@@ -80,16 +100,20 @@ def _check(value: Any, front: Front) -> Occluded:
     row = rows[0] if isinstance(rows, list) else rows
     columns = dict.fromkeys(column for form in forms.values() for column in form.text)
     spots = [(column, place) for column in columns for place in places_of([row[column]])]
-    _refuse_too_many_words(len(spots), front.settings.max_rows - 1)
-    return Occluded(forms, row, spots)
+    if len(spots) > (most := front.settings.max_rows - 1):
+        allowed = f"up to {most:,}, since each asks one row"
+        raise _too_many_words(f"{len(spots):,} words", allowed, " (max_rows of /v1/info)")
+    found = Occluded(forms, row, spots)
+    if found.characters > (most := MOST_PER_TOKEN * front.service.load().most_tokens):
+        allowed = f"up to {most:,} characters in all copies"
+        had = f"{len(spots):,} words, for each a copy of its text: {found.characters:,} characters"
+        raise _too_many_words(had, allowed)
+    return found
 
 
-def _refuse_too_many_words(words: int, most: int) -> None:
-    if words > most:
-        found, allowed = f"{words:,} words", f"up to {most:,}, since each asks one row"
-        detail = Detail("rows[0]", found, allowed, "send a part of the text")
-        message = f"rows[0]: found {found}; allowed are {allowed} (max_rows of /v1/info)."
-        raise Problem(413, "too_many_words", message, [detail])
+def _too_many_words(found: str, allowed: str, limit: str = "") -> Problem:
+    message = f"rows[0]: found {found}; allowed are {allowed}{limit}."
+    return Problem(413, "too_many_words", message, [Detail("rows[0]", found, allowed, PART)])
 
 
 def _explained(form: Form, asked: Occluded, whole_K: Floats, found: Answers) -> dict[str, Any]:

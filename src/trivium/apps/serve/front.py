@@ -38,6 +38,7 @@ WAITING = "trivium.waiting"
 """Of a scope, where the server itself says when a client goes: what it cancels then."""
 
 COMPUTES = "a row that can be computed"
+SEVERAL = "send several requests"
 
 T = TypeVar("T")
 
@@ -89,17 +90,30 @@ class Front:
         note.is_large = len(body) > OFF_LOOP_BYTES
         return await self._worked_out(note, lambda: check(parsed(body)))
 
-    async def answers(self, request: Request, wanted: Wanted, count: int) -> "Answers":
-        """What is said of `count` rows. Raises Problem; 500 where every row failed."""
+    async def answers(
+        self,
+        request: Request,
+        wanted: Wanted | Callable[[], Wanted],
+        count: int,
+        remedy: str = SEVERAL,
+    ) -> "Answers":
+        """What is said of `count` rows. Raises Problem; 500 where every row failed.
+
+        wanted: or what makes it, where that is work; remedy: where the queue can never hold them.
+        """
         note: Note = request.scope["trivium.note"]
         note.rows = count
-        if self.settings.log_texts:
+        if self.settings.log_texts and isinstance(wanted, Wanted):
             note.texts = wanted.texts
         deadline = deadline_of(request, self.settings)
-        self._refuse_if_full(count, deadline - note.arrived)
-        rows = await self._worked_out(note, lambda: self._split(wanted, count))
+        self._refuse_if_full(count, deadline - note.arrived, remedy)
+
+        def split() -> list[RowAsk]:
+            return self._split(wanted if isinstance(wanted, Wanted) else wanted(), count)
+
+        rows = await self._worked_out(note, split)
         note.tokens = sum(row.tokens for row in rows)
-        self._refuse_if_larger_than_queue(count, note.tokens)
+        self._refuse_if_larger_than_queue(count, note.tokens, remedy)
         ticket = self._queued(rows, deadline)
         try:
             said = await _waited_for(ticket, request)
@@ -158,22 +172,22 @@ class Front:
         longest_s = min(PATIENCE * time_s, self.settings.max_wait_s)
         return wait_s or 1.0 if is_full or wait_s > longest_s else None
 
-    def _refuse_if_full(self, rows: int, time_s: float) -> None:
+    def _refuse_if_full(self, rows: int, time_s: float, remedy: str = SEVERAL) -> None:
         """Before tokens are counted, so that what cannot be taken costs little. Raises Problem."""
         load = self.service.load()
         if rows > load.most_rows:
-            self._refuse_if_larger_than_queue(rows, 0)
+            self._refuse_if_larger_than_queue(rows, 0, remedy)
         if (after_s := self.full_for_s(load, rows, time_s)) is not None:
             raise full(after_s)
 
-    def _refuse_if_larger_than_queue(self, rows: int, tokens: int) -> None:
+    def _refuse_if_larger_than_queue(self, rows: int, tokens: int, remedy: str) -> None:
         """Raises Problem: 413 for what could never be taken."""
         load = self.service.load()
         if rows <= load.most_rows and tokens <= load.most_tokens:
             return
         found = f"{rows:,} rows with {tokens:,} tokens" if tokens else f"{rows:,} rows"
         allowed = f"up to {load.most_rows:,} rows and {load.most_tokens:,} tokens, the whole queue"
-        detail = Detail("body", found, allowed, "send several requests")
+        detail = Detail("body", found, allowed, remedy)
         message = f"body: found {found}; allowed are {allowed}."
         raise Problem(413, "too_large", message, [detail])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
-from trivium.recipe.probed import fall_back, judges_probe
+from trivium.recipe.probed import fall_back, falls_back_on_start, judges_probe
 from trivium.recipe.stage import DEFAULT_EPOCHS
 from trivium.run.folder.scores import Baselines, Scores
 
@@ -40,6 +40,12 @@ def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
     stages = [stage for stage in recipe.stages if chosen and stage.name == chosen.stage]
     if chosen is None or chosen.step != 0 or not stages or stages[0].steps == 0:
         return []
+    same = f"{stages[0].name}: no step was better on dev ({chosen.by}) than the start"
+    if falls_back_on_start(recipe):
+        return [
+            f"{same}. The model that is kept is that of {recipe.start}, as it was. Its learning "
+            "rates may be too high, or its stage too long; or there is nothing more to be learned."
+        ]
     judged = recipe.judged_tasks(stages[0])
     probes = [name for name in judged if judges_probe(recipe, name)]
     others = [name for name in judged if name not in probes]
@@ -47,8 +53,7 @@ def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
     changes = "; ".join(_changes(recipe, recipe.tasks[probes[0]])) if probes else ""
     advice = f"Of {probes[0]}: {changes}" if len(judged) > 1 else changes[:1].upper() + changes[1:]
     return [
-        f"{stages[0].name}: no step was better on dev ({chosen.by}) than the start. The model that "
-        "is kept is the encoder as it was, with a linear probe for "
+        f"{same}. The model that is kept is the encoder as it was, with a linear probe for "
         f"{', '.join(probes)}{untrained}. {advice}."
     ]
 

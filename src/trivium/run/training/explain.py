@@ -161,8 +161,9 @@ def _start(recipe: Recipe, stage: Stage) -> str:
     """What may be kept beside the models that are trained."""
     probes = [name for name in recipe.judged_tasks(stage) if judges_probe(recipe, name)]
     if judges_start(recipe, stage):
-        return f", also the start, with a probe for {', '.join(probes)}"
-    if recipe.fallback is not None and stage == recipe.stages[0] and not fall_back(recipe):
+        return ", also the start" + (f", with a probe for {', '.join(probes)}" if probes else "")
+    may = recipe.fallback == "probe" and fall_back(recipe)
+    if recipe.fallback is not None and stage == recipe.stages[0] and not may:
         return "; `fallback` has no say here (docs/defaults.md)"
     return ""
 
