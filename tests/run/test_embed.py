@@ -3,6 +3,7 @@
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,6 +58,24 @@ def test_an_array_holds_a_vector_for_every_row_whatever_the_parts(
     np.testing.assert_allclose(found, model.embed(TEXTS), atol=1e-6)
     trivium.embed_file(model, source, target, normalize=False, overwrite=True)
     np.testing.assert_allclose(np.load(target), model.vectors(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[], (), np.array([], dtype=object)])
+def test_no_texts_have_no_vectors_of_their_usual_width(
+    model: trivium.Predictor, texts: Any
+) -> None:
+    found = model.embed(texts)
+    assert (found.shape, found.dtype) == ((0, 32), np.float32)
+    assert model.vectors(texts).shape == (0, 32)
+    assert model.pooled(texts).shape == (0, 32)  # type: ignore[attr-defined]
+
+
+def test_a_table_without_rows_has_no_vectors_of_their_usual_width(
+    model: trivium.Predictor, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "in.csv", ["text"], [])
+    assert trivium.embed_file(model, tmp_path / "in.csv", tmp_path / "out.npy") == 0
+    assert np.load(tmp_path / "out.npy").shape == (0, 32)
 
 
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
