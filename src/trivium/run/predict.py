@@ -68,7 +68,8 @@ def predict_file(
         trivium.predict_file("runs/first", "topic", messages, "label-next.csv", least_certain=20)
     """
     detail = Detail(probabilities, top_k)
-    _refuse_forms(form, task, more=detail != Detail() or least_certain is not None)
+    more = detail != Detail() or least_certain is not None or bool(prefix)
+    _refuse_forms(form, task, more=more)
     with alone_at(source, target, overwrite=overwrite):
         how = {"precision": precision, "device": device, "backend": backend}
         predictor = run if isinstance(run, Predictor) else load(run, **how)
@@ -92,8 +93,8 @@ def _refuse_forms(form: str, task: str | Sequence[str] | None, *, more: bool) ->
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
     if form == CS224N and more:
         raise RecipeError(
-            f"--format {form}: has no place for them; leave --probabilities, --top-k and "
-            "--least-certain out."
+            f"--format {form}: has no place for them; leave --probabilities, --top-k, "
+            "--least-certain and --prefix out."
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
