@@ -191,7 +191,7 @@ def make(folder: Path, *names: str) -> None:
         (folder / name).touch()
 
 
-def names(*sources: Path | str, out: Path) -> list[str]:
+def names(*sources: Path | str, out: Path | str) -> list[str]:
     return [part.name for part in parts_of(sources, out)]
 
 
@@ -209,6 +209,64 @@ def test_files_folders_and_patterns_say_which_tables_are_meant(tmp_path: Path) -
     assert are_many([tmp_path / "a"])
     assert are_many([f"{tmp_path}/*.csv"])
     assert not are_many(["-"])
+
+
+def test_tables_below_the_folder_of_answers_are_answered(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = {"files": 5, "rows": 40, "skipped": 0}
+    assert trivium.predict_files(run, "mood", "in", ".") == whole
+    assert list(content(tmp_path)) == [f"{number}.tsv" for number in range(5)]
+    assert trivium.predict_files(run, "mood", "in", ".") == whole | {
+        "files": 0,
+        "rows": 0,
+        "skipped": 5,
+    }
+    assert names("in/*.tsv", out=".") == [f"{number}.tsv" for number in range(5)]
+
+
+@pytest.mark.parametrize("out", ["a/out", "a/../a/out"])
+def test_answers_of_earlier_calls_are_left_out_with_their_tables_there_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path, "a/x.csv", "a/out/x.csv", "a/out/gone.csv", "a/out/.done/gone.csv.json")
+    assert names("a/**/*.csv", out=out) == ["x.csv"]
+    with pytest.raises(RecipeError, match=r"holds answers only, of earlier calls with this --out"):
+        names("a/out/gone.csv", out=out)
+    make(tmp_path, "a/out/deeper/table.csv")
+    assert names("a/**/*.csv", out=out) == ["out/deeper/table.csv", "x.csv"]
+
+
+def test_answers_never_take_the_place_of_their_table(
+    run: Path, tables: Path, tmp_path: Path
+) -> None:
+    before = content(tables)
+    for sources in (tables, f"{tables}/*.tsv", f"{tmp_path}/in/**/*.tsv", tables.as_uri()):
+        out = tables.as_uri() if str(sources).startswith("file:") else tables
+        with pytest.raises(RecipeError, match=r"0\.tsv: its answers would take its place; name an"):
+            trivium.predict_files(run, "mood", sources, out, overwrite=True)
+    (tmp_path / "link").symlink_to(tables)
+    with pytest.raises(RecipeError, match="would take its place"):
+        names(tables, out=tmp_path / "link")
+    assert content(tables) == before
+    assert not (tables / ".done").exists()
+
+
+def test_only_what_was_typed_is_a_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "desk [2024]*"
+    make(home, "in/x.csv", "in/deep/y.csv", "z.csv")
+    monkeypatch.chdir(home)
+    out = tmp_path / "out"
+    assert names("in/*.csv", out=out) == ["x.csv"]
+    assert names("*.csv", out=out) == ["z.csv"]
+    assert names("**/*.csv", out=out) == ["in/deep/y.csv", "in/x.csv", "z.csv"]
+    assert names("./in/../i?/*.csv", out=out) == ["in/x.csv"]
+    assert names(f"{home}/in/[xy].csv", out=out) == ["x.csv"]  # a folder of that name is there
+    monkeypatch.chdir(home / "in")
+    assert names("../*.csv", out=out) == ["z.csv"]
+    assert [part.source for part in parts_of(["../*.csv"], out)] == [home / "z.csv"]
 
 
 def test_files_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:

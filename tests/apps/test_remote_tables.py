@@ -137,7 +137,11 @@ def test_urls_say_which_tables_are_meant(home: str, tmp_path: Path) -> None:
     assert names(f"{home}/in/[01].tsv") == ["0.tsv", "1.tsv"]
     assert names(f"{home}/**/*.jsonl") == ["in/deep/er/x.jsonl"]
     assert names(f"{home}/in/2.tsv") == ["2.tsv"]
+    assert names(f"{home}/**/[0x].*", f"{home}/in/deep") == ["in/0.tsv", "in/deep/er/x.jsonl"]
+    write(f"{home}/in/deep/.done/er/x.jsonl.json", b"{}\n")
     assert names(f"{home}/**/[0x].*", f"{home}/in/deep") == ["in/0.tsv"]  # earlier answers are not
+    with pytest.raises(RecipeError, match="its answers would take its place"):
+        names(f"{home}/in", f"{home}/in")
     with pytest.raises(RecipeError, match="no such table"):
         names(f"{home}/nowhere/*.tsv")
     with pytest.raises(RecipeError, match=r"in/notes\.md: the ending"):

@@ -72,6 +72,8 @@ def test_no_rows_have_no_answers(model: trivium.Predictor) -> None:
         ([{}], None, r"rows\[0\]: answers no task"),
         ([{"txt": "x"}], ["mood"], r"rows\[0\]: task 'mood' reads column 'text', which is missing"),
         ([{"text": "x"}, {"text": 7}], ["mood"], r"rows\[1\]\.text: must be a text, found int"),
+        ([{"text": "x"}], [], r"^tasks: names no task\.$"),
+        ([], (), r"^tasks: names no task\.$"),
         ([{"text": "x"}], ["moood"], "no task 'moood'.*did you mean 'mood'"),
     ],
 )
@@ -80,6 +82,19 @@ def test_a_row_that_cannot_be_answered_is_named(
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         model.answer(rows, tasks)
+
+
+def test_a_model_without_tasks_that_answer_says_so(
+    model: trivium.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = {name: form.model_copy(update={"says": None}) for name, form in model.forms.items()}
+    monkeypatch.setattr(model, "forms", mute)
+    said = "answers no task: the model has none that answers"
+    with pytest.raises(RecipeError, match=said):
+        model.answer([{"text": "x"}])
+    write_table(tmp_path / "in.csv", ["text"], [["x"]])
+    with pytest.raises(RecipeError, match=said):
+        trivium.predict_file(model, None, tmp_path / "in.csv", tmp_path / "out.csv")
 
 
 def written(path: Path) -> list[dict[str, str]]:

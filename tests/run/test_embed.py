@@ -3,6 +3,7 @@
 import json
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,25 @@ def test_an_array_holds_a_vector_for_every_row_whatever_the_parts(
     np.testing.assert_allclose(np.load(target), model.vectors(TEXTS), atol=1e-5)
 
 
+@pytest.mark.parametrize("texts", [[], (), np.array([], dtype=object)])
+def test_no_texts_have_no_vectors_of_their_usual_width(
+    model: trivium.Predictor, texts: Any
+) -> None:
+    found = model.embed(texts)
+    assert found.shape == (0, 32)
+    assert found.dtype == np.float32
+    assert model.vectors(texts).shape == (0, 32)
+    assert model.pooled(texts).shape == (0, 32)  # type: ignore[attr-defined]
+
+
+def test_a_table_without_rows_has_no_vectors_of_their_usual_width(
+    model: trivium.Predictor, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "in.csv", ["text"], [])
+    assert trivium.embed_file(model, tmp_path / "in.csv", tmp_path / "out.npy") == 0
+    assert np.load(tmp_path / "out.npy").shape == (0, 32)
+
+
 @pytest.mark.parametrize("ending", ["jsonl", "parquet"])
 def test_a_table_keeps_its_columns_beside_the_vectors(
     source: Path, model: trivium.Predictor, tmp_path: Path, ending: str
@@ -92,6 +112,55 @@ def test_what_cannot_be_embedded_is_refused_before_anything_is_written(
     with pytest.raises(RecipeError, match=said):
         trivium.embed_file(model, tmp_path / "in.csv", tmp_path / target, column=column)
     assert not (tmp_path / target).exists()
+
+
+def read_otherwise(
+    model: trivium.Predictor, monkeypatch: pytest.MonkeyPatch, **ways: dict[str, str]
+) -> None:
+    """Have tasks of the model read their tables in these ways."""
+    changed = {name: model.forms[name].model_copy(update=way) for name, way in ways.items()}
+    monkeypatch.setattr(model, "forms", {**model.forms, **changed})
+
+
+def test_texts_are_read_as_the_tasks_of_their_column_read_theirs(
+    model: trivium.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, target = tmp_path / "in.tsv", tmp_path / "out.jsonl"
+    table.write_text('id\ttext\n1\t"good cat\n2\tdog"\n')
+    with pytest.raises(RecipeError, match="quot"):
+        trivium.embed_file(model, table, target, column="text")
+    read_otherwise(model, monkeypatch, mood={"quoting": "none"})
+    assert trivium.embed_file(model, table, target, column="text") == 2
+    rows = [json.loads(line) for line in target.read_text().splitlines()]
+    assert [row["text"] for row in rows] == ['"good cat', 'dog"']
+    vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
+    np.testing.assert_allclose(vectors, model.embed(['"good cat', 'dog"']), atol=1e-6)
+
+
+def test_texts_are_separated_as_the_tasks_of_their_column_say(
+    model: trivium.Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, target = tmp_path / "in.csv", tmp_path / "out.npy"
+    table.write_text("id~text\n1~good, cat; dog\n")
+    read_otherwise(model, monkeypatch, mood={"delimiter": "~"})
+    assert trivium.embed_file(model, table, target, column="text") == 1
+    np.testing.assert_allclose(np.load(target), model.embed(["good, cat; dog"]), atol=1e-6)
+
+
+def test_tasks_that_read_their_tables_in_different_ways_are_told_with_what_to_do(
+    model: trivium.Predictor, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.npy"
+    read_otherwise(model, monkeypatch, mood={"quoting": "none"}, near={"quoting": "none"})
+    with pytest.raises(RecipeError, match=r"in different ways .*; say which .* --column NAME"):
+        trivium.embed_file(model, source, target)
+    assert trivium.embed_file(model, source, target, column="text") == 20
+    write_table(tmp_path / "in.csv", ["first", "second"], [["good", "cat"]])
+    with pytest.raises(RecipeError, match=r"in different ways .*; save it as \.jsonl or"):
+        trivium.embed_file(model, tmp_path / "in.csv", target, column="first", overwrite=True)
+    (tmp_path / "in.jsonl").write_text('{"first": "good"}\n')
+    lines = tmp_path / "in.jsonl"
+    assert trivium.embed_file(model, lines, target, column="first", overwrite=True) == 1
 
 
 def test_an_answer_is_explained_on_the_terminal(run: Path, model: trivium.Predictor) -> None:

@@ -323,6 +323,20 @@ def test_a_recipe_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert "tasks" in read_yaml(recipe)
 
 
+@pytest.mark.parametrize("by_link", [False, True])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_recipe_never_takes_the_place_of_a_table_that_it_is_about(
+    tmp_path: Path, overwrite: bool, by_link: bool
+) -> None:
+    files = [table(tmp_path / f"{n}.csv", ["text", "mood"], moods(60)) for n in "ab"]
+    before = files[1].read_bytes()
+    (tmp_path / "link.csv").symlink_to(files[1])
+    out = tmp_path / "link.csv" if by_link else files[1]
+    with pytest.raises(RecipeError, match="is the table that is read; the recipe goes into"):
+        trivium.init(files, out, overwrite=overwrite)
+    assert files[1].read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("columns", "rows", "said"),
     [

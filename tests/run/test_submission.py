@@ -155,6 +155,7 @@ def test_formats_and_settings_that_do_not_go_together_are_refused(tmp_path: Path
     for settings, said in (
         ({"form": "cs224"}, "--format cs224: is none of table, cs224n"),
         ({"form": "cs224n", "probabilities": True}, "has no place for them"),
+        ({"form": "cs224n", "prefix": "new_"}, "has no place for them.* --prefix out"),
     ):
         with pytest.raises(RecipeError, match=said):
             trivium.predict_file(

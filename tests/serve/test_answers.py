@@ -1,16 +1,21 @@
 """What a server answers is what the model says, in every form."""
 
 import base64
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+import httpx
 import numpy as np
 import pytest
 
 import trivium
-from tests.support.serving import client_of
+from tests.support.serving import ThreadService, client_of, served
 from tests.support.shell import spoken
 from tests.support.tables import make_recipe
+from trivium.apps.serve.app import create_app
+from trivium.apps.serve.logs import Log
 from trivium.apps.serve.settings import Settings
 
 TEXTS = ["good cat runs", "bad dog", "fine fish eats very red day"]
@@ -153,6 +158,26 @@ async def test_columns_go_in_and_tasks_come_out_by_the_open_inference_protocol(
     assert outputs["same.probabilities"]["shape"] == [2, 2]
     assert outputs["same.probabilities"]["data"] == pytest.approx(wanted, abs=1e-5)
     assert only["outputs"] == [outputs["near"]]
+
+
+@pytest.mark.parametrize("name", ["acme/desk", "acme/ready/desk", "Größe 2.0", "infer"])
+def test_a_model_is_found_by_whatever_name_it_may_have(model: trivium.Predictor, name: str) -> None:
+    inputs = [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["good cat"]}]
+    with served(create_app(ThreadService(model), Settings(name=name), Log(StringIO()))) as url:
+        for written in (quote(name), quote(name, safe="")):
+            path = f"{url}/v2/models/{written}"
+            assert httpx.get(path).json()["name"] == name
+            assert httpx.get(f"{path}/ready").json() == {"name": name, "ready": True}
+            found = httpx.post(f"{path}/infer", json={"inputs": inputs}).json()
+            assert found["outputs"][0]["data"] == model.predict("mood", ["good cat"])
+            assert httpx.get(f"{path}/infer").status_code == 405
+            other = httpx.get(f"{path}er").json()
+            assert other["code"] == "unknown_model"
+        counted = httpx.get(f"{url}/metrics").text
+        document = httpx.get(f"{url}/openapi.json").json()
+    assert 'trivium_requests_total{route="/v2/models/{name}/infer",status="200"} 2.0' in counted
+    (asked,) = document["paths"]["/v2/models/{name}/infer"]["post"]["parameters"][:1]
+    assert asked["schema"]["enum"] == [name]
 
 
 async def test_a_large_body_is_answered_as_its_rows_are_one_by_one(

@@ -47,6 +47,22 @@ def test_a_model_is_called_as_its_run(folder: Path) -> None:
     assert settings_of(folder, {"name": "other"}).name == "other"
 
 
+@pytest.mark.parametrize(
+    "name", ["", "a\nb", "a\x1b[2Jb", "caf\udce9", "/desk", "desk/", "a//b", "..", "a/./b",
+             "acme/ready", "acme/infer"],
+)  # fmt: skip
+def test_a_name_that_no_client_could_ask_for_is_refused_at_the_start(
+    folder: Path, name: str
+) -> None:
+    with pytest.raises(RecipeError, match=r"^--name: .*no client could ask for it in a URL; give"):
+        settings_of(folder, {"name": name})
+
+
+@pytest.mark.parametrize("name", ["infer", "ready", "acme/desk", "acme/infer/desk", "Größe 2.0"])
+def test_a_name_may_be_as_on_the_hub(folder: Path, name: str) -> None:
+    assert settings_of(folder, {"name": name}).name == name
+
+
 def test_keys_come_from_flags_and_files(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     path.write_text("# mine\nalpha\n\nbeta\n")

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
 from trivium.errors import RecipeError
+from trivium.text import excel
 from trivium.text.tables import BadRow, open_table, write_table
 from trivium.types import Row
 
@@ -101,6 +103,13 @@ def test_a_bad_object_of_an_array_is_named_by_its_line(tmp_path: Path) -> None:
         ('{"t": "a"}\n{"t": "b"}\n', "end in .jsonl"),
         ('[{"t": "a"},\n{"t": "b"', ":2: is not JSON"),
         ('[{"t": "a"}\n{"t": "b"}]', ":2: is not JSON: there is no `,` or `]`"),
+        ('[{"t": "a"}]\n\n[{"t": "b"}]', ":3: is not JSON: the array has ended, and another one"),
+        ('[{"t": "a"}]\n[{"t": "b"}]', "> NEW.jsonl`, or leave them files of their own"),
+        ('[{"t": "a"}]\n{"t": "b"}\n', ":2: is not JSON: the array has ended, and there is more"),
+        ('[{"t": "a"}] ]', "there is more: ']'. Remove it"),
+        ('[]\n[{"t": "a"}]', ":2: is not JSON: the array has ended, and another one begins"),
+        ('[{"t": "a"},\n{"t": "b"},\n]\n', ":2: is not JSON: there is a `,` after the last"),
+        ("[,]", ":1: is not JSON"),
         ('[{"t": 1, "t": 2}]', "has the key 't' twice"),
         ("[" * 100_000, "nested too deep"),
         ('"text"', "is no JSON array"),
@@ -159,6 +168,73 @@ def test_blank_rows_and_cells_without_a_column_are_bad_rows(workbook: Workbook) 
         "3: is blank. Remove the line, or fill it in.",
         "4: has a cell beside the 1 columns that row 1 names.",
     ]
+
+
+def with_sheet(path: Path, change: Callable[[bytes], bytes]) -> Path:
+    """The workbook, its first sheet's XML changed."""
+    with ZipFile(path) as archive:
+        parts = {entry: archive.read(entry) for entry in archive.namelist()}
+    parts["xl/worksheets/sheet1.xml"] = change(parts["xl/worksheets/sheet1.xml"])
+    with ZipFile(path, "w", ZIP_DEFLATED, compresslevel=1) as archive:
+        for entry, content in parts.items():
+            archive.writestr(entry, content)
+    return path
+
+
+@pytest.mark.parametrize("said", ["A1:B3", "A1:A9", "A1", "B2:XFD9", "A1:C90000"])
+def test_a_sheet_is_read_whatever_size_it_says_that_it_has(workbook: Workbook, said: str) -> None:
+    cells: list[list[Any]] = [
+        ["t", None, "label", "n", None], ["a", "b"], [None, None, None, 4], [None], ["c", "d", "e"],
+    ]  # fmt: skip
+    path = workbook(*cells, [None] * 4)
+    whole = f'<dimension ref="{said}" />'.encode()
+    assert b'ref="A1:E6"' in ZipFile(path).read("xl/worksheets/sheet1.xml")
+    with_sheet(path, lambda xml: xml.replace(b'<dimension ref="A1:E6" />', whole))
+    assert whole in ZipFile(path).read("xl/worksheets/sheet1.xml")
+    assert open_table(path).columns == ("t", "", "label", "n")
+    assert rows(path) == [
+        {"t": "a", "": "b", "label": "", "n": ""},
+        {"t": "", "": "", "label": "", "n": "4"},
+        "4: is blank. Remove the line, or fill it in.",
+        {"t": "c", "": "d", "label": "e", "n": ""},
+    ]
+
+
+def test_a_cell_beside_the_columns_is_found_where_the_sheet_says_it_is_narrower(
+    workbook: Workbook,
+) -> None:
+    path = workbook(["t"], ["a"], ["b", None, "beside"])
+    with_sheet(path, lambda xml: xml.replace(b'ref="A1:C3"', b'ref="A1:A3"'))
+    assert rows(path) == [{"t": "a"}, "3: has a cell beside the 1 columns that row 1 names."]
+
+
+def test_a_row_numbered_beyond_what_a_sheet_can_hold_is_refused(
+    workbook: Workbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excel, "MOST_ROWS", 1000)
+    path = workbook(["t"], ["a"])
+    with_sheet(path, lambda xml: xml.replace(b'<row r="2"', b'<row r="1000"'))
+    assert rows(path)[-1] == {"t": "a"}
+    with_sheet(path, lambda xml: xml.replace(b'<row r="1000"', b'<row r="4000000000"'))
+    assert "is not a readable Excel workbook (a row is numbered above 1,000)" in refusal(path)
+
+
+def test_a_workbook_that_explodes_is_refused_before_it_is_unpacked(workbook: Workbook) -> None:
+    path = workbook(["t"], ["a"])
+    padding = b"<!--" + b" " * (excel.LARGE + 1) + b"-->"
+    with_sheet(path, lambda xml: xml.replace(b"<sheetData>", padding + b"<sheetData>"))
+    assert path.stat().st_size < 2**20
+    said = refusal(path)
+    assert said.startswith(f"{path}: would be 64 MiB unpacked, more than 100 times its 0.")
+    assert "Save the sheet as `CSV UTF-8`" in said
+
+
+def test_a_large_workbook_of_texts_is_read(
+    workbook: Workbook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(excel, "LARGE", 1000)
+    path = workbook(["t"], *([f"{number} is a text"] for number in range(300)))
+    assert len(rows(path)) == 300
 
 
 def test_what_is_no_workbook_is_refused(tmp_path: Path, workbook: Workbook) -> None:

@@ -1,7 +1,7 @@
 """Form: all that rows and answers of a trained task need, and that a machine without torch can
 know."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ from trivium.answering.says import AnySays
 from trivium.errors import RecipeError, did_you_mean
 from trivium.part import Part
 from trivium.text.cutting import Cut
+from trivium.text.lines import is_delimited
 from trivium.text.tables import Table, open_table
 
 
@@ -50,6 +51,21 @@ class Form(Part):
         table = open_table(path, delimiter=self.delimiter, quoting=self.quoting)
         refuse_missing(table, needed, f"task {self.name!r}")
         return table
+
+
+def open_for(forms: Iterable[Form], path: str | Path, remedy: str) -> Table:
+    """A table as all of these tasks read theirs. Raises RecipeError, with the remedy where they
+    read it in different ways."""
+    ways = dict.fromkeys((form.delimiter, form.quoting) for form in forms)
+    if len(ways) > 1 and is_delimited(path):
+        raise RecipeError(
+            f"{path}: the tasks read their tables in different ways (`delimiter`, `quoting`); "
+            f"{remedy}"
+        )
+    if len(ways) != 1:
+        return open_table(path)
+    ((delimiter, quoting),) = ways
+    return open_table(path, delimiter=delimiter, quoting=quoting)
 
 
 def refuse_missing(table: Table, needed: Sequence[str], who: str) -> None:

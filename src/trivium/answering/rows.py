@@ -31,6 +31,8 @@ def asks_of_rows(
     """
     named = [tasks] if isinstance(tasks, str) else tasks
     chosen = {n: form_named(n, forms) for n in named} if named is not None else answering(forms)
+    if named is not None and not chosen:
+        raise RecipeError("tasks: names no task.")
     wanted = Wanted()
     for number, row in enumerate(rows):
         asked = chosen if tasks is not None else answered_by(chosen, row)
@@ -70,6 +72,8 @@ def answered_by(forms: Mapping[str, Form], columns: Mapping[str, object]) -> dic
 
 def none_fits(forms: Mapping[str, Form], columns: Mapping[str, object]) -> str:
     """Why no task can answer, in words."""
+    if not forms:
+        return "answers no task: the model has none that answers."
     known = list(dict.fromkeys(column for form in forms.values() for column in form.text))
     strange = next((column for column in columns if column not in known), None)
     found = f"no column {strange!r}{did_you_mean(strange, known)}" if strange else "columns lack"

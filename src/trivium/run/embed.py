@@ -9,6 +9,8 @@ from typing import BinaryIO
 import numpy as np
 from rich.console import Console
 
+from trivium.answering.form import open_for
+from trivium.answering.rows import answering
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError, did_you_mean
 from trivium.run.predictor.base import Predictor
@@ -17,7 +19,7 @@ from trivium.run.predictor.streaming import alone_at, batched, good_rows
 from trivium.run.screen.progress import counting
 from trivium.text.copying import copying
 from trivium.text.parquet import vector_type
-from trivium.text.tables import Table, open_table
+from trivium.text.tables import Table
 from trivium.text.writing import replacing, write_table
 from trivium.types import Row
 
@@ -47,8 +49,9 @@ def embed_file(
     target: .npy, an array vector_BD in fp32 whose rows are the table's; or .jsonl or .parquet, the
     table's own columns and `embedding`. column: of the texts; by default the one that the model's
     tasks read, where there is one in the table. normalize: vectors of length 1, as
-    `Predictor.embed` and a server's `/v1/embeddings` give them. A file that is there is replaced
-    only with `overwrite`. Raises RecipeError, before the target is touched.
+    `Predictor.embed` and a server's `/v1/embeddings` give them. The table is read as the tasks that
+    read the column read theirs (`delimiter`, `quoting`). A file that is there is replaced only with
+    `overwrite`. Raises RecipeError, before the target is touched.
 
         messages = "recipes/data/support-desk/messages-dev.csv"
         trivium.embed_file("runs/first", messages, "vectors.npy", column="message")
@@ -59,7 +62,7 @@ def embed_file(
     with alone_at(source, target, overwrite=overwrite):
         how = {"precision": precision, "device": device, "backend": backend}
         model = run if isinstance(run, Predictor) else load(run, **how)
-        table = open_table(source)
+        table = _opened(model, source, column)
         chosen = _column(model, table, column)
         width = model.embed(["a"]).shape[1]
         writing = _array(target, width) if kind == ".npy" else _table(target, table, kind)
@@ -71,6 +74,16 @@ def embed_file(
                 rows += len(part)
                 count(rows)
         return rows
+
+
+def _opened(model: Predictor, source: str | Path, column: str | None) -> Table:
+    """The table as those tasks read theirs that read the column, or else as all do."""
+    forms = [*(answering(model.forms) or model.forms).values()]
+    if column is None:
+        return open_for(forms, source, "say which column holds the texts: --column NAME.")
+    readers = [form for form in forms if column in form.text]
+    remedy = "save it as .jsonl or .parquet, which everybody reads alike."
+    return open_for(readers or forms, source, remedy)
 
 
 def _column(model: Predictor, table: Table, column: str | None) -> str:

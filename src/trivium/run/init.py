@@ -18,7 +18,7 @@ from trivium.run.drafting.oddities import oddities
 from trivium.run.drafting.sources import NO_DEV
 from trivium.run.drafting.tasks import drafts
 from trivium.run.drafting.written import recipe_text, recipe_values
-from trivium.run.folder.atomic import refuse_unwritable, write_text
+from trivium.run.folder.atomic import refuse_source, refuse_unwritable, write_text
 from trivium.run.rows.load import load_data
 from trivium.run.screen.console import heard_on, note, say
 
@@ -49,6 +49,7 @@ def init(
         list(recipe.tasks)  # ['topic', 'urgency']
     """
     console, path = heard_on(console), Path(out).absolute()
+    refuse_source(path, files, "the recipe goes")
     refuse_unwritable(path, overwrite=overwrite, example="recipe.yaml")
     given = [Path(file).absolute() for file in dict.fromkeys(map(str, files))]
     preset = preset_of({}, preset) if preset is not None else None

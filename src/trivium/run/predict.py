@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trivium.answering.columns import Detail, Probabilities, told
-from trivium.answering.form import Form, form_named, refuse_missing
+from trivium.answering.form import Form, form_named, open_for, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
@@ -21,7 +21,7 @@ from trivium.run.predictor.submission import CS224N, FORMS, ID, Submission
 from trivium.run.screen.console import note
 from trivium.run.screen.progress import counting
 from trivium.text.copying import copying
-from trivium.text.tables import Table, open_table, write_table
+from trivium.text.tables import Table, write_table
 from trivium.text.writing import write_lines
 from trivium.types import Answer, Row
 
@@ -68,7 +68,8 @@ def predict_file(
         trivium.predict_file("runs/first", "topic", messages, "label-next.csv", least_certain=20)
     """
     detail = Detail(probabilities, top_k)
-    _refuse_forms(form, task, more=detail != Detail() or least_certain is not None)
+    more = detail != Detail() or least_certain is not None or bool(prefix)
+    _refuse_forms(form, task, more=more)
     with alone_at(source, target, overwrite=overwrite):
         how = {"precision": precision, "device": device, "backend": backend}
         predictor = run if isinstance(run, Predictor) else load(run, **how)
@@ -92,8 +93,8 @@ def _refuse_forms(form: str, task: str | Sequence[str] | None, *, more: bool) ->
         raise RecipeError(f"--format {form}: is none of {', '.join(FORMS)}.")
     if form == CS224N and more:
         raise RecipeError(
-            f"--format {form}: has no place for them; leave --probabilities, --top-k and "
-            "--least-certain out."
+            f"--format {form}: has no place for them; leave --probabilities, --top-k, "
+            "--least-certain and --prefix out."
         )
     if form == CS224N and not isinstance(task, str):
         raise RecipeError(f"--format {form}: holds the answers of one task; name one --task.")
@@ -110,13 +111,8 @@ def _opened(
             raise RecipeError("--task: names no task.")
     else:
         chosen = answering(predictor.forms)
-    first, *others = chosen.values()
-    if any((f.delimiter, f.quoting) != (first.delimiter, first.quoting) for f in others):
-        raise RecipeError(
-            "the tasks read their tables in different ways (`delimiter`, `quoting`); ask them one "
-            f"by one: --task {first.name}"
-        )
-    table = open_table(source, delimiter=first.delimiter, quoting=first.quoting)
+    remedy = f"ask them one by one: --task {next(iter(chosen), 'NAME')}"
+    table = open_for(chosen.values(), source, remedy)
     if names is None:
         columns = dict.fromkeys(table.columns)
         chosen, every = answered_by(chosen, columns), chosen

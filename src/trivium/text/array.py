@@ -63,15 +63,43 @@ def _elements(source: Source) -> Iterator[tuple[int, Any]]:
             said = error if isinstance(error, ValueError) else "is nested too deep."
             raise RecipeError(f"{source.name}:{line}: {said}") from None
         yield line, value
-        place = _skip(text, end)
-        if text[place : place + 1] == ",":
-            place = _skip(text, place + 1)
-        elif text[place : place + 1] != "]":
-            wrong = line + text.count("\n", counted, place)
+        place = _next(text, _skip(text, end), source.name)
+    if text[_skip(text, place + 1) :]:
+        raise RecipeError(_more(text, _skip(text, place + 1), source.name))
+
+
+def _next(text: str, place: int, name: str) -> int:
+    """Where the next element starts, or the bracket is; place: behind an element. RecipeError."""
+    if text[place : place + 1] == ",":
+        following = _skip(text, place + 1)
+        if text[following : following + 1] == "]":
             raise RecipeError(
-                f"{source.name}:{wrong}: is not JSON: there is no `,` or `]` after an object. Was "
-                "the file cut? JSON lines, an object a line, end in .jsonl."
+                f"{name}:{_line(text, place)}: is not JSON: there is a `,` after the last object. "
+                "Remove it."
             )
+        return following
+    if text[place : place + 1] != "]":
+        raise RecipeError(
+            f"{name}:{_line(text, place)}: is not JSON: there is no `,` or `]` after an object. "
+            "Was the file cut? JSON lines, an object a line, end in .jsonl."
+        )
+    return place
+
+
+def _more(text: str, place: int, name: str) -> str:
+    """What stands behind the array, in words."""
+    where = f"{name}:{_line(text, place)}: is not JSON: the array has ended,"
+    if text[place] == "[":
+        return (
+            f"{where} and another one begins. Join them with "
+            f"`jq -c '.[]' {shlex.quote(name)} > NEW.jsonl`, or leave them files of their own."
+        )
+    found = text[place:].split("\n", 1)[0]
+    return f"{where} and there is more: {found[:40]!r}. Remove it, or move the `]` to the end."
+
+
+def _line(text: str, place: int) -> int:
+    return 1 + text.count("\n", 0, place)
 
 
 def _skip(text: str, place: int) -> int:

@@ -19,6 +19,8 @@ LARGE = 64 * 2**20
 TIMES = 100
 """A workbook is a zip archive: larger than this, unpacked, it may not be so many times as large as
 its file. Sheets of people's texts are some ten times."""
+MOST_ROWS = 2**20
+"""Of a sheet, in Excel."""
 
 
 def open_excel(source: Source) -> Opened:
@@ -59,8 +61,13 @@ def _rows(path: Path, columns: tuple[str, ...], name: str) -> Iterator[Row | Bad
 
 
 def _cells(book: Any, name: str) -> Iterator[list[str]]:
+    """Row by row, each as far as its last cell. Raises RecipeError."""
+    sheet = book.worksheets[0]
+    sheet.reset_dimensions()  # what a file says of its size is often less than it holds
     try:
-        for row in book.worksheets[0].iter_rows(values_only=True):
+        for line, row in enumerate(sheet.iter_rows(values_only=True), 1):
+            if line > MOST_ROWS:  # openpyxl fills up to whatever number a row bears
+                raise ValueError(f"a row is numbered above {MOST_ROWS:,}")
             yield [_text(value) for value in row]
     except Exception as error:  # of many kinds: whatever a damaged file makes of XML and zip
         raise _unreadable(name, error) from None

@@ -213,6 +213,11 @@ def format_of(path: Path) -> Format:
     return kind
 
 
+def is_delimited(path: str | Path) -> bool:
+    """Whether cells are told apart by separators and quotes; "-" is standard input."""
+    return str(path) == "-" or format_of(Path(path)) in ("csv", "tsv")
+
+
 def format_to_write(path: Path) -> Format:
     """The same of a file that is to be written."""
     kind = format_of(path)

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trivium.apps.batch.files import Part
+from trivium.apps.batch.files import Part, record_of
 from trivium.apps.batch.remote import Place, Remote
 from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import remove_leftovers, write_text
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS
 from trivium.run.predictor.kept import model_home
-
-DONE = ".done"
-"""Folder, beside the answers, of what tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ class Ledger:
         self._write(part, {**about, "rows": rows, "answers": identity(part.target)})
 
     def _path(self, part: Part) -> Place:
-        return self.folder / f"{DONE}/{part.name}.json"
+        return record_of(self.folder, part.name)
 
     def _read(self, part: Part) -> dict[str, Any] | None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from trivium.apps.batch.remote import Place, found_at, is_below, place_of
+from trivium.apps.batch.remote import Place, found_at, inside_of, place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.remote import is_url
 from trivium.run.folder.atomic import refuse_file
@@ -15,6 +15,8 @@ from trivium.text.lines import format_of
 
 READ_ONLY = ("json", "xlsx")
 """Formats whose answers are CSV."""
+DONE = ".done"
+"""Folder, beside the answers, of what tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +41,33 @@ def parts_of(sources: Sequence[str | Path], out: str | Path) -> list[Part]:
     the names of their answers.
 
     Of a folder all that have a table's ending, and none that is below. What a pattern matches keeps
-    the folders below its fixed beginning. What is in `out` is left out. All of them, and `out`, may
-    be URLs that fsspec knows. Raises RecipeError where nothing is found, a file is no table, and
-    two would have one name; RemoteError where a URL's place does not answer.
+    the folders below its fixed beginning. Answers that are in `out` are left out. All of them, and
+    `out`, may be URLs that fsspec knows. Raises RecipeError where nothing is found, a file is no
+    table, two would have one name, and answers the name of their table; RemoteError where a URL's
+    place does not answer.
     """
     home = place_of(out)
     _refuse_file(sources, home)
+    tables = {given: list(_found(given)) for given in map(str, sources)}
+    answers = _answers([pair for found in tables.values() for pair in found], home)
     parts: dict[str, Part] = {}
-    for given in sources:
-        found = [(inside, at) for inside, at in _found(str(given)) if not is_below(at, home)]
+    for given, found in tables.items():
         if not found:
             raise RecipeError(f"--file {given}: no such table, and no table in it.")
+        if all(at in answers for _, at in found):
+            raise RecipeError(
+                f"--file {given}: holds answers only, of earlier calls with this --out ({home}). "
+                "Name the tables that they were made of."
+            )
         for inside, at in found:
-            name = _answers_name(inside, at)
-            part = Part(name, at, home / name)
-            other = parts.setdefault(name, part)
-            if other.source != at:
-                raise RecipeError(
-                    f"{at}: its answers would be called {name}, as those of {other.source}. "
-                    "Answer them into folders of their own."
-                )
+            if at not in answers:
+                _add(parts, _part(inside, at, home))
     return [parts[name] for name in sorted(parts)]
+
+
+def record_of(home: Place, name: str) -> Place:
+    """What tells of the answers of this name in a folder, from before they are begun."""
+    return home / f"{DONE}/{name}.json"
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -77,6 +85,41 @@ def dealt(parts: Iterable[Part], shard: tuple[int, int]) -> list[Part]:
     return [part for place, part in enumerate(parts) if place % count == number - 1]
 
 
+def _answers(tables: Sequence[tuple[str, Place]], home: Place) -> set[Place]:
+    """Those of the tables that are answers of others, or of others that were there once."""
+    below = [(name, at) for _, at in tables if (name := inside_of(at, home)) is not None]
+    if not below:
+        return set()
+    parts = [_part(inside, at, home) for inside, at in tables]
+    written = {part.target for part in parts if part.target != part.source}
+    return {at for name, at in below if at in written or record_of(home, name).exists()}
+
+
+def _part(inside: str, at: Place, home: Place) -> Part:
+    name = _answers_name(inside, at)
+    return Part(name, at, home / name)
+
+
+def _add(parts: dict[str, Part], part: Part) -> None:
+    """Raises RecipeError for answers that would replace their table, or another's."""
+    if _is_one(part.source, part.target):
+        raise RecipeError(
+            f"{part.source}: its answers would take its place; name another folder (--out)."
+        )
+    other = parts.setdefault(part.name, part)
+    if other.source != part.source:
+        raise RecipeError(
+            f"{part.source}: its answers would be called {part.name}, as those of {other.source}. "
+            "Answer them into folders of their own."
+        )
+
+
+def _is_one(source: Place, target: Place) -> bool:
+    if isinstance(source, Path) and isinstance(target, Path):
+        return target.exists() and target.samefile(source)
+    return source == target
+
+
 def _found(given: str) -> Iterator[tuple[str, Place]]:
     """Tables, each with its name below what is fixed."""
     if is_url(given):
@@ -91,10 +134,10 @@ def _found(given: str) -> Iterator[tuple[str, Place]]:
         if path.exists():
             yield path.name, path
     else:
-        root = _fixed(path)
-        for match in sorted(glob.glob(str(path), recursive=True)):
-            if Path(match).is_file():
-                yield Path(match).relative_to(root).as_posix(), Path(match)
+        root, pattern = _typed(given)
+        for match in sorted(glob.glob(pattern, root_dir=root, recursive=True)):
+            if (root / match).is_file():
+                yield Path(match).as_posix(), root / match
 
 
 def _found_at(url: str) -> Iterator[tuple[str, Place]]:
@@ -121,14 +164,15 @@ def _is_pattern(given: str) -> bool:
     return glob.has_magic(given) and not Path(given).exists()
 
 
-def _fixed(pattern: Path) -> Path:
-    """The folders that a pattern names in full."""
-    folder = Path(pattern.anchor)
-    for word in pattern.parts[1:-1]:
-        if glob.has_magic(word):
+def _typed(given: str) -> tuple[Path, str]:
+    """The folder that is named in full, whatever characters its name has, and the pattern in it."""
+    words = Path(os.path.normpath(given)).parts
+    known = len(words) - 1
+    for place, word in enumerate(words[:-1]):
+        if glob.has_magic(word) and not Path(*words[: place + 1]).exists():
+            known = place
             break
-        folder /= word
-    return folder
+    return Path(os.path.abspath(Path(*words[:known]))), os.path.join(*words[known:])
 
 
 def _is_table(path: Path) -> bool:

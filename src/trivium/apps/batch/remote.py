@@ -2,6 +2,7 @@
 
 import glob
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,13 +91,15 @@ Place = Path | Remote
 
 def place_of(given: str | Path) -> Place:
     """What is not behind a URL is absolute."""
-    return Remote(str(given)) if is_url(given) else Path(given).absolute()
+    return Remote(str(given)) if is_url(given) else Path(os.path.abspath(given))
 
 
-def is_below(place: Place, home: Place) -> bool:
+def inside_of(place: Place, home: Place) -> str | None:
+    """Its name below a folder, if it lies there."""
     if isinstance(place, Path) and isinstance(home, Path):
-        return home in place.parents
-    return str(place).startswith(f"{str(home).rstrip('/')}/")
+        return place.relative_to(home).as_posix() if home in place.parents else None
+    above = f"{str(home).rstrip('/')}/"
+    return str(place).removeprefix(above) if str(place).startswith(above) else None
 
 
 def found_at(url: str) -> Iterator[tuple[str, Remote]]:

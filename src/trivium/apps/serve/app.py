@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -26,7 +27,7 @@ from trivium.apps.serve.logs import Log
 from trivium.apps.serve.metrics import Metrics
 from trivium.apps.serve.playground import examples_of, page
 from trivium.apps.serve.refusing import Refusals
-from trivium.apps.serve.settings import Settings
+from trivium.apps.serve.settings import BEHIND, Settings
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -82,7 +83,7 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
     )
     lines = Log(only_problems=settings.log_level == "warning") if log is None else log
     app.state.metrics, app.state.log, app.state.page = metrics, lines, None
-    _add_routes(app)
+    _add_routes(app, has_slash="/" in settings.name)
     app.add_middleware(Frame, settings=settings, metrics=metrics, log=lines)
     if settings.allow_origin:
         app.add_middleware(
@@ -95,8 +96,20 @@ def create_app(service: Service, settings: Settings, log: Log | None = None) -> 
     return app
 
 
-def _add_routes(app: FastAPI) -> None:
+class _ModelName(StringConvertor):
+    """With slashes, of which a server has taken away that they were written as %2F."""
+
+    regex = rf".+/(?!(?:{'|'.join(BEHIND)})$)[^/]+"
+
+
+register_url_convertor("model", _ModelName())
+
+
+def _add_routes(app: FastAPI, *, has_slash: bool) -> None:
+    """has_slash: whether the model's name has one."""
+    name = "{name:model}" if has_slash else "{name}"
     for method, path, tag, endpoint in ROUTES:
+        path = path.replace("{name}", name)
         app.router.add_api_route(
             path, endpoint, methods=[method], tags=[tag], route_class_override=_Plain
         )

@@ -47,7 +47,7 @@ class Frame:
         try:
             await self._answered(scope, receive, answer, headers)
         finally:
-            note.route = getattr(scope.get("route"), "path", note.route)
+            note.route = getattr(scope.get("route"), "path_format", note.route)
             seconds = time.perf_counter() - began
             self.metrics.count(note, seconds)
             self.log.request(note, seconds, method)

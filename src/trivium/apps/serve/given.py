@@ -32,7 +32,8 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         flag = str(first["loc"][0]).removesuffix("_s").replace("_", "-")
-        raise RecipeError(f"--{flag}: {first['input']!r}: {first['msg']}.") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise RecipeError(f"--{flag}: {first['input']!r}: {said}.") from None
 
 
 def service_of(run: Path, settings: Settings) -> WorkerService:

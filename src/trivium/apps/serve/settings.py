@@ -1,9 +1,9 @@
 """What a server may be told, each a flag and `TRIVIUM_…` in the environment; and fixed limits."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from trivium.part import Part
 
@@ -20,11 +20,28 @@ KEEP_ALIVE_S = 75.0
 """How long an idle connection is kept: longer than balancers do, so that they are the first."""
 
 
+BEHIND = ("ready", "infer")
+"""Last words of routes that begin with the model's name."""
+
+
+def _can_be_asked_for(name: str) -> str:
+    """Raises ValueError for a name that no client could put into a URL, or that none would find."""
+    words = name.split("/")
+    reserved = len(words) > 1 and words[-1] in BEHIND
+    if not name.isprintable() or reserved or any(word in ("", ".", "..") for word in words):
+        raise ValueError(
+            "no client could ask for it in a URL; give --name characters that can be printed, such "
+            "as desk or acme/desk, whose parts are not empty, . or .., and do not end in "
+            + " or ".join(f"/{word}" for word in BEHIND)
+        )
+    return name
+
+
 class Settings(Part):
     """How a model is served. Texts are never kept, whatever is set."""
 
-    name: str = Field(default="model", min_length=1)
-    """What clients call the model."""
+    name: Annotated[str, AfterValidator(_can_be_asked_for)] = "model"
+    """What clients call the model; it may have slashes, as names on the hub have."""
     sha256: str = ""
     """Of the file that seals the model's folder: it holds the sha256 of every other file."""
     run: Path | None = None

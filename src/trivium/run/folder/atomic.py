@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,18 @@ def refuse_unwritable(out: Path, *, overwrite: bool, example: str) -> None:
     place = nearest_there(where_it_leads(out).parent)
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise RecipeError(f"{out}: cannot be written, since {place} cannot be written to.")
+
+
+def refuse_source(out: Path, tables: Iterable[str | Path], what: str) -> None:
+    """Refuse to write `what` over one of the tables that it is made of, whatever may be replaced.
+
+    Standard input is none. Raises RecipeError.
+    """
+    for table in tables:
+        if str(table) != "-" and out.exists() and Path(table).exists() and out.samefile(table):
+            raise RecipeError(
+                f"{out}: is the table that is read; {what} into another file (--out)."
+            )
 
 
 def refuse_file(out: Path, what: str) -> None:

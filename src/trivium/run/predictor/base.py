@@ -75,8 +75,10 @@ class Predictor(ABC):
         return {name: found[name] if name in found else self._none(name) for name in asks}
 
     def _none(self, task: str) -> Floats:
-        """The readout of no rows."""
-        says = self.forms[task].says if task in self.forms else None
+        """The readout of no rows: as wide as that of some."""
+        if task == PLAIN:  # how wide vectors are is known when there is one
+            return self.vectors([""])[:0]
+        says = self.forms[task].says
         return np.zeros((0, says.outputs if says else 1), dtype=np.float32)
 
     def predict(self, task: str, rows: Rows) -> list[Answer]:

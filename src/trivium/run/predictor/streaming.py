@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import refuse_unwritable, refuse_url
+from trivium.run.folder.atomic import refuse_source, refuse_unwritable, refuse_url
 from trivium.run.folder.locks import alone
 from trivium.text.tables import BadRow, Table
 from trivium.types import Row
@@ -21,10 +21,7 @@ def alone_at(source: str | Path, target: str | Path, *, overwrite: bool) -> Iter
         return
     refuse_url(target)
     path = Path(os.path.abspath(target))
-    if str(source) != "-" and path.exists() and Path(source).exists() and path.samefile(source):
-        raise RecipeError(
-            f"{target}: is the table that is read; its answers go into another file (--out)."
-        )
+    refuse_source(path, [source], "its answers go")
     refuse_unwritable(path, overwrite=overwrite, example="answers.csv")
     with alone(path):
         # Once more: another process may just have written it.

@@ -68,10 +68,11 @@ class TorchPredictor(ModelPredictor):
     @torch.inference_mode()
     def pooled(self, texts: Sequence[str], pooling: Pooling = "mean") -> Tensor:
         """The shared encoder's vector of each text: vector_BD, fp32, CPU, not normalised."""
-        if isinstance(texts, (list, tuple)) and not texts:
-            return torch.zeros(0, self.model.encoder.config.hidden_size)
         self.model.eval()
-        (reading,) = self.readers[0].read({PLAIN: texts})
+        readings = self.readers[0].read({PLAIN: texts})
+        if not readings:
+            return torch.zeros(0, self.model.encoder.config.hidden_size)
+        (reading,) = readings
         made = _Made(partial(pool, how=pooling), pooling, [PLAIN], pooling in ("cls", "pooler"))
         vector_UD = self._vectors(reading, [made])[0]
         return vector_UD.float().cpu()[torch.from_numpy(reading.places[PLAIN][:, 0])]
