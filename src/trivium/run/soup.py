@@ -1,7 +1,7 @@
 """Model soup: the mean of several runs' weights, as long as it helps on dev."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.folder.atomic import whole_folder
-from trivium.run.folder.differences import differences
+from trivium.run.folder.differences import Difference, differences
 from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, save_model
 from trivium.run.folder.names import MODEL, OURS, RECIPE, SCORES
+from trivium.run.folder.own_seed import with_seed_open
 from trivium.run.folder.scores import (
     Cost,
     Scores,
@@ -165,15 +166,21 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
 
 
 def _refuse_unlike(first: _Run, other: _Run) -> None:
-    one, two = (
-        run.recipe.model_dump(mode="json", exclude=set(MAY_DIFFER)) for run in (first, other)
-    )
-    for place, a, b in differences(one, two):
+    recipes = [first.recipe, other.recipe]
+    as_written = _unlike(recipes)
+    # Each may start from a run, or have teachers, of its own seed.
+    for place, a, b in min(as_written, _unlike(map(with_seed_open, recipes)), key=len):
         raise RecipeError(
             f"{first.name} and {other.name}: {place} is {a!r} in the first and {b!r} in the "
             "second. Weights are averaged only between runs of one recipe that differ in their "
             "seeds; for others there is `trivium ensemble`."
         )
+
+
+def _unlike(recipes: Iterable[Recipe]) -> list[Difference]:
+    """Where two recipes differ, but for what may."""
+    one, two = (each.model_dump(mode="json", exclude=set(MAY_DIFFER)) for each in recipes)
+    return list(differences(one, two))
 
 
 def _is_soup(folder: Path) -> bool:
