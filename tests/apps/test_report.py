@@ -308,6 +308,19 @@ def test_every_figure_is_one_that_plotly_accepts(
         go.Figure(figure)  # refuses what it does not know
 
 
+def test_a_run_of_a_gpu_has_its_page_where_there_is_none(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = shutil.copytree(trained, tmp_path / "run")
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(re.sub(r"(?m)^device: .*", "device: cuda", recipe))
+    assert "device: cuda" in (run / "recipe.yaml").read_text()
+    page = page_of([run], tmp_path / "page.html")
+    assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
+    assert "rows of dev also stand in train" in words(page)
+
+
 def test_files_that_are_gone_are_said_to_be(pair: list[Path], tmp_path: Path) -> None:
     said = words(page_of(pair[:1], tmp_path / "report.html"))
     assert "first: the recipe's files cannot be read (any more)" in said
