@@ -37,7 +37,7 @@ from tests.support.tables import make_recipe
 from trivium.apps.tune import board, plots, results
 from trivium.apps.tune.claims import REASON, SEEN, VOID, Claim, tell
 from trivium.apps.tune.rows import Overview, short_names
-from trivium.apps.tune.trial import Following
+from trivium.apps.tune.trial import Following, settle
 from trivium.apps.tune.worker import Worker
 from trivium.cli import app
 from trivium.errors import RecipeError
@@ -294,6 +294,25 @@ def test_a_child_whose_trial_was_given_to_another_is_stopped(
     watch = following(one, claim)
     watch.watch(0, "")
     assert (watch.is_taken, watch.child.asked) == (True, 1)
+
+
+@pytest.mark.parametrize("state", ["failed", "pruned", "stopped"])
+def test_a_worker_whose_trial_was_given_to_another_says_so_and_goes_on(
+    values: dict[str, Any], tmp_path: Path, state: str
+) -> None:
+    one = worker(write(tmp_path, values), tmp_path / "out")
+    claim = claimed(one)
+    assert one.claims._void(claim.trial, "its worker was lost")
+    watch = following(one, claim)
+    watch.is_pruned = state == "pruned"
+    outcome = Outcome("failed" if state == "failed" else "stopped", "trained", 3.0, "lost its disk")
+    console, said = spoken()
+    with board.Board(console, one.view()) as lines:
+        ended, outcome = settle(one.claims.study, watch, outcome)
+        lines.end(claim, ended, outcome, one.view())
+    assert ended == "stopped"
+    assert "trial 0: another worker took it up" in said.getvalue()
+    assert claimed(one).number == 1
 
 
 def test_a_wish_to_stop_is_seen_before_the_child_hears_of_it(
