@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from rich.console import Console
 from typer.testing import CliRunner
@@ -173,6 +174,35 @@ def test_listed_points_are_shared_out_once_each(
     grid = [(seed, size) for seed in (0, 1, 2) for size in (4, 8)]
     wanted = {"grid": grid, "one_at_a_time": [(0, 8), (1, 8), (2, 8), (0, 4)]}[kind]
     assert sorted(found) == sorted(wanted)
+
+
+def test_a_grid_goes_on_with_another_seed(values: dict[str, Any], tmp_path: Path) -> None:
+    space = {"seed": [0, 1, 2], "stages.0.batch_size": [4, 8]}
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    first, found = worker(path, out, seed=0), []
+    # As a search that an earlier version began, whose choices had the order of its first points.
+    for dotted, known in first.claims.space.distributions.items():
+        turned = CategoricalDistribution([*reversed(known.choices)])
+        first.claims.space.distributions[dotted] = turned
+    for seed in (0, 1, 2):
+        one = first if seed == 0 else worker(path, out, seed=seed)
+        claim = claimed(one)
+        found.append(claim.point)
+        finish(one, claim, 0.5)
+    found += run_by_hand(worker(path, out, seed=3))
+    points = {(point["seed"], point["stages.0.batch_size"]) for point in found}
+    assert len(found) == len(points) == 6
+
+
+def test_choices_of_a_grid_have_one_order_whatever_the_seed(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"seed": [0, 1, 2], "stages.0.batch_size": [4, 8]}
+    path = write(tmp_path, values, space=space, sampler="grid", trials=None)
+    url = f"sqlite:///{tmp_path}/shared.db"
+    # Both look before either has drawn anything.
+    for one in [worker(path, tmp_path / str(seed), storage=url, seed=seed) for seed in range(4)]:
+        finish(one, claimed(one), 0.5)
 
 
 def test_workers_in_other_folders_neither_take_nor_repeat_what_is_alive(
