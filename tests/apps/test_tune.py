@@ -176,6 +176,72 @@ def test_listed_points_are_shared_out_once_each(
     assert sorted(found) == sorted(wanted)
 
 
+def fail(one: Worker, claim: Claim) -> None:
+    with claim.log:
+        claim.trial.set_user_attr(REASON, "the disk was full")
+        tell(one.claims.study, claim.trial, state=TrialState.FAIL)
+
+
+@pytest.mark.parametrize("kind", ["grid", "one_at_a_time"])
+def test_a_point_of_a_list_that_failed_is_tried_again_by_another_call(
+    values: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    space = {"seed": [0, 1, 2]}
+    path, out = write(tmp_path, values, space=space, sampler=kind, trials=None), tmp_path / "out"
+    one = worker(path, out)
+    lost = claimed(one)
+    fail(one, lost)
+    again = worker(path, out)  # what was never tried comes first
+    points = [claimed(again) for _ in range(3)]
+    assert points[2].point == lost.point not in [points[0].point, points[1].point]
+    assert again.claims.next() is None
+    for claim in points[:2]:
+        finish(again, claim, 0.5)
+    fail(again, points[2])
+    assert again.claims.next() is one.claims.next() is None  # once a call
+    assert (again.claims.failed(), "time is up" in again.unfinished()) == ([0, 3], False)
+    assert "trials that failed: 0, 3; to try their points again: triv" in again.unfinished()
+    third = worker(path, out)
+    assert run_by_hand(third) == [lost.point]
+    assert (third.claims.failed(), len(third.view().ended)) == ([], 3)
+    assert worker(path, out).claims.next() is None
+
+
+def test_points_that_failed_are_tried_again_however_often_the_search_is_stopped(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"seed": [0, 1, 2]}
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    one = worker(path, out)
+    for _ in range(2):
+        fail(one, claimed(one))
+    one = worker(path, out)
+    for _ in range(2):  # the last point, and the first again; then it is stopped
+        finish(one, claimed(one), 0.5)
+    assert one.claims.failed() == [1]
+    assert len(run_by_hand(worker(path, out))) == 1
+    assert len(worker(path, out).view().ended) == 3
+
+
+def test_a_point_of_a_list_that_the_recipe_refuses_is_tried_once(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {  # LoRA leaves nothing of the encoder to these
+        "adapters": [[], [{"kind": "lora", "rank": 1}]],
+        "stages.0.trains": ["full", "bitfit"],
+    }
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    one = worker(path, out)
+    refused = 0
+    while claim := one.claims.next():
+        refused += bool(claim.wrong)
+        (fail if claim.wrong else lambda w, c: finish(w, c, 0.5))(one, claim)
+    assert refused > 0
+    again = worker(path, out)
+    assert again.claims.next() is None
+    assert again.unfinished().startswith("all was tried; what the recipe refuses is told in ")
+
+
 def test_a_grid_goes_on_with_another_seed(values: dict[str, Any], tmp_path: Path) -> None:
     space = {"seed": [0, 1, 2], "stages.0.batch_size": [4, 8]}
     path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
