@@ -65,7 +65,7 @@ class Worker:
         recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
         with self.folder.locked():
             own = own_values(self.claims.recipe, self.search, self.claims.path)
-            parts = beside(view, self.reported, own)
+            parts = beside(view, self.reported, own, self.claims.recipe.tasks)
             write_results(self.folder.path, view, recipes, self.claims.recipe.encoder, parts)
         if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
             self.draw()
