@@ -239,6 +239,17 @@ def test_a_soup_replaces_soups_only_and_never_its_own_runs(home: Path, tmp_path:
     assert sorted(named) == sorted([str(run), str(third)])
 
 
+def test_a_soup_whose_replacement_was_killed_is_replaced(home: Path, tmp_path: Path) -> None:
+    runs, out = [home / "plain", sibling(home / "plain", tmp_path / "b", nudged)], tmp_path / "soup"
+    trivium.soup(runs, out, console=quiet())
+    out.rename(tmp_path / ".soup.old")  # between the two renames
+    with pytest.raises(RecipeError, match=r"there is an earlier soup"):
+        trivium.soup(runs, out, console=quiet())
+    out.rename(tmp_path / ".soup.old")
+    trivium.soup(runs, out, overwrite=True, console=quiet())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "soup"]
+
+
 def test_the_command_says_when_nothing_could_be_added(home: Path, tmp_path: Path) -> None:
     bad = sibling(home / "plain", tmp_path / "bad", opposite)
     environment = {"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}

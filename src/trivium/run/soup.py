@@ -1,7 +1,7 @@
 """Model soup: the mean of several runs' weights, as long as it helps on dev."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -106,8 +106,7 @@ def _soup(
     console: Console,
 ) -> dict[str, Any]:
     finished = _open(runs)
-    replaces = overwrite if _is_soup(out) else None
-    refuse_taken(out, [run.folder for run in finished], "soup", OURS, replaces)
+    refuse_taken(out, [run.folder for run in finished], "soup", _found, overwrite=overwrite)
     data = load_data(finished[0].recipe, JUDGED)[1]
     ranked = sorted(finished, key=lambda run: -run.value)  # stable: of equals the first one named
     with whole_folder(out) as fresh, rows_bar(console) as bar:
@@ -183,8 +182,10 @@ def _unlike(recipes: Iterable[Recipe]) -> list[Difference]:
     return list(differences(one, two))
 
 
-def _is_soup(folder: Path) -> bool:
-    return (folder / SCORES).is_file() and read_scores(folder).soup is not None
+def _found(folder: Path) -> Collection[str] | None:
+    """What a soup's folder consists of; None where there is none in it."""
+    is_soup = (folder / SCORES).is_file() and read_scores(folder).soup is not None
+    return OURS if is_soup else None
 
 
 # --- the mean of their weights -----------------------------------------------------------------
