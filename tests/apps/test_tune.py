@@ -507,6 +507,18 @@ def test_trials_that_the_storage_does_not_know_are_not_overwritten(
         worker(path, out, storage="sqlite")
 
 
+@pytest.mark.parametrize("text", ["", "[]", '{"home": 7, "storage": "journal"}', None])
+def test_a_damaged_file_of_the_search_is_named(
+    values: dict[str, Any], tmp_path: Path, text: str | None
+) -> None:
+    path, out = write(tmp_path, values), tmp_path / "out"
+    worker(path, out)
+    (out / "study.json").unlink()
+    if text is not None:
+        (out / "study.json").write_text(text)
+    assert re.search(r"out/study\.json: .*damaged", refusal(path, out))
+
+
 def test_a_url_is_no_folder_of_a_search(values: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=r"s3://bucket/out: is a URL, .* --on ray --store URL"):
         trivium.tune(values, "s3://bucket/out")
