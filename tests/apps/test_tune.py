@@ -248,6 +248,7 @@ def test_a_grid_goes_on_with_another_seed(values: dict[str, Any], tmp_path: Path
     first, found = worker(path, out, seed=0), []
     # As a search that an earlier version began, whose choices had the order of its first points.
     for dotted, known in first.claims.space.distributions.items():
+        assert isinstance(known, CategoricalDistribution)
         turned = CategoricalDistribution([*reversed(known.choices)])
         first.claims.space.distributions[dotted] = turned
     for seed in (0, 1, 2):

@@ -71,6 +71,7 @@ class Claims:
     each point is tried once more, after those that never were."""
 
     def __post_init__(self) -> None:
+        self.space.agree_with(self.study.get_trials(deepcopy=False))
         self.failed_before = frozenset(trial.number for trial in self._failed())
 
     def next(self) -> Claim | None:

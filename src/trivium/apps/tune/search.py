@@ -175,7 +175,6 @@ def _prepare(
         )
 
     study = open_study(folder, opened, name, file, open_or_begin)
-    space.agree_with(study.get_trials(deepcopy=False))
     extent = search if trials is None else search.model_copy(update={"trials": trials})
     claims = Claims(study, folder, space, path, recipe, trials_of(extent, points))
     words = ["trivium", "tune", str(path if given.is_file else out / RECIPE), "--out", str(out)]
