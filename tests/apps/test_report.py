@@ -308,6 +308,29 @@ def test_every_figure_is_one_that_plotly_accepts(
         go.Figure(figure)  # refuses what it does not know
 
 
+def test_a_run_of_a_gpu_has_its_page_where_there_is_none(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    run = shutil.copytree(trained, tmp_path / "run")
+    recipe = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(re.sub(r"(?m)^device: .*", "device: cuda", recipe))
+    assert "device: cuda" in (run / "recipe.yaml").read_text()
+    page = page_of([run], tmp_path / "page.html")
+    assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
+    assert "rows of dev also stand in train" in words(page)
+
+
+def test_the_recipe_of_tables_that_python_held_says_where_they_lie(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(re.sub(r"(?m)^data: .*", "data: tables", recipe.read_text()))
+    page = page_of([run], tmp_path / "page.html")
+    shown = next(t for t in re.findall(r"(?s)<pre[^>]*>(.*?)</pre>", page) if "seed: 0" in t)
+    told = yaml.safe_load(html.unescape(re.sub("<[^>]+>", "", shown)))
+    assert told == yaml.safe_load(recipe.read_text()) | {"data": str(run.resolve() / "tables")}
+
+
 def test_files_that_are_gone_are_said_to_be(pair: list[Path], tmp_path: Path) -> None:
     said = words(page_of(pair[:1], tmp_path / "report.html"))
     assert "first: the recipe's files cannot be read (any more)" in said

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 from rich.console import Console
 from typer.testing import CliRunner
@@ -37,7 +38,7 @@ from tests.support.tables import make_recipe
 from trivium.apps.tune import board, plots, results
 from trivium.apps.tune.claims import REASON, SEEN, VOID, Claim, tell
 from trivium.apps.tune.rows import Overview, short_names
-from trivium.apps.tune.trial import Following
+from trivium.apps.tune.trial import Following, settle
 from trivium.apps.tune.worker import Worker
 from trivium.cli import app
 from trivium.errors import RecipeError
@@ -175,6 +176,102 @@ def test_listed_points_are_shared_out_once_each(
     assert sorted(found) == sorted(wanted)
 
 
+def fail(one: Worker, claim: Claim) -> None:
+    with claim.log:
+        claim.trial.set_user_attr(REASON, "the disk was full")
+        tell(one.claims.study, claim.trial, state=TrialState.FAIL)
+
+
+@pytest.mark.parametrize("kind", ["grid", "one_at_a_time"])
+def test_a_point_of_a_list_that_failed_is_tried_again_by_another_call(
+    values: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    space = {"seed": [0, 1, 2]}
+    path, out = write(tmp_path, values, space=space, sampler=kind, trials=None), tmp_path / "out"
+    one = worker(path, out)
+    lost = claimed(one)
+    fail(one, lost)
+    again = worker(path, out)  # what was never tried comes first
+    points = [claimed(again) for _ in range(3)]
+    assert points[2].point == lost.point not in [points[0].point, points[1].point]
+    assert again.claims.next() is None
+    for claim in points[:2]:
+        finish(again, claim, 0.5)
+    fail(again, points[2])
+    assert again.claims.next() is one.claims.next() is None  # once a call
+    assert (again.claims.failed(), "time is up" in again.unfinished()) == ([0, 3], False)
+    assert "trials that failed: 0, 3; to try their points again: triv" in again.unfinished()
+    third = worker(path, out)
+    assert run_by_hand(third) == [lost.point]
+    assert (third.claims.failed(), len(third.view().ended)) == ([], 3)
+    assert worker(path, out).claims.next() is None
+
+
+def test_points_that_failed_are_tried_again_however_often_the_search_is_stopped(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"seed": [0, 1, 2]}
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    one = worker(path, out)
+    for _ in range(2):
+        fail(one, claimed(one))
+    one = worker(path, out)
+    for _ in range(2):  # the last point, and the first again; then it is stopped
+        finish(one, claimed(one), 0.5)
+    assert one.claims.failed() == [1]
+    assert len(run_by_hand(worker(path, out))) == 1
+    assert len(worker(path, out).view().ended) == 3
+
+
+def test_a_point_of_a_list_that_the_recipe_refuses_is_tried_once(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {  # LoRA leaves nothing of the encoder to these
+        "adapters": [[], [{"kind": "lora", "rank": 1}]],
+        "stages.0.trains": ["full", "bitfit"],
+    }
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    one = worker(path, out)
+    refused = 0
+    while claim := one.claims.next():
+        refused += bool(claim.wrong)
+        (fail if claim.wrong else lambda w, c: finish(w, c, 0.5))(one, claim)
+    assert refused > 0
+    again = worker(path, out)
+    assert again.claims.next() is None
+    assert again.unfinished().startswith("all was tried; what the recipe refuses is told in ")
+
+
+def test_a_grid_goes_on_with_another_seed(values: dict[str, Any], tmp_path: Path) -> None:
+    space = {"seed": [0, 1, 2], "stages.0.batch_size": [4, 8]}
+    path, out = write(tmp_path, values, space=space, sampler="grid", trials=None), tmp_path / "out"
+    first, found = worker(path, out, seed=0), []
+    # As a search that an earlier version began, whose choices had the order of its first points.
+    for dotted, known in first.claims.space.distributions.items():
+        assert isinstance(known, CategoricalDistribution)
+        turned = CategoricalDistribution([*reversed(known.choices)])
+        first.claims.space.distributions[dotted] = turned
+    for seed in (0, 1, 2):
+        one = first if seed == 0 else worker(path, out, seed=seed)
+        claim = claimed(one)
+        found.append(claim.point)
+        finish(one, claim, 0.5)
+    found += run_by_hand(worker(path, out, seed=3))
+    points = {(point["seed"], point["stages.0.batch_size"]) for point in found}
+    assert len(found) == len(points) == 6
+
+
+def test_choices_of_a_grid_have_one_order_whatever_the_seed(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    space = {"seed": [0, 1, 2], "stages.0.batch_size": [4, 8]}
+    path = write(tmp_path, values, space=space, sampler="grid", trials=None)
+    url = f"sqlite:///{tmp_path}/shared.db"
+    # Both look before either has drawn anything.
+    for one in [worker(path, tmp_path / str(seed), storage=url, seed=seed) for seed in range(4)]:
+        finish(one, claimed(one), 0.5)
+
+
 def test_workers_in_other_folders_neither_take_nor_repeat_what_is_alive(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -296,6 +393,25 @@ def test_a_child_whose_trial_was_given_to_another_is_stopped(
     assert (watch.is_taken, watch.child.asked) == (True, 1)
 
 
+@pytest.mark.parametrize("state", ["failed", "pruned", "stopped"])
+def test_a_worker_whose_trial_was_given_to_another_says_so_and_goes_on(
+    values: dict[str, Any], tmp_path: Path, state: str
+) -> None:
+    one = worker(write(tmp_path, values), tmp_path / "out")
+    claim = claimed(one)
+    assert one.claims._void(claim.trial, "its worker was lost")
+    watch = following(one, claim)
+    watch.is_pruned = state == "pruned"
+    outcome = Outcome("failed" if state == "failed" else "stopped", "trained", 3.0, "lost its disk")
+    console, said = spoken()
+    with board.Board(console, one.view()) as lines:
+        ended, outcome = settle(one.claims.study, watch, outcome)
+        lines.end(claim, ended, outcome, one.view())
+    assert ended == "stopped"
+    assert "trial 0: another worker took it up" in said.getvalue()
+    assert claimed(one).number == 1
+
+
 def test_a_wish_to_stop_is_seen_before_the_child_hears_of_it(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -390,6 +506,18 @@ def test_trials_that_the_storage_does_not_know_are_not_overwritten(
     (out / "study.db").unlink()
     with pytest.raises(RecipeError, match="holds trials that the storage sqlite knows nothing of"):
         worker(path, out, storage="sqlite")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"home": 7, "storage": "journal"}', None])
+def test_a_damaged_file_of_the_search_is_named(
+    values: dict[str, Any], tmp_path: Path, text: str | None
+) -> None:
+    path, out = write(tmp_path, values), tmp_path / "out"
+    worker(path, out)
+    (out / "study.json").unlink()
+    if text is not None:
+        (out / "study.json").write_text(text)
+    assert re.search(r"out/study\.json: .*damaged", refusal(path, out))
 
 
 def test_a_url_is_no_folder_of_a_search(values: dict[str, Any]) -> None:

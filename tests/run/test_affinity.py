@@ -338,7 +338,7 @@ def test_a_gradient_that_is_not_finite_is_not_taken_for_a_task_that_helps_nobody
     batches = drawn(setup)
     shared = next(one.parameter for one in setup.model.shared_parameters())
     kept = shared.detach().clone()
-    hook = shared.register_hook(lambda gradient: torch.full_like(gradient, float("inf")))
+    hook = shared.register_hook(lambda it: torch.full_like(it, float("inf")))  # type: ignore[no-untyped-call]
     with pytest.raises(RecipeError, match=r"the gradient of task '\S+' is as long as inf"):
         look_ahead(setup.model, setup.recipe.tasks, batches)
     hook.remove()

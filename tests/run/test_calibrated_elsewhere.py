@@ -145,6 +145,23 @@ def test_what_is_compared_is_what_training_left_and_that_is_said(
     assert found[0] == found[1]
 
 
+def test_a_study_whose_runs_were_calibrated_later_says_so_in_its_file_too(
+    trained: Path, calibrated: Path, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    for name, run in (("one", trained), ("two", calibrated)):
+        shutil.copytree(run, study / name / "seed-0")
+    rows = [{"name": name, "runs": [{"seed": 0}]} for name in ("one", "two")]
+    (study / "table.json").write_text(json.dumps({"recipes": rows}))
+    said, out = StringIO(), tmp_path / "verdict.md"
+    trivium.compare(
+        [study], out=out, time=False, resamples=200, console=Console(file=said, width=500)
+    )
+    note = f"{study / 'two' / 'seed-0'}: calibrated later; what is compared is what training left."
+    assert f"note {note}" in said.getvalue()
+    assert f"- {note}" in out.read_text()
+
+
 # --- what takes part ---------------------------------------------------------------------------
 
 

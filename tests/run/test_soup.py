@@ -178,6 +178,19 @@ def test_runs_of_other_recipes_are_refused_by_the_first_setting_that_differs(
     assert not (tmp_path / "soup").exists()
 
 
+def test_runs_that_each_start_from_their_own_seeds_run_are_of_one_recipe(
+    home: Path, tmp_path: Path
+) -> None:
+    for name, seed, start in (("a", 0, "base/seed-0"), ("b", 7, "base/seed-7"), ("c", 8, "x")):
+        recipe = sibling(home / "plain", tmp_path / name, nudged) / "recipe.yaml"
+        text = recipe.read_text().replace("seed: 7", f"seed: {seed}")
+        recipe.write_text(f"start: {tmp_path / start}\n{text.replace('start: null', '')}")
+    with pytest.raises(RecipeError, match=r"start is '.*seed-0' in the first and '.*x' in"):
+        trivium.soup([tmp_path / "a", tmp_path / "c"], tmp_path / "soup", console=quiet())
+    told = trivium.soup([tmp_path / "a", tmp_path / "b"], tmp_path / "soup", console=quiet())
+    assert len(told["soup"]) == 2
+
+
 def test_models_of_another_shape_are_refused(home: Path, tmp_path: Path) -> None:
     other = sibling(home / "plain", tmp_path / "other", nudged)
     shutil.rmtree(other / "model")
@@ -224,6 +237,17 @@ def test_a_soup_replaces_soups_only_and_never_its_own_runs(home: Path, tmp_path:
     trivium.soup([run, third], out, overwrite=True, console=quiet())
     named = [one["run"] for one in json.loads((out / "scores.json").read_text())["soup"]]
     assert sorted(named) == sorted([str(run), str(third)])
+
+
+def test_a_soup_whose_replacement_was_killed_is_replaced(home: Path, tmp_path: Path) -> None:
+    runs, out = [home / "plain", sibling(home / "plain", tmp_path / "b", nudged)], tmp_path / "soup"
+    trivium.soup(runs, out, console=quiet())
+    out.rename(tmp_path / ".soup.old")  # between the two renames
+    with pytest.raises(RecipeError, match=r"there is an earlier soup"):
+        trivium.soup(runs, out, console=quiet())
+    out.rename(tmp_path / ".soup.old")
+    trivium.soup(runs, out, overwrite=True, console=quiet())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "soup"]
 
 
 def test_the_command_says_when_nothing_could_be_added(home: Path, tmp_path: Path) -> None:

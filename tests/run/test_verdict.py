@@ -80,6 +80,33 @@ def test_a_study_stands_for_its_finished_runs(tmp_path: Path) -> None:
     assert [(name, len(runs)) for name, runs in names(again)] == [("sum", 2), ("pcgrad", 2)]
 
 
+def test_seeds_that_each_start_from_their_own_seeds_run_are_one_system(tmp_path: Path) -> None:
+    study, said = tmp_path / "study", {"mood": right(30)}
+    for seed in (0, 1, 12):
+        own = str(study / "base" / f"seed-{seed}")
+        teachers = {"kind": "distill", "teachers": {"mood": [f"{own}/model"]}}
+        for row, more in (
+            ("base", {}),
+            ("tuned", {"start": own}),
+            ("taught", {"stages": [{"regularizers": [teachers]}]}),
+            ("fixed", {"start": str(study / "base" / "seed-12")}),
+        ):
+            write_run(study / row / f"seed-{seed}", said, seed=seed, **more)
+    rows = ["base", "tuned", "taught", "fixed"]
+    runs = [study / row / f"seed-{seed}" for row in rows for seed in (0, 1, 12)]
+    systems, _ = systems_of(runs)
+    assert [(system.name, system.seeds) for system in systems] == [(n, [0, 1, 12]) for n in rows]
+
+
+def test_runs_that_start_from_other_runs_than_their_own_seeds_stay_apart(tmp_path: Path) -> None:
+    said = {"mood": right(30)}
+    runs = [
+        write_run(tmp_path / f"run-{seed}", said, seed=seed, start=start)
+        for seed, start in ((0, "/base/seed-0"), (1, "/base/seed-11"), (2, "/other/seed-2"))
+    ]
+    assert [len(system.runs) for system in systems_of(runs)[0]] == [1, 1, 1]
+
+
 def test_systems_of_the_same_name_are_told_apart_by_their_place(tmp_path: Path) -> None:
     runs = [
         write_run(tmp_path / "a" / "best", {"mood": right(30)}),

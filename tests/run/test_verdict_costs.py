@@ -8,6 +8,9 @@ from typing import Any
 import torch
 
 from tests.support.runs import COST, Said, moods, write_run
+from trivium.run.verdict.answering import Timing
+from trivium.run.verdict.costs import cost_of, costs_of
+from trivium.run.verdict.systems import systems_of
 from trivium.run.verdict.verdict import verdict
 
 TRUE = [row % 2 for row in range(20)]
@@ -67,6 +70,20 @@ def test_the_same_single_task_models_are_added_up_once(tmp_path: Path) -> None:
     found = verdict([*singles, joint, turned], resamples=100)
     assert [cost.name for cost in found.costs[4:]] == ["single-task models together: mood, near"]
     assert [summary.parameters for summary in found.summaries] == [0.5, 0.5]
+
+
+def test_rows_a_second_are_those_that_were_answered(tmp_path: Path) -> None:
+    joint = run(tmp_path / "joint", ["mood", "near", "tags"])
+    scores = json.loads((joint / "scores.json").read_text())
+    del scores["tasks"]["tags"]  # it had no dev rows
+    (joint / "scores.json").write_text(json.dumps(scores))
+    (joint / "predictions" / "tags-dev.csv").unlink()
+    singles = [run(tmp_path / name, [name]) for name in ("mood", "near")]
+    systems, _ = systems_of([joint, *singles])
+    timing = Timing(10, {"joint": [2.0], "mood": [2.0], "near": [3.0]}, {})
+    whole, *_ = costs_of(systems, {}, timing)
+    assert (whole.rows_per_s, whole.tasks) == (10.0, ["mood", "near", "tags"])
+    assert cost_of(systems[1:], timing).rows_per_s == 4.0
 
 
 def test_seconds_of_different_machines_are_neither_divided_nor_added(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from trivium.run.folder.given import Tables, hold
 from trivium.run.folder.names import ENSEMBLE, RECIPE, SCORES
 from trivium.run.folder.scores import read_scores
 from trivium.run.folder.start import refuse_taken
-from trivium.run.members.plan import NAMES
+from trivium.run.members.plan import found_ensemble
 from trivium.run.screen.console import heard_on, say
 from trivium.run.train import train as train_one
 from trivium.run.training.launch import Resume
@@ -100,8 +100,7 @@ def _refuse(out: Path, homes: dict[int, Path], *, resume: Resume, overwrite: boo
             "preset best: trains one run after another, and torchrun one run with several "
             "processes. Train each seed by itself (--set seed=1), then: trivium ensemble RUN RUN."
         )
-    replaces = overwrite if (out / ENSEMBLE).is_file() else None
-    refuse_taken(out, [], "ensemble", NAMES, replaces)
+    refuse_taken(out, [], "ensemble", found_ensemble, overwrite=overwrite)
     begun = [home for home in homes.values() if (home / RECIPE).is_file()]
     if resume is True and not begun:
         raise RecipeError(f"{out}: there is no run to resume. Leave --resume out to start one.")

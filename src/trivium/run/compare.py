@@ -9,11 +9,9 @@ from rich.console import Console
 
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import refuse_unwritable, write_text
-from trivium.run.folder.decisions import decisions_in
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import MANIFEST, MODEL
-from trivium.run.screen.console import heard_on, note
+from trivium.run.screen.console import heard_on
 from trivium.run.verdict.bootstrap import RESAMPLES
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.systems import SPLIT
@@ -53,11 +51,6 @@ def compare(
             runs, split=split, resamples=resamples, time=time, device=device, console=console
         )
         print_verdict(result, console)
-        if names := [str(folder) for folder in map(_folder, runs) if _is_calibrated(folder)]:
-            note(
-                console,
-                f"{', '.join(names)}: calibrated later; what is compared is what training left.",
-            )
         if path is not None:
             write_text(path, as_json(result) if path.suffix == ".json" else as_markdown(result))
     return result
@@ -71,11 +64,3 @@ def refuse_unusable(out: Path | None, resamples: int, *, overwrite: bool) -> Non
     if out.suffix not in FORMS:
         raise RecipeError(f"{out}: name a file that ends in {' or '.join(FORMS)}.")
     refuse_unwritable(out, overwrite=overwrite, example="verdict.md")
-
-
-def _folder(run: str | Path | FinishedRun) -> Path:
-    return run.folder if isinstance(run, FinishedRun) else Path(run)
-
-
-def _is_calibrated(run: Path) -> bool:
-    return (run / MODEL / MANIFEST).is_file() and bool(decisions_in(run / MODEL))

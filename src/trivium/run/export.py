@@ -56,8 +56,7 @@ def export(
     folder, place = Path(run), Path(os.path.abspath(out))
     wanted = _wanted(to, precision, max_loss)
     with alone(place):
-        replaces, names = _what_is_there(place, overwrite)
-        refuse_taken(place, [folder], "export", names, replaces)
+        refuse_taken(place, [folder], "export", _found, overwrite=overwrite)
         opened = open_run(folder)
         with whole_folder(place) as fresh:
             if wanted is not None:
@@ -83,14 +82,14 @@ def _wanted(to: str, precision: str, max_loss: float) -> Wanted | None:
     raise RecipeError(f"export: precision {precision!r}: --to {to} has {' or '.join(allowed)}.")
 
 
-def _what_is_there(place: Path, overwrite: bool) -> tuple[bool | None, set[str]]:
-    """Whether what is in the folder is to be replaced (None: it is no export), and its names."""
+def _found(place: Path) -> set[str] | None:
+    """What an export's folder consists of; None where there is none in it."""
     if not (place / MANIFEST).is_file():
-        return None, set()
+        return None
     found = read_sealed(place / MANIFEST)
     if "backend" not in found:
-        return None, set()
-    return overwrite, {MANIFEST, *(name.partition("/")[0] for name in found["files"])}
+        return None
+    return {MANIFEST, *(name.partition("/")[0] for name in found["files"])}
 
 
 def _write_tasks(opened: Opened, to: str, fresh: Path, console: Console) -> dict[str, Any]:

@@ -52,7 +52,8 @@ def pull(
     target = None if out is None else Path(os.path.abspath(out))
     with alone(target) if target is not None else nullcontext():
         if target is not None:
-            _refuse_taken(target, overwrite)
+            # Before anything is fetched.
+            refuse_taken(target, [], "model", _found, overwrite=overwrite)
         fetched = download(name, revision)
         try:
             files = unseal(fetched.folder, MANIFEST)["files"]
@@ -71,11 +72,10 @@ def pull(
     )
 
 
-def _refuse_taken(target: Path, overwrite: bool) -> None:
-    """Refuse, before anything is fetched, a folder where something would be lost."""
+def _found(target: Path) -> list[str] | None:
+    """What a model's folder consists of; None where there is none in it."""
     is_model = (target / MANIFEST).is_file()
-    names = [*read_sealed(target / MANIFEST)["files"], MANIFEST, CARD] if is_model else []
-    refuse_taken(target, [], "model", names, overwrite if is_model else None)
+    return [*read_sealed(target / MANIFEST)["files"], MANIFEST, CARD] if is_model else None
 
 
 def _copy(source: Path, files: list[str], target: Path) -> None:

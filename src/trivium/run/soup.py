@@ -1,7 +1,7 @@
 """Model soup: the mean of several runs' weights, as long as it helps on dev."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ from torch import Tensor
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.run.folder.atomic import whole_folder
-from trivium.run.folder.differences import differences
+from trivium.run.folder.differences import Difference, differences
 from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, save_model
 from trivium.run.folder.names import MODEL, OURS, RECIPE, SCORES
+from trivium.run.folder.own_seed import with_seed_open
 from trivium.run.folder.scores import (
     Cost,
     Scores,
@@ -105,8 +106,7 @@ def _soup(
     console: Console,
 ) -> dict[str, Any]:
     finished = _open(runs)
-    replaces = overwrite if _is_soup(out) else None
-    refuse_taken(out, [run.folder for run in finished], "soup", OURS, replaces)
+    refuse_taken(out, [run.folder for run in finished], "soup", _found, overwrite=overwrite)
     data = load_data(finished[0].recipe, JUDGED)[1]
     ranked = sorted(finished, key=lambda run: -run.value)  # stable: of equals the first one named
     with whole_folder(out) as fresh, rows_bar(console) as bar:
@@ -165,10 +165,10 @@ def _open(runs: Sequence[str | Path]) -> list[_Run]:
 
 
 def _refuse_unlike(first: _Run, other: _Run) -> None:
-    one, two = (
-        run.recipe.model_dump(mode="json", exclude=set(MAY_DIFFER)) for run in (first, other)
-    )
-    for place, a, b in differences(one, two):
+    recipes = [first.recipe, other.recipe]
+    as_written = _unlike(recipes)
+    # Each may start from a run, or have teachers, of its own seed.
+    for place, a, b in min(as_written, _unlike(map(with_seed_open, recipes)), key=len):
         raise RecipeError(
             f"{first.name} and {other.name}: {place} is {a!r} in the first and {b!r} in the "
             "second. Weights are averaged only between runs of one recipe that differ in their "
@@ -176,8 +176,16 @@ def _refuse_unlike(first: _Run, other: _Run) -> None:
         )
 
 
-def _is_soup(folder: Path) -> bool:
-    return (folder / SCORES).is_file() and read_scores(folder).soup is not None
+def _unlike(recipes: Iterable[Recipe]) -> list[Difference]:
+    """Where two recipes differ, but for what may."""
+    one, two = (each.model_dump(mode="json", exclude=set(MAY_DIFFER)) for each in recipes)
+    return list(differences(one, two))
+
+
+def _found(folder: Path) -> Collection[str] | None:
+    """What a soup's folder consists of; None where there is none in it."""
+    is_soup = (folder / SCORES).is_file() and read_scores(folder).soup is not None
+    return OURS if is_soup else None
 
 
 # --- the mean of their weights -----------------------------------------------------------------

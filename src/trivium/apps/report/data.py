@@ -88,7 +88,9 @@ def _preview(run: ReportedRun, files: Files) -> Preview:
     if not files.encoded:
         limit = model.encoder.config.max_position_embeddings
         files.encoded.update(encode_all(files.recipe, files.data, tokenizer, limit))
-    recipe = run.run.recipe.model_copy(update={"tasks": files.recipe.tasks})
+    # It may have been trained on a machine that had what this one has not.
+    here = {"device": "auto", "precision": "auto"}
+    recipe = run.run.recipe.model_copy(update={"tasks": files.recipe.tasks, **here})
     lessons = find_lessons(recipe, files.data)
     return Preview(recipe, files.data, files.encoded, model, lessons)
 

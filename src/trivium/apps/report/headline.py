@@ -11,7 +11,6 @@ from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
 from trivium.run.folder.below import start_notes
 from trivium.run.folder.finished import FinishedRun
-from trivium.run.folder.names import RECIPE
 from trivium.run.folder.scores import Mean, Scores
 from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.grid import MINILM
@@ -293,7 +292,7 @@ def _recipe(run: ReportedRun) -> dict[str, Any]:
         **made.packages,
     }
     return {
-        "yaml": (run.run.folder / RECIPE).read_text(encoding="utf-8"),
+        "yaml": run.recipe_text,
         "reproduce": "\n".join(steps),
         "facts": facts,
         "id": f"recipe-{run.place}",

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from trivium.apps.report.story import Story, story_of
 from trivium.errors import RecipeError
+from trivium.recipe import dump_recipe
 from trivium.run.folder.finished import FinishedRun, read_run
+from trivium.run.folder.names import GIVEN, RECIPE
 from trivium.run.folder.predictions import Answers
 from trivium.run.screen.grid import short_names
 from trivium.run.verdict.systems import systems_of
@@ -29,6 +31,14 @@ class ReportedRun:
 
     def metric(self, task: str) -> str:
         return self.run.recipe.tasks[task].metric
+
+    @property
+    def recipe_text(self) -> str:
+        """The recipe as a file that means the same in any folder: tables that Python held lie in
+        the run's own, where its own recipe looks for them."""
+        text = (self.run.folder / RECIPE).read_text(encoding="utf-8")
+        is_inside = Path(self.run.recipe.data) == self.run.folder.resolve() / GIVEN
+        return dump_recipe(self.run.recipe) if is_inside else text
 
 
 def each_once(folders: Iterable[Path]) -> list[Path]:

@@ -97,14 +97,20 @@ class EnsembleRun(Run):
         # An origin is a model's folder, .../NAME/seed-K/model; the study may have been moved.
         made_of = [Path(origin.folder).parts[-3:-1] for origin in contents.members]
         wanted = [member.folder.parts[-2:] for member in self.members]
-        ways = {panel.how for panel in contents.tasks.values() if len(panel.members) > 1}
-        if made_of != wanted or ways - {self.how}:
+        shared = {name: p.how for name, p in contents.tasks.items() if len(p.members) > 1}
+        ways = set(shared.values())
+        if made_of != wanted or any(how != self._way(name) for name, how in shared.items()):
             there = ", ".join("/".join(parts) for parts in made_of)
             raise RecipeError(
                 f"{self.folder}: holds an ensemble of {there} by {' and '.join(sorted(ways))}, not "
                 f"what {self.path} asks for now. Nothing was changed. Name another folder with "
                 "--out, or put the settings back."
             )
+
+    def _way(self, task: str) -> How:
+        """How it is to answer a task: without dev rows there is nothing to choose weights by."""
+        has_dev = task in self.recipe.tasks and self.recipe.has_dev(task)
+        return "mean" if self.how == "weights" and not has_dev else self.how
 
     def _has_copy(self, place: int) -> bool:
         """Whether a member's model is still the one that was copied, as far as can be known."""

@@ -55,7 +55,10 @@ class Board(Screen):
         self.view, self._claim, self._progress = view, None, None
         if self.is_live and state in ("done", "pruned"):
             return  # the table shows it
-        row = view.row(claim.number)
+        row = next((row for row in view.rows if row.number == claim.number), None)
+        if row is None:  # given up for lost while it was trained here
+            self.say(f"trial {claim.number}: another worker took it up, as a trial of its own")
+            return
         facts = self._score(row) if state in ("done", "pruned") else []
         facts.append(view.in_words(row))
         if state != "stopped":

@@ -8,6 +8,7 @@ workers in other folders, which share no more than the storage with this one.
 
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -65,6 +66,13 @@ class Claims:
     path: Path
     recipe: Recipe
     total: int
+    failed_before: frozenset[int] = field(init=False, default=frozenset())
+    """Trials of a list that had failed when this worker began, and not for what their settings are:
+    each point is tried once more, after those that never were."""
+
+    def __post_init__(self) -> None:
+        self.space.agree_with(self.study.get_trials(deepcopy=False))
+        self.failed_before = frozenset(trial.number for trial in self._failed())
 
     def next(self) -> Claim | None:
         """An interrupted trial of this folder, or else a new one; None where all are given out."""
@@ -81,6 +89,19 @@ class Claims:
     def running(self) -> list[FrozenTrial]:
         """Begun and not ended: in a worker's hands, or left behind."""
         return [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+
+    def failed(self) -> list[int]:
+        """Trials of a list whose points another call would try again."""
+        done = [trial.params for trial in self.finished()]
+        return [trial.number for trial in self._failed() if trial.params not in done]
+
+    def has_left(self) -> bool:
+        """Whether there is a trial to begin."""
+        trials = self.trials()
+        if any(trial.state == TrialState.WAITING for trial in trials):
+            return True
+        is_full = sum(map(self._counts, trials)) >= self.total
+        return not is_full and not (self.space.listed and not self._left(trials))
 
     def is_whole(self, trial: FrozenTrial) -> bool:
         """Whether all of a trial's values were drawn."""
@@ -105,16 +126,12 @@ class Claims:
 
     def _new(self) -> Claim | None:
         while True:
+            if not self.has_left():
+                return None
             trials = self.trials()
             waiting = any(trial.state == TrialState.WAITING for trial in trials)
-            if not waiting and sum(map(self._counts, trials)) >= self.total:
-                return None
             if self.space.listed and not waiting:
-                used = [trial.params for trial in trials if self._counts(trial)]
-                left = [point for point in self.space.listed if point not in used]
-                if not left:
-                    return None
-                self.study.enqueue_trial(left[0])
+                self.study.enqueue_trial(self._left(trials)[0])
             trial = self.study.ask(self.space.distributions)
             trial.set_user_attr(PLACE, f"{socket.gethostname()}:{self.folder.path.resolve()}")
             trial.set_user_attr(SEEN, time.time())
@@ -125,6 +142,28 @@ class Claims:
             log = self._locked_log(trial.number)
             assert log is not None, "a new trial's log is nobody else's"
             return self._claim(trial, log, is_resumed=False)
+
+    def _left(self, trials: Sequence[FrozenTrial]) -> list[dict[str, str]]:
+        """Points of the list that no trial stands for; those that failed before at the end."""
+        used = [trial.params for trial in trials if self._counts(trial)]
+        failed = [trial.params for trial in trials if trial.number in self.failed_before]
+        left = [point for point in self.space.listed if point not in used]
+        return sorted(left, key=failed.__contains__)
+
+    def _failed(self) -> list[FrozenTrial]:
+        """Trials of a list that failed, though the recipe takes their values."""
+        if not self.space.listed:
+            return []
+        failed = [t for t in self.trials() if t.state == TrialState.FAIL and self.is_whole(t)]
+        return [trial for trial in failed if self._is_taken(trial.params)]
+
+    def _is_taken(self, drawn: dict[str, Any]) -> bool:
+        """Whether the recipe takes these values."""
+        try:
+            self.recipe_of(drawn)
+        except RecipeError:
+            return False
+        return True
 
     def _locked_log(self, number: int) -> IO[str] | None:
         """The log of a trial that is nobody else's."""
@@ -146,8 +185,9 @@ class Claims:
 
     def _counts(self, trial: FrozenTrial) -> bool:
         """Whether a trial is one of the search's total. One that failed makes room for another,
-        unless it was to be just that one."""
-        return trial.state != TrialState.FAIL or bool(self.space.listed)
+        unless it was to be just that one, which has one attempt a call."""
+        is_of_list = bool(self.space.listed) and trial.number not in self.failed_before
+        return trial.state != TrialState.FAIL or is_of_list
 
     def _is_too_many(self, trial: optuna.Trial) -> bool:
         """Whether workers in different folders, at the same moment, began more than was left.

@@ -1,11 +1,11 @@
 """The folder of a search: whose it is, where its trials are, and one worker at a time in it."""
 
-import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from trivium.errors import RecipeError
 from trivium.recipe import Recipe, RecipeFile
@@ -16,6 +16,7 @@ from trivium.run.folder.atomic import write_text
 from trivium.run.folder.differences import differences, in_words
 from trivium.run.folder.locks import wait_for_lock
 from trivium.run.folder.names import RECIPE as RUN_RECIPE
+from trivium.run.folder.records import Record, read_record, write_record
 from trivium.run.folder.start import is_trace
 from trivium.run.jobs.child import Job
 
@@ -28,6 +29,15 @@ MAY_CHANGE = ("search.trials", "search.timeout")
 """When the same search goes on."""
 _OURS = {STUDY, LOCK}
 """What a search that was killed in its first moment leaves."""
+
+
+class _About(Record):
+    """study.json"""
+
+    damaged: ClassVar[str] = "copy the whole folder again, or name another one with --out"
+
+    home: str
+    storage: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +83,7 @@ def open_folder(out: Path, file: RecipeFile, storage: str) -> Folder:
         with (out / LOCK).open("a", encoding="utf-8") as lock:
             wait_for_lock(lock)
             if not (out / RECIPE).is_file():  # or else a worker that came first has written it
-                about = {"home": uuid.uuid4().hex, "storage": storage}
-                write_text(out / STUDY, json.dumps(about, indent=2) + "\n")
+                write_record(out / STUDY, _About(home=uuid.uuid4().hex, storage=storage))
                 write_text(out / RECIPE, dump_file(file))
     except OSError as error:
         raise RecipeError(
@@ -82,13 +91,13 @@ def open_folder(out: Path, file: RecipeFile, storage: str) -> Folder:
             f"another: {error.strerror}. Name another folder with --out."
         ) from error
     _refuse_other_recipe(out, file)
-    about = json.loads((out / STUDY).read_text(encoding="utf-8"))
-    if about["storage"] != storage:
+    about = read_record(out / STUDY, _About)
+    if about.storage != storage:
         raise RecipeError(
-            f"{out}: this search began with --storage {about['storage']}, not {storage}. Go on "
+            f"{out}: this search began with --storage {about.storage}, not {storage}. Go on "
             "with that, or name another folder with --out."
         )
-    return Folder(out, about["home"], storage)
+    return Folder(out, about.home, storage)
 
 
 def other_settings(old: RecipeFile, new: RecipeFile, *left_out: str) -> str:

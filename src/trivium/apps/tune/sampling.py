@@ -1,6 +1,6 @@
 """From a recipe's search to Optuna's terms: distributions, samplers, pruners."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random as Shuffler
 from typing import Any
 
@@ -40,14 +40,14 @@ class Space:
 
     def __init__(self, search: Search, points: Sequence[Point], seed: int) -> None:
         self.settings = search.space
+        choices = self._choices(points)  # in an order that no seed changes
         points = list(points)
         if search.sampler.kind == "grid":  # so that the first few are a fair sample
             Shuffler(seed).shuffle(points)
         self.listed: list[dict[str, str]] = [self._labels(point) for point in points]
         """Points of a search that knows them all beforehand, in order."""
         self._values: dict[str, dict[str, Any]] = {
-            path: {label(value): value for value in values}
-            for path, values in self._choices(points).items()
+            path: {label(value): value for value in values} for path, values in choices.items()
         }
         self.distributions: dict[str, BaseDistribution] = {
             path: CategoricalDistribution(list(self._values[path]))
@@ -55,6 +55,15 @@ class Space:
             else _numbers(setting)
             for path, setting in self.settings.items()
         }
+
+    def agree_with(self, trials: Iterable[FrozenTrial]) -> None:
+        """Name choices in the order in which the search's trials know them: Optuna refuses another
+        one, and earlier versions had it depend on the seed."""
+        for trial in trials:
+            for path, known in trial.distributions.items():
+                values = self._values.get(path, {})
+                if isinstance(known, CategoricalDistribution) and {*known.choices} == {*values}:
+                    self.distributions[path] = known
 
     def point(self, drawn: Mapping[str, Any]) -> Point:
         """What a trial's parameters mean in a recipe."""

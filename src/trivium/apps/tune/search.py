@@ -104,7 +104,7 @@ def _tune(worker: Worker, pool: AnyPool | None, console: Console) -> dict[str, A
     if gave_up:
         raise RecipeError(f"{gave_up} Once the cause is gone, go on with: {worker.command}")
     if unfinished and not worker.claims.running():
-        say(console, f"the search's time is up; go on with: {worker.command}")
+        say(console, worker.unfinished())
     for trial in worker.claims.running():
         say(
             console,

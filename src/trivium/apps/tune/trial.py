@@ -96,24 +96,25 @@ def carry_out(
 
 def refuse(study: optuna.Study, claim: Claim) -> tuple[str, Outcome]:
     """A trial whose recipe refuses what was drawn has failed."""
-    _fail(study, claim, claim.wrong)
-    return "failed", Outcome("failed", "skipped", reason=claim.wrong)
+    return _fail(study, claim, claim.wrong), Outcome("failed", "skipped", reason=claim.wrong)
 
 
 def settle(study: optuna.Study, following: Following, outcome: Outcome) -> tuple[str, Outcome]:
-    """Tell Optuna what became of a trial that was trained: done, pruned, failed or stopped."""
+    """Tell Optuna what became of a trial that was trained: done, pruned, failed or stopped.
+
+    Of one that another worker has given up meanwhile nothing is told: it was stopped.
+    """
     claim = following.claim
     if following.is_taken:
         return "stopped", outcome
     if outcome.state == "done":
         return _finish(study, claim, following.objectives, outcome)
     if outcome.state == "failed":
-        _fail(study, claim, outcome.reason)
-        return "failed", outcome
+        return _fail(study, claim, outcome.reason), outcome
     if following.is_pruned:
-        tell(study, claim.trial, state=TrialState.PRUNED)
+        is_told = tell(study, claim.trial, state=TrialState.PRUNED)
         remove_resume(claim.job.folder)  # twice the model's size, and of no use now
-        return "pruned", outcome
+        return ("pruned" if is_told else "stopped"), outcome
     return "stopped", outcome
 
 
@@ -124,8 +125,8 @@ def _finish(
     values = [objective.final(scores) for objective in objectives]
     if missing := [o.name for o, v in zip(objectives, values, strict=True) if v is None]:
         reason = f"its scores have no finite {', '.join(missing)}"
-        _fail(study, claim, reason)
-        return "failed", Outcome("failed", outcome.how, outcome.seconds, reason)
+        state = _fail(study, claim, reason)
+        return state, Outcome("failed", outcome.how, outcome.seconds, reason)
     try:
         claim.trial.set_user_attr(SCORES, _dev_scores(scores))
         claim.trial.set_user_attr(COSTS, costs_of(scores))
@@ -134,12 +135,13 @@ def _finish(
     return ("done" if tell(study, claim.trial, values=values) else "stopped"), outcome
 
 
-def _fail(study: optuna.Study, claim: Claim, reason: str) -> None:
+def _fail(study: optuna.Study, claim: Claim, reason: str) -> str:
+    """What became of the trial by that: it failed, unless another worker had given it up before."""
     try:
         claim.trial.set_user_attr(REASON, reason)
     except UpdateFinishedTrialError:
-        return
-    tell(study, claim.trial, state=TrialState.FAIL)
+        return "stopped"
+    return "failed" if tell(study, claim.trial, state=TrialState.FAIL) else "stopped"
 
 
 def _dev_scores(scores: Scores) -> dict[str, float]:

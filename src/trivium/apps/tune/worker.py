@@ -11,7 +11,7 @@ from trivium.apps.tune.claims import Claims
 from trivium.apps.tune.folder import Folder
 from trivium.apps.tune.plots import draw
 from trivium.apps.tune.reported import beside
-from trivium.apps.tune.results import write_results
+from trivium.apps.tune.results import TABLE, write_results
 from trivium.apps.tune.rows import Overview, overview
 from trivium.apps.tune.storage import explained
 from trivium.recipe.budget import Reported
@@ -65,7 +65,7 @@ class Worker:
         recipes = {n: self.claims.recipe_of(self._drawn(n)) for n in view.best}
         with self.folder.locked():
             own = own_values(self.claims.recipe, self.search, self.claims.path)
-            parts = beside(view, self.reported, own)
+            parts = beside(view, self.reported, own, self.claims.recipe.tasks)
             write_results(self.folder.path, view, recipes, self.claims.recipe.encoder, parts)
         if time.monotonic() - self.drawn > DRAW_EVERY_S and len(view.ended) > 1:
             self.draw()
@@ -86,6 +86,15 @@ class Worker:
         if failures < limit:
             return ""
         return f"{failures} trials failed, one after another: {reason.rstrip('.')}."
+
+    def unfinished(self) -> str:
+        """Why the search has fewer trials than it was to have, though nobody is at work."""
+        if self.claims.has_left():
+            return f"the search's time is up; go on with: {self.command}"
+        if failed := self.claims.failed():
+            numbers = ", ".join(map(str, failed))
+            return f"trials that failed: {numbers}; to try their points again: {self.command}"
+        return f"all was tried; what the recipe refuses is told in {self.folder.path / TABLE}"
 
 
 @dataclass(slots=True)

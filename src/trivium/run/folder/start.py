@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,27 +75,33 @@ def is_trace(name: str) -> bool:
 
 
 def refuse_taken(
-    out: Path, runs: Sequence[Path], what: str, names: Collection[str], replaces: bool | None
+    out: Path,
+    runs: Sequence[Path],
+    what: str,
+    found: Callable[[Path], Collection[str] | None],
+    *,
+    overwrite: bool,
 ) -> None:
     """Refuse, before any work, a folder that something made of `runs` must not be written to.
 
-    what: the thing, in a word; names: what such a thing consists of; replaces: whether one that is
-    there is to be replaced, None where what is there is no such thing. Finishes a replacement that
-    a crash interrupted.
+    what: the thing, in a word; found: what the one in a folder consists of, None where what is
+    there is no such thing; overwrite: whether one that is there is to be replaced. Finishes a
+    replacement that a crash interrupted, before anything is looked for.
     """
     recover(out)
     refuse_file(out, f"the {what}")
     held = sorted(p.name for p in out.iterdir() if not is_trace(p.name)) if out.is_dir() else []
-    if held and replaces is None:
+    names = found(out)
+    if held and names is None:
         raise RecipeError(f"{out}: is not empty and holds no {what}; name another folder.")
-    if held and not replaces:
+    if held and not overwrite:
         raise RecipeError(
             f"{out}: there is an earlier {what}. Replace it (--overwrite), or name another folder."
         )
     for run in runs:
         if run.resolve().is_relative_to(out.resolve()):
             raise RecipeError(f"{out}: holds {run}, which would be lost; name another folder.")
-    if foreign := [name for name in held if name not in names]:
+    if foreign := [name for name in held if name not in (names or ())]:
         raise RecipeError(
             f"{out}: holds {foreign[0]!r}, which is no part of the {what} and would be lost. "
             "Move it away, or name another folder."

@@ -44,6 +44,11 @@ class EnsemblePlan:
         return self.data.get(task, {}).get("dev")
 
 
+def found_ensemble(folder: Path) -> list[str] | None:
+    """What an ensemble's folder consists of; None where there is none in it."""
+    return NAMES if (folder / ENSEMBLE).is_file() else None
+
+
 def plan_ensemble(runs: Sequence[str | Path], out: Path, how: str, overwrite: bool) -> EnsemblePlan:
     """What an ensemble of these runs will be. Raises RecipeError where they cannot be one, or `out`
     must not be written to. Writes nothing.
@@ -52,8 +57,8 @@ def plan_ensemble(runs: Sequence[str | Path], out: Path, how: str, overwrite: bo
         raise RecipeError(f"--how {how}: is none of {', '.join(get_args(How))}.")
     members = open_members(runs)
     panels = panels_of(members, cast(How, how))
-    replaces = overwrite if (out / ENSEMBLE).is_file() else None
-    refuse_taken(out, [member.folder for member in members], "ensemble", NAMES, replaces)
+    folders = [member.folder for member in members]
+    refuse_taken(out, folders, "ensemble", found_ensemble, overwrite=overwrite)
     recipe = judged_recipe(members, panels)
     plan = EnsemblePlan(members, panels, recipe, load_data(recipe, JUDGED)[1] if recipe else {})
     if how == "weights" and not any(map(plan.dev, panels)):

@@ -48,6 +48,8 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
     seconds = timing.seconds([system.name for system in systems]) if timing else None
     held = timing.held([system.name for system in systems]) if timing else None
     rows = timing.rows if timing and seconds is not None else None
+    # Tasks that no row was there for were not asked.
+    answers = rows * sum(len(system.answers) for system in systems) if rows else 0
     told = [peak for peak in peaks if peak is not None]
     listed = ", ".join(tasks) if len(tasks) <= MOST_LISTED else f"{len(tasks)} tasks"
     return Cost(
@@ -62,7 +64,7 @@ def cost_of(systems: Sequence[System], timing: Timing | None) -> Cost:
         disk_bytes=_whole(_sum([_mean(system, _on_disk) for system in systems])),
         answer_seconds=seconds,
         timed_rows=rows,
-        rows_per_s=rows * len(tasks) / seconds if rows and seconds else None,
+        rows_per_s=answers / seconds if answers and seconds else None,
         held_bytes=held,
     )
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
+from trivium.recipe import Recipe
 from trivium.run.folder.finished import FinishedRun, read_run
 from trivium.run.folder.names import predictions_file
+from trivium.run.folder.own_seed import with_seed_open
 from trivium.run.folder.predictions import Answers
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.grid import short_names
@@ -150,9 +152,15 @@ def _answers(run: FinishedRun, task: str, split: str) -> Answers | None:
 
 def _grouped(runs: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     """Runs of one system together, in the order of their first."""
-    groups: dict[str, list[FinishedRun]] = {}
+    as_written: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        groups.setdefault(_key(run), []).append(run)
+        as_written.setdefault(_key(run, run.recipe), []).append(run)
+    groups: dict[str, list[FinishedRun]] = {}
+    for key, group in as_written.items():
+        # Several seeds that name one folder mean that one, whatever number it ends in.
+        is_one_seed = len({seed_of(run) for run in group}) == 1
+        common = _key(group[0], with_seed_open(group[0].recipe)) if is_one_seed else key
+        groups.setdefault(common, []).extend(group)
     parts = [part for group in groups.values() for part in _parted(group)]
     return sorted(parts, key=lambda part: runs.index(part[0]))
 
@@ -166,13 +174,13 @@ def _parted(group: Sequence[FinishedRun]) -> list[list[FinishedRun]]:
     return [list(group)] if len(set(seeds)) == len(seeds) else list(parts.values())
 
 
-def _key(run: FinishedRun) -> str:
+def _key(run: FinishedRun, recipe: Recipe) -> str:
     """Equal for runs of one system. Rows of a study stay apart, whatever their settings.
 
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = run.recipe.model_dump(mode="json", exclude=SAME_ANYWAY)
+    settings: Any = recipe.model_dump(mode="json", exclude=SAME_ANYWAY)
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}

@@ -6,7 +6,9 @@ from pathlib import Path
 from rich.console import Console
 
 from trivium.errors import RecipeError
+from trivium.run.folder.decisions import decisions_in
 from trivium.run.folder.finished import FinishedRun
+from trivium.run.folder.names import MANIFEST, MODEL
 from trivium.run.rows.splits import JUDGED
 from trivium.run.screen.grid import MINILM
 from trivium.run.verdict.answering import time_answers
@@ -116,7 +118,7 @@ def _notes(
             f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
-    notes += [*note_of(systems), *busy_note(systems)]
+    notes += [*note_of(systems), *busy_note(systems), *_calibrated_note(systems)]
     for system in systems:
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
@@ -142,6 +144,21 @@ def _notes(
     if any(system.encoder == "minilm" for system in systems):
         notes.append(MINILM)
     return notes
+
+
+def _calibrated_note(systems: Sequence[System]) -> list[str]:
+    """Which runs answer otherwise by now than what is compared."""
+    folders = [run.folder for system in systems for run in system.runs]
+    names = [str(folder) for folder in folders if _is_calibrated(folder / MODEL)]
+    later = "calibrated later; what is compared is what training left."
+    return [f"{', '.join(names)}: {later}"] if names else []
+
+
+def _is_calibrated(model: Path) -> bool:
+    try:
+        return (model / MANIFEST).is_file() and bool(decisions_in(model))
+    except RecipeError:  # damaged; nothing of it is compared
+        return False
 
 
 def _few_rows(comparisons: Sequence[Comparison]) -> list[str]:
