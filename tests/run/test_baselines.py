@@ -236,6 +236,11 @@ def test_a_run_below_its_probe_says_so_and_what_to_change(
     assert "`tasks.mood.head: {kind: linear, start: probe}`" in line
     assert "warning mood" in said
     assert "apart" not in line
+    # Of a task that no stage trains, as one that came from another run, there is nothing to change.
+    other = {"same": recipe_values["tasks"]["same"]}
+    stage = recipe_values["stages"][0] | {"tasks": ["same"]}
+    untrained = parse_recipe(values | {"tasks": {"mood": mood} | other, "stages": [stage]})
+    assert below_probe(untrained, scores)[0].endswith("on the encoder before training.")
 
 
 def test_a_pair_read_as_one_that_is_below_its_probe_is_told_to_be_read_apart(

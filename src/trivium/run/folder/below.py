@@ -72,9 +72,10 @@ def _line(recipe: Recipe, name: str, baselines: Baselines, ours: float, theirs: 
     much = "is below" if is_clear else "is no better than"
     sure = "" if is_clear else f", though by less than the standard error of {rows:,} rows"
     changes = "; ".join(_changes(recipe, recipe.tasks[name]))
+    advice = f" {changes[:1].upper()}{changes[1:]}." if changes else ""
     return (
         f"{name}: {baselines.metric} {ours:.4f} {much} the {theirs:.4f} of a linear probe on the "
-        f"encoder before training{sure}. {changes[:1].upper()}{changes[1:]}."
+        f"encoder before training{sure}.{advice}"
     )
 
 
@@ -85,7 +86,7 @@ def _changes(recipe: Recipe, task: Task) -> Iterator[str]:
         for place, stage in enumerate(recipe.stages)
         if task.name in recipe.stage_tasks(stage)
     ]
-    if not stages:
+    if not stages:  # as it came from the model that was started from
         return
     place, stage = stages[-1]
     head = task.resolved_head
