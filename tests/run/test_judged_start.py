@@ -414,6 +414,23 @@ def test_adapters_that_learn_something_are_kept(
     assert scores.of("near", "dev")["pearson"] > first["scores"]["near"]["dev"]["pearson"]
 
 
+def test_a_mean_over_some_tasks_is_not_drawn_beside_one_over_all(
+    before: tuple[Values, Path], tmp_path: Path
+) -> None:
+    train(after(before, BETTER), tmp_path / "alone")
+    runs = open_runs([before[1], tmp_path / "alone"])
+    overall, *others = curves.time(runs).panels
+    assert overall.title == "Overall"
+    assert overall.note.endswith(curves.LEFT_OUT)
+    assert overall.figure is not None
+    assert [trace["name"] for trace in overall.figure.traces] == [runs[0].name]
+    (near,) = (panel.figure for panel in others if panel.title == "near")
+    assert near is not None
+    assert [trace["name"] for trace in near.traces] == [run.name for run in runs]
+    (panel, *_) = curves.time(runs[:1]).panels
+    assert curves.LEFT_OUT not in panel.note
+
+
 def test_where_nothing_was_trained_before_there_is_no_start_to_fall_back_on(
     tiny: Path, tmp_path: Path
 ) -> None:

@@ -49,6 +49,21 @@ def test_runs_that_had_unequal_shares_of_the_processor_are_named(tmp_path: Path)
     assert "1.1 to 1.9" in note or "a 1.9; ccc 1.1" in note
 
 
+def test_of_a_run_that_goes_on_from_another_the_seconds_are_said_to_be_of_its_own_stages(
+    tmp_path: Path,
+) -> None:
+    plain = run(tmp_path / "plain", ["mood", "near"])
+    said = {name: SAID[name] for name in ("mood", "near")}
+    after = write_run(tmp_path / "after", said, start="runs/plain")
+    teach = {"kind": "distill", "teachers": "runs/plain"}
+    taught = write_run(tmp_path / "taught", said, stages=[{"regularizers": [teach]}])
+    word = "seconds of training are of their own stages"
+    (note,) = [n for n in verdict([plain, after, taught], resamples=100).notes if word in n]
+    assert note.startswith("after, taught: ")
+    other = write_run(tmp_path / "other", said, stages=[{"lr": 1e-5}])
+    assert not any(word in n for n in verdict([plain, other], resamples=100).notes)
+
+
 def test_no_shares_are_told_where_what_is_replaced_does_more_or_the_same_twice(
     tmp_path: Path,
 ) -> None:

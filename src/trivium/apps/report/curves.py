@@ -30,6 +30,8 @@ SEEN = (
     "(`train_rows`), judged as dev is: what lies between the two was learned by heart."
 )
 
+LEFT_OUT = " Left out is where a stage judged some of them alone."
+
 Value = Callable[[Evaluation], float | None]
 
 
@@ -66,8 +68,12 @@ def time(runs: Sequence[ReportedRun]) -> Section:
     )
     if not timed:
         return section
-    overall = _time_figure("overall (leaderboard mean)", timed, lambda e: e.overall)
-    section.panels.append(Panel("Overall", "Mean over tasks; r counts as (r + 1) / 2.", overall))
+    whole = [run for run in timed if any(_is_of_all(run, e) for e in run.story.evaluations)]
+    if whole:
+        note = "Mean over tasks; r counts as (r + 1) / 2." + (
+            LEFT_OUT if _some_are_not(timed) else ""
+        )
+        section.panels.append(Panel("Overall", note, _overall_figure(whole)))
     for task in names_of(timed):
         shown = [run for run in timed if _judged(run, task)]
         if shown:
@@ -77,6 +83,25 @@ def time(runs: Sequence[ReportedRun]) -> Section:
                 Panel(task, "", _time_figure(f"{task}: dev {metric}", shown, value))
             )
     return section
+
+
+def _overall_figure(runs: Sequence[ReportedRun]) -> Figure:
+    return _time_figure("overall (leaderboard mean)", runs, lambda e: e.overall, _is_of_all)
+
+
+def _is_of_all(run: ReportedRun, evaluation: Evaluation) -> bool:
+    """Whether its mean is over all tasks that the run's is over: a stage may judge some alone."""
+    tasks = run.run.recipe.tasks
+    wanted = {
+        name
+        for name, splits in run.run.scores.tasks.items()
+        if "dev" in splits and name in tasks and not tasks[name].auxiliary
+    }
+    return wanted <= evaluation.scores.keys()
+
+
+def _some_are_not(runs: Sequence[ReportedRun]) -> bool:
+    return any(not _is_of_all(run, each) for run in runs for each in run.story.evaluations)
 
 
 def without_journal(runs: Sequence[ReportedRun]) -> list[str]:
@@ -217,7 +242,12 @@ def _falls_back(run: ReportedRun) -> bool:
     return bool(fall_back(run.run.recipe))
 
 
-def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figure:
+def _time_figure(
+    label: str,
+    runs: Sequence[ReportedRun],
+    value: Value,
+    counts: Callable[[ReportedRun, Evaluation], bool] = lambda *_: True,
+) -> Figure:
     traces = []
     for run in runs:
         points = [
@@ -225,6 +255,7 @@ def _time_figure(label: str, runs: Sequence[ReportedRun], value: Value) -> Figur
             for evaluation in run.story.evaluations
             if evaluation.seconds is not None and (score := value(evaluation)) is not None
             if evaluation.step or not _falls_back(run)
+            if counts(run, evaluation)
         ]
         if not points:
             continue

@@ -127,6 +127,8 @@ def smoothed(values: Sequence[float], span: float) -> list[float]:
 def curve(name: str, run: int, x: Sequence[Any], y: Sequence[float | None], **more: Any) -> Trace:
     """A line of a run."""
     line = {"dash": DASHES[run % len(DASHES)], "width": 2} | more.pop("line", {})
+    if "markers" in more.get("mode", ""):  # whole ones on the axis, too, as at step 0
+        more["cliponaxis"] = False
     return {
         "type": "scatter", "mode": "lines", "name": plain(name), "legendgroup": str(run),
         "x": list(x), "y": [None if value is None else few_digits(value) for value in y],
@@ -136,7 +138,8 @@ def curve(name: str, run: int, x: Sequence[Any], y: Sequence[float | None], **mo
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    return {"title": {"text": plain(title)}, "automargin": True, **more}
+    # Beside the longest of its labels, whose width the margin follows.
+    return {"title": {"text": plain(title), "standoff": 10}, "automargin": True, **more}
 
 
 def share(value: float) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trivium.parts.regularizers import Distill
+from trivium.recipe import Recipe
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.systems import System
 
@@ -59,6 +61,22 @@ def busy_note(systems: Sequence[System]) -> list[str]:
         f"Runs kept unequal numbers of cores busy ({shown}): as other programs ran beside some of "
         "them, most likely, their seconds of training do not compare."
     ]
+
+
+def earlier_note(systems: Sequence[System]) -> list[str]:
+    """What people should know where a system goes on from models whose training is not its own."""
+    names = [system.name for system in systems if any(_goes_on(run.recipe) for run in system.runs)]
+    if not names or len(systems) < 2:
+        return []
+    return [
+        f"{', '.join(names)}: seconds of training are of their own stages; the models that they "
+        "start from or learn from took theirs before."
+    ]
+
+
+def _goes_on(recipe: Recipe) -> bool:
+    parts = [part for stage in recipe.stages for part in stage.regularizers]
+    return recipe.start is not None or any(isinstance(part, Distill) for part in parts)
 
 
 def _span(values: Sequence[float]) -> str:

@@ -18,7 +18,7 @@ from trivium.run.verdict.costs import costs_of, one_passes, replaced_by, summary
 from trivium.run.verdict.differing import FEWEST, least_p
 from trivium.run.verdict.facts import OVERALL, Comparison, Verdict
 from trivium.run.verdict.holm import correction_notes
-from trivium.run.verdict.machines import busy_note, note_of
+from trivium.run.verdict.machines import busy_note, earlier_note, note_of
 from trivium.run.verdict.probes import probe_notes
 from trivium.run.verdict.sentences import shown_p
 from trivium.run.verdict.systems import SPLIT, System, systems_of
@@ -118,7 +118,8 @@ def _notes(
             f"One seed only: {', '.join(alone)}. How much training differs from seed to seed is "
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
-    notes += [*note_of(systems), *busy_note(systems), *_calibrated_note(systems)]
+    notes += [*note_of(systems), *busy_note(systems), *earlier_note(systems)]
+    notes += _calibrated_note(systems)
     for system in systems:
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
