@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trivium.parts.regularizers import Distill
 from trivium.recipe import Recipe
 from trivium.run.folder.finished import FinishedRun
 from trivium.run.verdict.systems import System
@@ -76,7 +75,7 @@ def earlier_note(systems: Sequence[System]) -> list[str]:
 
 def _goes_on(recipe: Recipe) -> bool:
     parts = [part for stage in recipe.stages for part in stage.regularizers]
-    return recipe.start is not None or any(isinstance(part, Distill) for part in parts)
+    return recipe.start is not None or any(part.teaching is not None for part in parts)
 
 
 def _span(values: Sequence[float]) -> str:
