@@ -386,9 +386,9 @@ def test_adapters_that_learn_nothing_good_leave_the_model_that_was_started_from(
     assert judged(tmp_path / "run")[0] == ("train", 0, True)
     for name in was.tasks:
         assert now.of(name, "dev") == pytest.approx(was.of(name, "dev"), abs=1e-6)
-    assert f"The model that is kept is that of {before[1]}, as it was." in " ".join(said.split())
+    assert f"What is kept is the model as it began, from {before[1]}:" in " ".join(said.split())
     unasked = train(after(before, {**WORSE, "lr": {"heads": 5.0}}), tmp_path / "unasked")
-    assert "as it was" not in unasked
+    assert "as it began" not in unasked
     lost = read_scores(tmp_path / "unasked").metric("near", "dev", "pearson")
     kept = was.metric("near", "dev", "pearson")
     assert lost is not None

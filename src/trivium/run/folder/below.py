@@ -43,8 +43,9 @@ def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
     same = f"{stages[0].name}: no step was better on dev ({chosen.by}) than the start"
     if falls_back_on_start(recipe):
         return [
-            f"{same}. The model that is kept is that of {recipe.start}, as it was. Its learning "
-            "rates may be too high, or its stage too long; or there is nothing more to be learned."
+            f"{same}. What is kept is the model as it began, from {recipe.start}: nothing of this "
+            "training is in it. Learning rates may be too high, or the stage too long; or there is "
+            "nothing more to be learned."
         ]
     judged = recipe.judged_tasks(stages[0])
     probes = [name for name in judged if judges_probe(recipe, name)]
