@@ -501,6 +501,40 @@ def test_stages_share_answers_or_have_their_own(
     assert told == {"a": True, "b": False, "c": True, "d": True}
 
 
+@pytest.mark.parametrize("order", [("mood", "mood-2"), ("mood-2", "mood")])
+def test_answers_to_one_task_are_not_kept_under_the_name_of_another(
+    student: Student, school: Path, order: tuple[str, str]
+) -> None:
+    """Two teachers of `mood`, one after the other, beside a task that is called `mood-2`."""
+    recipe = student()
+    again = recipe.tasks["mood"].model_copy(update={"name": "mood-2"})
+    tasks = {name: {"mood": recipe.tasks["mood"], "mood-2": again}[name] for name in order}
+    mine, other = {"run": str(school / "mood"), "task": "mood"}, str(school / "all")
+    parts = [
+        {"kind": "distill", "teachers": {"mood": mine, "mood-2": mine}},
+        {"kind": "distill", "teachers": {"mood": other}},
+        {"kind": "distill", "teachers": {"mood": [mine, other]}},
+    ]
+    values = recipe.model_dump(mode="json") | {
+        "tasks": {name: task.model_dump(mode="json") for name, task in tasks.items()},
+        "stages": [
+            {"name": n, "steps": 1, "regularizers": [p]} for n, p in zip("abc", parts, strict=True)
+        ],
+    }
+    lessons = lessons_of(parse_recipe(values))
+    names = {
+        stage: {task: lesson.name for task, lesson in lessons.of(stage).items()} for stage in "abc"
+    }
+    assert names == {
+        "a": {"mood": "mood", "mood-2": "mood-2"}, "b": {"mood": "mood-3"}, "c": {"mood": "mood-4"},
+    }  # fmt: skip
+    assert len(list(lessons)) == 4
+    assert {lesson.task.name for lesson in lessons} == {"mood", "mood-2"}
+    values["stages"][0]["regularizers"][0]["teachers"] = {"mood": mine}
+    named = [lesson.name for lesson in lessons_of(parse_recipe(values))]
+    assert named == ["mood", "mood-2", "mood-3"]  # as ever, where no other task has lessons
+
+
 # --- text without labels -------------------------------------------------------------------------
 
 
