@@ -191,7 +191,11 @@ def context_of(
 ) -> Context:
     nothing = cast(Any, None)
     batch = Batch("a", nothing, target_B, teacher_BK)
-    return Context(nothing, task, batch, nothing, output_BK, nothing, step, labels)
+
+    def label_loss(output_BK: Tensor) -> Tensor:
+        return task.compute_loss(output_BK, target_B) * labels
+
+    return Context(nothing, task, batch, nothing, output_BK, nothing, step, label_loss)
 
 
 def penalty_of(part: Distill, context: Context) -> Tensor:

@@ -129,13 +129,21 @@ class Distill(RegularizerPart):
         return step.index / step.total if self.anneal else 0.0
 
     def penalty(self, context: Context) -> Tensor | None:
-        task, batch, output_BK = context.task, context.batch, context.output_BK
-        if batch.teacher_BK is None:
+        found = self.in_place_of_labels(context, context.output_BK)
+        if found is None:
+            return None
+        share, imitation = found
+        return share * (imitation - context.label_loss(context.output_BK))
+
+    def in_place_of_labels(
+        self, context: Context, output_BK: Tensor
+    ) -> tuple[float, Tensor] | None:
+        teacher_BK = context.batch.teacher_BK
+        if teacher_BK is None:
             assert isinstance(self.teachers, str), "teachers are asked before training"
             return None  # the one teacher of all tasks does not know this one
-        imitation = task.imitation(output_BK, batch.teacher_BK, self.temperature)
-        labels = task.compute_loss(output_BK, batch.target_B) * context.labels
-        return (1.0 - self.annealed(context.step)) * (imitation - labels)
+        imitation = context.task.imitation(output_BK, teacher_BK, self.temperature)
+        return 1.0 - self.annealed(context.step), imitation
 
 
 def _listed(named: Any) -> Any:
