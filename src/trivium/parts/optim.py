@@ -26,9 +26,9 @@ class LearningRates(Part):
     encoder: float = Field(default=5e-5, ge=0)
     """Of the encoder's top layer and pooler; of all of it while `layer_decay` is 1."""
     heads: float | dict[str, float] | None = None
-    """One for all, or one per task (and per trunk). By default 1e-2 of a linear layer that answers
-    with one of several labels, and 1e-3 of all others: `trivium check` and the run's own recipe say
-    what became of it, docs/defaults.md why."""
+    """One for all, or one per task (and per trunk), where those not named keep their default: 1e-2
+    of a linear layer that answers with one of several labels, and 1e-3 of all others. `trivium
+    check` and the run's own recipe say what became of it, docs/defaults.md why."""
     adapters: float | None = Field(default=None, ge=0)
     """Of LoRA and of per-task side modules; by default that of the heads where the recipe says one
     number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA,
