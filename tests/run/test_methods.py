@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
+from tests.support.stepping import begun
 from trivium.errors import RecipeError
 from trivium.model.pretrained import load_encoder, save_encoder
 from trivium.model.weights import read_tensors, read_weights
@@ -225,6 +226,19 @@ def test_a_penalty_that_is_not_finite_is_left_out_counted_and_shown(
     assert all("penalties" not in step for step in steps)
     assert all(math.isfinite(loss) for step in steps for loss in step["losses"].values())
     assert "3 smart penalties not finite, skipped" in said
+
+
+@pytest.mark.parametrize("combiner", ["uncertainty", "dwa", "gradnorm"])
+def test_what_a_combiner_keeps_of_a_task_is_not_taken_for_skipped_penalties(
+    recipe_values: Values, combiner: str
+) -> None:
+    """Of a task that is called as these are counted."""
+    tasks = {"skipped": recipe_values["tasks"]["mood"], "near": recipe_values["tasks"]["near"]}
+    values = recipe_values | {"tasks": tasks}
+    run = begun(values, combiner=combiner, sampler="joint", steps=3)
+    facts = [run.step() for _ in range(3)]
+    assert [fact["losses"].keys() for fact in facts] == [{"skipped", "near"}] * 3
+    assert all("skipped" not in fact for fact in facts)
 
 
 def test_a_weight_multiplies_the_penalty(recipe_values: Values, tmp_path: Path) -> None:

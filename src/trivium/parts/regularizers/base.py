@@ -50,6 +50,12 @@ class Context:
         return loss
 
 
+def skipped_key(kind: str) -> str:
+    """Where a regularizer of this kind counts, in the step's memory, the batches that went without
+    its penalty."""
+    return f"{kind}.skipped"
+
+
 class RegularizerPart(Part):
     """Beside its penalty it says what that takes: all that training, its preview and the estimate
     of memory know of a regularizer is in these methods."""
