@@ -340,6 +340,10 @@ def test_masked_words_have_no_teacher() -> None:
         ({"teachers": {"a": "x"}, "tasks": ["b"]}, "tasks: 'b' has no teacher"),
         ({"teachers": {"a": "x"}, "weight": {"b": 1}}, "weight: 'b' has no teacher"),
         ({"teachers": {"a": "x"}, "unlabelled": {"b": "f"}}, "unlabelled: 'b' has no teacher"),
+        (
+            {"teachers": {"a": "x", "b": "y"}, "tasks": ["a"], "unlabelled": {"b": "f"}},
+            "unlabelled: 'b' is not among its tasks",
+        ),
         ({"teachers": {"a": "x"}, "weight": 1.5}, "at most 1, found 1.5"),
         ({"teachers": {"a": "x"}, "weight": {"a": 2}}, "at most 1, found 2"),
         ({"teachers": {"a": "x"}, "temperature": 0}, "greater than 0"),

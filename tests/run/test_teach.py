@@ -356,6 +356,30 @@ def test_a_teacher_without_weight_changes_nothing(student: Student, tmp_path: Pa
     assert not (tmp_path / "none" / "teachers").exists()
 
 
+def test_without_weight_nobody_is_asked_however_the_teachers_are_named(
+    student: Student, school: Path
+) -> None:
+    for teachers in (str(school / "all"), {"mood": str(school / "all")}, "runs/nowhere"):
+        assert not lessons_of(student(teachers=teachers, weight=0.0)).by_stage
+    some = student(teachers=str(school / "all"), weight={"mood": 0, "same": 0.5})
+    assert list(lessons_of(some).of("train")) == ["same", "near"]
+
+
+def test_rows_without_labels_that_no_teacher_is_asked_about_are_noted(
+    student: Student, school: Path
+) -> None:
+    files = {"mood": more(student, "mood"), "near": more(student, "near")}
+    both = {task: str(school / "all") for task in files}
+    for weight, left in ({"mood": 0}, ["mood"]), (0.0, ["mood", "near"]), (0.5, []):
+        console = Console(file=StringIO(), width=300)
+        check(student(teachers=both, unlabelled=files, weight=weight), console)
+        assert isinstance(console.file, StringIO)
+        told = [line for line in console.file.getvalue().splitlines() if "does not read" in line]
+        assert len(told) == len(left)
+        for line, task in zip(told, left, strict=True):
+            assert f"stage train: distill does not read {files[task]}: its weight is 0" in line
+
+
 def test_asking_leaves_no_trace_in_what_is_random(
     student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

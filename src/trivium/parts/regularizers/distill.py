@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_serializer, field_validator, model_validator
 from torch import Tensor
 
+from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.parts.regularizers.teaching import Teacher, Teaching
 from trivium.parts.tasks.base import Task
@@ -84,6 +85,16 @@ class Distill(RegularizerPart):
         return self
 
     @model_validator(mode="after")
+    def _adds_rows_to_its_own_tasks(self) -> "Distill":
+        for task in self.unlabelled:
+            if self.tasks and task not in self.tasks:
+                raise ValueError(
+                    f"unlabelled: {task!r} is not among its tasks {list(self.tasks)}; add it to "
+                    "`tasks`, or leave its file out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _is_a_share(self) -> "Distill":
         weights = self.weight.values() if isinstance(self.weight, dict) else [self.weight]
         if max(weights, default=0.0) > 1:
@@ -122,6 +133,14 @@ class Distill(RegularizerPart):
             f"{task.name} cannot be distilled, since it has no answers that could be imitated; "
             "take it out"
         )
+
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        for task, file in self.unlabelled.items():
+            if not self.applies(task):
+                yield (
+                    f"distill does not read {file}: its weight is 0 for {task}, whose teachers "
+                    "label these rows"
+                )
 
     def annealed(self, step: Step) -> float:
         """What annealing has given to the labels: 0 at the stage's first step, nearly 1 at its

@@ -41,14 +41,11 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
     for index, stage in enumerate(recipe.stages):
         for number, part in enumerate(stage.regularizers):
             placed = part.moved(lambda run: run.replace(SEED, str(recipe.seed)))
-            if (teaching := placed.teaching) is None:
-                continue
+            applying = [name for name in recipe.stage_tasks(stage) if placed.applies(name)]
+            if (teaching := placed.teaching) is None or not applying:
+                continue  # with a weight of 0 there is nothing to ask, whoever the teacher is
             where = f"stages.{index}.regularizers.{number}"
-            names = [
-                name
-                for name in recipe.stage_tasks(stage)
-                if placed.applies(name) and recipe.tasks[name].answers_questions
-            ]
+            names = [name for name in applying if recipe.tasks[name].answers_questions]
             if lessons := finder.lessons(teaching, names, where):
                 by_stage[stage.name] = lessons
     return Lessons(finder.titled(by_stage))
