@@ -12,7 +12,12 @@ from torch import nn
 from torch.autograd.graph import increment_version
 
 from trivium.model.native import adamw as native
-from trivium.model.ownership import head_owner, is_adapter_parameter
+from trivium.model.ownership import (
+    behind_head_owner,
+    behind_side_task,
+    head_owner,
+    is_adapter_parameter,
+)
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
 
@@ -103,8 +108,13 @@ class AdamW(Part):
         layers = _layers(name for name, _ in named) if layers is None else layers
         rated = [(lr.rate(name, layers), name, p) for name, p in named]
         own = [each for each in rated if not is_adapter_parameter(each[1])]
-        added = [each for each in rated if is_adapter_parameter(each[1])]
-        rest = [(lr.head_rate(head_owner(name)), name, p) for name, p in heads]
+        # What decays follows from names, of which what users call their tasks is no part.
+        added = [
+            (rate, behind_side_task(name), p)
+            for rate, name, p in rated
+            if is_adapter_parameter(name)
+        ]
+        rest = [(lr.head_rate(head_owner(n)), behind_head_owner(n), p) for n, p in heads]
         groups = [group for part in (own, added, rest) for group in self._groups(part)]
         trained = [parameter for group in groups for parameter in group["params"]]
         if (found := native.fitting(trained)) is not None:
