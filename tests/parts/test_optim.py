@@ -401,3 +401,9 @@ def test_what_has_no_gradient_stays_as_it_was_and_counts_as_unchanged() -> None:
 def test_warm_up_as_a_share_is_rounded_up() -> None:
     assert [Linear(warmup=0.06).warmup_steps(total) for total in (1, 10, 100)] == [1, 1, 6]
     assert math.isclose(Linear(warmup=0.06).factor(3, 100, 1), 0.5)
+
+
+def test_a_warm_up_that_the_stage_does_not_outlast_is_noted() -> None:
+    for steps, noted in ((9, True), (10, True), (11, False), (0, False)):
+        assert bool([*Linear(warmup=10).notes(steps)]) is noted
+    assert not [*Linear(warmup=0.9).notes(1)]

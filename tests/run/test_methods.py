@@ -322,3 +322,15 @@ def test_check_counts_what_each_stage_trains(recipe_values: Values, tmp_path: Pa
         scores = trivium.train(recipe, folder, console=Console(file=StringIO()))
         assert scores["cost"]["trained_parameters"] == memory.trained
         assert memory.trained + memory.frozen == scores["cost"]["parameters"]
+
+
+def test_a_stage_that_trains_nothing_has_no_notes_on_how_it_would(recipe_values: Values) -> None:
+    def told(steps: int) -> str:
+        stages = [{"steps": steps, "combiner": "dwa"}, {"name": "b", "steps": 2}]
+        console = Console(file=StringIO(), width=200)
+        trivium.check(parse_recipe(recipe_values | {"stages": stages}), console=console)
+        assert isinstance(console.file, StringIO)
+        return console.file.getvalue()
+
+    assert "stage train: dwa weighs by the losses" in told(2)
+    assert "dwa" not in told(0)

@@ -3,7 +3,7 @@
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -170,6 +170,14 @@ class SchedulePart(Part):
         if step < warmup:
             return step / warmup
         return self.decay((step - warmup) / max(1, total - warmup), epoch)
+
+    def notes(self, steps: int) -> Iterator[str]:
+        """What in so many steps may not do what was meant, a sentence each."""
+        if self.warmup >= 1 and 0 < steps <= (warmup := self.warmup_steps(steps)):
+            yield (
+                f"its {steps:,} steps end within its warm-up of {warmup:,}, so that its learning "
+                "rates are never reached; a `warmup` below 1 is a share of the steps there are"
+            )
 
     def warmup_steps(self, total: int) -> int:
         return math.ceil(self.warmup * total) if self.warmup < 1 else int(self.warmup)
