@@ -16,6 +16,7 @@ from trivium.apps.report.runs import open_runs
 from trivium.parts.tasks.contrastive import numbered
 from trivium.recipe import parse_recipe
 from trivium.run.folder.finished import read_run
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data
 from trivium.run.rows.sample import sample
 
@@ -143,7 +144,9 @@ def test_a_training_row_is_scored_in_the_form_of_a_dev_row(
     """Without its negative, and the text that is trained twice once: as the rows of a dev file
     would be that holds them."""
     values = recipe(tiny, tmp_path) | {"train_rows": 12}
-    rows = [[sentence(7 * n), sentence(3 * n + s), s] for n in range(30) for s in (0, 1)]
+    rows: list[list[object]] = [
+        [sentence(7 * n), sentence(3 * n + s), s] for n in range(30) for s in (0, 1)
+    ]
     for split, some in {"train": rows, "dev": rows[:16]}.items():
         write_table(tmp_path / "data" / f"made-{split}.tsv", ["first", "second", "same"], some)
     values["tasks"] = {"mood": values["tasks"]["mood"], "made": task}
@@ -162,10 +165,10 @@ def test_a_training_row_is_scored_in_the_form_of_a_dev_row(
     texts = [
         example.texts[:1] if task["kind"] == "simcse" else example.texts[:2] for example in seen
     ]
-    predictor = trivium.load(tmp_path / "run")
-    readout_BK = predictor.readout("made", texts)
+    readout_BK = load_trained(tmp_path / "run").readout("made", texts)
     judged = read_run(tmp_path / "run").recipe.tasks["made"]
-    wanted = judged.scores(readout_BK, judged.targets([numbered(row, 1).target for row in texts]))
+    targets = [target for row in texts if (target := numbered(row, 1).target) is not None]
+    wanted = judged.scores(readout_BK, judged.targets(targets))
     assert event["scores"]["made"]["train"][metric] == pytest.approx(wanted[metric], abs=1e-6)
 
 
@@ -173,7 +176,9 @@ def test_a_task_that_only_dev_rows_can_judge_has_none_and_the_preview_says_so(
     tiny: Path, tmp_path: Path
 ) -> None:
     values = recipe(tiny, tmp_path) | {"train_rows": 10}
-    rows = [[sentence(7 * number), sentence(3 * number)] for number in range(30)]
+    rows: list[list[object]] = [
+        [sentence(7 * number), sentence(3 * number)] for number in range(30)
+    ]
     write_table(tmp_path / "data" / "made-train.tsv", ["first", "second"], rows)
     made = {"kind": "matching", **PAIRS, "dev": "near-dev.tsv", "score": "score"}
     values["tasks"] = {"mood": values["tasks"]["mood"], "made": made}

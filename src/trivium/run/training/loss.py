@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trivium.model.encoder import Encoder
-from trivium.parts.regularizers import Context, Noise, RegularizerPart, take_noise
+from trivium.parts.regularizers import AnyRegularizer, Context, Noise, take_noise
 from trivium.parts.tasks import Task
 from trivium.recipe import Stage
 from trivium.run.training.distributed import Processes
@@ -40,7 +40,7 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
     return loss
 
 
-def penalties_on(stage: Stage, task: str) -> list[RegularizerPart]:
+def penalties_on(stage: Stage, task: str) -> list[AnyRegularizer]:
     """The stage's regularizers that are about the rows of a task."""
     return [part for part in stage.regularizers if part.applies(task) and not part.about_weights]
 
