@@ -191,7 +191,11 @@ def context_of(
 ) -> Context:
     nothing = cast(Any, None)
     batch = Batch("a", nothing, target_B, teacher_BK)
-    return Context(nothing, task, batch, nothing, output_BK, nothing, step, labels)
+
+    def label_loss(output_BK: Tensor) -> Tensor:
+        return task.compute_loss(output_BK, target_B) * labels
+
+    return Context(nothing, task, batch, nothing, output_BK, nothing, step, label_loss)
 
 
 def penalty_of(part: Distill, context: Context) -> Tensor:
@@ -336,6 +340,10 @@ def test_masked_words_have_no_teacher() -> None:
         ({"teachers": {"a": "x"}, "tasks": ["b"]}, "tasks: 'b' has no teacher"),
         ({"teachers": {"a": "x"}, "weight": {"b": 1}}, "weight: 'b' has no teacher"),
         ({"teachers": {"a": "x"}, "unlabelled": {"b": "f"}}, "unlabelled: 'b' has no teacher"),
+        (
+            {"teachers": {"a": "x", "b": "y"}, "tasks": ["a"], "unlabelled": {"b": "f"}},
+            "unlabelled: 'b' is not among its tasks",
+        ),
         ({"teachers": {"a": "x"}, "weight": 1.5}, "at most 1, found 1.5"),
         ({"teachers": {"a": "x"}, "weight": {"a": 2}}, "at most 1, found 2"),
         ({"teachers": {"a": "x"}, "temperature": 0}, "greater than 0"),

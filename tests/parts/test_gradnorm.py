@@ -74,6 +74,23 @@ def test_the_first_move_by_hand() -> None:
     assert first + second == pytest.approx(2)
 
 
+def test_a_loss_that_begins_at_0_is_measured_by_its_first_above_it() -> None:
+    """A batch of equal scores has no loss under CoSENT. The factors are those of a run that began
+    one step later."""
+    later: list[dict[str, tuple[float, float]]] = [
+        {"a": (2.0, 3.0), "b": (5.0, 1.0)}, {"a": (0.0, 0.0), "b": (5.0, 1.0)},
+        {"a": (1.0, 3.0), "b": (5.0, 1.0)},
+    ]  # fmt: skip
+    part, whole, begun_later = GradNorm(lr=0.1), dict[str, Tensor](), dict[str, Tensor]()
+    told(part, whole, {"a": (0.0, 0.0), "b": (5.0, 9.0)})
+    assert factors(part, whole, "ab") == [1.0, 1.0]  # nothing to compare with yet
+    for facts in later:
+        told(part, whole, facts)
+        told(part, begun_later, facts)
+    assert whole["gradnorm.first.a"] == 2
+    assert factors(part, whole, "ab") == factors(part, begun_later, "ab") != [1.0, 1.0]
+
+
 def test_without_alpha_the_lengths_become_equal() -> None:
     part, memory = GradNorm(alpha=0, lr=0.02), dict[str, Tensor]()
     plain = {"a": 4.0, "b": 1.0, "c": 0.5}

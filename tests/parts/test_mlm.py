@@ -295,6 +295,21 @@ def test_judging_does_not_depend_on_company_or_on_how_many_logits_are_held(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_a_text_without_words_says_nothing_alone_as_beside_others(checkpoint: Path) -> None:
+    """So scores do not depend on which texts went through the model together."""
+    model, tokenizer = built(checkpoint).eval(), Tokenizer(checkpoint)
+    task, head = MaskedWords(name="words"), words_head(model)
+    asked = (head, model.encoder, tokenizer)
+    beside = task.judge(pack(tokenizer, ["", *TEXTS, ""]), *asked)
+    alone = task.judge(pack(tokenizer, ["", ""]), *asked)
+    assert beside[[0, -1]].tolist() == alone.tolist() == [[0.0] * 3] * 2
+    assert (beside[1:-1, 2] > 0).all()
+    nothing = task.scores(alone, torch.zeros(2))
+    assert nothing["masked_accuracy"] == 0
+    assert math.isfinite(nothing["perplexity"])
+    assert nothing["perplexity"] > 1e300
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -143,6 +143,28 @@ def test_a_layer_norm_of_two_axes_does_not_decay_either() -> None:
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
 
 
+@pytest.mark.parametrize("name", ["LayerNorm", "preLayerNorm", "bias", "mood"])
+def test_what_decays_does_not_depend_on_what_tasks_and_trunks_are_called(name: str) -> None:
+    parts = {"dense.weight": 2, "dense.bias": 1, "LayerNorm.weight": 2, "out.bias": 2}
+
+    def named(owner: str) -> list[tuple[str, nn.Parameter]]:
+        return [(f"{owner}.{part}", nn.Parameter(torch.ones([2] * n))) for part, n in parts.items()]
+
+    encoder = [*named("encoder.layer.0"), *named(f"sides.pals.{name}.0")]
+    encoder.append((f"sides.lhuc.{name}", nn.Parameter(torch.ones(2, 2))))
+    heads = [*named(name), *named(f"trunk:{name}")]
+    optimizer = AdamW().build(encoder, heads, LearningRates())
+    names = {id(parameter): own for own, parameter in (*encoder, *heads)}
+    decays = {
+        names[id(parameter)]
+        for group in optimizer.param_groups
+        if group["weight_decay"]
+        for parameter in group["params"]
+    }
+    owners = ("encoder.layer.0", f"sides.pals.{name}.0", name, f"trunk:{name}")
+    assert decays == {f"{owner}.dense.weight" for owner in owners} | {f"sides.lhuc.{name}"}
+
+
 def test_a_frozen_encoder_leaves_the_heads_alone() -> None:
     optimizer = AdamW().build([], toy(0).named_parameters(), LearningRates())
     assert {group["lr"] for group in optimizer.param_groups} == {LearningRates().head_rate("")}
@@ -379,3 +401,9 @@ def test_what_has_no_gradient_stays_as_it_was_and_counts_as_unchanged() -> None:
 def test_warm_up_as_a_share_is_rounded_up() -> None:
     assert [Linear(warmup=0.06).warmup_steps(total) for total in (1, 10, 100)] == [1, 1, 6]
     assert math.isclose(Linear(warmup=0.06).factor(3, 100, 1), 0.5)
+
+
+def test_a_warm_up_that_the_stage_does_not_outlast_is_noted() -> None:
+    for steps, noted in ((9, True), (10, True), (11, False), (0, False)):
+        assert bool([*Linear(warmup=10).notes(steps)]) is noted
+    assert not [*Linear(warmup=0.9).notes(1)]

@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -126,7 +126,13 @@ def clean_pass(
     hidden_ND = model.encoder.encode(x_ND, batch.tokens, batch.task)
     output_BK = model.finish(batch, hidden_ND)
     task = task or task_of(batch.task)
-    return Context(model, task, batch, x_ND, output_BK, noise, step or make_step())
+    return Context(
+        model, task, batch, x_ND, output_BK, noise, step or make_step(), label_loss(task, batch)
+    )
+
+
+def label_loss(task: Task, batch: Batch) -> Callable[[Tensor], Tensor]:
+    return lambda output_BK: task.compute_loss(output_BK, batch.target_B)
 
 
 def found(penalty: Tensor | None) -> Tensor:
@@ -284,9 +290,10 @@ def summed_context(w_D: Tensor, lengths: list[int], step: Step | None = None) ->
     batch = Batch("near", packed([[1] * n for n in lengths]), torch.zeros(len(lengths)))
     x_ND = torch.zeros(sum(lengths), len(w_D))
     output_BK = model.finish(batch, x_ND)
+    task = task_of("near")
     return Context(
-        cast(MultiTaskModel, model), task_of("near"), batch, x_ND, output_BK, take_noise(CPU),
-        step or make_step(),
+        cast(MultiTaskModel, model), task, batch, x_ND, output_BK, take_noise(CPU),
+        step or make_step(), label_loss(task, batch),
     )  # fmt: skip
 
 

@@ -313,6 +313,33 @@ def test_rates_of_heads_follow_the_kind_of_head_unless_they_are_given(
     assert load_data(parse_recipe(only))[0].stages[0].lr.heads == 0.01
 
 
+def test_a_rate_for_one_head_leaves_the_others_theirs_and_the_run_says_so(
+    recipe_values: dict[str, Any], tmp_path: Path
+) -> None:
+    tasks = recipe_values["tasks"]
+    tasks["near"]["head"] = {"kind": "mlp", "trunk": "pairs"}
+    both = {"tasks": ["mood", "near"], "steps": 1, "lr": {"heads": {"near": 2e-3}}}
+    alone = both | {"name": "b", "tasks": ["near"]}
+    given = both | {"name": "c", "lr": {"heads": {"mood": 0.1, "pairs": 0.2}, "adapters": 0.3}}
+    values = recipe_values | {"stages": [both, alone, given], "probe": False}
+    wanted = [
+        ({"mood": 0.01, "near": 2e-3, "pairs": 1e-3}, 1e-3),
+        ({"near": 2e-3, "pairs": 1e-3}, 1e-3),
+        ({"mood": 0.1, "near": 1e-3, "pairs": 0.2}, 0.3),
+    ]
+    recipe = load_data(parse_recipe(values))[0]
+    assert [(stage.lr.heads, stage.lr.adapters) for stage in recipe.stages] == wanted
+    assert load_data(recipe)[0] == recipe  # as a run's own recipe says it
+    console = Console(file=StringIO(), width=200)
+    trivium.train(parse_recipe(values), tmp_path / "run", console=console)
+    assert isinstance(console.file, StringIO)
+    assert (
+        "heads 0.01 (mood), 0.002 (near), 0.001 (pairs), adapters 0.001" in console.file.getvalue()
+    )
+    kept = trivium.load_recipe(tmp_path / "run" / "recipe.yaml").stages
+    assert [(stage.lr.heads, stage.lr.adapters) for stage in kept] == wanted
+
+
 def test_a_rate_for_a_task_that_is_not_there_is_refused(recipe_values: dict[str, Any]) -> None:
     stages = [{"lr": {"heads": {"mod": 0.1}}}]
     with pytest.raises(trivium.RecipeError, match=r"stages\.0\.lr\.heads: no task 'mod'"):

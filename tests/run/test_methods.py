@@ -13,6 +13,7 @@ from rich.console import Console
 from torch import Tensor
 
 import trivium
+from tests.support.stepping import begun
 from trivium.errors import RecipeError
 from trivium.model.pretrained import load_encoder, save_encoder
 from trivium.model.weights import read_tensors, read_weights
@@ -227,6 +228,19 @@ def test_a_penalty_that_is_not_finite_is_left_out_counted_and_shown(
     assert "3 smart penalties not finite, skipped" in said
 
 
+@pytest.mark.parametrize("combiner", ["uncertainty", "dwa", "gradnorm"])
+def test_what_a_combiner_keeps_of_a_task_is_not_taken_for_skipped_penalties(
+    recipe_values: Values, combiner: str
+) -> None:
+    """Of a task that is called as these are counted."""
+    tasks = {"skipped": recipe_values["tasks"]["mood"], "near": recipe_values["tasks"]["near"]}
+    values = recipe_values | {"tasks": tasks}
+    run = begun(values, combiner=combiner, sampler="joint", steps=3)
+    facts = [run.step() for _ in range(3)]
+    assert [fact["losses"].keys() for fact in facts] == [{"skipped", "near"}] * 3
+    assert all("skipped" not in fact for fact in facts)
+
+
 def test_a_weight_multiplies_the_penalty(recipe_values: Values, tmp_path: Path) -> None:
     def after(weight: float) -> dict[str, Tensor]:
         part = {"kind": "rdrop", "tasks": ["mood"], "weight": weight}
@@ -308,3 +322,15 @@ def test_check_counts_what_each_stage_trains(recipe_values: Values, tmp_path: Pa
         scores = trivium.train(recipe, folder, console=Console(file=StringIO()))
         assert scores["cost"]["trained_parameters"] == memory.trained
         assert memory.trained + memory.frozen == scores["cost"]["parameters"]
+
+
+def test_a_stage_that_trains_nothing_has_no_notes_on_how_it_would(recipe_values: Values) -> None:
+    def told(steps: int) -> str:
+        stages = [{"steps": steps, "combiner": "dwa"}, {"name": "b", "steps": 2}]
+        console = Console(file=StringIO(), width=200)
+        trivium.check(parse_recipe(recipe_values | {"stages": stages}), console=console)
+        assert isinstance(console.file, StringIO)
+        return console.file.getvalue()
+
+    assert "stage train: dwa weighs by the losses" in told(2)
+    assert "dwa" not in told(0)

@@ -15,7 +15,7 @@ from tests.support.shell import spoken
 from tests.support.tables import make_recipe
 from trivium.errors import RecipeError
 from trivium.recipe import Stage, parse_recipe
-from trivium.run.training.minutes import JUDGING, MARGIN, as_begun, fit, shortened
+from trivium.run.training.minutes import JUDGING, MARGIN, as_begun, fit, notes_on, shortened
 from trivium.run.training.pace import Pace
 from trivium.run.training.plan import Plan
 
@@ -55,6 +55,20 @@ def test_stages_are_cut_by_the_same_share() -> None:
     both = [plan(40, 40), plan(120, 120)]
     found = fit(stages("a", "b"), both, [Pace(0.1, 0.5)] * 2, seconds=10)
     assert [each.steps for each in found] == [20, 60]
+
+
+def test_a_stage_that_is_cut_within_its_warm_up_says_so() -> None:
+    warm = [{"kind": "linear", "warmup": warmup} for warmup in (80, 79, 0.9)]
+    made = [Stage(name=name, schedule=how) for name, how in zip("abc", warm, strict=True)]
+    # 80 of 100 steps each, as above.
+    found = fit(made, [plan(100, 50)] * 3, [Pace(0.1, 0.5)] * 3, seconds=30)
+    assert [each.steps for each in found] == [80, 80, 80]
+    assert [*notes_on(found)] == [
+        "stage a: its 80 steps end within its warm-up of 80, so that its learning rates are never "
+        "reached; a `warmup` below 1 is a share of the steps there are"
+    ]
+    in_time = fit(made[:1], [plan(80, 50)], [Pace(0.1, 0.5)], seconds=60)
+    assert not [*notes_on(in_time)]  # the preview has told
 
 
 def test_a_guard_judges_once_more() -> None:

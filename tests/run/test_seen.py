@@ -10,11 +10,13 @@ from rich.console import Console
 
 import trivium
 from tests.support.facts import facts
-from tests.support.tables import make_recipe
+from tests.support.tables import make_recipe, sentence, write_table
 from trivium.apps.report.curves import SEEN, learning
 from trivium.apps.report.runs import open_runs
+from trivium.parts.tasks.contrastive import numbered
 from trivium.recipe import parse_recipe
 from trivium.run.folder.finished import read_run
+from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data
 from trivium.run.rows.sample import sample
 
@@ -123,6 +125,76 @@ def test_masked_words_are_scored_on_trained_texts_too(tiny: Path, tmp_path: Path
     (event,) = evaluations(tmp_path / "run")
     assert event["scores"]["words"]["train"]["rows"] == 10
     assert "perplexity" in str(event["scores"]["words"]["train"])
+
+
+PAIRS = {"text": ["first", "second"], "train": "made-train.tsv", "dev": "made-dev.tsv"}
+VECTORS: dict[str, dict[str, Any]] = {
+    "pairs": {"kind": "matching", **PAIRS, "label": "same", "positive": "1"},
+    "negatives": {
+        "kind": "matching", **PAIRS, "label": "same", "positive": "1", "negative": "0",
+    },
+    "texts": {"kind": "simcse", "of": ["mood"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", VECTORS.values(), ids=VECTORS.keys())
+def test_a_training_row_is_scored_in_the_form_of_a_dev_row(
+    tiny: Path, tmp_path: Path, task: dict[str, Any]
+) -> None:
+    """Without its negative, and the text that is trained twice once: as the rows of a dev file
+    would be that holds them."""
+    values = recipe(tiny, tmp_path) | {"train_rows": 12}
+    rows: list[list[object]] = [
+        [sentence(7 * n), sentence(3 * n + s), s] for n in range(30) for s in (0, 1)
+    ]
+    for split, some in {"train": rows, "dev": rows[:16]}.items():
+        write_table(tmp_path / "data" / f"made-{split}.tsv", ["first", "second", "same"], some)
+    values["tasks"] = {"mood": values["tasks"]["mood"], "made": task}
+    values["stages"][0] |= {"steps": 2}
+    trained(values, tmp_path / "run")
+    metric = {"matching": "accuracy_at_1", "simcse": "uniformity"}[task["kind"]]
+    (event,) = evaluations(tmp_path / "run")
+    for told in (
+        event["scores"],
+        json.loads((tmp_path / "run" / "scores.json").read_text())["tasks"],
+    ):
+        assert told["made"]["train"]["rows"] == 12
+        assert metric in told["made"]["train"]
+    _, data = load_data(read_run(tmp_path / "run").recipe)
+    seen = sample(data["made"]["train"].examples, 12)
+    texts = [
+        example.texts[:1] if task["kind"] == "simcse" else example.texts[:2] for example in seen
+    ]
+    readout_BK = load_trained(tmp_path / "run").readout("made", texts)
+    judged = read_run(tmp_path / "run").recipe.tasks["made"]
+    targets = [target for row in texts if (target := numbered(row, 1).target) is not None]
+    wanted = judged.scores(readout_BK, judged.targets(targets))
+    assert event["scores"]["made"]["train"][metric] == pytest.approx(wanted[metric], abs=1e-6)
+
+
+def test_a_task_that_only_dev_rows_can_judge_has_none_and_the_preview_says_so(
+    tiny: Path, tmp_path: Path
+) -> None:
+    values = recipe(tiny, tmp_path) | {"train_rows": 10}
+    rows: list[list[object]] = [
+        [sentence(7 * number), sentence(3 * number)] for number in range(30)
+    ]
+    write_table(tmp_path / "data" / "made-train.tsv", ["first", "second"], rows)
+    made = {"kind": "matching", **PAIRS, "dev": "near-dev.tsv", "score": "score"}
+    values["tasks"] = {"mood": values["tasks"]["mood"], "made": made}
+    values["stages"] = [
+        {"name": "both", "steps": 2, "batch_size": 8},
+        {"name": "made", "tasks": ["made"], "steps": 2, "batch_size": 8, "select": "made"},
+    ]
+    told = trained(values, tmp_path / "run")
+    assert "10 training rows a task, but none of made, since only its dev rows have a score" in told
+    first, second = (event["scores"] for event in evaluations(tmp_path / "run"))
+    assert "train" in first["mood"]
+    assert "train" not in first["made"]
+    assert "train" not in second["made"]
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())["tasks"]
+    assert [name for name, splits in scores.items() if "train" in splits] == ["mood"]
+    assert learning(open_runs([tmp_path / "run"])).panels
 
 
 def test_the_terminal_tells_them_in_a_line_of_their_own(home: Path) -> None:

@@ -356,6 +356,30 @@ def test_a_teacher_without_weight_changes_nothing(student: Student, tmp_path: Pa
     assert not (tmp_path / "none" / "teachers").exists()
 
 
+def test_without_weight_nobody_is_asked_however_the_teachers_are_named(
+    student: Student, school: Path
+) -> None:
+    for teachers in (str(school / "all"), {"mood": str(school / "all")}, "runs/nowhere"):
+        assert not lessons_of(student(teachers=teachers, weight=0.0)).by_stage
+    some = student(teachers=str(school / "all"), weight={"mood": 0, "same": 0.5})
+    assert list(lessons_of(some).of("train")) == ["same", "near"]
+
+
+def test_rows_without_labels_that_no_teacher_is_asked_about_are_noted(
+    student: Student, school: Path
+) -> None:
+    files = {"mood": more(student, "mood"), "near": more(student, "near")}
+    both = {task: str(school / "all") for task in files}
+    for weight, left in ({"mood": 0}, ["mood"]), (0.0, ["mood", "near"]), (0.5, []):
+        console = Console(file=StringIO(), width=300)
+        check(student(teachers=both, unlabelled=files, weight=weight), console)
+        assert isinstance(console.file, StringIO)
+        told = [line for line in console.file.getvalue().splitlines() if "does not read" in line]
+        assert len(told) == len(left)
+        for line, task in zip(told, left, strict=True):
+            assert f"stage train: distill does not read {files[task]}: its weight is 0" in line
+
+
 def test_asking_leaves_no_trace_in_what_is_random(
     student: Student, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -499,6 +523,40 @@ def test_stages_share_answers_or_have_their_own(
     steps = [e for e in read_journal(tmp_path / "run") if e["event"] == "step"]
     told = {step["stage"]: "penalties" in step for step in steps}
     assert told == {"a": True, "b": False, "c": True, "d": True}
+
+
+@pytest.mark.parametrize("order", [("mood", "mood-2"), ("mood-2", "mood")])
+def test_answers_to_one_task_are_not_kept_under_the_name_of_another(
+    student: Student, school: Path, order: tuple[str, str]
+) -> None:
+    """Two teachers of `mood`, one after the other, beside a task that is called `mood-2`."""
+    recipe = student()
+    again = recipe.tasks["mood"].model_copy(update={"name": "mood-2"})
+    tasks = {name: {"mood": recipe.tasks["mood"], "mood-2": again}[name] for name in order}
+    mine, other = {"run": str(school / "mood"), "task": "mood"}, str(school / "all")
+    parts = [
+        {"kind": "distill", "teachers": {"mood": mine, "mood-2": mine}},
+        {"kind": "distill", "teachers": {"mood": other}},
+        {"kind": "distill", "teachers": {"mood": [mine, other]}},
+    ]
+    values = recipe.model_dump(mode="json") | {
+        "tasks": {name: task.model_dump(mode="json") for name, task in tasks.items()},
+        "stages": [
+            {"name": n, "steps": 1, "regularizers": [p]} for n, p in zip("abc", parts, strict=True)
+        ],
+    }
+    lessons = lessons_of(parse_recipe(values))
+    names = {
+        stage: {task: lesson.name for task, lesson in lessons.of(stage).items()} for stage in "abc"
+    }
+    assert names == {
+        "a": {"mood": "mood", "mood-2": "mood-2"}, "b": {"mood": "mood-3"}, "c": {"mood": "mood-4"},
+    }  # fmt: skip
+    assert len(list(lessons)) == 4
+    assert {lesson.task.name for lesson in lessons} == {"mood", "mood-2"}
+    values["stages"][0]["regularizers"][0]["teachers"] = {"mood": mine}
+    named = [lesson.name for lesson in lessons_of(parse_recipe(values))]
+    assert named == ["mood", "mood-2", "mood-3"]  # as ever, where no other task has lessons
 
 
 # --- text without labels -------------------------------------------------------------------------

@@ -25,3 +25,13 @@ def is_adapter_parameter(name: str) -> bool:
 def head_owner(name: str) -> str:
     """The task whose head, or the trunk, a parameter among those of heads belongs to."""
     return name.removeprefix(TRUNK).partition(".")[0]
+
+
+def behind_head_owner(name: str) -> str:
+    """What such a parameter is called in its head or trunk."""
+    return name.removeprefix(TRUNK).partition(".")[2]
+
+
+def behind_side_task(name: str) -> str:
+    """What an encoder's parameter is called in a task's side; the whole name of all others."""
+    return name if side_task(name) is None else ".".join(name.split(".")[3:])

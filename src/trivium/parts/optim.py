@@ -3,7 +3,7 @@
 import math
 import re
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -12,7 +12,12 @@ from torch import nn
 from torch.autograd.graph import increment_version
 
 from trivium.model.native import adamw as native
-from trivium.model.ownership import head_owner, is_adapter_parameter
+from trivium.model.ownership import (
+    behind_head_owner,
+    behind_side_task,
+    head_owner,
+    is_adapter_parameter,
+)
 from trivium.part import Part
 from trivium.parts.trainable import layer_of
 
@@ -26,9 +31,9 @@ class LearningRates(Part):
     encoder: float = Field(default=5e-5, ge=0)
     """Of the encoder's top layer and pooler; of all of it while `layer_decay` is 1."""
     heads: float | dict[str, float] | None = None
-    """One for all, or one per task (and per trunk). By default 1e-2 of a linear layer that answers
-    with one of several labels, and 1e-3 of all others: `trivium check` and the run's own recipe say
-    what became of it, docs/defaults.md why."""
+    """One for all, or one per task (and per trunk), where those not named keep their default: 1e-2
+    of a linear layer that answers with one of several labels, and 1e-3 of all others. `trivium
+    check` and the run's own recipe say what became of it, docs/defaults.md why."""
     adapters: float | None = Field(default=None, ge=0)
     """Of LoRA and of per-task side modules; by default that of the heads where the recipe says one
     number, since they are as new, and else 1e-3. (Hu et al. 2022 mostly use 1e-4 to 5e-4 for LoRA,
@@ -103,8 +108,13 @@ class AdamW(Part):
         layers = _layers(name for name, _ in named) if layers is None else layers
         rated = [(lr.rate(name, layers), name, p) for name, p in named]
         own = [each for each in rated if not is_adapter_parameter(each[1])]
-        added = [each for each in rated if is_adapter_parameter(each[1])]
-        rest = [(lr.head_rate(head_owner(name)), name, p) for name, p in heads]
+        # What decays follows from names, of which what users call their tasks is no part.
+        added = [
+            (rate, behind_side_task(name), p)
+            for rate, name, p in rated
+            if is_adapter_parameter(name)
+        ]
+        rest = [(lr.head_rate(head_owner(n)), behind_head_owner(n), p) for n, p in heads]
         groups = [group for part in (own, added, rest) for group in self._groups(part)]
         trained = [parameter for group in groups for parameter in group["params"]]
         if (found := native.fitting(trained)) is not None:
@@ -160,6 +170,14 @@ class SchedulePart(Part):
         if step < warmup:
             return step / warmup
         return self.decay((step - warmup) / max(1, total - warmup), epoch)
+
+    def notes(self, steps: int) -> Iterator[str]:
+        """What in so many steps may not do what was meant, a sentence each."""
+        if self.warmup >= 1 and 0 < steps <= (warmup := self.warmup_steps(steps)):
+            yield (
+                f"its {steps:,} steps end within its warm-up of {warmup:,}, so that its learning "
+                "rates are never reached; a `warmup` below 1 is a share of the steps there are"
+            )
 
     def warmup_steps(self, total: int) -> int:
         return math.ceil(self.warmup * total) if self.warmup < 1 else int(self.warmup)

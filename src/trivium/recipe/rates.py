@@ -1,4 +1,4 @@
-"""The learning rate of heads where a recipe says none: by kind of task and head."""
+"""The learning rate of heads that a recipe gives none: by kind of task and head."""
 
 from trivium.parts.optim import USUAL_HEADS
 from trivium.parts.tasks import Multilabel, Ordinal, Task
@@ -24,10 +24,16 @@ def rate_of(task: Task) -> float:
 
 
 def _with_rate(recipe: Recipe, stage: Stage) -> Stage:
-    if stage.lr.heads is not None:
+    if isinstance(stage.lr.heads, int | float):
         return stage
-    rates = {name: rate_of(recipe.tasks[name]) for name in recipe.stage_tasks(stage)}
-    heads = next(iter(rates.values())) if len(set(rates.values())) == 1 else rates
+    usual = {name: rate_of(recipe.tasks[name]) for name in recipe.stage_tasks(stage)}
+    heads: float | dict[str, float] = usual
+    if isinstance(stage.lr.heads, dict):
+        used = {recipe.tasks[name].resolved_head.shared_trunk for name in usual}
+        trunks = dict.fromkeys(sorted(filter(None, used)), USUAL_HEADS)
+        heads = usual | trunks | stage.lr.heads
+    elif len(set(usual.values())) == 1:
+        heads = next(iter(usual.values()))
     # Adapters learn as heads do only where a recipe says how that is.
     chosen = {"heads": heads, "adapters": stage.lr.adapter_rate}
     return stage.model_copy(update={"lr": stage.lr.model_copy(update=chosen)})

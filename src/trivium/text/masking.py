@@ -64,6 +64,11 @@ def fixed_draws(tokens: Tokens) -> Draws:
     return np.concatenate(each, axis=1)
 
 
+def has_words(tokens: Tokens, tokenizer: Tokenizer) -> bool:
+    """Whether there is a word piece that can be asked about."""
+    return not bool(tokenizer.vocabulary.special_V[tokens.ids_N.numpy()].all())
+
+
 def mask(
     tokens: Tokens, draw_3N: Draws, how: Masking, tokenizer: Tokenizer
 ) -> tuple[Tokens, Tensor]:

@@ -27,7 +27,8 @@ class GradNorm(CombinerPart):
 
     W is all that tasks share here (the encoder with LoRA, and trunks), of which the diagonal of the
     Gram matrix has the lengths; the paper takes its last shared layer. L_t(0) is the first loss
-    that was seen. A step moves the factors of the tasks that it holds, if these are several, and
+    above 0 that was seen (ours: the paper's ratio has no other, and of CoSENT a batch of equal
+    scores has none). A step moves the factors of the tasks that it holds, if these are several, and
     keeps their sum. No factor falls below 0.001 of the others' scale (ours; below 0 the paper's
     slope would turn a loss around). Gradients are summed as they are, and heads are weighted too.
     """
@@ -81,9 +82,13 @@ class GradNorm(CombinerPart):
             )
 
     def _first(self, task: str, loss: float, step: Step) -> float:
-        """The task's first loss."""
+        """The task's first loss above 0; 0 as long as there was none."""
         key = self._key("first", task)
-        return float(step.memory.setdefault(key, torch.tensor(loss, dtype=torch.float64)))
+        first = float(step.memory.get(key, 0.0))
+        if first <= 0:
+            first = loss
+            step.memory[key] = torch.tensor(first, dtype=torch.float64)
+        return first
 
     def _key(self, what: str, task: str) -> str:
         return f"{self.kind}.{what}.{task}"

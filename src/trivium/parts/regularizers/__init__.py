@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from trivium.parts.regularizers.base import Context, RegularizerPart
+from trivium.parts.regularizers.base import Context, RegularizerPart, skipped_key
 from trivium.parts.regularizers.bregman import Bregman
 from trivium.parts.regularizers.distill import Distill
 from trivium.parts.regularizers.l2_sp import L2SP
@@ -33,6 +33,7 @@ __all__ = [
     "Teacher",
     "Teaching",
     "restore_noise",
+    "skipped_key",
     "take_noise",
 ]
 

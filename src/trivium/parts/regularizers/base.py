@@ -31,9 +31,29 @@ class Context:
     noise: Noise
     """Taken between `embed` and `encode`."""
     step: Step
-    labels: float = 1.0
-    """What the mean loss of the rows' labels counts where a mean over the rows counts 1: other than
-    1 where labels have weights and a batch goes through in pieces."""
+    label_loss: Callable[[Tensor], Tensor]
+    """output_BK, of any pass of these rows -> the loss of their labels as it stands in the batch's
+    loss, where a mean over the rows counts 1: so what is taken from it leaves nothing of it. A mean
+    over the rows counts otherwise where labels have weights and a batch goes through in pieces; and
+    a loss that compares rows is that of the whole batch, whichever process has them."""
+    others: tuple["RegularizerPart", ...] = ()
+    """All that the stage has for the batch's task."""
+
+    def loss(self, output_BK: Tensor) -> Tensor:
+        """What a pass of these rows costs in this stage, before penalties that compare passes: the
+        loss of the labels, and of what has taken their place."""
+        loss = labels = self.label_loss(output_BK)
+        for part in self.others:
+            if (found := part.in_place_of_labels(self, output_BK)) is not None:
+                share, instead = found
+                loss = loss + part.weight_of(self.batch.task) * share * (instead - labels)
+        return loss
+
+
+def skipped_key(kind: str) -> str:
+    """Where a regularizer of this kind counts, in the step's memory, the batches that went without
+    its penalty."""
+    return f"{kind}.skipped"
 
 
 class RegularizerPart(Part):
@@ -75,6 +95,12 @@ class RegularizerPart(Part):
     @property
     def extra_passes(self) -> int:
         """Passes of a batch, beside its own, whose graphs are held until backward."""
+        return 0
+
+    @property
+    def label_losses(self) -> int:
+        """How often it asks for the labels' loss of another pass than the batch's own. A process
+        that has no row of the batch must take part as often where rows are compared."""
         return 0
 
     @property
@@ -123,6 +149,13 @@ class RegularizerPart(Part):
     @abstractmethod
     def penalty(self, context: Context) -> Tensor | None:
         """A scalar, before `weight`, to add to the batch's loss; None where it is skipped."""
+
+    def in_place_of_labels(
+        self, context: Context, output_BK: Tensor
+    ) -> tuple[float, Tensor] | None:
+        """Of what takes the place of the labels: its share, before `weight`, and its loss for any
+        pass of the batch's rows. None where labels keep their place."""
+        return None
 
     def pull(self, model: MultiTaskModel, start: Mapping[str, Tensor], step: Step) -> float | None:
         """Called once a step, when all gradients are there: may change `.grad` by what is about

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, field_serializer, field_validator, model_validator
 from torch import Tensor
 
+from trivium.parts.facts import StageFacts
 from trivium.parts.regularizers.base import Context, RegularizerPart
 from trivium.parts.regularizers.teaching import Teacher, Teaching
 from trivium.parts.tasks.base import Task
@@ -84,6 +85,16 @@ class Distill(RegularizerPart):
         return self
 
     @model_validator(mode="after")
+    def _adds_rows_to_its_own_tasks(self) -> "Distill":
+        for task in self.unlabelled:
+            if self.tasks and task not in self.tasks:
+                raise ValueError(
+                    f"unlabelled: {task!r} is not among its tasks {list(self.tasks)}; add it to "
+                    "`tasks`, or leave its file out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _is_a_share(self) -> "Distill":
         weights = self.weight.values() if isinstance(self.weight, dict) else [self.weight]
         if max(weights, default=0.0) > 1:
@@ -123,19 +134,35 @@ class Distill(RegularizerPart):
             "take it out"
         )
 
+    def notes(self, facts: StageFacts) -> Iterator[str]:
+        for task, file in self.unlabelled.items():
+            if not self.applies(task):
+                yield (
+                    f"distill does not read {file}: its weight is 0 for {task}, whose teachers "
+                    "label these rows"
+                )
+
     def annealed(self, step: Step) -> float:
         """What annealing has given to the labels: 0 at the stage's first step, nearly 1 at its
         last."""
         return step.index / step.total if self.anneal else 0.0
 
     def penalty(self, context: Context) -> Tensor | None:
-        task, batch, output_BK = context.task, context.batch, context.output_BK
-        if batch.teacher_BK is None:
+        found = self.in_place_of_labels(context, context.output_BK)
+        if found is None:
+            return None
+        share, imitation = found
+        return share * (imitation - context.label_loss(context.output_BK))
+
+    def in_place_of_labels(
+        self, context: Context, output_BK: Tensor
+    ) -> tuple[float, Tensor] | None:
+        teacher_BK = context.batch.teacher_BK
+        if teacher_BK is None:
             assert isinstance(self.teachers, str), "teachers are asked before training"
             return None  # the one teacher of all tasks does not know this one
-        imitation = task.imitation(output_BK, batch.teacher_BK, self.temperature)
-        labels = task.compute_loss(output_BK, batch.target_B) * context.labels
-        return (1.0 - self.annealed(context.step)) * (imitation - labels)
+        imitation = context.task.imitation(output_BK, teacher_BK, self.temperature)
+        return 1.0 - self.annealed(context.step), imitation
 
 
 def _listed(named: Any) -> Any:

@@ -18,6 +18,10 @@ class RDrop(RegularizerPart):
     squared difference): (L_1 + L_2) / 2 + alpha / 4 * l_s. The loss is L_1 already, so
     penalty = (L_2 - L_1) / 2 + alpha / 4 * l_s. Below a weight of 1 the second pass counts less.
 
+    L_1 and L_2 are what the two passes cost in the stage (`Context.loss`): theirs are both the
+    task's training loss, their equation 1. So under `distill` they are the mixed loss, s *
+    imitation + (1 - s) * loss of the labels, and the second pass imitates as the first one does.
+
     The second pass draws new masks from the embeddings on. A step costs twice a plain one.
     """
 
@@ -39,14 +43,17 @@ class RDrop(RegularizerPart):
     def extra_passes(self) -> int:
         return 1
 
+    @property
+    def label_losses(self) -> int:
+        return 1
+
     def notes(self, facts: StageFacts) -> Iterator[str]:
         if facts.dropout == 0:
             yield "rdrop compares two dropout masks, but this encoder has no dropout"
 
     def penalty(self, context: Context) -> Tensor:
-        task, target_B = context.task, context.batch.target_B
         other_BK: Tensor = context.model(context.batch)
-        second = task.compute_loss(other_BK, target_B)
-        first = task.compute_loss(context.output_BK, target_B)
-        divergence = task.divergence(context.output_BK, other_BK)
-        return (second - first) / 2 * context.labels + self.alpha / 4 * divergence
+        second = context.loss(other_BK)
+        first = context.loss(context.output_BK)
+        divergence = context.task.divergence(context.output_BK, other_BK)
+        return (second - first) / 2 + self.alpha / 4 * divergence

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from trivium.parts.facts import StageFacts
-from trivium.parts.regularizers.base import Context, RegularizerPart
+from trivium.parts.regularizers.base import Context, RegularizerPart, skipped_key
 from trivium.parts.regularizers.passes import answer, standing_in
 from trivium.types import Tokens
 
@@ -66,9 +66,8 @@ class Smart(RegularizerPart):
         penalty = context.task.divergence(other_BK, context.output_BK)
         if bool(torch.isfinite(d_ND).all() & torch.isfinite(penalty)):
             return penalty
-        memory = context.step.memory
-        skipped = memory.get("smart.skipped", torch.zeros((), dtype=torch.int64))
-        memory["smart.skipped"] = skipped + 1
+        memory, key = context.step.memory, skipped_key(self.kind)
+        memory[key] = memory.get(key, torch.zeros((), dtype=torch.int64)) + 1
         return None
 
     def perturbations(self, context: Context) -> Iterator[Tensor]:

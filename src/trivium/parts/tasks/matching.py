@@ -214,6 +214,10 @@ class Matching(Contrastive):
 
     # --- how it is judged ---------------------------------------------------------------------
 
+    def as_judged(self, row: Example) -> Example | None:
+        """The pair without its negative; none where dev rows have a score."""
+        return None if self.score else numbered(row.texts[:2], row.line)
+
     def summary(self, targets: Sequence[Target]) -> list[str]:
         values = [target for target in targets if not isinstance(target, tuple)]
         if values:

@@ -16,7 +16,7 @@ from trivium.parts.heads.words import WordsHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.labels import symmetrised_kl
 from trivium.parts.tasks.practice import TextPractice
-from trivium.text.masking import Masking, fixed_draws, fresh_draws, mask
+from trivium.text.masking import Masking, fixed_draws, fresh_draws, has_words, mask
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Batch, Target, Tokens
 
@@ -82,10 +82,13 @@ class MaskedWords(TextPractice):
     def judge(self, tokens: Tokens, head: Head, encoder: Encoder, tokenizer: Tokenizer) -> Tensor:
         """Of each text the summed loss, the number of right guesses, and of asked tokens, under
         masks that are the text's own: readout_R3, fp32. tokens: on the CPU."""
+        device = encoder.embeddings.word_embeddings.weight.device
+        # Texts without words are asked nothing beside others, and so alone.
+        if not has_words(tokens, tokenizer):
+            return torch.zeros(len(tokens.lengths_R), 3, device=device)
         asked, target_M = mask(tokens, fixed_draws(tokens), self.mask, tokenizer)
         assert asked.asked_M is not None
         text_M = torch.bucketize(asked.asked_M, tokens.lengths_R.cumsum(0), right=True)
-        device = encoder.embeddings.word_embeddings.weight.device
         asked, target_M = asked.to(device), target_M.to(device)
         hidden_ND: Tensor = encoder(asked, self.name)
         sums_M3 = []
@@ -108,6 +111,8 @@ class MaskedWords(TextPractice):
 
     def scores(self, readout_BK: Tensor, target_B: Tensor) -> dict[str, float]:
         loss, right, asked = readout_BK.double().sum(0).tolist()
+        if not asked:  # no text has a word, so nothing is known: the worst of both
+            return {"masked_accuracy": 0.0, "perplexity": math.exp(700.0)}
         # Of a model that has gone astray exp would not fit into a number.
         perplexity = math.exp(min(loss / asked, 700.0))
         return {"masked_accuracy": right / asked, "perplexity": perplexity}

@@ -155,6 +155,11 @@ class RowsPart(Part):
         """What keeps it from having texts, beside these tasks of its recipe."""
         yield from ()
 
+    def as_judged(self, row: Example) -> Example | None:
+        """A training row as one of those that the task is judged by; None where these hold what no
+        training row does."""
+        return row
+
     def gather(self, rows: Mapping[str, Iterable[Example]]) -> Gathered:
         """The rows of its splits, from those of its own files and of its `lenders`; only where it
         `gathers`. Raises RecipeError where nothing is left to train."""

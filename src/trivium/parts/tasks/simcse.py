@@ -47,6 +47,10 @@ class SimCSE(TextPractice, Contrastive):
             for split, (examples, note) in super().gather(rows).items()
         }
 
+    def as_judged(self, row: Example) -> Example | None:
+        """The text once."""
+        return numbered(row.texts[:1], row.line)
+
     def summary(self, targets: Sequence[Target]) -> list[str]:
         return ["every text twice" if len(_first(targets)) > 1 else "every text once"]
 

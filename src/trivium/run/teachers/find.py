@@ -3,7 +3,7 @@ them alone, before anything is computed."""
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,14 @@ def find_lessons(recipe: Recipe, data: Data) -> Lessons:
     for index, stage in enumerate(recipe.stages):
         for number, part in enumerate(stage.regularizers):
             placed = part.moved(lambda run: run.replace(SEED, str(recipe.seed)))
-            if (teaching := placed.teaching) is None:
-                continue
+            applying = [name for name in recipe.stage_tasks(stage) if placed.applies(name)]
+            if (teaching := placed.teaching) is None or not applying:
+                continue  # with a weight of 0 there is nothing to ask, whoever the teacher is
             where = f"stages.{index}.regularizers.{number}"
-            names = [
-                name
-                for name in recipe.stage_tasks(stage)
-                if placed.applies(name) and recipe.tasks[name].answers_questions
-            ]
+            names = [name for name in applying if recipe.tasks[name].answers_questions]
             if lessons := finder.lessons(teaching, names, where):
                 by_stage[stage.name] = lessons
-    return Lessons(by_stage)
+    return Lessons(finder.titled(by_stage))
 
 
 # --- teachers ------------------------------------------------------------------------------------
@@ -86,6 +83,24 @@ class _Finder:
                 self.made.append(((name, fitting, file), lesson))
             lessons[name] = lesson
         return lessons
+
+    def titled(self, by_stage: Mapping[str, Mapping[str, Lesson]]) -> dict[str, dict[str, Lesson]]:
+        """The stages' lessons, each under a name of its own: a task's first one under the task's,
+        others with a number behind it, by which no other task is called that has lessons, too."""
+        taken = {lesson.task.name for _, lesson in self.made}
+        counts = dict.fromkeys(taken, 0)
+        own: dict[int, Lesson] = {}
+        for _, lesson in self.made:
+            title = name = lesson.task.name
+            counts[name] += 1
+            while counts[name] > 1 and (title := f"{name}-{counts[name]}") in taken:
+                counts[name] += 1
+            taken.add(title)
+            own[id(lesson)] = replace(lesson, name=title)
+        return {
+            stage: {task: own[id(lesson)] for task, lesson in of.items()}
+            for stage, of in by_stage.items()
+        }
 
     def _named(
         self, asked: Teaching, names: Sequence[str], where: str
@@ -129,11 +144,9 @@ class _Finder:
     def _lesson(
         self, name: str, teachers: tuple[Found, ...], file: str | None, where: str
     ) -> Lesson:
-        number = 1 + sum(one.task.name == name for _, one in self.made)
-        title = name if number == 1 else f"{name}-{number}"
         task, splits = self.recipe.tasks[name], self.data[name]
         if file is None:
-            return Lesson(title, task, teachers, splits["train"])
+            return Lesson(name, task, teachers, splits["train"])
         split = read_unlabelled(task, Path(self.recipe.data) / file)
         in_files = own_rows(task, Path(self.recipe.data), splits["train"])
         fresh = [example for example in split.examples if bare(example) not in in_files]
@@ -145,7 +158,7 @@ class _Finder:
             )
         left_out = len(split.examples) - len(fresh)
         rest = Split(split.name, split.files, fresh)
-        return Lesson(title, task, teachers, splits["train"], rest, left_out)
+        return Lesson(name, task, teachers, splits["train"], rest, left_out)
 
 
 def _known(folder: Path) -> _Known:

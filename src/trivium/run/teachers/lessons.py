@@ -61,6 +61,11 @@ class Lessons:
 
     by_stage: Mapping[str, Mapping[str, Lesson]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        # Two of one name would share a file, and so one task would learn another's answers.
+        names = {id(one): one.name for of in self.by_stage.values() for one in of.values()}
+        assert len({*names.values()}) == len(names), f"lessons share a name: {[*names.values()]}"
+
     def __iter__(self) -> Iterator[Lesson]:
         """Each one once, however many stages share it."""
         return iter(

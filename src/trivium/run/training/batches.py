@@ -15,7 +15,7 @@ from trivium.recipe import Stage
 from trivium.run.training.buckets import Mean, reached
 from trivium.run.training.by_task import Pass, may_go_by_task
 from trivium.run.training.gradients import Apart
-from trivium.run.training.loss import compared_loss, piece_loss, plain_loss
+from trivium.run.training.loss import compared_loss, penalties_on, piece_loss, plain_loss
 from trivium.run.training.pieces import TOKENS_AT_ONCE, Piece, Rows, compared_targets, pieces
 from trivium.run.training.plan import Plan
 from trivium.run.training.state import TrainState
@@ -154,7 +154,7 @@ def _run_batch(
     if share:
         loss = piece_loss(setup, stage, share[-1], *told) * one.scale
     else:
-        _hear_others(setup, one.task, one.rows, told[1])
+        _hear_others(setup, stage, one, told[1])
     with _sent_meanwhile(setup, sums, loss) if sums and one.is_last else nullcontext():
         if loss is not None:
             torch.autograd.backward(loss)
@@ -177,14 +177,17 @@ def _sent_meanwhile(setup: Setup, state: TrainState, loss: Tensor | None) -> Ite
         yield
 
 
-def _hear_others(setup: Setup, name: str, rows: Rows, tally: Tally) -> None:
+def _hear_others(setup: Setup, stage: Stage, one: Drawn, tally: Tally) -> None:
     """Of a batch without a row for this process: the others may compare theirs, and wait for it."""
-    encoded, processes = setup.encoded[name], setup.processes
-    whole_B = compared_targets(encoded, rows, processes, setup.device)
+    encoded, processes = setup.encoded[one.task], setup.processes
+    whole_B = compared_targets(encoded, one.rows, processes, setup.device)
     if whole_B is not None:
         outputs = encoded.task.outputs_beside(setup.model.encoder.config.hidden_size)
         none_BK = torch.zeros(0, outputs, device=setup.device)
-        tally.add(name, compared_loss(processes, encoded.task, none_BK, whole_B))
+        tally.add(one.task, compared_loss(processes, encoded.task, none_BK, whole_B))
+        for part in penalties_on(stage, one.task):
+            for _ in range(part.label_losses):
+                processes.rows_of_each(none_BK, len(whole_B))
 
 
 def trained(state: TrainState) -> list[nn.Parameter]:

@@ -19,6 +19,7 @@ from trivium.run.screen.grid import Grid, print_grid
 from trivium.run.teachers.lessons import Lesson
 from trivium.run.training.plan import coverage
 from trivium.run.training.preview import Preview
+from trivium.run.training.seen import never_seen
 
 
 def print_preview(preview: Preview, console: Console) -> None:
@@ -153,8 +154,17 @@ def _explanation(preview: Preview, stage: Stage) -> list[str]:
         lines.append(f"judges and keeps averaged weights: {_shown(stage.average)}")
     lines.append(f"keeps the model by: {stage.selects_by}{_start(recipe, stage)}")
     if recipe.train_rows is not None:
-        lines.append(f"also scored at each evaluation: {recipe.train_rows:,} training rows a task")
+        lines.append(_seen(preview, stage, recipe.train_rows))
     return lines
+
+
+def _seen(preview: Preview, stage: Stage, most: int) -> str:
+    """What is scored beside dev."""
+    recipe = preview.recipe
+    judged = [recipe.tasks[name] for name in recipe.judged_tasks(stage)]
+    without = ", ".join(never_seen(judged, preview.data))
+    but = f", but none of {without}, since only its dev rows have a score" if without else ""
+    return f"also scored at each evaluation: {most:,} training rows a task{but}"
 
 
 def _start(recipe: Recipe, stage: Stage) -> str:

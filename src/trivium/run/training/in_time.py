@@ -8,8 +8,8 @@ from trivium.recipe import Recipe
 from trivium.recipe.probed import judges_start
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.rows.splits import Data
-from trivium.run.screen.console import say
-from trivium.run.training.minutes import fit, in_words, shortened
+from trivium.run.screen.console import note, say
+from trivium.run.training.minutes import fit, in_words, notes_on, shortened
 from trivium.run.training.pace import STEPS, finish_s, paces
 from trivium.run.training.plan import plan_stage
 from trivium.run.training.work import Setup
@@ -42,4 +42,6 @@ def in_time(
     plans = [plan_stage(stage, setup.recipe, rows) for stage in stages]
     timed = fit(stages, plans, found, left)
     say(console, f"--minutes: {in_words(timed, left)}")
+    for text in notes_on(timed):
+        note(console, text)
     return shortened(setup.recipe, timed)

@@ -1,6 +1,6 @@
 """A piece's part of its batch's loss, with the penalties of the stage's regularizers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trivium.model.encoder import Encoder
-from trivium.parts.regularizers import Context, Noise, take_noise
+from trivium.parts.regularizers import AnyRegularizer, Context, Noise, take_noise
 from trivium.parts.tasks import Task
 from trivium.recipe import Stage
 from trivium.run.training.distributed import Processes
@@ -22,14 +22,17 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
     """The piece's part of the batch's loss, with its penalties."""
     model, batch = setup.model, piece.batch
     task = setup.recipe.tasks[batch.task]
-    parts = [p for p in stage.regularizers if p.applies(batch.task) and not p.about_weights]
+    parts = penalties_on(stage, batch.task)
     with _precision(model.encoder, fp32=any(part.needs_fp32 for part in parts)):
         clean, output_BK = _clean_pass(setup, batch, repeated=bool(parts))
-        loss = plain_loss(setup, piece, output_BK, tally)
+        told = _told_loss(setup, piece, output_BK)
+        loss = _counted(setup, piece, told, tally)
         for part in parts:
             assert clean is not None
-            labels = piece.loss / piece.rows
-            context = Context(model, task, batch, clean.x_ND, output_BK, clean.noise, step, labels)
+            context = Context(
+                model, task, batch, clean.x_ND, output_BK, clean.noise, step,
+                _label_loss(setup, piece, output_BK, told), tuple(parts),
+            )  # fmt: skip
             penalty = part.penalty(context)
             if penalty is not None:
                 tally.add_penalty(batch.task, part.kind, penalty * piece.rows)
@@ -37,19 +40,48 @@ def piece_loss(setup: Setup, stage: Stage, piece: Piece, step: Step, tally: Tall
     return loss
 
 
+def penalties_on(stage: Stage, task: str) -> list[AnyRegularizer]:
+    """The stage's regularizers that are about the rows of a task."""
+    return [part for part in stage.regularizers if part.applies(task) and not part.about_weights]
+
+
 def plain_loss(setup: Setup, piece: Piece, output_BK: Tensor, tally: Tally) -> Tensor:
     """The same without penalties, of the model's outputs."""
+    return _counted(setup, piece, _told_loss(setup, piece, output_BK), tally)
+
+
+def _told_loss(setup: Setup, piece: Piece, output_BK: Tensor) -> Tensor:
+    """The piece's part of the batch's loss; where rows are compared over processes, all of it."""
     task = setup.recipe.tasks[piece.batch.task]
     if piece.whole_B is None:
-        loss = told = task.compute_loss(output_BK, piece.batch.target_B) * piece.loss
-    else:
-        told = compared_loss(setup.processes, task, output_BK, piece.whole_B)
-        # Every process has the whole loss, but its own rows' part of the gradient alone; of
-        # which the mean over processes is taken, where their sum is meant.
-        loss = told * setup.processes.world
-    tally.add(task.name, told)
+        return task.compute_loss(output_BK, piece.batch.target_B) * piece.loss
+    return compared_loss(setup.processes, task, output_BK, piece.whole_B)
+
+
+def _counted(setup: Setup, piece: Piece, told: Tensor, tally: Tally) -> Tensor:
+    """A loss counted in the tally, for its gradient."""
+    tally.add(piece.batch.task, told)
     tally.tokens += len(piece.batch.tokens.ids_N)
-    return loss
+    # Of a comparison every process has the whole loss, but its own rows' part of the gradient
+    # alone; of which the mean over processes is taken, where their sum is meant.
+    return told if piece.whole_B is None else told * setup.processes.world
+
+
+def _label_loss(
+    setup: Setup, piece: Piece, clean_BK: Tensor, clean: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """`Context.label_loss`. clean: the told loss of the piece's own pass."""
+    task, world = setup.recipe.tasks[piece.batch.task], setup.processes.world
+
+    def alone(output_BK: Tensor) -> Tensor:
+        return task.compute_loss(output_BK, piece.batch.target_B) * (piece.loss / piece.rows)
+
+    def compared(output_BK: Tensor) -> Tensor:
+        told = clean if output_BK is clean_BK else _told_loss(setup, piece, output_BK)
+        # The gradient is that of `_counted`, the value is not: penalties are told as they are.
+        return (told + (world - 1) * (told - told.detach())) / piece.rows
+
+    return alone if piece.whole_B is None else compared
 
 
 class _Clean(NamedTuple):

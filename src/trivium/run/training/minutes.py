@@ -1,7 +1,7 @@
 """Training that ends in time: how many steps there are time for, known before the first."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trivium.errors import RecipeError
@@ -97,6 +97,13 @@ def in_words(timed: Sequence[Timed], seconds: float) -> str:
         return f"all steps are in time: some {clock(total)} of {clock(seconds)}"
     steps = ", ".join(f"{each.stage.name} {each.steps:,} of {each.whole:,}" for each in timed)
     return f"steps that are in time: {steps}; some {clock(total)} of {clock(seconds)}"
+
+
+def notes_on(timed: Sequence[Timed]) -> Iterator[str]:
+    """What in the steps that stages were cut to may not do what was meant."""
+    for cut in (each for each in timed if each.is_cut):
+        for note in cut.stage.schedule.notes(cut.steps):
+            yield f"stage {cut.stage.name}: {note}"
 
 
 def clock(seconds: float) -> str:

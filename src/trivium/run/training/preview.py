@@ -127,7 +127,10 @@ class Preview:
     def _part_notes(self, stage: Stage) -> Iterator[str]:
         """Choices that are allowed and yet may not do what was meant."""
         plan, tasks = self.plan(stage), self.recipe.tasks
+        if not plan.steps:
+            return  # where nothing is trained, nothing can fail to act
         facts = self._facts(plan)
+        yield from stage.schedule.notes(plan.steps)
         yield from stage.combiner.notes(facts)
         for part in stage.regularizers:
             yield from part.notes(facts)

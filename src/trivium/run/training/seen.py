@@ -4,9 +4,10 @@ Nothing is chosen by them. The rows are a sample that depends on nothing but the
 evaluation asks about the same ones, in a resumed run too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from trivium.parts.tasks import Task
 from trivium.run.folder.scores import Metrics, TaskScores
 from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import evaluate_splits
@@ -27,10 +28,17 @@ def scores_on_seen(
         return {}
     seen: Data = {}
     for name in names:
-        rows = work.data[name][TRAIN]
-        seen[name] = {TRAIN: replace(rows, examples=sample(rows.examples, most))}
-    scores = evaluate_splits(predictor or work.predictor, seen, (TRAIN,))
+        rows, task = work.data[name][TRAIN], work.tasks[name]
+        judged = [task.as_judged(row) for row in sample(rows.examples, most)]
+        if found := [row for row in judged if row is not None]:
+            seen[name] = {TRAIN: replace(rows, examples=found)}
+    scores = evaluate_splits(predictor or work.predictor, seen, (TRAIN,)) if seen else {}
     return {name: of_task[TRAIN] for name, of_task in scores.items()}
+
+
+def never_seen(tasks: Iterable[Task], data: Data) -> list[str]:
+    """Those of the tasks whose training rows cannot be scored as their dev rows are."""
+    return [t.name for t in tasks if t.as_judged(data[t.name][TRAIN].examples[0]) is None]
 
 
 def beside(scores: TaskScores, seen: dict[str, Metrics]) -> TaskScores:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trivium.errors import RecipeError
 from trivium.model.native import adamw as native
 from trivium.model.ownership import is_adapter_parameter
+from trivium.parts.regularizers import skipped_key
 from trivium.recipe import Stage
 from trivium.run.training.ahead import Later, Owed, may_run_ahead, passes_once
 from trivium.run.training.at_once import are_whole, run_whole
@@ -44,7 +45,7 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
         tally, owed, seldom = run_whole(setup, stage, plan, state, step)
         _follow(stage, state, step, tally)
         always = partial(_always_told, tally, state.lr_factor)
-        return _told_later(stage, step, owed, seldom | _seldom_told(step, tally, {}), always)
+        return _told_later(stage, step, owed, seldom | _seldom_told(stage, step, tally, {}), always)
     replays = ahead or passes_once(setup, stage, apart)
     with words_by_rows(setup, state), recorded(setup, state, wanted=replays), keeping(state):
         tally = run_batches(setup, stage, plan, state, step, apart=apart)
@@ -57,13 +58,13 @@ def train_step(setup: Setup, stage: Stage, plan: Plan, state: TrainState) -> dic
     always = partial(_always_told, tally, state.lr_factor)
     if ahead:
         _update(stage, state, step, tally)
-        seldom = facts | _seldom_told(step, tally, {})
+        seldom = facts | _seldom_told(stage, step, tally, {})
         return _told_later(stage, step, _owed(tally, norm), seldom, always)
     losses, penalties = tally.means(setup.processes)
     _refuse_what_is_not_finite(stage, step, losses, float(norm))
     _update(stage, state, step, tally)
     stage.combiner.observe(losses, step)
-    facts |= _seldom_told(step, tally, penalties)
+    facts |= _seldom_told(stage, step, tally, penalties)
     return facts | always(losses, float(norm))
 
 
@@ -200,7 +201,7 @@ def _told_later(
 
 
 def _seldom_told(
-    step: Step, tally: Tally, penalties: dict[str, dict[str, float]]
+    stage: Stage, step: Step, tally: Tally, penalties: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
     """What the journal says of a step only where there is anything to say."""
     facts: dict[str, Any] = {}
@@ -208,9 +209,8 @@ def _seldom_told(
         facts["factors"] = tally.factors
     if penalties:
         facts["penalties"] = penalties
-    # Regularizers count the batches that went without their penalty under `<kind>.skipped`.
-    skipped = {k.split(".")[0]: int(n) for k, n in step.memory.items() if k.endswith(".skipped")}
-    if skipped:
+    counts = {part.kind: step.memory.get(skipped_key(part.kind)) for part in stage.regularizers}
+    if skipped := {kind: int(count) for kind, count in counts.items() if count is not None}:
         facts["skipped"] = skipped
     return facts
 
