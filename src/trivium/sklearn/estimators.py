@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 import trivium
 from trivium.answering.says import Floats, Score
 from trivium.errors import RecipeError
 from trivium.run.screen.console import plain_console
 from trivium.sklearn.kept import HoldsModel, Home
-from trivium.sklearn.texts import Rows, rows_of
+from trivium.sklearn.texts import Rows, columns_seen, rows_of
 
 TASK = "answer"
 """What the only task of such a run is called."""
@@ -59,14 +59,17 @@ class _Trained(HoldsModel):
         self.device = device
         self.verbose = verbose
 
-    def _fit(self, rows: Rows, labels: Sequence[Any], task: dict[str, Any]) -> None:
+    def _fit(
+        self, rows: Rows, labels: Sequence[Any], task: dict[str, Any], found: dict[str, Any]
+    ) -> None:
+        """Train, and then take the model with what else was found, by attribute."""
         columns = COLUMNS[len(rows[0])]
         table = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
         table["label"] = list(labels)
         home = Home()
         run = home.path / "run"
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
-            self.scores_ = trivium.train(
+            scores = trivium.train(
                 self._recipe(columns, task),
                 run,
                 tables={TASK: table},
@@ -74,8 +77,8 @@ class _Trained(HoldsModel):
                 console=plain_console() if self.verbose else plain_console(nowhere),
             )
         (run / "model").rename(home.model)
-        self.n_texts_ = len(columns)
-        self._load(home)
+        how = {"precision": self.precision, "device": self.device}
+        self._hold(how, home, found | {"scores_": scores})
 
     def _recipe(self, columns: list[str], task: dict[str, Any]) -> dict[str, Any]:
         text = columns if len(columns) > 1 else columns[0]
@@ -104,19 +107,8 @@ class _Trained(HoldsModel):
 
     def _said(self, X: Any) -> Floats:
         """readout_BK of the rows."""
-        check_is_fitted(self)
-        return self.model_.arrays({TASK: rows_of(X, self.n_texts_)})[TASK]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.no_validation = True
-        return tags
+        rows = self._rows(X)
+        return self.model_.arrays({TASK: rows})[TASK]
 
 
 class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # sklearn has no types
@@ -170,9 +162,9 @@ class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # skl
             raise RecipeError(
                 f"y: needs two classes at least, found one class: {classes.tolist()[0]!r}."
             )
-        self.classes_ = classes
         task = {"kind": "classification", "labels": _names(classes)}
-        self._fit(rows, codes.tolist(), task | {"class_weights": self._weights()})
+        task |= {"class_weights": self._weights(classes)}
+        self._fit(rows, codes.tolist(), task, columns_seen(X, rows) | {"classes_": classes})
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -187,10 +179,10 @@ class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # skl
         found: NDArray[Any] = self.classes_[most_B]
         return found
 
-    def _weights(self) -> Any:
+    def _weights(self, classes: NDArray[Any]) -> Any:
         if not isinstance(self.class_weight, Mapping):
             return self.class_weight
-        codes = {value: str(code) for code, value in enumerate(self.classes_.tolist())}
+        codes = {value: str(code) for code, value in enumerate(classes.tolist())}
         if strange := [value for value in self.class_weight if value not in codes]:
             raise RecipeError(f"class_weight: {strange[0]!r} is none of {list(codes)}.")
         return {codes[value]: float(weight) for value, weight in self.class_weight.items()}
@@ -243,7 +235,8 @@ class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklea
         low, high = self.range or (float(numbers.min()), float(numbers.max()))
         if low == high:  # of a constant, whose range would be none
             low, high = low - 0.5, high + 0.5
-        self._fit(rows, numbers.tolist(), {"kind": "regression", "range": [low, high]})
+        task = {"kind": "regression", "range": [low, high]}
+        self._fit(rows, numbers.tolist(), task, columns_seen(X, rows))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:

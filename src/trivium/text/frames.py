@@ -27,6 +27,14 @@ def is_frame(value: object) -> bool:
     return _is_dataset(value) or _frame(value) is not None
 
 
+def names_of(table: TableLike) -> list[Any] | None:
+    """What a DataFrame or a data set calls its columns, as it does; None of anything else."""
+    if _is_dataset(table):
+        return list(table.column_names)
+    frame = _frame(table)
+    return None if frame is None else list(frame.columns)
+
+
 def columns_of(table: TableLike, where: str) -> dict[str, list[Any]]:
     """A table's columns by name, as Python's own values. Raises RecipeError.
 

@@ -26,13 +26,26 @@ def save_model(folder: Path, target: Path, *, overwrite: bool) -> Path:
     replaced.
     """
     home = model_home(folder)
-    files = list(_files(home))
+    files = list(model_files(home))
     _refuse_taken(target, home, overwrite=overwrite)
     with whole_folder(target) as fresh:
         for name in files:
             (fresh / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(home / name, fresh / name)
     return target
+
+
+def model_files(home: Path) -> Iterator[str]:
+    """The names of a model's files. Raises RecipeError where one is missing or altered."""
+    seal = ENSEMBLE if (home / ENSEMBLE).is_file() else MANIFEST
+    if not (home / seal).is_file():
+        raise RecipeError(f"{home}: is no longer there, or holds no model any more.")
+    yield from [*unseal(home, seal)["files"], seal]
+    yield from (name for name in (CARD, RECIPE) if (home / name).is_file())
+    for member in sorted(home.glob(f"{MEMBERS}/*")) if seal == ENSEMBLE else ():
+        within = member.relative_to(home).as_posix()
+        own = [*unseal(member, MANIFEST)["files"], CARD]
+        yield from (f"{within}/{name}" for name in own if (member / name).is_file())
 
 
 def _refuse_taken(target: Path, home: Path, *, overwrite: bool) -> None:
@@ -56,16 +69,3 @@ def _refuse_taken(target: Path, home: Path, *, overwrite: bool) -> None:
 def push_model(folder: Path, name: str, **settings: Any) -> Any:
     """As `trivium.push`, which is asked of the package because verbs stand above predictors."""
     return trivium.push(folder, name, **settings)
-
-
-def _files(home: Path) -> Iterator[str]:
-    """The names of a model's files. Raises RecipeError where one is missing or altered."""
-    seal = ENSEMBLE if (home / ENSEMBLE).is_file() else MANIFEST
-    if not (home / seal).is_file():
-        raise RecipeError(f"{home}: is no longer there, or holds no model any more.")
-    yield from [*unseal(home, seal)["files"], seal]
-    yield from (name for name in (CARD, RECIPE) if (home / name).is_file())
-    for member in sorted(home.glob(f"{MEMBERS}/*")) if seal == ENSEMBLE else ():
-        within = member.relative_to(home).as_posix()
-        own = [*unseal(member, MANIFEST)["files"], CARD]
-        yield from (f"{within}/{name}" for name in own if (member / name).is_file())
