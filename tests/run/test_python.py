@@ -112,6 +112,30 @@ def test_a_frame_without_rows_gets_its_columns_all_the_same(model: trivium.Predi
     assert len(found) == 0
 
 
+@any_library
+def test_columns_of_a_frame_without_rows_have_the_types_that_answers_have(
+    model: trivium.Predictor, make: Callable[[Any], Any]
+) -> None:
+    for detail in ({"top_k": 1}, {"probabilities": True}, {"probabilities": "json"}):
+        some, none = (model.predict_frame(first(make(COLUMNS), n), **detail) for n in (2, 0))
+        assert (len(some), len(none)) == (2, 0)
+        assert types_of(none) == types_of(some)
+
+
+def first(table: Any, rows: int) -> Any:
+    if isinstance(table, pyarrow.Table):
+        return table.slice(0, rows)
+    return table.select(range(rows)) if hasattr(table, "features") else table.head(rows)
+
+
+def types_of(frame: Any) -> dict[str, str]:
+    if isinstance(frame, pyarrow.Table):
+        return {field.name: str(field.type) for field in frame.schema}
+    if hasattr(frame, "features"):
+        return {name: str(kind) for name, kind in frame.features.items()}
+    return {str(name): str(frame[name].dtype) for name in frame.columns}
+
+
 @pytest.mark.parametrize("empty", [None, float("nan"), pandas.NA], ids=["None", "NaN", "NA"])
 def test_a_cell_without_text_is_named_by_its_row_and_index(
     model: trivium.Predictor, empty: Any

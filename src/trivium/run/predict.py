@@ -79,7 +79,7 @@ def predict_file(
         submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
         detail = replace(detail, raw=submission is not None and submission.raw)
         job = _Job(predictor, chosen, detail, doubted, prefixed=not isinstance(task, str))
-        added = [f"{prefix}{column}" for column in job.columns()]
+        added = {f"{prefix}{column}": value for column, value in job.example().items()}
         with _writing(target, table, added, submission) as put:
             rows = job.write(table, put, console)
     if job.empty and console:
@@ -134,9 +134,12 @@ def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tup
 
 @contextmanager
 def _writing(
-    target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
+    target: str | Path, table: Table, added: Mapping[str, Answer], submission: Submission | None
 ) -> Iterator[_Put]:
-    """What writes a row and its answers, the prediction first, a raw score last."""
+    """What writes a row and its answers, the prediction first, a raw score last.
+
+    added: the columns of the answers, each with a value such as it will hold.
+    """
     if submission is not None:
         with write_lines(target) as line:
             line(submission.header)
@@ -148,7 +151,7 @@ def _writing(
             f"{table.name}: already has a column {clash[0]!r}; rename it, or put something before "
             "the names of the answers' columns: --prefix new_"
         )
-    copied = copying(table, target)
+    copied = copying(table, target, added)
     with write_table(target, [*table.columns, *added], copied.types) as out:
         yield lambda row, answers: out.write([*copied.values(row), *answers])
 
@@ -170,9 +173,10 @@ class _Job:
         self.empty = 0
         """Texts that said nothing."""
 
-    def columns(self) -> list[str]:
-        """The names of the columns that answers fill."""
-        return list(self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0])
+    def example(self) -> dict[str, Answer]:
+        """The columns that answers fill, each with what it would say of empty texts."""
+        told = self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0]
+        return {column: answer for column, (answer,) in told.items()}
 
     def write(self, table: Table, put: _Put, console: Console | None) -> int:
         """Answer all rows; how many there were."""

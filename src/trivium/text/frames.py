@@ -103,14 +103,18 @@ def index_of(table: TableLike) -> list[Any] | None:
     return None if names == list(range(len(names))) else names
 
 
-def with_columns(table: TableLike, added: Mapping[str, Sequence[Any]]) -> TableLike:
+def with_columns(
+    table: TableLike, added: Mapping[str, Sequence[Any]], like: Mapping[str, Any]
+) -> TableLike:
     """A DataFrame or data set with more columns, of the same library; pandas' index is kept.
 
+    like: of each column a value such as it holds, which says its type where there is no row.
     Raises RecipeError for what is neither.
     """
     if _is_dataset(table):
         for name, values in added.items():
-            table = table.add_column(name, list(values))
+            typed = list(values) or np.array([like[name]])[:0]
+            table = table.add_column(name, typed)
         return table
     frame = _frame(table)
     if frame is None:
@@ -122,7 +126,8 @@ def with_columns(table: TableLike, added: Mapping[str, Sequence[Any]]) -> TableL
 
     backend = frame.implementation
     new = [
-        narwhals.new_series(name, list(values), backend=backend) for name, values in added.items()
+        narwhals.new_series(name, list(values) or [like[name]], backend=backend).head(len(values))
+        for name, values in added.items()
     ]
     return frame.with_columns(*new).to_native()
 

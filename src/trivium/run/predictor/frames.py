@@ -36,14 +36,17 @@ def answered_frame(
         for name, form in chosen.items()
     }
     readouts = _readouts(arrays, chosen, asks)
-    answers = told(chosen, readouts, detail, prefixed=not isinstance(tasks, str))
+    prefixed = not isinstance(tasks, str)
+    answers = told(chosen, readouts, detail, prefixed=prefixed)
     added = {f"{prefix}{column}": values for column, values in answers.items()}
+    nothing = {name: _none_said(form, rows=1) for name, form in chosen.items()}
+    example = told(chosen, nothing, detail, prefixed=prefixed)
     if clash := sorted(set(added) & set(columns)):
         raise RecipeError(
             f"{_NAME}: already has a column {clash[0]!r}; rename it, or put something before the "
             "names of the answers' columns: prefix='new_'"
         )
-    return with_columns(table, added)
+    return with_columns(table, added, {f"{prefix}{name}": of[0] for name, of in example.items()})
 
 
 def _chosen(
@@ -95,6 +98,12 @@ def _readouts(
 
 
 def _stacked(form: Form, rows: Sequence[Floats]) -> Floats:
+    return np.stack(rows) if rows else _none_said(form, rows=0)
+
+
+def _none_said(form: Form, *, rows: int) -> Floats:
+    """readout_BK of so many rows, which says nothing of them: all labels are alike."""
     assert form.says is not None
-    none: Floats = np.zeros((0, form.says.outputs), dtype=np.float32)
-    return np.stack(rows) if rows else none
+    outputs = form.says.outputs
+    none: Floats = np.full((rows, outputs), 1 / outputs, dtype=np.float32)
+    return none
