@@ -54,6 +54,10 @@ def evaluate(
         raise RecipeError(
             "evaluate: `tables` says which tasks; it goes without task, file and split."
         )
+    if tables is not None and not tables:
+        raise RecipeError(
+            f"evaluate: `tables` names no task; give a table for any of {list(predictor.tasks)}."
+        )
     splits: tuple[str, ...] = (split,) if split else JUDGED
     if tables is not None:
         data = rows_of(tables, {name: predictor.task(name) for name in tables})
@@ -91,6 +95,11 @@ def _own_data(
     if task is not None and not tasks:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
     _, data = load_data(recipe.model_copy(update={"tasks": tasks}), splits)
-    if len(splits) == 1 and not any(data.values()):
-        raise RecipeError(f"{run}: its recipe names no labelled {splits[0]} rows.")
-    return {name: data.get(name, {}) for name in chosen}
+    own = {name: data.get(name, {}) for name in chosen}
+    if not any(own.values()):
+        of = f" for task {task!r}" if task is not None else ""
+        raise RecipeError(
+            f"{run}: its recipe names no labelled {' or '.join(splits)} rows{of}. Name a file of "
+            "them: --task and --file."
+        )
+    return own
