@@ -221,6 +221,10 @@ def test_texts_may_come_as_people_hold_them(classifier: TriviumClassifier, make:
         (["a", "b"], ["x", "x"], "needs two classes at least, found one class: 'x'"),
         (["a", "b"], np.array(["x", None], dtype=object), "y: row 1 is empty"),
         (["a", "b"], [0.5, 1.25], "Unknown label type"),
+        (["a", "b"], pandas.Series(["x", pandas.NA], dtype="string"), "y: row 1 is empty"),
+        (["a", "b"], pandas.Series([1, pandas.NA], dtype="Int64"), "y: row 1 is empty"),
+        (["a", "b"], np.array(["x", 1], dtype=object), r"of one type, found str .*, int \(such"),
+        (["a", "b"], ["x", "\ud800"], "class '.ud800' holds half a surrogate pair"),
     ],
 )
 def test_what_no_classifier_can_learn_is_refused_in_words(X: Any, y: Any, said: str) -> None:
@@ -234,8 +238,36 @@ def test_an_empty_cell_of_a_frame_is_named_by_its_index(classifier: TriviumClass
         classifier.predict(frame)
 
 
+@pytest.mark.parametrize("weight", [None, "much", [1]])
+def test_a_weight_of_a_class_that_is_no_number_is_refused(weight: Any) -> None:
+    with pytest.raises(RecipeError, match="class_weight: the weight of 'x' must be a number"):
+        TriviumClassifier(encoder="nowhere", class_weight={"x": weight}).fit(["a", "b"], ["x", "y"])
+
+
+@pytest.mark.parametrize("scale", [3, "ab", (0, 1, 2), (0, None), {"low": 0, "high": 1}])
+def test_a_range_that_is_none_is_refused(scale: Any) -> None:
+    with pytest.raises(RecipeError, match="range: must be two numbers"):
+        TriviumRegressor(encoder="nowhere", range=scale).fit(["a", "b"], [0, 1])
+
+
+def test_numbers_may_be_of_any_size_and_a_range_of_any_kind(short: dict[str, Any]) -> None:
+    once = short | {"steps": 1}
+    wide = TriviumRegressor(**once, range=np.array([0, 100])).fit(TEXTS, SCORES)
+    assert said(wide).range == (0, 100)
+    for number in (1e18, -1e18, 0.0):
+        constant = TriviumRegressor(**once).fit(TEXTS, [number] * len(TEXTS))
+        np.testing.assert_allclose(constant.predict(TEXTS[:3]), number, rtol=1e-5, atol=0.5)
+
+
 @pytest.mark.parametrize(
-    ("y", "said"), [(["a", "b"], "must be numbers"), ([1.0, float("inf")], "row 1 is no number")]
+    ("y", "said"),
+    [
+        (["a", "b"], "must be numbers"),
+        ([1.0, float("inf")], "row 1 is no number"),
+        (pandas.Series(pandas.date_range("2020", periods=2)), "numbers, found datetime64"),
+        (np.array([1, 2], dtype="timedelta64[s]"), "numbers, found timedelta64"),
+        (pandas.Series([1.5, pandas.NA], dtype="Float64"), "row 1 is empty"),
+    ],
 )
 def test_what_no_regressor_can_learn_is_refused_in_words(y: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -247,6 +279,23 @@ def test_a_setting_that_is_none_is_told_as_a_recipe_s(short: dict[str, Any]) -> 
         TriviumClassifier(**short | {"batch_size": "many"}).fit(TEXTS, MOODS)
     with pytest.raises(RecipeError, match="epoks"):
         TriviumClassifier(**short, changes=["stages.0.epoks=1"]).fit(TEXTS, MOODS)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("tasks.answer.kind=ordinal", r"`tasks\.answer\.kind` follows from X and y"),
+        ("tasks.*.labels=[x, y]", r"`tasks\.answer\.labels` follows from X and y"),
+        ("tasks.answer.text=label", r"`tasks\.answer\.text` follows from X and y"),
+    ],
+)
+def test_changes_leave_what_follows_from_the_data(
+    short: dict[str, Any], change: str, told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        TriviumClassifier(**short, changes=[change]).fit(TEXTS, MOODS)
+    with pytest.raises(RecipeError, match=r"changes: must be a list; write \['tasks"):
+        TriviumClassifier(**short, changes=change).fit(TEXTS, MOODS)
 
 
 @pytest.mark.parametrize("state", [5, None, np.random.RandomState(3)])
