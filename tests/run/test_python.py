@@ -153,6 +153,8 @@ def test_a_cell_without_text_is_named_by_its_row_and_index(
         ({"text": [3]}, "mood", "row 0: column 'text' holds a int. Make it text"),
         ({"text": ["a"]}, "moood", "no task 'moood'"),
         ({"text": ["a"]}, [], "names no task"),
+        ({"text": ["a"]}, ["mood", "mood"], "names 'mood' twice"),
+        ({"text": ["a"]}, 3, "must be names of tasks, found 3"),
         ({"text": ["a"], "prediction": ["b"]}, "mood", "already has a column 'prediction'"),
     ],
 )
@@ -187,6 +189,30 @@ def test_arrays_of_texts_and_of_pairs_are_rows(model: trivium.Predictor, kind: t
     assert model.predict("near", pairs) == model.predict("near", [("a", "b"), ("c", "d")])
     with pytest.raises(RecipeError, match=r"row 1 must be a text, found \(nan,\)"):
         model.predict("mood", np.array(["a", np.nan], dtype=object))
+
+
+def test_arrow_s_arrays_are_rows_and_its_columns_are_named(model: trivium.Predictor) -> None:
+    wanted = model.predict("mood", TEXTS)
+    for texts in (pyarrow.array(TEXTS), pyarrow.chunked_array([TEXTS[:1], TEXTS[1:]])):
+        assert model.predict("mood", texts) == wanted
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, names=["text", "x", "x"])
+    with pytest.raises(RecipeError, match=r"two columns of one name \('x'\); rename one"):
+        model.predict_frame(twice, "mood")
+
+
+def test_wrong_questions_are_told_in_words_of_their_own(
+    model: trivium.Predictor, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match="^row 1 must be a text, found"):
+        model.embed(["a", None])
+    with pytest.raises(RecipeError, match="^rows must be a list of texts, found NoneType"):
+        model.embed(None)  # type: ignore[arg-type]
+    for ask in (model.predict, model.probabilities):
+        with pytest.raises(RecipeError, match="must be the name of one task"):
+            ask(["mood"], ["a"])  # type: ignore[arg-type]
+    frame: Any = pandas.DataFrame({"text": ["a"]})
+    with pytest.raises(RecipeError, match="the table: must be the path of a file, found DataFrame"):
+        trivium.predict_file(model, "mood", frame, tmp_path / "out.csv")
 
 
 def test_a_frame_that_lacks_a_task_s_column_is_refused(model: trivium.Predictor) -> None:

@@ -34,6 +34,7 @@ from trivium.run.predictor.scoring import readouts_of, rows_in
 from trivium.run.predictor.trained import load_single
 from trivium.run.screen.console import heard_on, note, say
 from trivium.run.screen.progress import rows_bar
+from trivium.text.lines import refuse_no_path
 
 NOTHING_WRITTEN = "nothing was written (--dry-run)"
 
@@ -67,6 +68,7 @@ def calibrate(
 
         trivium.calibrate("runs/first", goal="accuracy")["topic"]["crossfitted"]["scores"]
     """
+    refuse_no_path(on, "--on")
     run, console = _whole_run(Path(run)), heard_on(console)
     model = _single_model(run)
     asked = Asked(goal, label, costs, answer_where, shares_from)

@@ -22,6 +22,7 @@ from trivium.run.rows.refusals import GIVEN
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
+from trivium.text.lines import refuse_no_path
 
 
 def evaluate(
@@ -48,6 +49,8 @@ def evaluate(
     predictor = load_trained(run, precision=precision, device=device)
     if file is not None and task is None:
         raise RecipeError("evaluate: say which task the file is for (--task).")
+    if file is not None:
+        refuse_no_path(file, "--file")
     if split is not None and (split not in JUDGED or file is not None):
         raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
     if tables is not None and (task, file, split) != (None, None, None):

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trivium.answering.columns import Detail, Probabilities, told
-from trivium.answering.form import Form, form_named, open_for, refuse_missing
+from trivium.answering.form import Form, forms_named, open_for, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
@@ -104,16 +104,13 @@ def _opened(
     predictor: Predictor, task: str | Sequence[str] | None, source: str | Path, form: str
 ) -> tuple[Table, dict[str, Form]]:
     """The table, and the tasks that answer its rows. Raises RecipeError."""
-    names = [task] if isinstance(task, str) else task
-    if names is not None:
-        chosen = {name: form_named(name, predictor.forms) for name in names}
-        if not chosen:
-            raise RecipeError("--task: names no task.")
+    if task is not None:
+        chosen = forms_named(task, predictor.forms, "--task")
     else:
         chosen = answering(predictor.forms)
     remedy = f"ask them one by one: --task {next(iter(chosen), 'NAME')}"
     table = open_for(chosen.values(), source, remedy)
-    if names is None:
+    if task is None:
         columns = dict.fromkeys(table.columns)
         chosen, every = answered_by(chosen, columns), chosen
         if not chosen:

@@ -52,7 +52,7 @@ def names_of_classes(classes: NDArray[Any]) -> dict[str, str]:
             name.encode()
         except UnicodeEncodeError:
             raise RecipeError(
-                f"y: class {ascii(name)} holds half a surrogate pair (\\ud800 to \\udfff), which "
+                f"y: class {name!a} holds half a surrogate pair (\\ud800 to \\udfff), which "
                 "cannot be written. Remove it."
             ) from None
     if len({name.strip() for name in names}) < len(names) or not all(map(str.strip, names)):

@@ -154,7 +154,8 @@ def _frame(value: object) -> Any:
     try:
         found: Any = narwhals.from_native(value, eager_only=True, pass_through=True)
     except narwhals.exceptions.DuplicateError:
-        names = [*getattr(value, "columns", ())]
+        # Arrow's `columns` are not their names.
+        names = [*getattr(value, "column_names", getattr(value, "columns", ()))]
         twice = dict.fromkeys(repr(name) for name in names if names.count(name) > 1)
         raise RecipeError(
             f"the table: has two columns of one name ({', '.join(twice)}); rename one."
@@ -181,5 +182,7 @@ def _of_series(series: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Without what NumPy has made of it."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Without what NumPy, or Arrow, has made of it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.as_py() if type(value).__module__ == "pyarrow.lib" else value

@@ -2,6 +2,7 @@
 
 import codecs
 import difflib
+import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ BLANK = "is blank. Remove the line, or fill it in."
 SAMPLE_LINES = 100  # looked at when a table is opened
 
 
+def refuse_no_path(given: object, what: str) -> None:
+    """Raises RecipeError for what names no file, such as a DataFrame. what: is to be one."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise RecipeError(
+            f"{what}: must be the path of a file, found {type(given).__name__}. Write it into one, "
+            "such as rows.csv, and name that."
+        )
+
+
 @dataclass(slots=True)
 class Source:
     """The lines of a file, or of a stream, which can be read once."""
@@ -48,6 +58,7 @@ class Source:
 
     @classmethod
     def of(cls, path: str | Path, encoding: Encoding | None = None) -> "Source":
+        refuse_no_path(path, "a table")
         if str(path) == "-":
             return cls(None, "standard input", False)
         path = Path(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trivium.answering.columns import Detail, told
-from trivium.answering.form import Form, form_named
+from trivium.answering.form import Form, forms_named
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError, did_you_mean
@@ -57,10 +57,7 @@ def _chosen(
         if not (chosen := answered_by(every, columns)):
             raise RecipeError(f"{_NAME}: {none_fits(every, columns)}")
         return chosen
-    named = [tasks] if isinstance(tasks, str) else tasks
-    chosen = {name: form_named(name, forms) for name in named}
-    if not chosen:
-        raise RecipeError("tasks: names no task.")
+    chosen = forms_named(tasks, forms)
     for name, form in chosen.items():
         for column in form.text:
             if column not in columns:
