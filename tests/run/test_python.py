@@ -203,9 +203,9 @@ def test_arrow_s_arrays_are_rows_and_its_columns_are_named(model: trivium.Predic
 def test_wrong_questions_are_told_in_words_of_their_own(
     model: trivium.Predictor, tmp_path: Path
 ) -> None:
-    with pytest.raises(RecipeError, match="^row 1 must be a text, found"):
+    with pytest.raises(RecipeError, match=r"^row 1 must be a text, found"):
         model.embed(["a", None])
-    with pytest.raises(RecipeError, match="^rows must be a list of texts, found NoneType"):
+    with pytest.raises(RecipeError, match=r"^rows must be a list of texts, found NoneType"):
         model.embed(None)  # type: ignore[arg-type]
     for ask in (model.predict, model.probabilities):
         with pytest.raises(RecipeError, match="must be the name of one task"):
