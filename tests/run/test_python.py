@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import trivium
+from tests.support.exports import TEXT, untrained
 from tests.support.tables import make_recipe
 from trivium.answering.form import Form
 from trivium.answering.occlusion import Place, places_of, without
@@ -213,6 +214,37 @@ def test_wrong_questions_are_told_in_words_of_their_own(
     frame: Any = pandas.DataFrame({"text": ["a"]})
     with pytest.raises(RecipeError, match="the table: must be the path of a file, found DataFrame"):
         trivium.predict_file(model, "mood", frame, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    "detail", [{"probabilities": True}, {"probabilities": "json"}, {"top_k": 1}]
+)
+def test_what_is_told_of_labels_is_asked_of_no_score(
+    model: trivium.Predictor, tmp_path: Path, detail: dict[str, Any]
+) -> None:
+    table = pandas.DataFrame(COLUMNS)
+    table.to_csv(tmp_path / "in.csv", index=False)
+    said = f"{next(iter(detail))}: 'near' answers with a score, and has no labels"
+    with pytest.raises(RecipeError, match=said):
+        model.predict_frame(table, "near", **detail)
+    with pytest.raises(RecipeError, match=said):
+        trivium.predict_file(model, "near", tmp_path / "in.csv", tmp_path / "out.csv", **detail)
+    assert "mood_prediction" in model.predict_frame(table, ["mood", "near"], **detail)
+
+
+def test_two_tasks_never_fill_one_column(tiny: Path, tmp_path: Path) -> None:
+    labels = {"kind": "classification", "labels": ["prediction", "b"]}
+    tasks = {"a": {**TEXT, **labels}, "a_probability": {**TEXT, **labels}}
+    model = trivium.load(untrained(tmp_path / "run", tiny, tasks))
+    table = pandas.DataFrame({"text": ["good"]})
+    with pytest.raises(RecipeError, match="'a_probability_prediction' would be of task"):
+        model.predict_frame(table, probabilities=True)
+    table.to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(RecipeError, match="'a_probability_prediction' would be of task"):
+        trivium.predict_file(
+            model, None, tmp_path / "in.csv", tmp_path / "out.csv", probabilities=True
+        )
+    assert len(model.predict_frame(table).columns) == 5
 
 
 def test_a_frame_that_lacks_a_task_s_column_is_refused(model: trivium.Predictor) -> None:

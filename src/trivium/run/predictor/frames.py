@@ -31,16 +31,16 @@ def answered_frame(
     columns = columns_of(table, _NAME)
     chosen = _chosen(forms, columns, tasks)
     detail.refuse_misfit(chosen)
+    prefixed = not isinstance(tasks, str)
+    nothing = {name: _none_said(form, rows=1) for name, form in chosen.items()}
+    example = told(chosen, nothing, detail, prefixed=prefixed)  # refused before the work is done
     asks = {
         name: list(zip(*(_texts(columns[c], c, table) for c in form.text), strict=True))
         for name, form in chosen.items()
     }
     readouts = _readouts(arrays, chosen, asks)
-    prefixed = not isinstance(tasks, str)
     answers = told(chosen, readouts, detail, prefixed=prefixed)
     added = {f"{prefix}{column}": values for column, values in answers.items()}
-    nothing = {name: _none_said(form, rows=1) for name, form in chosen.items()}
-    example = told(chosen, nothing, detail, prefixed=prefixed)
     if clash := sorted(set(added) & set(columns)):
         raise RecipeError(
             f"{_NAME}: already has a column {clash[0]!r}; rename it, or put something before the "
