@@ -252,7 +252,8 @@ def test_a_range_that_is_none_is_refused(scale: Any) -> None:
 
 def test_numbers_may_be_of_any_size_and_a_range_of_any_kind(short: dict[str, Any]) -> None:
     once = short | {"steps": 1}
-    wide = TriviumRegressor(**once, range=np.array([0, 100])).fit(TEXTS, SCORES)
+    ends: Any = np.array([0, 100])
+    wide = TriviumRegressor(**once, range=ends).fit(TEXTS, SCORES)
     assert said(wide).range == (0, 100)
     for number in (1e18, -1e18, 0.0):
         constant = TriviumRegressor(**once).fit(TEXTS, [number] * len(TEXTS))
@@ -488,10 +489,12 @@ def test_a_model_whose_folder_was_cleared_is_refused_where_it_is_pickled(
     short: dict[str, Any],
 ) -> None:
     fitted = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, MOODS)
-    (fitted._home.model / "vocab.txt").unlink()
+    home = fitted._home
+    assert home is not None
+    (home.model / "vocab.txt").unlink()
     with pytest.raises(RecipeError, match=r"no longer whole.*vocab\.txt.*fit it again"):
         pickle.dumps(fitted)
-    shutil.rmtree(fitted._home.path)
+    shutil.rmtree(home.path)
     with pytest.raises(RecipeError, match="no longer whole"):
         deepcopy(fitted)
     fitted.predict(TEXTS[:1])  # it is in memory

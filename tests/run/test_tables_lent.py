@@ -116,7 +116,7 @@ def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
     with pytest.raises(RecipeError, match=r"`tables` names no task; give a table for .*'mood'"):
         trivium.evaluate(run, tables={})
     with pytest.raises(RecipeError, match="--file: must be the path of a file, found list"):
-        trivium.evaluate(run, task="mood", file=dev)
+        trivium.evaluate(run, task="mood", file=dev)  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="mood"):
         trivium.evaluate(run, tables={"mood": {}})
     with pytest.raises(RecipeError, match="says which tasks"):

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.answering.decide import Decide
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.parts.tasks import Labelled
 from trivium.run.card.written import renew_card
 from trivium.run.deciding.asked import Asked
@@ -34,7 +34,6 @@ from trivium.run.predictor.scoring import readouts_of, rows_in
 from trivium.run.predictor.trained import load_single
 from trivium.run.screen.console import heard_on, note, say
 from trivium.run.screen.progress import rows_bar
-from trivium.text.lines import refuse_no_path
 
 NOTHING_WRITTEN = "nothing was written (--dry-run)"
 

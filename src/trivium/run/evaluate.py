@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.run.folder.given import Tables
 from trivium.run.folder.lent import rows_of
 from trivium.run.folder.names import RECIPE
@@ -22,7 +22,6 @@ from trivium.run.rows.refusals import GIVEN
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
-from trivium.text.lines import refuse_no_path
 
 
 def evaluate(
@@ -47,20 +46,7 @@ def evaluate(
         scores["overall"]["dev"]["leaderboard"]
     """
     predictor = load_trained(run, precision=precision, device=device)
-    if file is not None and task is None:
-        raise RecipeError("evaluate: say which task the file is for (--task).")
-    if file is not None:
-        refuse_no_path(file, "--file")
-    if split is not None and (split not in JUDGED or file is not None):
-        raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
-    if tables is not None and (task, file, split) != (None, None, None):
-        raise RecipeError(
-            "evaluate: `tables` says which tasks; it goes without task, file and split."
-        )
-    if tables is not None and not tables:
-        raise RecipeError(
-            f"evaluate: `tables` names no task; give a table for any of {list(predictor.tasks)}."
-        )
+    _refuse_misfit(predictor, task, file, split, tables)
     splits: tuple[str, ...] = (split,) if split else JUDGED
     if tables is not None:
         data = rows_of(tables, {name: predictor.task(name) for name in tables})
@@ -80,6 +66,30 @@ def evaluate(
     means = overall(predictor.tasks, scores) if task is None and scores else {}
     result = Scores(tasks=scores, overall=means, precision=predictor.precision)
     return result.as_dict()
+
+
+def _refuse_misfit(
+    predictor: ModelPredictor,
+    task: str | None,
+    file: str | Path | None,
+    split: str | None,
+    tables: Tables | None,
+) -> None:
+    """Raises RecipeError for what does not go together."""
+    if file is not None and task is None:
+        raise RecipeError("evaluate: say which task the file is for (--task).")
+    if file is not None:
+        refuse_no_path(file, "--file")
+    if split is not None and (split not in JUDGED or file is not None):
+        raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
+    if tables is not None and (task, file, split) != (None, None, None):
+        raise RecipeError(
+            "evaluate: `tables` says which tasks; it goes without task, file and split."
+        )
+    if tables is not None and not tables:
+        raise RecipeError(
+            f"evaluate: `tables` names no task; give a table for any of {list(predictor.tasks)}."
+        )
 
 
 def _own_data(

@@ -55,6 +55,7 @@ class HoldsModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
     """
 
     model_: Predictor
+    _home: Home | None
     n_features_in_: int
     feature_names_in_: NDArray[Any]
 
@@ -96,7 +97,7 @@ class HoldsModel(BaseEstimator):  # type: ignore[misc]  # sklearn has no types
         if HOW not in own:
             return
         home = None if files is None else _written(files)
-        vars(self).update({HOME: home, MODEL: _opened(own[HOW], home)})
+        self._home, self.model_ = home, _opened(own[HOW], home)
 
 
 def _opened(how: Mapping[str, Any], home: Home | None) -> Predictor:

@@ -83,7 +83,9 @@ def _weight(value: Any, weight: Any) -> float:
 
 def numbers_in(y: NDArray[Any]) -> NDArray[np.float64]:
     """y as numbers. Raises RecipeError."""
-    if y.dtype.kind in "mM":  # which NumPy would give as its nanoseconds
+    if np.issubdtype(y.dtype, np.datetime64) or np.issubdtype(
+        y.dtype, np.timedelta64
+    ):  # which NumPy would give as its nanoseconds
         raise RecipeError(
             f"y: must be numbers, found {y.dtype}. Say which: such as the days since a first one."
         )

@@ -2,7 +2,6 @@
 
 import codecs
 import difflib
-import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.text.encodings import Encoding, excerpt, seems_windows
 from trivium.text.parts import Part
 from trivium.types import Row
@@ -34,15 +33,6 @@ of lines also those of a `Part`, with the blank ones that end it."""
 
 BLANK = "is blank. Remove the line, or fill it in."
 SAMPLE_LINES = 100  # looked at when a table is opened
-
-
-def refuse_no_path(given: object, what: str) -> None:
-    """Raises RecipeError for what names no file, such as a DataFrame. what: is to be one."""
-    if not isinstance(given, (str, os.PathLike)):
-        raise RecipeError(
-            f"{what}: must be the path of a file, found {type(given).__name__}. Write it into one, "
-            "such as rows.csv, and name that."
-        )
 
 
 @dataclass(slots=True)

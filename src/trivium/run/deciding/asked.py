@@ -5,13 +5,12 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.parts.tasks import Labelled
 from trivium.run.deciding.aims import LEVELLED, Aim, aim_of
 from trivium.run.deciding.costs import costs_of
 from trivium.run.deciding.found import Wanted
 from trivium.run.deciding.rows import DEV
-from trivium.text.lines import refuse_no_path
 
 
 class Asked:
@@ -72,4 +71,4 @@ class Asked:
 
 def _is_share(value: object) -> bool:
     """Whether it is a number between 0 and 1."""
-    return isinstance(value, Real) and 0 < value < 1
+    return isinstance(value, Real) and 0 < float(value) < 1

@@ -6,10 +6,9 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.run.folder.atomic import refuse_source, refuse_unwritable, refuse_url
 from trivium.run.folder.locks import alone
-from trivium.text.lines import refuse_no_path
 from trivium.text.tables import BadRow, Table
 from trivium.types import Row
 
