@@ -15,6 +15,7 @@ import yaml
 from rich.console import Console
 
 import trivium
+from tests.support.exports import LABELS, TEXT, untrained
 from tests.support.processes import PATIENCE_S
 from tests.support.shell import call
 from tests.support.tables import make_recipe
@@ -167,6 +168,21 @@ def test_an_existing_run_is_refused_resumed_or_replaced(
     assert (run / "notes.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("preset", ["good", "best"])
+def test_to_go_on_with_a_run_and_to_replace_it_are_not_asked_at_once(
+    values: dict[str, Any], tmp_path: Path, preset: str
+) -> None:
+    recipe, run = write(values, tmp_path), tmp_path / "run"
+    both = [("--resume", "--overwrite"), ("--auto-resume", "--overwrite")]
+    for options in (*both, ("--resume", "--auto-resume")):
+        code, output = call("train", recipe, "--out", run, "--preset", preset, *options)
+        assert code == 2, output
+        assert options[0] in output
+        assert options[1] in output
+        assert "give one of the two" in output.replace("\n", " ")
+    assert not run.exists()
+
+
 def test_a_folder_that_is_no_run_is_never_replaced(values: dict[str, Any], tmp_path: Path) -> None:
     home = tmp_path / "thesis"
     home.mkdir()
@@ -218,6 +234,20 @@ def test_evaluate_json_is_all_of_standard_output(values: dict[str, Any], tmp_pat
     found = json.loads(done.stdout)
     for task, splits in scores["tasks"].items():
         assert found["tasks"][task]["dev"] == pytest.approx(splits["dev"], abs=1e-6)
+
+
+def test_nothing_to_judge_is_refused_however_it_is_asked(tiny: Path, tmp_path: Path) -> None:
+    run = untrained(tmp_path / "run", tiny, {"one": {**TEXT, **LABELS}})
+    asked = {
+        (): "no labelled dev or test rows",
+        ("--split", "dev"): "no labelled dev rows",
+        ("--task", "one"): "no labelled dev or test rows for task 'one'",
+    }
+    for options, words in asked.items():
+        code, output = call("evaluate", run, *options)
+        assert code == 2, output
+        assert words in " ".join(output.split())
+        assert "--file" in output
 
 
 @pytest.mark.parametrize("verb", ["check", "train", "evaluate", "predict", "lora", "study", "tune"])

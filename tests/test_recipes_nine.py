@@ -6,6 +6,7 @@ import pytest
 
 import trivium
 from trivium.parts.adapters.houlsby import Houlsby
+from trivium.parts.regularizers import Distill
 from trivium.recipe import load_recipe_file
 from trivium.recipe.budget import FULL
 
@@ -40,9 +41,10 @@ def test_a_variant_of_nine_tasks_answers_the_same_nine_questions(path: Path, bud
     ("path", "first", "task"),
     [
         (NINE / "sides.yaml", NINE / "plain.yaml", "stsb"),
+        (NINE / "taught-sides.yaml", NINE / "plain.yaml", "stsb"),
         (EVERY / "three-sides.yaml", EVERY / "three-joint.yaml", "similarity"),
     ],
-    ids=["nine", "three"],
+    ids=["nine", "taught", "three"],
 )
 def test_sides_are_of_one_task_and_nothing_that_others_read_learns(
     path: Path, first: Path, task: str, budget: str
@@ -54,6 +56,16 @@ def test_sides_are_of_one_task_and_nothing_that_others_read_learns(
     (adapter,), (stage,) = recipe.adapters, recipe.stages
     assert isinstance(adapter, Houlsby)
     assert adapter.tasks == stage.tasks == (task,)
+
+
+def test_adapters_are_taught_what_the_single_task_model_says_of_pairs_without_labels() -> None:
+    sides, taught = (load_recipe_file(NINE / f"{n}.yaml").recipe for n in ("sides", "taught-sides"))
+    assert (taught.start, taught.adapters) == (sides.start, sides.adapters)
+    (stage,) = taught.stages
+    (distill,) = stage.regularizers
+    assert isinstance(distill, Distill)
+    assert set(distill.teachers) == set(distill.unlabelled) == {"stsb"}
+    assert not distill.anneal  # at whose end labels would be those that the teacher guesses
 
 
 def test_every_row_of_qqp_is_trained_alone_as_it_is_beside_others() -> None:

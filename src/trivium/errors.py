@@ -81,6 +81,15 @@ def os_error_in(error: BaseException, path: object) -> OSError | None:
     return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else None
 
 
+def refuse_no_path(given: object, what: str) -> None:
+    """Raises RecipeError for what names no file, such as a DataFrame. what: is to be one."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise RecipeError(
+            f"{what}: must be the path of a file, found {type(given).__name__}. Write it into one, "
+            "such as rows.csv, and name that."
+        )
+
+
 def did_you_mean(name: object, allowed: Iterable[str]) -> str:
     """What to say after an unknown name: the nearest allowed one, or all of them."""
     names = list(allowed)

@@ -290,7 +290,7 @@ def test_a_page_on_one_run_has_every_section_with_a_line_on_how_to_read_it(
     assert page.count('<p class="hint">') >= len(SECTIONS)
     said = words(page)
     assert "mood: 1 rows of dev also stand in train" in said
-    assert "training texts are cut to 4 word pieces (kept: start)" in said
+    assert "training texts are cut to 4 word pieces, special ones included (kept: start)" in said
     assert "cosine" in said
     assert "near 40 of 96 32" in said  # a sample of its training rows, and dev rows
     assert "conflicts-1" in block(page, "figures")

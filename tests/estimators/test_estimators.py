@@ -1,6 +1,7 @@
 """scikit-learn's own tools around Trivium's estimators, on a tiny encoder and few steps."""
 
 import pickle
+import shutil
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,10 @@ def test_texts_may_come_as_people_hold_them(classifier: TriviumClassifier, make:
         (["a", "b"], ["x", "x"], "needs two classes at least, found one class: 'x'"),
         (["a", "b"], np.array(["x", None], dtype=object), "y: row 1 is empty"),
         (["a", "b"], [0.5, 1.25], "Unknown label type"),
+        (["a", "b"], pandas.Series(["x", pandas.NA], dtype="string"), "y: row 1 is empty"),
+        (["a", "b"], pandas.Series([1, pandas.NA], dtype="Int64"), "y: row 1 is empty"),
+        (["a", "b"], np.array(["x", 1], dtype=object), r"of one type, found str .*, int \(such"),
+        (["a", "b"], ["x", "\ud800"], "class '.ud800' holds half a surrogate pair"),
     ],
 )
 def test_what_no_classifier_can_learn_is_refused_in_words(X: Any, y: Any, said: str) -> None:
@@ -233,8 +238,37 @@ def test_an_empty_cell_of_a_frame_is_named_by_its_index(classifier: TriviumClass
         classifier.predict(frame)
 
 
+@pytest.mark.parametrize("weight", [None, "much", [1]])
+def test_a_weight_of_a_class_that_is_no_number_is_refused(weight: Any) -> None:
+    with pytest.raises(RecipeError, match="class_weight: the weight of 'x' must be a number"):
+        TriviumClassifier(encoder="nowhere", class_weight={"x": weight}).fit(["a", "b"], ["x", "y"])
+
+
+@pytest.mark.parametrize("scale", [3, "ab", (0, 1, 2), (0, None), {"low": 0, "high": 1}])
+def test_a_range_that_is_none_is_refused(scale: Any) -> None:
+    with pytest.raises(RecipeError, match="range: must be two numbers"):
+        TriviumRegressor(encoder="nowhere", range=scale).fit(["a", "b"], [0, 1])
+
+
+def test_numbers_may_be_of_any_size_and_a_range_of_any_kind(short: dict[str, Any]) -> None:
+    once = short | {"steps": 1}
+    ends: Any = np.array([0, 100])
+    wide = TriviumRegressor(**once, range=ends).fit(TEXTS, SCORES)
+    assert said(wide).range == (0, 100)
+    for number in (1e18, -1e18, 0.0):
+        constant = TriviumRegressor(**once).fit(TEXTS, [number] * len(TEXTS))
+        np.testing.assert_allclose(constant.predict(TEXTS[:3]), number, rtol=1e-5, atol=0.5)
+
+
 @pytest.mark.parametrize(
-    ("y", "said"), [(["a", "b"], "must be numbers"), ([1.0, float("inf")], "row 1 is no number")]
+    ("y", "said"),
+    [
+        (["a", "b"], "must be numbers"),
+        ([1.0, float("inf")], "row 1 is no number"),
+        (pandas.Series(pandas.date_range("2020", periods=2)), "numbers, found datetime64"),
+        (np.array([1, 2], dtype="timedelta64[s]"), "numbers, found timedelta64"),
+        (pandas.Series([1.5, pandas.NA], dtype="Float64"), "row 1 is empty"),
+    ],
 )
 def test_what_no_regressor_can_learn_is_refused_in_words(y: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
@@ -248,6 +282,23 @@ def test_a_setting_that_is_none_is_told_as_a_recipe_s(short: dict[str, Any]) -> 
         TriviumClassifier(**short, changes=["stages.0.epoks=1"]).fit(TEXTS, MOODS)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("tasks.answer.kind=ordinal", r"`tasks\.answer\.kind` follows from X and y"),
+        ("tasks.*.labels=[x, y]", r"`tasks\.answer\.labels` follows from X and y"),
+        ("tasks.answer.text=label", r"`tasks\.answer\.text` follows from X and y"),
+    ],
+)
+def test_changes_leave_what_follows_from_the_data(
+    short: dict[str, Any], change: str, told: str
+) -> None:
+    with pytest.raises(RecipeError, match=told):
+        TriviumClassifier(**short, changes=[change]).fit(TEXTS, MOODS)
+    with pytest.raises(RecipeError, match=r"changes: must be a list; write \['tasks"):
+        TriviumClassifier(**short, changes=change).fit(TEXTS, MOODS)
+
+
 @pytest.mark.parametrize("state", [5, None, np.random.RandomState(3)])
 def test_the_seed_is_the_random_state(short: dict[str, Any], state: Any) -> None:
     new = TriviumClassifier(**short | {"steps": 1}, random_state=state)
@@ -257,6 +308,69 @@ def test_the_seed_is_the_random_state(short: dict[str, Any], state: Any) -> None
         assert new._seed() == 5
     else:
         assert 0 <= new._seed() < 2**31
+
+
+# --- fitted again, and asked about columns -----------------------------------------------------
+
+
+def test_a_fit_that_is_refused_leaves_the_earlier_one_whole(short: dict[str, Any]) -> None:
+    fitted = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, MOODS)
+    wanted, before = fitted.predict(TEXTS).tolist(), dict(vars(fitted))
+    for wrong in ("steps", "batch_size", "precision"):
+        fitted.set_params(**{wrong: "none"})
+        with pytest.raises(RecipeError):
+            fitted.fit(list(zip(TEXTS, TEXTS, strict=True)), [len(text) % 3 for text in TEXTS])
+        fitted.set_params(**{wrong: short[wrong] if wrong != "steps" else 1})
+    assert vars(fitted) == before
+    assert fitted.predict(TEXTS).tolist() == wanted
+    assert pickle.loads(pickle.dumps(fitted)).predict(TEXTS).tolist() == wanted
+
+
+def test_a_fit_that_is_interrupted_leaves_the_earlier_one_whole(
+    short: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, MOODS)
+    before = dict(vars(fitted))
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    for verb in ("train", "load"):
+        with monkeypatch.context() as broken:
+            broken.setattr(trivium, verb, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                fitted.fit(TEXTS, [len(text) % 3 for text in TEXTS])
+        assert vars(fitted) == before
+
+
+def test_columns_are_known_by_name_and_never_taken_for_each_other(short: dict[str, Any]) -> None:
+    frame = pandas.DataFrame({"first": TEXTS, "second": TEXTS[::-1]})
+    new = TriviumClassifier(**short | {"steps": 1}).fit(frame, MOODS)
+    assert new.feature_names_in_.tolist() == ["first", "second"]
+    assert (new.feature_names_in_.dtype, new.n_features_in_) == (np.dtype(object), 2)
+    again = pickle.loads(pickle.dumps(new))
+    for fitted in (new, again, make_pipeline(new)):
+        with pytest.raises(RecipeError, match=r"in that order.*found \['second', 'first'\]"):
+            fitted.predict(frame[["second", "first"]])
+        with pytest.raises(RecipeError, match=r"found \['a', 'b'\]\. Rename them"):
+            fitted.predict_proba(frame.set_axis(["a", "b"], axis=1))
+        with pytest.raises(RecipeError, match=r"Give it X\[\['first', 'second'\]\]"):
+            fitted.predict(frame.assign(other="x"))
+    wanted = new.predict_proba(frame)
+    for same in (frame.to_numpy(), list(frame.itertuples(index=False, name=None))):
+        np.testing.assert_array_equal(again.predict_proba(same), wanted)  # they have no names
+    assert not hasattr(clone(new), "feature_names_in_")
+
+
+def test_a_fit_on_rows_without_names_forgets_those_of_an_earlier_fit(how: dict[str, Any]) -> None:
+    fitted = TriviumVectorizer(**how).fit(pandas.DataFrame({"t": TEXTS}))
+    with pytest.raises(RecipeError, match="Rename them"):
+        fitted.transform(pandas.DataFrame({"u": TEXTS}))
+    for nameless in (TEXTS, pandas.DataFrame({0: TEXTS})):
+        fitted.fit(nameless)
+        assert not hasattr(fitted, "feature_names_in_")
+        assert fitted.n_features_in_ == 1
+        fitted.transform(pandas.DataFrame({"u": TEXTS[:1]}))
 
 
 # --- around it ---------------------------------------------------------------------------------
@@ -346,6 +460,44 @@ def test_a_vectorizer_is_pickled_fitted_or_not(
         if new.run is not None:
             (saved / "trivium.json").unlink()
         np.testing.assert_array_equal(pickle.loads(kept).transform(TEXTS), wanted)
+
+
+@pytest.mark.thorough
+def test_a_copy_opens_what_was_fitted_and_not_what_settings_say_now(
+    how: dict[str, Any], classifier: TriviumClassifier, tmp_path: Path
+) -> None:
+    saved = classifier.model_.save(tmp_path / "saved")
+    fitted = TriviumVectorizer(**how, run=saved).fit(TEXTS)
+    of_run = fitted.transform(TEXTS)
+    fitted.set_params(run=None).fit(TEXTS)
+    of_encoder = fitted.transform(TEXTS)
+    assert np.abs(of_encoder - of_run).max() > 1e-4
+    fitted.set_params(encoder="nowhere", run="nowhere", precision="bf16")
+    for copied in (pickle.loads(pickle.dumps(fitted)), deepcopy(fitted)):
+        np.testing.assert_array_equal(copied.transform(TEXTS), of_encoder)
+        assert copied.model_.precision == "fp32"
+        assert copied.get_params() == fitted.get_params()
+
+
+def test_a_copy_computes_as_the_fitted_one_does(short: dict[str, Any]) -> None:
+    fitted = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, MOODS)
+    copied = deepcopy(fitted.set_params(precision="bf16", device="nowhere"))
+    assert copied.model_.precision == fitted.model_.precision == "fp32"
+
+
+def test_a_model_whose_folder_was_cleared_is_refused_where_it_is_pickled(
+    short: dict[str, Any],
+) -> None:
+    fitted = TriviumClassifier(**short | {"steps": 1}).fit(TEXTS, MOODS)
+    home = fitted._home
+    assert home is not None
+    (home.model / "vocab.txt").unlink()
+    with pytest.raises(RecipeError, match=r"no longer whole.*vocab\.txt.*fit it again"):
+        pickle.dumps(fitted)
+    shutil.rmtree(home.path)
+    with pytest.raises(RecipeError, match="no longer whole"):
+        deepcopy(fitted)
+    fitted.predict(TEXTS[:1])  # it is in memory
 
 
 def test_the_package_has_them_by_name() -> None:

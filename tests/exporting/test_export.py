@@ -355,6 +355,8 @@ def test_openvino_in_8_bits_takes_weights_alone_where_activations_lose_too_much(
         ({"precision": "bf16"}, "--to onnx has fp32 or int8"),
         ({"to": "transformers", "precision": "int8"}, "--to transformers has fp32"),
         ({"max_loss": -0.1}, "max_loss is -0.1"),
+        ({"max_loss": 0.5}, "max_loss is about fewer bits, and fp32 loses nothing"),
+        ({"to": "transformers", "max_loss": 0.5}, "max_loss is about fewer bits"),
         ({"max_loss": float("nan")}, "max_loss is nan"),
     ],
 )

@@ -153,3 +153,75 @@ def test_a_model_of_which_nothing_can_be_written_is_refused(tiny: Path, tmp_path
     with pytest.raises(RecipeError, match="no task can be written for transformers:\nbilstm: its"):
         trivium.export(run, tmp_path / "out", to="transformers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
+
+
+# --- the lines of a folder's README ------------------------------------------------------------
+
+LONG = " ".join(["good", "bad", "cat"] * 40)
+OTHER = " ".join(["day", "very"] * 35)
+
+
+def told(folder: Path, first: str, second: str) -> Any:
+    """What the lines in a task's README give, asked about other texts."""
+    lines = (folder / "README.md").read_text().partition("```python\n")[2].partition("\n```")[0]
+    lines = lines.replace("path/to/this/folder", str(folder)).replace('"One text."', repr(first))
+    lines = lines.replace('"Another."', repr(second)).replace('"Another text."', repr(second))
+    before, _, last = lines.rpartition("\n")
+    names: dict[str, Any] = {}
+    exec(before, names)
+    return eval(last, names)
+
+
+def probabilities(folder: Path, task: str, *row: str) -> dict[str, float]:
+    model = trivium.load(folder, precision="fp32", device="cpu")
+    return model.probabilities(task, [row if len(row) > 1 else row[0]])[0]
+
+
+def number(run: Path, task: str, *row: str) -> float:
+    model = load_trained(run, precision="fp32", device="cpu")
+    return float(model.readout(task, [row if len(row) > 1 else row[0]]))
+
+
+@pytest.mark.parametrize(("first", "second"), [("good cat", "bad"), (LONG, OTHER), ("bad", LONG)])
+def test_the_lines_of_a_readme_say_of_any_length_what_the_model_says(
+    run: Path, stock: Path, sentences: Path, first: str, second: str
+) -> None:
+    of = {"cls": (first,), "several": (first,), "pooler": (first, second), "score": (first,)}
+    for task, row in of.items():
+        found = told(stock / task, first, second)
+        labels = {one["label"]: one["score"] for one in (found[0] if len(row) == 1 else found)}
+        if task == "score":
+            wanted = {"score": number(run, "score", first)}
+        else:
+            wanted = probabilities(run, task, *row)
+        assert labels == pytest.approx(wanted, abs=1e-5)
+    for task in ("cls", "mean", "score", "mlp"):
+        found = torch.from_numpy(told(sentences / task, first, second))
+        one = load_trained(run).task(task)
+        readout_BK = load_trained(run, precision="fp32").readout(task, [first])
+        low, high = one.scale
+        same(one.readout((found - low) / (high - low)), readout_BK, 1e-5)
+    for task in ("pooler", "joint"):
+        found = told(sentences / task, first, second)[0]
+        wanted = probabilities(run, task, first, second)
+        assert found.tolist() == pytest.approx(list(wanted.values()), abs=1e-5)
+    unit = float(told(sentences / "near", first, second))
+    cosine = json.loads((sentences / "trivium.json").read_text())["folders"]["near"]["cosine"]
+    score = -1 + 5 * (cosine["scale"] * unit + cosine["offset"])
+    assert score == pytest.approx(number(run, "near", first, second), abs=1e-4)
+
+
+def test_a_pair_whose_second_text_is_empty_is_asked_with_a_blank(
+    run: Path, stock: Path, sentences: Path
+) -> None:
+    wanted = probabilities(run, "pooler", "good cat", "")
+    found = {one["label"]: one["score"] for one in told(stock / "pooler", "good cat", " ")}
+    assert found == pytest.approx(wanted, abs=1e-5)
+    crossed = told(sentences / "pooler", "good cat", "")[0].tolist()
+    assert crossed == pytest.approx(list(wanted.values()), abs=1e-5)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(stock / "pooler")
+    listed, blank = tokenizer(["good cat"], [""]), tokenizer(["good cat"], [" "])
+    assert listed["input_ids"] == blank["input_ids"]
+    readme = (stock / "pooler" / "README.md").read_text()
+    assert 'say `text_pair=" "`' in readme
+    assert "text_pair" not in (stock / "cls" / "README.md").read_text()

@@ -74,11 +74,14 @@ def test_no_rows_have_no_answers(model: trivium.Predictor) -> None:
         ([{"text": "x"}, {"text": 7}], ["mood"], r"rows\[1\]\.text: must be a text, found int"),
         ([{"text": "x"}], [], r"^tasks: names no task\.$"),
         ([], (), r"^tasks: names no task\.$"),
+        ([{"text": "x"}], 3, "^tasks: must be names of tasks, found 3; there are 'mood'"),
+        ([{"text": "x"}], [["mood"]], r"^task: must be the name of one task, found \['mood'\]"),
+        ([{"text": "x"}], ["mood", "mood"], "^tasks: names 'mood' twice"),
         ([{"text": "x"}], ["moood"], "no task 'moood'.*did you mean 'mood'"),
     ],
 )
 def test_a_row_that_cannot_be_answered_is_named(
-    model: trivium.Predictor, rows: Any, tasks: list[str] | None, said: str
+    model: trivium.Predictor, rows: Any, tasks: Any, said: str
 ) -> None:
     with pytest.raises(RecipeError, match=said):
         model.answer(rows, tasks)

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 
 import trivium
 from tests.support.tables import make_recipe
+from trivium.answering.reading import Reader
 from trivium.run.card.facts import Facts, gather, shown
 from trivium.run.card.markup import code, one_line
 from trivium.run.card.usage import FOLDER
@@ -70,6 +71,30 @@ def told(run: FinishedRun, **changes: Any) -> str:
 
 
 # --- what it says ------------------------------------------------------------------------------
+
+
+def test_the_limits_of_texts_are_those_at_which_they_are_cut(trained: Path) -> None:
+    run, model = read_run(trained), trivium.load(trained)
+    tasks = dict(run.recipe.tasks)
+    tasks["same"] = tasks["same"].model_copy(update={"encode": "separate"})
+    alike = "- Of a text with more than 62 word pieces only the start is read."
+    assert alike in told(run, tasks=tasks)
+    tasks["mood"] = tasks["mood"].model_copy(update={"max_length": 10, "cut": "tail"})
+    tasks["same"] = tasks["same"].model_copy(update={"max_length": 11, "encode": "joint"})
+    said = told(run, tasks=tasks)
+    assert "- `mood`: of a text with more than 8 word pieces only the end is read." in said
+    assert "- `near`: of a text with more than 62 word pieces only the start is read." in said
+    assert (
+        "- `same`: of a pair with more than 8 word pieces in both texts together only the" in said
+    )
+    for task, first, second in (("mood", 8, 0), ("same", 5, 3)):
+        form = tasks[task].form(64)
+        reader = Reader({task: form}, model.readers[0].tokenizer, 64)
+        for more in (0, 1):
+            row: Any = (" ".join("a" * (first + more)), " ".join("b" * second))
+            (asked,) = reader.asked({task: [row if second else row[0]]})
+            (line,) = asked.lines
+            assert (line.uncut > len(line.ids)) == bool(more)
 
 
 def test_the_hubs_own_classes_read_the_scores_of_a_card(trained: Path) -> None:

@@ -86,7 +86,7 @@ def test_check_says_what_is_cut_and_what_stays(recipe_values: dict[str, Any]) ->
     recipe_values["tasks"]["mood"] |= {"cut": "head_tail", "max_length": 4}
     out = StringIO()
     trivium.check(parse_recipe(recipe_values), Console(file=out, width=300))
-    said = "mood: 96 training texts are cut to 4 word pieces (kept: start and end)"
+    said = "mood: 96 training texts are cut to 4 word pieces, special ones included (kept"
     assert said in out.getvalue()
 
 

@@ -12,6 +12,7 @@ import pytest
 from huggingface_hub import constants
 
 import trivium
+from tests.support.exports import LABELS, TEXT, untrained
 from tests.support.hub import (
     OWNER,
     READER,
@@ -181,6 +182,26 @@ def test_an_exported_graph_goes_there_by_the_same_command_and_answers_elsewhere(
     assert "pushed: http" in said
     elsewhere = trivium.load(NAME, revision="main")
     assert elsewhere.predict("mood", ["good cat", "bad dog"]) == wanted
+
+
+def test_an_export_for_another_library_comes_back_with_what_its_folders_say(
+    tiny: Path, hub: Hub, tmp_path: Path
+) -> None:
+    tasks = {name: {**TEXT, **LABELS} for name in ("first", "second")}
+    folder = tmp_path / "export"
+    model = untrained(tmp_path / "drawn", tiny, tasks)
+    trivium.export(model, folder, to="sentence-transformers", console=spoken()[0])
+    trivium.push(folder, NAME)
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert {"first/README.md", "second/README.md"} < there == set(hub.files(NAME))
+    mine = tmp_path / "mine"
+    for overwrite in (False, True):
+        trivium.pull(NAME, out=mine, overwrite=overwrite)
+        for name in there:
+            assert (mine / name).read_bytes() == (folder / name).read_bytes()
+    (mine / "notes.txt").write_text("mine alone")
+    with pytest.raises(RecipeError, match=r"holds 'notes\.txt', which is no part of the model"):
+        trivium.pull(NAME, out=mine, overwrite=True)
 
 
 def test_a_card_changed_here_goes_as_it_is(run: Path, hub: Hub) -> None:

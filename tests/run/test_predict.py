@@ -213,6 +213,19 @@ def test_values_of_json_lines_have_their_types_in_parquet(trained: Path, tmp_pat
     ]  # fmt: skip
 
 
+def test_a_table_without_rows_has_the_types_of_one_with_rows(trained: Path, tmp_path: Path) -> None:
+    schemas = []
+    for name, rows in (("none", ""), ("some", "good,bad\n")):
+        (tmp_path / f"{name}.csv").write_text(f"text,other\n{rows}")
+        out = tmp_path / f"{name}.parquet"
+        trivium.predict_file(
+            trained, None, tmp_path / f"{name}.csv", out, probabilities=True, top_k=1, prefix="my_"
+        )
+        schemas.append(pq.read_schema(out))
+    assert schemas[0] == schemas[1]
+    assert schemas[0].field("my_mood_confidence").type == pa.float64()
+
+
 def test_columns_of_parquet_come_back_as_they_were(trained: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "in.parquet", tmp_path / "out.parquet"
     day, price = datetime.date(2024, 2, 29), decimal.Decimal("1.50")

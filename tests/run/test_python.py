@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import trivium
+from tests.support.exports import TEXT, untrained
 from tests.support.tables import make_recipe
 from trivium.answering.form import Form
 from trivium.answering.occlusion import Place, places_of, without
@@ -112,6 +113,30 @@ def test_a_frame_without_rows_gets_its_columns_all_the_same(model: trivium.Predi
     assert len(found) == 0
 
 
+@any_library
+def test_columns_of_a_frame_without_rows_have_the_types_that_answers_have(
+    model: trivium.Predictor, make: Callable[[Any], Any]
+) -> None:
+    for detail in ({"top_k": 1}, {"probabilities": True}, {"probabilities": "json"}):
+        some, none = (model.predict_frame(first(make(COLUMNS), n), **detail) for n in (2, 0))
+        assert (len(some), len(none)) == (2, 0)
+        assert types_of(none) == types_of(some)
+
+
+def first(table: Any, rows: int) -> Any:
+    if isinstance(table, pyarrow.Table):
+        return table.slice(0, rows)
+    return table.select(range(rows)) if hasattr(table, "features") else table.head(rows)
+
+
+def types_of(frame: Any) -> dict[str, str]:
+    if isinstance(frame, pyarrow.Table):
+        return {field.name: str(field.type) for field in frame.schema}
+    if hasattr(frame, "features"):
+        return {name: str(kind) for name, kind in frame.features.items()}
+    return {str(name): str(frame[name].dtype) for name in frame.columns}
+
+
 @pytest.mark.parametrize("empty", [None, float("nan"), pandas.NA], ids=["None", "NaN", "NA"])
 def test_a_cell_without_text_is_named_by_its_row_and_index(
     model: trivium.Predictor, empty: Any
@@ -129,6 +154,8 @@ def test_a_cell_without_text_is_named_by_its_row_and_index(
         ({"text": [3]}, "mood", "row 0: column 'text' holds a int. Make it text"),
         ({"text": ["a"]}, "moood", "no task 'moood'"),
         ({"text": ["a"]}, [], "names no task"),
+        ({"text": ["a"]}, ["mood", "mood"], "names 'mood' twice"),
+        ({"text": ["a"]}, 3, "must be names of tasks, found 3"),
         ({"text": ["a"], "prediction": ["b"]}, "mood", "already has a column 'prediction'"),
     ],
 )
@@ -163,6 +190,61 @@ def test_arrays_of_texts_and_of_pairs_are_rows(model: trivium.Predictor, kind: t
     assert model.predict("near", pairs) == model.predict("near", [("a", "b"), ("c", "d")])
     with pytest.raises(RecipeError, match=r"row 1 must be a text, found \(nan,\)"):
         model.predict("mood", np.array(["a", np.nan], dtype=object))
+
+
+def test_arrow_s_arrays_are_rows_and_its_columns_are_named(model: trivium.Predictor) -> None:
+    wanted = model.predict("mood", TEXTS)
+    for texts in (pyarrow.array(TEXTS), pyarrow.chunked_array([TEXTS[:1], TEXTS[1:]])):
+        assert model.predict("mood", texts) == wanted
+    twice = pyarrow.Table.from_arrays([pyarrow.array(["a"])] * 3, names=["text", "x", "x"])
+    with pytest.raises(RecipeError, match=r"two columns of one name \('x'\); rename one"):
+        model.predict_frame(twice, "mood")
+
+
+def test_wrong_questions_are_told_in_words_of_their_own(
+    model: trivium.Predictor, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"^row 1 must be a text, found"):
+        model.embed(["a", None])
+    with pytest.raises(RecipeError, match=r"^rows must be a list of texts, found NoneType"):
+        model.embed(None)  # type: ignore[arg-type]
+    for ask in (model.predict, model.probabilities):
+        with pytest.raises(RecipeError, match="must be the name of one task"):
+            ask(["mood"], ["a"])  # type: ignore[arg-type]
+    frame: Any = pandas.DataFrame({"text": ["a"]})
+    with pytest.raises(RecipeError, match="the table: must be the path of a file, found DataFrame"):
+        trivium.predict_file(model, "mood", frame, tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize(
+    "detail", [{"probabilities": True}, {"probabilities": "json"}, {"top_k": 1}]
+)
+def test_what_is_told_of_labels_is_asked_of_no_score(
+    model: trivium.Predictor, tmp_path: Path, detail: dict[str, Any]
+) -> None:
+    table = pandas.DataFrame(COLUMNS)
+    table.to_csv(tmp_path / "in.csv", index=False)
+    said = f"{next(iter(detail))}: 'near' answers with a score, and has no labels"
+    with pytest.raises(RecipeError, match=said):
+        model.predict_frame(table, "near", **detail)
+    with pytest.raises(RecipeError, match=said):
+        trivium.predict_file(model, "near", tmp_path / "in.csv", tmp_path / "out.csv", **detail)
+    assert "mood_prediction" in model.predict_frame(table, ["mood", "near"], **detail)
+
+
+def test_two_tasks_never_fill_one_column(tiny: Path, tmp_path: Path) -> None:
+    labels = {"kind": "classification", "labels": ["prediction", "b"]}
+    tasks = {"a": {**TEXT, **labels}, "a_probability": {**TEXT, **labels}}
+    model = trivium.load(untrained(tmp_path / "run", tiny, tasks))
+    table = pandas.DataFrame({"text": ["good"]})
+    with pytest.raises(RecipeError, match="'a_probability_prediction' would be of task"):
+        model.predict_frame(table, probabilities=True)
+    table.to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(RecipeError, match="'a_probability_prediction' would be of task"):
+        trivium.predict_file(
+            model, None, tmp_path / "in.csv", tmp_path / "out.csv", probabilities=True
+        )
+    assert len(model.predict_frame(table).columns) == 5
 
 
 def test_a_frame_that_lacks_a_task_s_column_is_refused(model: trivium.Predictor) -> None:

@@ -113,6 +113,12 @@ def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
     run, dev = home / "run", read(home, "mood-dev")
     with pytest.raises(RecipeError, match="did you mean 'mood'"):
         trivium.evaluate(run, tables={"moods": dev})
+    with pytest.raises(RecipeError, match=r"`tables` names no task; give a table for .*'mood'"):
+        trivium.evaluate(run, tables={})
+    with pytest.raises(RecipeError, match="--file: must be the path of a file, found list"):
+        trivium.evaluate(run, task="mood", file=dev)  # type: ignore[arg-type]
+    with pytest.raises(RecipeError, match="mood"):
+        trivium.evaluate(run, tables={"mood": {}})
     with pytest.raises(RecipeError, match="says which tasks"):
         trivium.evaluate(run, tables={"mood": dev}, task="mood")
     with pytest.raises(RecipeError, match=r"tables\['mood'\]: row 2: .*sideways"):

@@ -11,7 +11,7 @@ pd = pytest.importorskip("pandas")
 def test_columns_that_are_numbers_or_levels_are_named_as_they_are_written() -> None:
     numbered = pd.DataFrame([["a", "b"], ["c", "d"]])
     assert columns_of(numbered, "t") == {"0": ["a", "c"], "1": ["b", "d"]}
-    assert list(with_columns(numbered, {"p": [1, 2]}).columns) == [0, 1, "p"]
+    assert list(with_columns(numbered, {"p": [1, 2]}, {"p": 1}).columns) == [0, 1, "p"]
     levels = pd.DataFrame([["a"]], columns=pd.MultiIndex.from_tuples([("review", "x")]))
     assert columns_of(levels, "t") == {"('review', 'x')": ["a"]}
 

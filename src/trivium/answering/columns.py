@@ -32,14 +32,14 @@ class Detail:
             raise RecipeError(
                 f"probabilities: {self.probabilities!r} is none of False, True, 'json'."
             )
-        if self.top_k is None:
-            return
-        if not isinstance(self.top_k, int) or self.top_k < 1:
+        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 1):
             raise RecipeError(f"top_k: {self.top_k!r} is no number of labels from 1 on.")
-        if not any(isinstance(form.says, Labels) for form in forms.values()):
+        asked = {"probabilities": self.probabilities is not False, "top_k": self.top_k is not None}
+        of_labels = ", ".join(name for name, is_asked in asked.items() if is_asked)
+        if of_labels and not any(isinstance(form.says, Labels) for form in forms.values()):
             raise RecipeError(
-                f"top_k: {', '.join(map(repr, forms))} answers with a score, and has no labels to "
-                "rank; leave it out."
+                f"{of_labels}: {', '.join(map(repr, forms))} answers with a score, and has no "
+                "labels, which that is about; leave it out."
             )
 
 
@@ -48,14 +48,21 @@ def told(
 ) -> dict[str, list[Answer]]:
     """The columns of several tasks by name, each task's answer first.
 
-    readouts: readout_BK by task; prefixed: whether names begin with the task's.
+    readouts: readout_BK by task; prefixed: whether names begin with the task's. Raises RecipeError
+    where two tasks would fill one column.
     """
-    found = {}
+    found: dict[str, list[Answer]] = {}
     for name, readout_BK in readouts.items():
         says = forms[name].says
         assert says is not None
         for column, values in _of_one(says, readout_BK, detail).items():
-            found[f"{name}_{column}" if prefixed else column] = values
+            called = f"{name}_{column}" if prefixed else column
+            if called in found:
+                raise RecipeError(
+                    f"tasks: a column {called!r} would be of task {name!r} and of another at once; "
+                    "ask for them one by one."
+                )
+            found[called] = values
     return found
 
 

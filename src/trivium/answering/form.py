@@ -78,8 +78,30 @@ def refuse_missing(table: Table, needed: Sequence[str], who: str) -> None:
             )
 
 
+def forms_named(
+    tasks: str | Iterable[str], forms: Mapping[str, Form], where: str = "tasks"
+) -> dict[str, Form]:
+    """Tasks that have answers, one or several. where: they are named. Raises RecipeError."""
+    if not isinstance(tasks, Iterable):
+        raise RecipeError(
+            f"{where}: must be names of tasks, found {tasks!r}; there are "
+            f"{', '.join(map(repr, forms))}."
+        )
+    found: dict[str, Form] = {}
+    for name in [tasks] if isinstance(tasks, str) else tasks:
+        form = form_named(name, forms)
+        if name in found:
+            raise RecipeError(f"{where}: names {name!r} twice; name it once.")
+        found[name] = form
+    if not found:
+        raise RecipeError(f"{where}: names no task.")
+    return found
+
+
 def form_named(name: str, forms: Mapping[str, Form]) -> Form:
     """A task that has answers. Raises RecipeError for another name, or a task without any."""
+    if not isinstance(name, str):
+        raise RecipeError(f"task: must be the name of one task, found {name!r}.")
     if name not in forms:
         raise RecipeError(f"no task {name!r} in this model{did_you_mean(name, forms)}.")
     if forms[name].says is None:

@@ -132,8 +132,8 @@ class Reader:
             if len(texts) != len(form.text) or not all(isinstance(text, str) for text in texts):
                 wanted = "a pair of texts" if form.is_pair else "a text"
                 told = repr(texts) if len(repr(texts)) < _SHOWN else f"{repr(texts)[:_SHOWN]}…"
-                raise RecipeError(f"task {name!r}: row {number} must be {wanted}, found {told}.")
-            _refuse_halves(texts, f"task {name!r}: row {number}")
+                raise RecipeError(f"{_of(form)}row {number} must be {wanted}, found {told}.")
+            _refuse_halves(texts, f"{_of(form)}row {number}")
             found.append([texts[place : place + 1] for place in (0, 1)] if form.apart else [texts])
         return found
 
@@ -175,6 +175,11 @@ class Reader:
 _SHOWN = 200
 
 
+def _of(form: Form) -> str:
+    """Begins what is said of rows; vectors of texts are of no task."""
+    return "" if form.name == PLAIN else f"task {form.name!r}: "
+
+
 def _several(form: Form, rows: object) -> Iterable[Texts]:
     """Rows as they are meant: a single text is one row, and so is a single pair as a tuple."""
     if isinstance(rows, str):
@@ -190,12 +195,12 @@ def _several(form: Form, rows: object) -> Iterable[Texts]:
     if isinstance(rows, (bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         wanted = "pairs of texts" if form.is_pair else "texts"
-        raise RecipeError(f"task {form.name!r}: rows must be a list of {wanted}, found {kind}.")
+        raise RecipeError(f"{_of(form)}rows must be a list of {wanted}, found {kind}.")
     return values_of(rows)
 
 
 def _of_frame(form: Form, table: TableLike) -> list[tuple[Any, ...]]:
-    where = f"task {form.name!r}: the table"
+    where = f"{_of(form)}the table"
     columns = columns_of(table, where)
     for column in form.text:
         if column not in columns:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from trivium.answering.form import Form, form_named
+from trivium.answering.form import Form, forms_named
 from trivium.errors import RecipeError, did_you_mean
 from trivium.text.frames import is_frame, rows_of
 
@@ -29,10 +29,7 @@ def asks_of_rows(
 
     rows: as `rows_by_column` gives them.
     """
-    named = [tasks] if isinstance(tasks, str) else tasks
-    chosen = {n: form_named(n, forms) for n in named} if named is not None else answering(forms)
-    if named is not None and not chosen:
-        raise RecipeError("tasks: names no task.")
+    chosen = forms_named(tasks, forms) if tasks is not None else answering(forms)
     wanted = Wanted()
     for number, row in enumerate(rows):
         asked = chosen if tasks is not None else answered_by(chosen, row)

@@ -20,7 +20,7 @@ from trivium.run.folder.start import refuse_taken
 from trivium.run.members.plan import found_ensemble
 from trivium.run.screen.console import heard_on, say
 from trivium.run.train import train as train_one
-from trivium.run.training.launch import Resume
+from trivium.run.training.launch import Resume, refuse_both
 
 MEMBERS = 3
 """Seeds of the preset `best`, from the recipe's own on."""
@@ -69,6 +69,7 @@ def train(
             recipe, run_dir, **same, changes=changes, preset=chosen, minutes=minutes,
             resume=resume, overwrite=overwrite,
         )  # fmt: skip
+    refuse_both(resume=resume, overwrite=overwrite)
     out, console = Path(os.path.abspath(run_dir)), heard_on(console)
     if resume and (out / ENSEMBLE).is_file():
         say(console, f"{run_dir}: this ensemble is finished; nothing to resume.")

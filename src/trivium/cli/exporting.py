@@ -16,7 +16,11 @@ To = Annotated[
     ),
 ]
 MaxLoss = Annotated[
-    float, typer.Option(help="What int8 or bf16 may cost any task of its main score on dev.")
+    float | None,
+    typer.Option(
+        help="What int8 or bf16 may cost any task of its main score on dev. [default: 0.01]",
+        show_default=False,
+    ),
 ]
 
 
@@ -30,7 +34,7 @@ def export(
     precision: Annotated[
         str, typer.Option(help="fp32 or int8; for openvino also bf16, where the CPU has it.")
     ] = "fp32",
-    max_loss: MaxLoss = 0.01,
+    max_loss: MaxLoss = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export in that folder.")
     ] = False,

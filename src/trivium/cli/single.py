@@ -99,10 +99,15 @@ def train(
     with messages() as console:
         with without_collection():
             from trivium.apps.presets import train as train_recipe
-            from trivium.errors import Interrupted
+            from trivium.errors import Interrupted, RecipeError
             from trivium.run.folder.names import MODEL
             from trivium.run.folder.shown import print_scores
 
+        if resume and auto_resume:
+            raise RecipeError(
+                "--resume wants a run to go on with, and --auto-resume begins where there is none: "
+                "give one of the two."
+            )
         try:
             scores = train_recipe(
                 recipe, run, budget=budget, changes=set_, only=names(only), preset=preset,

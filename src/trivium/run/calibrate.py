@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.answering.decide import Decide
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.parts.tasks import Labelled
 from trivium.run.card.written import renew_card
 from trivium.run.deciding.asked import Asked
@@ -67,6 +67,7 @@ def calibrate(
 
         trivium.calibrate("runs/first", goal="accuracy")["topic"]["crossfitted"]["scores"]
     """
+    refuse_no_path(on, "--on")
     run, console = _whole_run(Path(run)), heard_on(console)
     model = _single_model(run)
     asked = Asked(goal, label, costs, answer_where, shares_from)

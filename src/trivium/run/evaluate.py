@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.run.folder.given import Tables
 from trivium.run.folder.lent import rows_of
 from trivium.run.folder.names import RECIPE
@@ -46,14 +46,7 @@ def evaluate(
         scores["overall"]["dev"]["leaderboard"]
     """
     predictor = load_trained(run, precision=precision, device=device)
-    if file is not None and task is None:
-        raise RecipeError("evaluate: say which task the file is for (--task).")
-    if split is not None and (split not in JUDGED or file is not None):
-        raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
-    if tables is not None and (task, file, split) != (None, None, None):
-        raise RecipeError(
-            "evaluate: `tables` says which tasks; it goes without task, file and split."
-        )
+    _refuse_misfit(predictor, task, file, split, tables)
     splits: tuple[str, ...] = (split,) if split else JUDGED
     if tables is not None:
         data = rows_of(tables, {name: predictor.task(name) for name in tables})
@@ -75,6 +68,30 @@ def evaluate(
     return result.as_dict()
 
 
+def _refuse_misfit(
+    predictor: ModelPredictor,
+    task: str | None,
+    file: str | Path | None,
+    split: str | None,
+    tables: Tables | None,
+) -> None:
+    """Raises RecipeError for what does not go together."""
+    if file is not None and task is None:
+        raise RecipeError("evaluate: say which task the file is for (--task).")
+    if file is not None:
+        refuse_no_path(file, "--file")
+    if split is not None and (split not in JUDGED or file is not None):
+        raise RecipeError("evaluate: --split is dev or test, and goes without --file.")
+    if tables is not None and (task, file, split) != (None, None, None):
+        raise RecipeError(
+            "evaluate: `tables` says which tasks; it goes without task, file and split."
+        )
+    if tables is not None and not tables:
+        raise RecipeError(
+            f"evaluate: `tables` names no task; give a table for any of {list(predictor.tasks)}."
+        )
+
+
 def _own_data(
     run: Path, predictor: ModelPredictor, task: str | None, splits: Sequence[str]
 ) -> Data:
@@ -91,6 +108,11 @@ def _own_data(
     if task is not None and not tasks:
         raise RecipeError(f"{run}: its recipe names no files of task {task!r}; name a --file.")
     _, data = load_data(recipe.model_copy(update={"tasks": tasks}), splits)
-    if len(splits) == 1 and not any(data.values()):
-        raise RecipeError(f"{run}: its recipe names no labelled {splits[0]} rows.")
-    return {name: data.get(name, {}) for name in chosen}
+    own = {name: data.get(name, {}) for name in chosen}
+    if not any(own.values()):
+        of = f" for task {task!r}" if task is not None else ""
+        raise RecipeError(
+            f"{run}: its recipe names no labelled {' or '.join(splits)} rows{of}. Name a file of "
+            "them: --task and --file."
+        )
+    return own

@@ -27,6 +27,8 @@ LIBRARIES: Mapping[str, Callable[[Opened, Task, Path], dict[str, Any]]] = {
     "sentence-transformers": write_sentences,
     "transformers": write_stock,
 }
+MAX_LOSS = 0.01
+"""What fewer bits may cost a task of its main score, unless somebody says."""
 FORMS = (*GRAPHS, *LIBRARIES)
 
 
@@ -36,7 +38,7 @@ def export(
     *,
     to: str = "onnx",
     precision: str = "fp32",
-    max_loss: float = 0.01,
+    max_loss: float | None = None,
     overwrite: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -45,7 +47,8 @@ def export(
 
     to: `onnx` or `openvino`, one graph with an output per task; `transformers` or
     `sentence-transformers`, a folder per task. precision: of a graph fp32 or int8, for OpenVINO
-    also bf16; fewer bits may cost a task `max_loss` of its main score on dev. A graph that says
+    also bf16; fewer bits may cost a task `max_loss` of its main score on dev, 0.01 where nothing is
+    said. A graph that says
     something else than the model, by more than 1e-5, is refused. Raises RecipeError, and then
     leaves nothing.
 
@@ -67,7 +70,7 @@ def export(
     return values
 
 
-def _wanted(to: str, precision: str, max_loss: float) -> Wanted | None:
+def _wanted(to: str, precision: str, max_loss: float | None) -> Wanted | None:
     """None where folders for a library are wanted. Raises RecipeError."""
     if to not in FORMS:
         raise RecipeError(f"export: {to!r} is none of {', '.join(FORMS)} (--to).")
@@ -75,10 +78,19 @@ def _wanted(to: str, precision: str, max_loss: float) -> Wanted | None:
     allowed = {"onnx": allowed, "openvino": (*allowed, "bf16")}.get(to, ("fp32",))
     for one in allowed:
         if precision == one:
-            if not max_loss >= 0:
+            if max_loss is not None and not max_loss >= 0:
                 raise RecipeError(f"export: max_loss is {max_loss:g}; it must be 0 or more.")
+            if max_loss is not None and one == "fp32":
+                raise RecipeError(
+                    "export: max_loss is about fewer bits, and fp32 loses nothing; leave it out, "
+                    "or ask for another --precision."
+                )
             backend = next((graph for graph in GRAPHS if graph == to), None)
-            return None if backend is None else Wanted(backend, one, max_loss)
+            return (
+                None
+                if backend is None
+                else Wanted(backend, one, MAX_LOSS if max_loss is None else max_loss)
+            )
     raise RecipeError(f"export: precision {precision!r}: --to {to} has {' or '.join(allowed)}.")
 
 

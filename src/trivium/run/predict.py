@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trivium.answering.columns import Detail, Probabilities, told
-from trivium.answering.form import Form, form_named, open_for, refuse_missing
+from trivium.answering.form import Form, forms_named, open_for, refuse_missing
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError
@@ -79,7 +79,7 @@ def predict_file(
         submission = Submission(next(iter(chosen.values()))) if form == CS224N else None
         detail = replace(detail, raw=submission is not None and submission.raw)
         job = _Job(predictor, chosen, detail, doubted, prefixed=not isinstance(task, str))
-        added = [f"{prefix}{column}" for column in job.columns()]
+        added = {f"{prefix}{column}": value for column, value in job.example().items()}
         with _writing(target, table, added, submission) as put:
             rows = job.write(table, put, console)
     if job.empty and console:
@@ -104,16 +104,13 @@ def _opened(
     predictor: Predictor, task: str | Sequence[str] | None, source: str | Path, form: str
 ) -> tuple[Table, dict[str, Form]]:
     """The table, and the tasks that answer its rows. Raises RecipeError."""
-    names = [task] if isinstance(task, str) else task
-    if names is not None:
-        chosen = {name: form_named(name, predictor.forms) for name in names}
-        if not chosen:
-            raise RecipeError("--task: names no task.")
+    if task is not None:
+        chosen = forms_named(task, predictor.forms, "--task")
     else:
         chosen = answering(predictor.forms)
     remedy = f"ask them one by one: --task {next(iter(chosen), 'NAME')}"
     table = open_for(chosen.values(), source, remedy)
-    if names is None:
+    if task is None:
         columns = dict.fromkeys(table.columns)
         chosen, every = answered_by(chosen, columns), chosen
         if not chosen:
@@ -134,9 +131,12 @@ def _texts(rows: Sequence[Row], forms: Mapping[str, Form]) -> dict[str, list[tup
 
 @contextmanager
 def _writing(
-    target: str | Path, table: Table, added: Sequence[str], submission: Submission | None
+    target: str | Path, table: Table, added: Mapping[str, Answer], submission: Submission | None
 ) -> Iterator[_Put]:
-    """What writes a row and its answers, the prediction first, a raw score last."""
+    """What writes a row and its answers, the prediction first, a raw score last.
+
+    added: the columns of the answers, each with a value such as it will hold.
+    """
     if submission is not None:
         with write_lines(target) as line:
             line(submission.header)
@@ -148,7 +148,7 @@ def _writing(
             f"{table.name}: already has a column {clash[0]!r}; rename it, or put something before "
             "the names of the answers' columns: --prefix new_"
         )
-    copied = copying(table, target)
+    copied = copying(table, target, added)
     with write_table(target, [*table.columns, *added], copied.types) as out:
         yield lambda row, answers: out.write([*copied.values(row), *answers])
 
@@ -170,9 +170,10 @@ class _Job:
         self.empty = 0
         """Texts that said nothing."""
 
-    def columns(self) -> list[str]:
-        """The names of the columns that answers fill."""
-        return list(self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0])
+    def example(self) -> dict[str, Answer]:
+        """The columns that answers fill, each with what it would say of empty texts."""
+        told = self._told({n: [("",) * len(f.text)] for n, f in self.forms.items()})[0]
+        return {column: answer for column, (answer,) in told.items()}
 
     def write(self, table: Table, put: _Put, console: Console | None) -> int:
         """Answer all rows; how many there were."""

@@ -10,8 +10,8 @@ from trivium.digest import sha256
 from trivium.errors import RecipeError
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.locks import alone
-from trivium.run.folder.names import CARD, MANIFEST
-from trivium.run.folder.sealed import read_sealed, unseal
+from trivium.run.folder.names import MANIFEST
+from trivium.run.folder.sealed import own_files, own_names, read_sealed, unseal
 from trivium.run.folder.start import refuse_taken
 from trivium.run.hub.download import download
 from trivium.run.hub.fetch import is_hub_name
@@ -56,14 +56,14 @@ def pull(
             refuse_taken(target, [], "model", _found, overwrite=overwrite)
         fetched = download(name, revision)
         try:
-            files = unseal(fetched.folder, MANIFEST)["files"]
+            files = own_files(unseal(fetched.folder, MANIFEST), MANIFEST)
         except RecipeError as error:
             raise RecipeError(
                 f"{name}, commit {fetched.commit}: what the hub gave is not whole: {error} If it "
                 "stays so, its owner must push it again."
             ) from error
         if target is not None:
-            _copy(fetched.folder, [*files, MANIFEST, CARD], target)
+            _copy(fetched.folder, files, target)
     return Pulled(
         folder=target or fetched.folder,
         commit=fetched.commit,
@@ -72,10 +72,10 @@ def pull(
     )
 
 
-def _found(target: Path) -> list[str] | None:
+def _found(target: Path) -> set[str] | None:
     """What a model's folder consists of; None where there is none in it."""
     is_model = (target / MANIFEST).is_file()
-    return [*read_sealed(target / MANIFEST)["files"], MANIFEST, CARD] if is_model else None
+    return own_names(read_sealed(target / MANIFEST), MANIFEST) if is_model else None
 
 
 def _copy(source: Path, files: list[str], target: Path) -> None:

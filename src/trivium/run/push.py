@@ -9,7 +9,7 @@ from trivium.run.card.written import is_changed, write_card
 from trivium.run.folder.finished import read_run
 from trivium.run.folder.model import find_model
 from trivium.run.folder.names import CARD, MANIFEST, MODEL, RECIPE
-from trivium.run.folder.sealed import unseal
+from trivium.run.folder.sealed import own_files, unseal
 from trivium.run.hub.download import MAIN
 from trivium.run.hub.fetch import is_hub_name
 from trivium.run.hub.upload import Place, Pushed, upload
@@ -44,9 +44,9 @@ def push(
             "organisation/name), such as desk/support."
         )
     folder = find_model(Path(run))
-    files = [*unseal(folder, MANIFEST)["files"], MANIFEST]
-    # Of an export for other libraries, what each task's folder says of itself.
-    files += sorted(path.relative_to(folder).as_posix() for path in folder.glob(f"*/{CARD}"))
+    own = own_files(unseal(folder, MANIFEST), MANIFEST)
+    # Of an export for other libraries, what each task's folder says of itself goes along.
+    files = [file for file in own if file != CARD and (folder / file).is_file()]
     _renew_card(Path(run), folder, name, console)
     place = Place(name, revision).made(private=private)
     if _takes_card(folder, place, overwrite, console):

@@ -8,19 +8,45 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 import trivium
 from trivium.answering.says import Floats, Score
 from trivium.errors import RecipeError
+from trivium.recipe import load_recipe
 from trivium.run.screen.console import plain_console
 from trivium.sklearn.kept import HoldsModel, Home
-from trivium.sklearn.texts import Rows, rows_of
+from trivium.sklearn.targets import (
+    classes_in,
+    names_of_classes,
+    numbers_in,
+    range_for,
+    targets,
+    weights_of,
+)
+from trivium.sklearn.texts import Rows, columns_seen, rows_of
 
 TASK = "answer"
 """What the only task of such a run is called."""
 COLUMNS = {1: ["text"], 2: ["first", "second"]}
+
+
+OWN = ("kind", "text", "label", "labels")
+"""Settings of that task that follow from X and y."""
+
+
+def refuse_other_task(recipe: dict[str, Any], changes: Sequence[str]) -> None:
+    """Refuse changes by which the model would answer something else than what stands in y. Raises
+    RecipeError."""
+    if not changes:
+        return
+    before, after = (load_recipe(recipe, each).tasks.get(TASK) for each in ((), changes))
+    for name in OWN:
+        was, will = (getattr(task, name, None) for task in (before, after))
+        if was != will:
+            raise RecipeError(
+                f"changes: `tasks.{TASK}.{name}` follows from X and y, and may not be changed "
+                f"(from {was!r} to {will!r}). For another kind of task: trivium.train."
+            )
 
 
 class _Trained(HoldsModel):
@@ -59,23 +85,28 @@ class _Trained(HoldsModel):
         self.device = device
         self.verbose = verbose
 
-    def _fit(self, rows: Rows, labels: Sequence[Any], task: dict[str, Any]) -> None:
+    def _fit(
+        self, rows: Rows, labels: Sequence[Any], task: dict[str, Any], found: dict[str, Any]
+    ) -> None:
+        """Train, and then take the model with what else was found, by attribute."""
         columns = COLUMNS[len(rows[0])]
         table = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
         table["label"] = list(labels)
+        recipe, changes = self._recipe(columns, task), self._changes()
+        refuse_other_task(recipe, changes)
         home = Home()
         run = home.path / "run"
         with open(os.devnull, "w", encoding="utf-8") as nowhere:
-            self.scores_ = trivium.train(
-                self._recipe(columns, task),
+            scores = trivium.train(
+                recipe,
                 run,
                 tables={TASK: table},
-                changes=list(self.changes),
+                changes=changes,
                 console=plain_console() if self.verbose else plain_console(nowhere),
             )
         (run / "model").rename(home.model)
-        self.n_texts_ = len(columns)
-        self._load(home)
+        how = {"precision": self.precision, "device": self.device}
+        self._hold(how, home, found | {"scores_": scores})
 
     def _recipe(self, columns: list[str], task: dict[str, Any]) -> dict[str, Any]:
         text = columns if len(columns) > 1 else columns[0]
@@ -97,6 +128,11 @@ class _Trained(HoldsModel):
             "stages": [stage],
         }
 
+    def _changes(self) -> list[str]:
+        if isinstance(self.changes, str):
+            raise RecipeError(f"changes: must be a list; write [{self.changes!r}].")
+        return list(self.changes)
+
     def _seed(self) -> int:
         if isinstance(self.random_state, (int, np.integer)):
             return int(self.random_state)
@@ -104,19 +140,8 @@ class _Trained(HoldsModel):
 
     def _said(self, X: Any) -> Floats:
         """readout_BK of the rows."""
-        check_is_fitted(self)
-        return self.model_.arrays({TASK: rows_of(X, self.n_texts_)})[TASK]
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.string = True
-        tags.input_tags.one_d_array = True
-        tags.input_tags.two_d_array = False
-        tags.no_validation = True
-        return tags
+        rows = self._rows(X)
+        return self.model_.arrays({TASK: rows})[TASK]
 
 
 class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # sklearn has no types
@@ -163,16 +188,10 @@ class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # skl
     def fit(self, X: Any, y: Any) -> Self:
         """Train on texts and their classes. Raises RecipeError (a ValueError)."""
         rows = rows_of(X)
-        y = _targets(rows, y)
-        check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
-        if len(classes) < 2:
-            raise RecipeError(
-                f"y: needs two classes at least, found one class: {classes.tolist()[0]!r}."
-            )
-        self.classes_ = classes
-        task = {"kind": "classification", "labels": _names(classes)}
-        self._fit(rows, codes.tolist(), task | {"class_weights": self._weights()})
+        classes, codes = classes_in(targets(rows, y))
+        task = {"kind": "classification", "labels": names_of_classes(classes)}
+        task |= {"class_weights": weights_of(self.class_weight, classes)}
+        self._fit(rows, codes.tolist(), task, columns_seen(X, rows) | {"classes_": classes})
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -186,14 +205,6 @@ class TriviumClassifier(ClassifierMixin, _Trained):  # type: ignore[misc]  # skl
         most_B = self.predict_proba(X).argmax(axis=1)
         found: NDArray[Any] = self.classes_[most_B]
         return found
-
-    def _weights(self) -> Any:
-        if not isinstance(self.class_weight, Mapping):
-            return self.class_weight
-        codes = {value: str(code) for code, value in enumerate(self.classes_.tolist())}
-        if strange := [value for value in self.class_weight if value not in codes]:
-            raise RecipeError(f"class_weight: {strange[0]!r} is none of {list(codes)}.")
-        return {codes[value]: float(weight) for value, weight in self.class_weight.items()}
 
 
 class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklearn has no types
@@ -232,18 +243,9 @@ class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklea
     def fit(self, X: Any, y: Any) -> Self:
         """Train on texts and their numbers. Raises RecipeError (a ValueError)."""
         rows = rows_of(X)
-        y = _targets(rows, y)
-        try:
-            numbers = np.asarray(y, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise RecipeError(f"y: must be numbers ({error}).") from None
-        if not np.isfinite(numbers).all():
-            row = int(np.flatnonzero(~np.isfinite(numbers))[0])
-            raise RecipeError(f"y: row {row} is no number (NaN or infinity).")
-        low, high = self.range or (float(numbers.min()), float(numbers.max()))
-        if low == high:  # of a constant, whose range would be none
-            low, high = low - 0.5, high + 0.5
-        self._fit(rows, numbers.tolist(), {"kind": "regression", "range": [low, high]})
+        numbers = numbers_in(targets(rows, y))
+        task = {"kind": "regression", "range": range_for(self.range, numbers)}
+        self._fit(rows, numbers.tolist(), task, columns_seen(X, rows))
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -252,24 +254,3 @@ class TriviumRegressor(RegressorMixin, _Trained):  # type: ignore[misc]  # sklea
         says = self.model_.forms[TASK].says
         assert isinstance(says, Score)
         return score_B.clip(*says.range)
-
-
-def _targets(rows: Rows, y: Any) -> NDArray[Any]:
-    """y as an array of one axis, a value for each row. Raises RecipeError."""
-    if y is None:
-        raise RecipeError("y: is needed to fit, but the target y is None.")
-    found: NDArray[Any] = column_or_1d(y, warn=True)
-    check_consistent_length(rows, found)
-    for number, value in enumerate(found.tolist()):
-        if value is None or value != value:
-            raise RecipeError(f"y: row {number} is empty (None or NaN).")
-    return found
-
-
-def _names(classes: NDArray[Any]) -> dict[str, str]:
-    """What stands for a class in the rows -> its name; its number where it has no name of its own
-    that could be told."""
-    names = [str(value) for value in classes.tolist()]
-    if len({name.strip() for name in names}) < len(names) or not all(map(str.strip, names)):
-        names = [str(code) for code in range(len(names))]
-    return {str(code): name for code, name in enumerate(names)}

@@ -2,8 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trivium.errors import RecipeError
-from trivium.text.frames import columns_of, index_of, is_frame, is_missing, values_of
+from trivium.text.frames import columns_of, index_of, is_frame, is_missing, names_of, values_of
+
+NAMES = "feature_names_in_"
 
 Rows = list[tuple[str, ...]]
 """Of each row its text, or its pair of texts."""
@@ -32,6 +37,40 @@ def rows_of(X: Any, width: int | None = None) -> Rows:
             found = "an empty cell" if empty else repr(row[0] if len(row) == 1 else row)[:80]
             raise RecipeError(f"X: row {number}{called} must be {wanted}, found {found}.")
     return [tuple(str(text) for text in row) for row in rows]
+
+
+def columns_seen(X: Any, rows: Rows) -> dict[str, Any]:
+    """What a fit remembers of X's columns, as scikit-learn calls it: how many there are, and of a
+    DataFrame what they are called."""
+    names = _names(X)
+    return {"n_features_in_": len(rows[0])} | ({} if names is None else {NAMES: names})
+
+
+def refuse_other_columns(X: Any, fitted: NDArray[Any] | None) -> None:
+    """Refuse a DataFrame whose columns have not the names of those that were fitted, or another
+    order: texts would be taken for each other. Raises RecipeError."""
+    names = _names(X)
+    if fitted is None or names is None or names.tolist() == fitted.tolist():
+        return
+    wanted, found = fitted.tolist(), names.tolist()
+    what = f"Give it X[{wanted}]." if set(wanted) <= set(found) else "Rename them."
+    raise RecipeError(
+        f"X: its columns must have the names that they had in fit, in that order: {wanted}; found "
+        f"{_shortly(found)}. {what}"
+    )
+
+
+def _names(X: Any) -> NDArray[Any] | None:
+    """The names of a DataFrame's columns, where all of them are strings."""
+    names = names_of(X)
+    if names is None or not all(isinstance(name, str) for name in names):
+        return None
+    return np.array(names, dtype=object)
+
+
+def _shortly(names: list[str], most: int = 6) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{names[:most]}{more}"
 
 
 def _values(X: Any) -> list[Any]:

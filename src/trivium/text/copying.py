@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,24 @@ class Copying:
     """What is written of a row, in the order of its columns."""
 
 
-def copying(table: Table, target: str | Path) -> Copying:
-    """From a table to a file, in the format of its ending ("-": text). Raises RecipeError."""
+def copying(
+    table: Table, target: str | Path, added: Mapping[str, float | str] | None = None
+) -> Copying:
+    """From a table to a file, in the format of its ending ("-": text). Raises RecipeError.
+
+    added: of each column that is to stand beside the table's own a value such as it will hold,
+    which says its type also where there is no row.
+    """
     kind = "tsv" if str(target) == "-" else format_to_write(Path(target))
     if kind == "parquet":
-        return _to_parquet(table)
+        copied = _to_parquet(table)
+        known = {column: _type_of(value) for column, value in (added or {}).items()}
+        return replace(copied, types={**copied.types, **known})
     return Copying({}, _as_json if kind == "jsonl" else _as_text)
+
+
+def _type_of(value: float | str) -> Any:
+    return plain_type("float" if isinstance(value, float) else "text")
 
 
 def _as_text(row: Row) -> list[Value]:

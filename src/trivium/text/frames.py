@@ -27,6 +27,14 @@ def is_frame(value: object) -> bool:
     return _is_dataset(value) or _frame(value) is not None
 
 
+def names_of(table: TableLike) -> list[Any] | None:
+    """What a DataFrame or a data set calls its columns, as it does; None of anything else."""
+    if _is_dataset(table):
+        return list(table.column_names)
+    frame = _frame(table)
+    return None if frame is None else list(frame.columns)
+
+
 def columns_of(table: TableLike, where: str) -> dict[str, list[Any]]:
     """A table's columns by name, as Python's own values. Raises RecipeError.
 
@@ -95,14 +103,18 @@ def index_of(table: TableLike) -> list[Any] | None:
     return None if names == list(range(len(names))) else names
 
 
-def with_columns(table: TableLike, added: Mapping[str, Sequence[Any]]) -> TableLike:
+def with_columns(
+    table: TableLike, added: Mapping[str, Sequence[Any]], like: Mapping[str, Any]
+) -> TableLike:
     """A DataFrame or data set with more columns, of the same library; pandas' index is kept.
 
+    like: of each column a value such as it holds, which says its type where there is no row.
     Raises RecipeError for what is neither.
     """
     if _is_dataset(table):
         for name, values in added.items():
-            table = table.add_column(name, list(values))
+            typed = list(values) or np.array([like[name]])[:0]
+            table = table.add_column(name, typed)
         return table
     frame = _frame(table)
     if frame is None:
@@ -114,7 +126,8 @@ def with_columns(table: TableLike, added: Mapping[str, Sequence[Any]]) -> TableL
 
     backend = frame.implementation
     new = [
-        narwhals.new_series(name, list(values), backend=backend) for name, values in added.items()
+        narwhals.new_series(name, list(values) or [like[name]], backend=backend).head(len(values))
+        for name, values in added.items()
     ]
     return frame.with_columns(*new).to_native()
 
@@ -141,7 +154,8 @@ def _frame(value: object) -> Any:
     try:
         found: Any = narwhals.from_native(value, eager_only=True, pass_through=True)
     except narwhals.exceptions.DuplicateError:
-        names = [*getattr(value, "columns", ())]
+        # Arrow's `columns` are not their names.
+        names = [*getattr(value, "column_names", getattr(value, "columns", ()))]
         twice = dict.fromkeys(repr(name) for name in names if names.count(name) > 1)
         raise RecipeError(
             f"the table: has two columns of one name ({', '.join(twice)}); rename one."
@@ -168,5 +182,7 @@ def _of_series(series: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Without what NumPy has made of it."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Without what NumPy, or Arrow, has made of it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.as_py() if type(value).__module__ == "pyarrow.lib" else value

@@ -10,7 +10,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.text.encodings import Encoding, excerpt, seems_windows
 from trivium.text.parts import Part
 from trivium.types import Row
@@ -48,6 +48,7 @@ class Source:
 
     @classmethod
     def of(cls, path: str | Path, encoding: Encoding | None = None) -> "Source":
+        refuse_no_path(path, "a table")
         if str(path) == "-":
             return cls(None, "standard input", False)
         path = Path(path)

@@ -194,13 +194,30 @@ def _limits(facts: Facts) -> list[str]:
     return ["## Limits", "", *(f"- {line}" for line in _notes(facts)), ""]
 
 
+def _cuts(facts: Facts) -> Iterator[str]:
+    """How much is read, by task where it is not the same for all. Special tokens are none of a
+    text's word pieces, but count in a task's `max_length`."""
+    alike: dict[str, list[str]] = {}
+    for name, task in facts.tasks.items():
+        length, read = task.max_length or facts.max_length, READ[task.cut]
+        if task.is_pair and task.sequences == 1:
+            what = (
+                f"f a pair with more than {length - 3:,} word pieces in both texts together only "
+                f"{read} of the longer one, or of both, is read."
+            )
+        else:
+            what = f"f a text with more than {length - 2:,} word pieces only {read} is read."
+        alike.setdefault(what, []).append(name)
+    for what, names in alike.items():
+        whose = f"{', '.join(map(code, names))}: o" if len(alike) > 1 else "O"
+        yield whose + what
+
+
 def _notes(facts: Facts) -> Iterator[str]:
     if labelled := [name for name, task in facts.tasks.items() if isinstance(task, Labelled)]:
         yield "It chooses among its labels for any text, also for one that none of them fits."
         yield from uncalibrated(facts, labelled)
-    cuts = [(task.max_length or facts.max_length, task.cut) for task in facts.tasks.values()]
-    for length, cut in sorted(set(cuts)):
-        yield f"Of a text with more than {length:,} word pieces only {READ[cut]} is read."
+    yield from _cuts(facts)
     yield (
         "The scores hold for texts like those of the dev rows: other sources, languages or times "
         "were not tried. Nor was it tried whether it treats groups of people alike."

@@ -1,10 +1,11 @@
 """What people ask `trivium calibrate` for, before it is known of which task."""
 
 from collections.abc import Mapping
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.parts.tasks import Labelled
 from trivium.run.deciding.aims import LEVELLED, Aim, aim_of
 from trivium.run.deciding.costs import costs_of
@@ -28,10 +29,12 @@ class Asked:
             raise RecipeError("--for and --costs: both say how to decide; leave one of them out.")
         if label is not None and (goal or "").partition("=")[0] not in LEVELLED:
             raise RecipeError("--label: goes with --for precision=… or --for recall=… only.")
-        if answer_where is not None and not 0 < answer_where < 1:
+        if answer_where is not None and not _is_share(answer_where):
             raise RecipeError(
-                f"--answer-where {answer_where:g}: wants a share between 0 and 1, such as 0.95."
+                f"--answer-where {answer_where}: wants a share between 0 and 1, such as 0.95."
             )
+        if shares_from is not None:
+            refuse_no_path(shares_from, "--shares-from")
         self.goal, self.label, self.costs = goal, label, costs
         self.answer_where, self.shares_from = answer_where, shares_from
 
@@ -64,3 +67,8 @@ class Asked:
         if self.costs is not None:
             return Wanted(Aim("none"), costs_of(task, self.costs), self.answer_where, biased)
         return Wanted(aim_of(task, self.goal, self.label), {}, self.answer_where, biased)
+
+
+def _is_share(value: object) -> bool:
+    """Whether it is a number between 0 and 1."""
+    return isinstance(value, Real) and 0 < float(value) < 1

@@ -1,6 +1,7 @@
 """What wrong answers cost: a table, read from CSV or JSON, or given as dictionaries."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,11 @@ def costs_of(task: Labelled, given: "str | Path | Mapping[str, Any]") -> Costs:
     """
     if isinstance(given, Mapping):
         return _checked(task, given, "costs")
+    if not isinstance(given, (str, os.PathLike)):
+        raise RecipeError(
+            f"--costs: must be a table of costs, a file of one, or {' or '.join(BY_DISTANCE)}; "
+            f"found {type(given).__name__}."
+        )
     if str(given) in BY_DISTANCE:
         return _by_distance(task, str(given))
     path = Path(given)

@@ -27,6 +27,13 @@ OF_SEVERAL = (
     " That is the probability that all labels are right: the product of p of those that are said, "
     "and 1 - p of the others."
 )
+EMPTY_PAIR = (
+    "",
+    'To the pipeline `text_pair=""` is no second text at all. Where the second text of a pair is '
+    'empty, say `text_pair=" "`, or ask the tokenizer for `tokenizer([first], [second])`: both '
+    "keep the separator that the model has seen behind every second text.",
+)
+"""The library's pipeline takes an empty string for nothing, and leaves out the [SEP] behind it."""
 
 
 def of_stock(task: Task) -> list[str]:
@@ -37,10 +44,11 @@ def of_stock(task: Task) -> list[str]:
         *_python(
             "from transformers import pipeline",
             "",
-            f'ask = pipeline("text-classification", "{FOLDER}", top_k=None)',
+            f'ask = pipeline("text-classification", "{FOLDER}", top_k=None, truncation=True)',
             f"ask({row})",
         ),
         what,
+        *(EMPTY_PAIR if task.is_pair else ()),
     ]
 
 

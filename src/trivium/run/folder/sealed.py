@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
 from threading import Thread
 from typing import Any
 
@@ -96,6 +96,23 @@ def read_sealed(path: Path) -> dict[str, Any]:
             raise RecipeError(f"{path}: names {shown(name)}, which is no file of this folder.")
     facts: dict[str, Any] = values
     return facts
+
+
+def own_files(values: Mapping[str, Any], name: str) -> list[str]:
+    """What a folder that `name` seals may consist of: the files that it knows, itself, and in each
+    of its folders a card, which is not sealed and need not be there.
+
+    values: those of `name`.
+    """
+    files = list(values["files"])
+    folders = {folder for file in files for folder in PurePosixPath(file).parents}
+    cards = sorted((folder / CARD).as_posix() for folder in folders | {PurePosixPath()})
+    return [*files, name, *cards]
+
+
+def own_names(values: Mapping[str, Any], name: str) -> set[str]:
+    """As `own_files`, but only what is right in the folder: files, and folders whole."""
+    return {file.partition("/")[0] for file in own_files(values, name)}
 
 
 def seal_of(run: Path) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, try_to_load_from_cache
 
-from trivium.run.folder.names import CARD, MANIFEST
-from trivium.run.folder.sealed import read_sealed
+from trivium.run.folder.names import MANIFEST
+from trivium.run.folder.sealed import own_files, read_sealed
 from trivium.run.hub.refusals import HUB_ERRORS, as_told, is_away
 
 MAIN = "main"
@@ -46,7 +46,7 @@ def download(name: str, revision: str | None = None, instead: str = "") -> Fetch
         manifest = Path(api.hf_hub_download(name, MANIFEST, revision=wanted))
     commit = manifest.parent.name
     # What a repository holds beside them may be anything, of any size.
-    files = [*read_sealed(manifest)["files"], MANIFEST, CARD]
+    files = own_files(read_sealed(manifest), MANIFEST)
     with as_told(name, wanted, instead):
         folder = api.snapshot_download(name, revision=commit, allow_patterns=files)
     return Fetched(Path(folder), commit, is_from_cache=False)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from trivium.answering.columns import Detail, told
-from trivium.answering.form import Form, form_named
+from trivium.answering.form import Form, forms_named
 from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError, did_you_mean
@@ -31,19 +31,22 @@ def answered_frame(
     columns = columns_of(table, _NAME)
     chosen = _chosen(forms, columns, tasks)
     detail.refuse_misfit(chosen)
+    prefixed = not isinstance(tasks, str)
+    nothing = {name: _none_said(form, rows=1) for name, form in chosen.items()}
+    example = told(chosen, nothing, detail, prefixed=prefixed)  # refused before the work is done
     asks = {
         name: list(zip(*(_texts(columns[c], c, table) for c in form.text), strict=True))
         for name, form in chosen.items()
     }
     readouts = _readouts(arrays, chosen, asks)
-    answers = told(chosen, readouts, detail, prefixed=not isinstance(tasks, str))
+    answers = told(chosen, readouts, detail, prefixed=prefixed)
     added = {f"{prefix}{column}": values for column, values in answers.items()}
     if clash := sorted(set(added) & set(columns)):
         raise RecipeError(
             f"{_NAME}: already has a column {clash[0]!r}; rename it, or put something before the "
             "names of the answers' columns: prefix='new_'"
         )
-    return with_columns(table, added)
+    return with_columns(table, added, {f"{prefix}{name}": of[0] for name, of in example.items()})
 
 
 def _chosen(
@@ -54,10 +57,7 @@ def _chosen(
         if not (chosen := answered_by(every, columns)):
             raise RecipeError(f"{_NAME}: {none_fits(every, columns)}")
         return chosen
-    named = [tasks] if isinstance(tasks, str) else tasks
-    chosen = {name: form_named(name, forms) for name in named}
-    if not chosen:
-        raise RecipeError("tasks: names no task.")
+    chosen = forms_named(tasks, forms)
     for name, form in chosen.items():
         for column in form.text:
             if column not in columns:
@@ -95,6 +95,12 @@ def _readouts(
 
 
 def _stacked(form: Form, rows: Sequence[Floats]) -> Floats:
+    return np.stack(rows) if rows else _none_said(form, rows=0)
+
+
+def _none_said(form: Form, *, rows: int) -> Floats:
+    """readout_BK of so many rows, which says nothing of them: all labels are alike."""
     assert form.says is not None
-    none: Floats = np.zeros((0, form.says.outputs), dtype=np.float32)
-    return np.stack(rows) if rows else none
+    outputs = form.says.outputs
+    none: Floats = np.full((rows, outputs), 1 / outputs, dtype=np.float32)
+    return none

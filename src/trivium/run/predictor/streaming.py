@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
-from trivium.errors import RecipeError
+from trivium.errors import RecipeError, refuse_no_path
 from trivium.run.folder.atomic import refuse_source, refuse_unwritable, refuse_url
 from trivium.run.folder.locks import alone
 from trivium.text.tables import BadRow, Table
@@ -16,6 +16,8 @@ from trivium.types import Row
 @contextmanager
 def alone_at(source: str | Path, target: str | Path, *, overwrite: bool) -> Iterator[None]:
     """Refuse a file that is not to be written, before any work; in the block, nobody else may."""
+    refuse_no_path(source, "the table")
+    refuse_no_path(target, "the file of the answers")
     if str(target) == "-":
         yield
         return

@@ -34,11 +34,7 @@ def beginning(run_dir: Path, processes: Processes, *, resume: Resume, overwrite:
     A run that this very launch began goes on, whatever the command says, since torchrun can only
     repeat it: so one that was to be replaced is not replaced again.
     """
-    if resume == "auto" and overwrite:
-        raise RecipeError(
-            "--auto-resume goes on with the run that is there, and --overwrite replaces it: give "
-            "one of the two."
-        )
+    refuse_both(resume=resume, overwrite=overwrite)
 
     def found() -> Beginning:
         settle(run_dir)
@@ -50,6 +46,16 @@ def beginning(run_dir: Path, processes: Processes, *, resume: Resume, overwrite:
         return Beginning(resume=resume, overwrite=overwrite)
 
     return processes.asked_of_first(found)
+
+
+def refuse_both(*, resume: Resume, overwrite: bool) -> None:
+    """Raises RecipeError where a run is to go on and to be replaced."""
+    if resume and overwrite:
+        option = "--auto-resume" if resume == "auto" else "--resume"
+        raise RecipeError(
+            f"{option} goes on with the run that is there, and --overwrite replaces it: give one "
+            "of the two."
+        )
 
 
 def refuse_unlike(processes: Processes, recipe: Recipe, digest: str) -> None:

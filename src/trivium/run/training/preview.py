@@ -110,8 +110,8 @@ class Preview:
                 kept = KEPT[self.encoded[name].packer.keeps]
                 about = "some " if self.encoded[name].looked_at is not None else ""
                 lines.append(
-                    f"{name}: {about}{cut:,} training texts are cut to {length} word pieces "
-                    f"(kept: {kept})"
+                    f"{name}: {about}{cut:,} training texts are cut to {length} word pieces, "
+                    f"special ones included (kept: {kept})"
                 )
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):
