@@ -15,7 +15,10 @@ import trivium
 from tests.support.tables import make_recipe
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.recipe import Recipe, load_recipe
+from trivium.run.folder.given import hold
 from trivium.run.folder.start import run_recipe
+from trivium.run.rows.load import load_data
 
 pandas = pytest.importorskip("pandas")
 
@@ -127,6 +130,51 @@ def test_other_tasks_keep_their_files(home: Path, tmp_path: Path) -> None:
     for split in ("train", "dev"):
         (source,) = found.tasks["same"].sources(split)
         assert Path(source.file) == home / "data" / f"pairs-{split}.tsv"
+
+
+def lines(recipe: Recipe) -> dict[str, dict[str, list[int | None]]]:
+    """By task and split, which lines of its files are in it."""
+    _, data = load_data(recipe)
+    return {
+        task: {name: [row.line for row in split.examples] for name, split in splits.items()}
+        for task, splits in data.items()
+    }
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize(
+    "drawn", [0.3, {"share": 0.3, "by": "id"}, {"share": 0.3, "stratify": True}]
+)
+def test_what_is_drawn_of_a_table_or_of_a_file_beside_it_stays_apart_from_training(
+    home: Path, tmp_path: Path, drawn: Any, split: str
+) -> None:
+    tasks = values(home, "mood")["tasks"]
+    beside = {"train": str(home / "data" / "mood-train.tsv"), split: drawn}
+    tasks = {"mood": tasks["mood"] | {split: drawn}, "other": tasks["mood"] | beside}
+    recipe = {"encoder": values(home)["encoder"], "tasks": tasks}
+    held = hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+    with held.kept(tmp_path, writes=True):
+        as_checked, as_trained = (
+            lines(loaded)
+            for loaded in (load_recipe(held.recipe), held.placed(load_recipe(held.recipe)))
+        )
+    assert as_trained == as_checked
+    for splits in as_trained.values():
+        assert splits[split]
+        assert not set(splits["train"]) & set(splits[split])
+
+
+def test_a_run_of_a_table_is_judged_on_rows_that_it_was_not_trained_on(
+    home: Path, tmp_path: Path
+) -> None:
+    recipe, rows = values(home, "mood"), read(home, "mood", "train")
+    recipe["tasks"]["mood"] |= {"dev": 0.3, "test": 0.2}
+    trivium.train(recipe, tmp_path, tables={"mood": rows}, console=quiet())
+    told = json.loads((tmp_path / "data.json").read_text())["tasks"]["mood"]
+    assert told["dev"]["drawn"] == {"share": 0.3}
+    assert sum(told[split]["rows"] for split in ("train", "dev", "test")) == len(rows)
+    found = lines(run_recipe(tmp_path))["mood"]
+    assert not set(found["train"]) & (set(found["dev"]) | set(found["test"]))
 
 
 def test_what_replaces_a_run_has_its_own_tables_alone(home: Path, tmp_path: Path) -> None:

@@ -54,8 +54,11 @@ def in_folder(recipe: Recipe, folder: Path) -> Recipe:
     tasks = {}
     for name, task in recipe.tasks.items():
         changes: dict[str, Any] = {"train": tuple(map(placed, task.sources("train"))) or None}
+        # What is drawn has no place of its own: its rows are those of the training files.
         changes |= {
-            split: placed(each[0]) for split in ("dev", "test") if (each := task.sources(split))
+            split: placed(held)
+            for split in ("dev", "test")
+            if isinstance(held := getattr(task, split), Source)
         }
         tasks[name] = task.model_copy(update=changes)
     return recipe.model_copy(update={"tasks": tasks, "data": str(folder)})
