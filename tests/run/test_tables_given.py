@@ -177,6 +177,51 @@ def test_a_run_of_a_table_is_judged_on_rows_that_it_was_not_trained_on(
     assert not set(found["train"]) & (set(found["dev"]) | set(found["test"]))
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"file": "a.csv", "encoding": "cp1252", "rows": 5}, {"rows": 5}),
+        ({"relabel": {"bad": "good"}}, {"relabel": {"bad": "good"}}),
+        (
+            {"hub": "x/y", "split": "train", "revision": "main", "where": {"mood": "good"}},
+            {"where": {"mood": "good"}},
+        ),
+        ([{"file": "a.csv", "rows": 5}, {"file": "b.csv", "rows": 5}], {"rows": 5}),
+        (["a.csv", "b.csv"], {}),
+        ([], {}),
+    ],
+    ids=str,
+)
+def test_a_table_is_read_as_the_recipe_says_of_the_file_whose_place_it_takes(
+    home: Path, tmp_path: Path, said: Any, kept: dict[str, Any]
+) -> None:
+    recipe = values(home, "mood")
+    recipe["tasks"]["mood"] |= {"train": said}
+    held = hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+    (source,) = held.placed(load_recipe(held.recipe)).tasks["mood"].sources("train")
+    plain = source.plain()
+    assert plain == (kept | {"file": source.file} if kept else source.file)
+    assert source.file.startswith("mood-train-")
+
+
+def test_a_table_takes_the_place_of_rows_that_were_to_be_drawn(home: Path, tmp_path: Path) -> None:
+    recipe, rows = values(home, "mood"), read(home, "mood", "train")
+    recipe["tasks"]["mood"] |= {"dev": {"share": 0.2, "stratify": True}}
+    held = hold(recipe, {"mood": {"train": rows[:50], "dev": rows[50:]}}, tmp_path)
+    task = load_recipe(held.recipe).tasks["mood"]
+    assert task.drawn("dev") is None
+    assert [Path(source.file).name[:9] for source in task.sources("dev")] == ["mood-dev-"]
+
+
+def test_a_table_in_the_place_of_files_that_are_read_in_several_ways_is_refused(
+    home: Path, tmp_path: Path
+) -> None:
+    recipe = values(home, "mood")
+    recipe["tasks"]["mood"] |= {"train": ["a.csv", {"file": "b.csv", "rows": 5}]}
+    with pytest.raises(RecipeError, match=r"tasks\.mood\.train: a table takes the place of its 2"):
+        hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+
+
 def test_what_replaces_a_run_has_its_own_tables_alone(home: Path, tmp_path: Path) -> None:
     rows = read(home, "mood", "train")
     for part in (rows[:50], rows[50:]):
