@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from trivium.parts.tasks.cells import listed
+from trivium.parts.tasks.cells import listed, spellings
 
 LOOKED_AT = 2000
 """Cells by which a column's length is measured."""
@@ -97,10 +97,15 @@ class Column:
 
     @property
     def ordered(self) -> list[str]:
-        """Its numbers as they are written, the lowest first, where there are cells besides that say
-        that there is nothing; else nothing, for then all cells say it themselves."""
+        """Its numbers, each as it is written first, the lowest first, where there are cells besides
+        that say that there is nothing; else nothing, for then all cells say it themselves."""
         there = [cell for cell in self.counts if cell.lower() not in MISSING]
-        return sorted(there, key=float) if len(there) < len(self.counts) else []
+        if self.numbers is None or len(there) == len(self.counts):
+            return []
+        once: dict[float, str] = {}
+        for spelt in spellings(there).values():
+            once.setdefault(float(spelt), spelt)
+        return [once[number] for number in sorted(once)]
 
     @cached_property
     def written(self) -> str | None:
