@@ -1,5 +1,6 @@
 """A big table that several processes of a machine want at once is read, and cut, by one of them."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -107,3 +108,41 @@ def test_who_comes_second_finds_the_word_pieces_too(
     (other,) = found
     for row in (0, 31, 59):
         assert other.several([row])[0].tolist() == pieces.several([row])[0].tolist()
+
+
+def test_big_tables_of_several_tasks_stay_however_much_they_are_together(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = {"kind": "classification", "text": "text", "label": "label"}
+    files = {"one": "t.csv", "two": "u.csv"}
+    (tmp_path / "u.csv").write_text((tmp_path / "t.csv").read_text().replace("good", "other"))
+    (shelf.shelf("of before") / "file").write_bytes(bytes(1000))
+    monkeypatch.setattr(shelf, "MOST_BYTES", 1000)  # less than either of them
+    tasks = {name: task | {"train": file} for name, file in files.items()}
+    _, data = load_data(parse_recipe({"data": str(tmp_path), "tasks": tasks}))
+    for name in files:
+        rows = data[name]["train"].examples
+        assert isinstance(rows, StoredRows)
+        mapped_tokens(rows, Tokenizer(tiny), name, None)
+        assert len(list(rows)) == 60
+    left = [path.name for path in (tmp_path / "cache" / "tables").iterdir()]
+    assert len(left) == 2
+    assert "of before" not in left
+
+
+def test_a_table_that_another_process_uses_is_not_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shelf, "MOST_BYTES", 0)
+    monkeypatch.setattr(shelf, "_IN_USE", {})
+    used, other = shelf.own_shelf("used"), shelf.shelf("other")
+    for folder in (used, other):
+        (folder / "file").write_bytes(bytes(10))
+    # Such a lock keeps away everybody who opens the file anew, this process, too.
+    shelf.make_room(set())
+    assert (used / "file").exists()
+    assert not other.exists()
+    os.close(shelf._IN_USE.pop(used))  # as the system does at a process's end
+    shelf.make_room(set())
+    assert not used.exists()
+    assert shelf.own_shelf("used").is_dir()
