@@ -148,7 +148,7 @@ def _table(drawn: Any) -> dict[str, Any]:
 def _tell(made: Sequence[tuple[Group, Draft]], console: Console) -> None:
     groups = list({id(group): group for group, _ in made}.values())
     for file in (file for group in groups for file in group.files.values()):
-        say(console, _plain(f"{file.name}: {len(file.lines):,} rows, {file.table.dialect}"))
+        say(console, _plain(f"{file.name}: {file.rows:,} rows, {file.table.dialect}"))
     for _, draft in made:
         say(console, ("task ", ""), (_plain(draft.name), "bold"), f": {_plain(_about(draft))}")
         for line in dict.fromkeys(draft.assumed):
