@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drafts import drafted, moods, only, table, texts
+from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.drafting import files, rest
 from trivium.run.drafting.columns import Column
@@ -73,6 +74,18 @@ def test_a_column_that_says_what_the_file_s_name_does_needs_no_words(tmp_path: P
     ]
     _, said = drafted(tmp_path, *both)
     assert "of every row" not in said
+
+
+def test_a_file_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    file = table(tmp_path / "t.csv", ["text", "mood"], moods(9))
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(RecipeError, match=r"t\.csv: cannot be read \(Permission denied\)\. Check"):
+        drafted(tmp_path, file)
 
 
 def test_of_many_numbers_their_range_is_kept_and_what_is_none(

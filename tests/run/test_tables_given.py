@@ -289,6 +289,19 @@ def test_a_table_that_cannot_be_used_leaves_no_trace(
     assert not (tmp_path / "deep").exists()
 
 
+@pytest.mark.parametrize("as_table", [list, pandas.DataFrame])
+def test_tables_without_their_tasks_names_are_refused(
+    home: Path, tmp_path: Path, as_table: Any
+) -> None:
+    rows = as_table(read(home, "mood", "train"))
+    for work in (
+        lambda: trivium.train(values(home, "mood"), tmp_path / "run", tables=rows),
+        lambda: trivium.check(values(home, "mood"), tables=rows),
+    ):
+        with pytest.raises(RecipeError, match="tables: is a dictionary that has a table by the na"):
+            work()
+
+
 def test_a_row_is_named_as_pandas_calls_it(home: Path, tmp_path: Path) -> None:
     table = pandas.DataFrame({"text": ["a", None], "mood": ["up", "down"]}, index=["p", "q"])
     with pytest.raises(RecipeError, match=r"tables\['mood'\]: row 1 \(index 'q'\): column 'text'"):

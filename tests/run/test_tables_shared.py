@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.rows import big, shelf, tokens
 from trivium.run.rows.arrays import Array, write_arrays
@@ -108,6 +109,16 @@ def test_who_comes_second_finds_the_word_pieces_too(
     (other,) = found
     for row in (0, 31, 59):
         assert other.several([row])[0].tolist() == pieces.several([row])[0].tolist()
+
+
+def test_a_size_that_is_no_number_of_bytes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(big.BIG_HERE, "32M")
+    with pytest.raises(RecipeError, match="TRIVIUM_BIG_TABLE=32M: is a number of bytes, such as 3"):
+        rows_of(tmp_path)
+    monkeypatch.setenv(big.BIG_HERE, " 0 ")
+    assert len(rows_of(tmp_path)) == 60
 
 
 def test_big_tables_of_several_tasks_stay_however_much_they_are_together(

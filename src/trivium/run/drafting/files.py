@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -77,7 +78,10 @@ class Group:
 def look(path: Path, home: Path) -> Found:
     """Read a file, in whatever way it can be read. home: the folder of data. Raises RecipeError
     where it cannot be read."""
-    encoding = sniffed(path) if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS else None
+    encoding = None
+    if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS:
+        with suppress(OSError):  # which the reader of its rows tells
+            encoding = sniffed(path)
     encoding = None if encoding == "utf-8" else encoding
     try:
         return _read(path, home, encoding, "standard")

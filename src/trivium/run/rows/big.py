@@ -70,7 +70,18 @@ def is_big(recipe: Recipe, task: Task) -> bool:
     if task.gathers or asked or any(drawn.by or drawn.stratify for drawn in held):
         return False
     size = sum(_bytes(path_of(recipe.data, source)) for source in task.sources("train"))
-    return size >= int(os.environ.get(BIG_HERE, BIG))
+    return size >= _limit()
+
+
+def _limit() -> int:
+    """From how many bytes on. Raises RecipeError."""
+    told = os.environ.get(BIG_HERE, "").strip()
+    if told and not told.isdecimal():
+        raise RecipeError(
+            f"{BIG_HERE}={told}: is a number of bytes, such as {BIG}; 0 has all training files "
+            "read into files. Leave it out for the default."
+        )
+    return int(told) if told else BIG
 
 
 def read_stored(recipe: Recipe, task: Task, console: Console | None) -> list[Stored]:
