@@ -60,7 +60,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no high": ({"space": {"seed": {"low": 1}}}, "search.space.seed.high: is missing"),
     "text for a number": ({"space": {"seed": {"low": "1", "high": 2}}}, "search.space.seed.low: "),
     "a step that is lost in its numbers": (
-        {"space": {"tasks.mood.weight": {"low": 0.1, "high": 1e10, "step": 3e-33}}},
+        {"space": {"tasks.mood.weight": {"low": 0.1, "high": 1e10, "step": 7e-33}}},
         "search.space.tasks.mood.weight: high 10000000000.0 is no step's end",
     ),
     "whole numbers beyond all": (
