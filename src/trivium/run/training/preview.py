@@ -128,6 +128,7 @@ class Preview:
         """Choices that are allowed and yet may not do what was meant."""
         plan, tasks = self.plan(stage), self.recipe.tasks
         facts = self._facts(plan)
+        yield from stage.idle(tasks, plan.tasks)
         yield from stage.combiner.notes(facts)
         for part in stage.regularizers:
             yield from part.notes(facts)
