@@ -71,6 +71,13 @@ class Labelled(Task):
             raise ValueError(f"needs at least {least}, found {len(value)}")
         if len(set(value.values())) < len(value):
             raise ValueError("gives the same name to two labels")
+        if unnamed := [label for label, name in value.items() if not name.strip()]:
+            raise ValueError(
+                f"gives {unnamed[0]!r} an empty name, which is no answer; name it, or leave its "
+                "rows out (relabel)"
+            )
+        if len({label.strip() for label in value}) < len(value):
+            raise ValueError("names a label twice, but for the space around it")
         if len(set(spellings(value).values())) < len(value):
             raise ValueError("holds the same number twice, written in two ways")
         return value
