@@ -1,6 +1,9 @@
 """A big table that several processes of a machine want at once is read, and cut, by one of them."""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -15,7 +18,7 @@ from trivium.run.rows import big, shelf, tokens
 from trivium.run.rows.arrays import Array, write_arrays
 from trivium.run.rows.blocks import Job
 from trivium.run.rows.load import load_data
-from trivium.run.rows.reading import Outcome, read_blocks
+from trivium.run.rows.reading import Outcome, read_blocks, remove_unfinished
 from trivium.run.rows.shelf import alone_with
 from trivium.run.rows.stored import StoredRows
 from trivium.run.rows.tokens import mapped_tokens
@@ -109,6 +112,30 @@ def test_who_comes_second_finds_the_word_pieces_too(
     (other,) = found
     for row in (0, 31, 59):
         assert other.several([row])[0].tolist() == pieces.several([row])[0].tolist()
+
+
+KILLED = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from trivium.run.rows.arrays import write_arrays
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # as it is but for Python
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+write_arrays(Path(sys.argv[1]), {"a": np.zeros(10_000)}, {})
+"""
+"""A process that the system ends in the midst of its write."""
+
+
+def test_what_a_killed_writer_was_writing_is_swept_by_the_next(tmp_path: Path) -> None:
+    home = tmp_path / "table"
+    home.mkdir()
+    ended = subprocess.run([sys.executable, "-c", KILLED, home / "00000.rows"], check=False)
+    assert ended.returncode == -signal.SIGXFSZ
+    assert list(home.iterdir())
+    remove_unfinished(home)
+    assert not list(home.iterdir())
 
 
 def test_a_size_that_is_no_number_of_bytes_is_refused(
