@@ -51,6 +51,13 @@ def test_what_stages_say_of_other_tasks_goes_with_them() -> None:
     assert (left.reference, left.select) == (None, None)
 
 
+def test_what_stages_say_of_tasks_whose_texts_are_borrowed_goes_as_well() -> None:
+    stage = {"tasks": ["mood", "words"], "weights": {"mood": 2.0, "words": 0.5}}
+    left = only_tasks(recipe(stage | {"batch_size": {"mood": 8, "words": 4}}), ["words"])
+    assert "mood" in left.tasks
+    assert (left.stages[0].weights, left.stages[0].batch_size) == ({"words": 0.5}, {"words": 4})
+
+
 def test_rates_of_other_heads_go_with_them() -> None:
     rates = both(lr={"encoder": 1e-5, "heads": {"mood": 1e-2, "near": 1e-3}})
     assert only_tasks(recipe(rates), ["near"]).stages[0].lr.heads == {"near": 1e-3}

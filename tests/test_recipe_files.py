@@ -11,7 +11,7 @@ from tests.support.recipes import GOOD, family, load, refusal, saved
 from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
-from trivium.recipe.dotted import put
+from trivium.recipe.dotted import put, value_at
 from trivium.recipe.plain_yaml import read_yaml
 
 # --- changing ----------------------------------------------------------------------------------
@@ -229,8 +229,13 @@ TRAPS = [
 ]
 
 
+NAMES = (st.sampled_from(TRAPS) | st.text(max_size=5)).map(
+    lambda name: name if name.strip() else f"{name}x"  # an empty name is refused
+)
+
+
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.lists(st.sampled_from(TRAPS) | st.text(max_size=5), min_size=2, max_size=5, unique=True))
+@given(st.lists(NAMES, min_size=2, max_size=5, unique=True))
 def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) -> None:
     # Distinct numbers as keys; anything as names.
     task = {"kind": "classification", "text": "a", "label": "y"}
@@ -334,3 +339,17 @@ budgets:
         first, second = (stage["regularizers"][0]["teachers"] for stage in found["stages"])
         assert first == {"mood": str(here / "teacher")}
         assert second == str(here / "teacher")
+
+
+def test_a_path_finds_keys_that_yaml_reads_as_numbers_or_truths() -> None:
+    values: dict[str, Any] = {"class_weights": {1: 5}, "by": {2: {"rate": 1}}}
+    put(values, "class_weights.1", 2, "here")
+    assert values["class_weights"] == {1: 2}
+    put(values, "by.2.rate", 4, "here")
+    put(values, "by.*.rate", 5, "here")
+    assert values["by"] == {2: {"rate": 5}}
+    assert value_at(values, ["by", "2", "rate"]) == 5
+    answers = {"labels": {True: "yes", False: "no"}}
+    put(answers, "labels.true", "y", "here")
+    put(answers, "labels.new", "n", "here")
+    assert answers == {"labels": {True: "y", False: "no", "new": "n"}}

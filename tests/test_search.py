@@ -59,6 +59,14 @@ WRONG: dict[str, tuple[Any, str]] = {
     "a value twice": ({"space": {"seed": [1, 2, 1]}}, "search.space.seed: 1 stands twice"),
     "no high": ({"space": {"seed": {"low": 1}}}, "search.space.seed.high: is missing"),
     "text for a number": ({"space": {"seed": {"low": "1", "high": 2}}}, "search.space.seed.low: "),
+    "a step that is lost in its numbers": (
+        {"space": {"tasks.mood.weight": {"low": 0.1, "high": 1e10, "step": 7e-33}}},
+        "search.space.tasks.mood.weight: high 10000000000.0 ends no step",
+    ),
+    "whole numbers beyond all": (
+        {"space": {"seed": {"low": 1, "high": 10**400}}},
+        "search.space.seed.high: input should be less than or equal to 1000000000000000",
+    ),
     "low above high": (
         {"space": {"seed": {"low": 3, "high": 3}}},
         "search.space.seed: low 3 is not below high 3",
@@ -73,7 +81,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "a step that misses high": (
         {"space": {"tasks.mood.weight": {"low": 0.1, "high": 0.5, "step": 0.3}}},
-        "search.space.tasks.mood.weight: high 0.5 is no step's end; the last one is 0.4",
+        "search.space.tasks.mood.weight: high 0.5 ends no step; the last one is 0.4",
     ),
     "a step of zero": (
         {"space": {"seed": {"low": 1, "high": 9, "step": 0}}},
@@ -235,6 +243,11 @@ def test_steps_are_the_numbers_as_they_are_written(low: int, count: int, step: f
     end = float(f"{(low + count) * step:.5f}")
     setting = Range(low=start, high=end, step=step)
     assert setting.values == [float(f"{(low + k) * step:.5f}") for k in range(count + 1)]
+
+
+def test_a_range_of_very_many_steps_has_no_list_of_values() -> None:
+    assert Range(low=0.0, high=1.0, step=1e-33).values is None
+    assert Range(low=1e-15, high=1e15, log=True).probes[2] == pytest.approx(1)
 
 
 def test_whole_ends_mean_whole_numbers() -> None:

@@ -94,6 +94,8 @@ def test_booleans_stand_in_a_table_as_true_and_false() -> None:
         (["good", "good"], "names a label twice"),
         ([1, "1"], "names a label twice"),
         ([1, 1.0], "the same number twice"),
+        (["good", "good "], "names a label twice, but for the space around it"),
+        ({0: "", 1: "good"}, "gives '0' an empty name, which is no answer; name it, or leave its"),
         ({0: "same", 1: "same"}, "gives the same name to two labels"),
         (["good", None], "holds an empty label"),
         ({0: "bad", 1: None}, "holds an empty label"),

@@ -1,5 +1,6 @@
 """Of several processes, one writes a folder: the others are told so, and change nothing."""
 
+import errno
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from rich.console import Console
 import trivium
 from tests.support.forks import Forks
 from tests.support.processes import PATIENCE_S, wait_until
-from trivium.errors import RecipeError
-from trivium.run.folder.atomic import fresh_folder, replace_folder, write_text
+from trivium.errors import NotWrittenError, RecipeError
+from trivium.run.folder import atomic
+from trivium.run.folder.atomic import fresh_folder, replace_folder, whole_folder, write_text
 from trivium.run.folder.locks import alone
 
 HOLDS = """
@@ -135,6 +137,61 @@ def test_two_who_write_one_name_at_once_write_two_files(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "a").iterdir()] == [two.name]
     write_text(tmp_path / "b", "x")
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_ctrl_c_between_two_renames_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    out = tmp_path / "out"
+    if was_there:
+        out.mkdir()
+        (out / "old").touch()
+    rename = Path.rename
+
+    def stopped(path: Path, target: Path) -> Path:
+        if not was_there:
+            raise KeyboardInterrupt
+        moved = rename(path, target)
+        monkeypatch.setattr(Path, "rename", rename)
+        raise KeyboardInterrupt if moved else AssertionError
+
+    monkeypatch.setattr(Path, "rename", stopped)
+    with pytest.raises(KeyboardInterrupt), whole_folder(out) as fresh:
+        (fresh / "new").touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found == ({"out", "out/old"} if was_there else set())
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_folder_whose_name_cannot_be_put_on_the_disk_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_there: bool
+) -> None:
+    out = tmp_path / "out"
+    if was_there:
+        out.mkdir()
+        (out / "old").touch()
+
+    def fails(path: Path) -> None:
+        if path == tmp_path:
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(atomic, "sync", fails)
+    said = "What was there is as it was" if was_there else "Nothing was kept"
+    with pytest.raises(NotWrittenError, match=said), whole_folder(out) as fresh:
+        (fresh / "new").touch()
+    found = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert found == ({"out", "out/old"} if was_there else set())
+
+
+def test_what_a_crash_left_between_two_renames_comes_back_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".out.old").mkdir()
+    (tmp_path / ".out.old" / "old").touch()
+    with pytest.raises(ValueError, match="full"), whole_folder(tmp_path / "out"):
+        raise ValueError("full")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 # --- verbs ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import trivium
 from tests.support.drafts import Rows, drafted, moods, only, table, texts
-from tests.support.shell import call
+from tests.support.shell import call, spoken
 from tests.support.tables import WORDS, sentence
 from tests.support.thorough import some_of
 from trivium.cli.drafting import ask
@@ -26,6 +26,27 @@ REAL = Path(__file__).parents[3] / "shared" / "data" / "other"
 
 
 # --- from files to a trained model ---------------------------------------------------------------
+def test_a_recipe_that_is_written_behind_a_link_finds_its_data(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    (tmp_path / "far" / "away" / "from" / "here").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away" / "from")
+    file = table(tmp_path / "files" / "t.csv", ["text", "mood"], moods(60))
+    for folder in (tmp_path / "link", tmp_path / "link" / "here"):
+        trivium.init([file], folder / "recipe.yaml", console=spoken()[0])
+        assert list(trivium.load_recipe(folder / "recipe.yaml").tasks) == ["mood"]
+
+
+def test_a_file_under_two_names_is_one_task(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    file = table(tmp_path / "files" / "t.csv", ["text", "mood"], moods(60))
+    (tmp_path / "link").symlink_to(tmp_path / "files")
+    others = (tmp_path / "files" / ".." / "files" / "t.csv", tmp_path / "link" / "t.csv")
+    for other in others:
+        values, _ = drafted(tmp_path, file, other)
+        (tmp_path / "recipe.yaml").unlink()
+        assert list(values["tasks"]) == ["mood"]
+
+
 def hundred_labels(folder: Path) -> Path:
     rows = [
         [f"{WORDS[a]} {WORDS[b]} {sentence(n)}", f"{WORDS[a]} of {WORDS[b]}"]

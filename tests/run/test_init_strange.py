@@ -36,6 +36,15 @@ def test_stars_with_a_word_for_nothing_stay_in_order(tmp_path: Path) -> None:
     assert "3 numbers in order" in said
 
 
+@pytest.mark.parametrize("cells", [["1", "1.0", "2", "3", "n/a"], ["01", "1", "2", "3", "-"]])
+def test_a_number_in_order_that_is_written_in_two_ways_is_one(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    values, _ = drafted(tmp_path, answered(tmp_path, "stars", cells))
+    assert only(values)["kind"] == "ordinal"
+    assert only(values)["labels"] == [cells[0], "2", "3"]
+
+
 def test_few_numbers_and_a_word_for_nothing_are_labels_that_are_told(tmp_path: Path) -> None:
     values, said = drafted(tmp_path, answered(tmp_path, "label", ["0", "1", "nan"]))
     assert only(values)["kind"] == "classification"

@@ -164,3 +164,27 @@ def test_an_id_beyond_the_embedding_is_refused(tiny: Path, tmp_path: Path) -> No
     (folder / "tokenizer.json").write_text(json.dumps(told))
     with pytest.raises(RecipeError, match=r"a piece with the id 5,000, but the encoder's 48 vect"):
         build(parse_recipe(values(folder, jsonl(tmp_path, ["a", "b"]), labels=["a", "b"])))
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+def test_what_a_stage_says_of_a_task_that_it_does_not_train_is_told(
+    recipe_values: dict[str, Any],
+) -> None:
+    settings = {
+        "batch_size": {"mood": 8, "near": 4},
+        "rows_per_epoch": {"near": 4},
+        "weights": {"near": 2.0, "mood": 0.5},
+        "lr": {"encoder": 1e-5, "heads": {"near": 1e-3, "mood": 1e-2}},
+    }
+    stage = {"name": "first", "tasks": ["mood", "same"], "steps": 1, **settings}
+    both = [stage, {"name": "second", "steps": 1, **settings}]
+    recipe = parse_recipe(recipe_values | {"stages": both})
+    said = Console(file=StringIO(), width=1000)
+    found = [line for line in trivium.check(recipe, said).warnings if "does nothing" in line]
+    assert found == [
+        f"stage first: {setting}.near does nothing, since this stage does not train near: its "
+        "`tasks` are mood, same"
+        for setting in ("batch_size", "rows_per_epoch", "weights", "lr.heads")
+    ]

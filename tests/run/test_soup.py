@@ -20,6 +20,7 @@ from trivium.cli import app
 from trivium.errors import RecipeError
 from trivium.recipe import parse_recipe
 from trivium.run.folder.model import load_model, save_model
+from trivium.text.tokenizer import Tokenizer
 
 Change = Callable[[str, Tensor], Tensor]
 
@@ -198,6 +199,22 @@ def test_models_of_another_shape_are_refused(home: Path, tmp_path: Path) -> None
     with pytest.raises(RecipeError, match=r"other: tensor .* cannot be averaged"):
         trivium.soup([home / "plain", other], tmp_path / "soup", console=quiet())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
+
+
+def test_models_of_other_word_pieces_are_refused(home: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(home / "plain", tmp_path / "other")
+    loaded = load_model(other / "model")
+    words = shutil.copytree(other / "model", tmp_path / "words")
+    (words / "tokenizer.json").unlink()
+    pieces = (words / "vocab.txt").read_text().split()
+    (words / "vocab.txt").write_text("".join(f"{p}\n" for p in [*pieces[:5], *pieces[:4:-1]]))
+    save_model(
+        loaded.model, loaded.tasks, Tokenizer(words), other / "model",
+        precision=loaded.precision, adapters=loaded.adapters,
+    )  # fmt: skip
+    with pytest.raises(RecipeError, match=r"its encoder reads texts in other word pieces .*averag"):
+        trivium.soup([home / "plain", other], tmp_path / "soup", console=quiet())
+    assert not (tmp_path / "soup").exists()
 
 
 def test_what_is_no_finished_run_is_refused(home: Path, tmp_path: Path) -> None:

@@ -77,11 +77,20 @@ def test_a_plain_name_can_be_given_a_relabelling_by_its_dotted_path(tmp_path: Pa
     ]
 
 
+WHERE = {"file": "a", "where": {"s": "x"}}
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
         ({"train": []}, "tasks.mood.train: should have 1 or more items"),
         ({"train": ["a", "b", "a"]}, "tasks.mood.train: names a twice"),
+        ({"train": ["a", "./a"]}, "tasks.mood.train: names a twice, once as ./a"),
+        ({"train": [WHERE, WHERE | {"where": {"s": ["x"]}}]}, "train: names a, s: x twice"),
+        (
+            {"train": [{"hub": "x/y", "split": "z", "rows": 9}, {"hub": "x/y", "split": "z"}]},
+            "train: names hub:x/y:z twice",
+        ),
         ({"train": ["a", 3]}, "tasks.mood.train: is a file's name, or a table of `file`, "),
         ({"train": {"fil": "a"}}, "tasks.mood.train.0.fil: no such setting; did you mean 'file'?"),
         ({"train": ["a", {"file": "b", "relabel": {1: 4, "1.0": 3}}]}, "1.relabel: names a label"),

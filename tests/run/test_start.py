@@ -1,5 +1,6 @@
 """Runs that start from the model of another run: what they take, what is refused, what is told."""
 
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from trivium.run.assembly.model import build
 from trivium.run.folder.provenance import read_provenance
 from trivium.run.folder.started import begin
 from trivium.run.rows.load import load_data
+from trivium.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +74,9 @@ def test_heads_that_differ_are_drawn_anew_and_named(
     values, run = first
     tasks = values["tasks"] | {"mood": values["tasks"]["mood"] | {"head": {"kind": "mlp"}}}
     recipe = loaded(still(values, run, tasks=tasks))
-    model, _ = build(recipe)
+    model, tokenizer = build(recipe)
     fresh = {name: tensor.clone() for name, tensor in model.heads["mood"].state_dict().items()}
-    started = begin(recipe, model)
+    started = begin(recipe, model, tokenizer)
     assert started is not None
     assert started.fresh == ("mood",)
     assert "drawn anew: the heads of mood" in started.line
@@ -87,7 +89,7 @@ def test_the_seed_stands_in_the_name_of_a_start(first: tuple[dict[str, Any], Pat
     seeded = still(values, run) | {"start": str(run).replace("run", "{seed}"), "seed": 7}
     recipe = loaded(seeded)
     with pytest.raises(RecipeError, match=r"start: .*7.*no such folder"):
-        begin(recipe, build(recipe)[0])
+        begin(recipe, *build(recipe))
 
 
 def test_a_start_that_does_not_fit_is_refused_in_one_sentence(
@@ -103,7 +105,24 @@ def test_a_start_that_does_not_fit_is_refused_in_one_sentence(
     ):
         recipe = loaded(still(values, run) | change)
         with pytest.raises(RecipeError, match=message):
-            begin(recipe, build(recipe)[0])
+            begin(recipe, *build(recipe))
+
+
+def test_a_start_whose_encoder_has_other_word_pieces_is_refused(
+    first: tuple[dict[str, Any], Path], tiny: Path, tmp_path: Path
+) -> None:
+    values, run = first
+    other = shutil.copytree(tiny, tmp_path / "other")
+    pieces = (tiny / "vocab.txt").read_text().split()
+    (other / "vocab.txt").write_text("".join(f"{p}\n" for p in [*pieces[:5], *pieces[:4:-1]]))
+    recipe = loaded(still(values, run) | {"encoder": str(other)})
+    with pytest.raises(RecipeError) as caught:
+        begin(recipe, *build(recipe))
+    told = str(caught.value)
+    assert told.startswith(f"start: {run / 'model'}: its encoder reads texts in other word pieces")
+    assert str(other) in told
+    for folder in (run / "model", other):
+        assert Tokenizer(folder).digest[:12] in told
 
 
 def test_a_start_whose_files_were_altered_is_refused(
@@ -111,7 +130,7 @@ def test_a_start_whose_files_were_altered_is_refused(
 ) -> None:
     values, run = first
     recipe = loaded(still(values, run))
-    started = begin(recipe, build(recipe)[0])
+    started = begin(recipe, *build(recipe))
     assert started is not None
     assert started.digest is not None
     manifest = (run / "model" / "trivium.json").read_bytes()
@@ -120,7 +139,7 @@ def test_a_start_whose_files_were_altered_is_refused(
     try:
         weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
         with pytest.raises(RecipeError, match="was altered after it was written"):
-            begin(recipe, build(recipe)[0])
+            begin(recipe, *build(recipe))
     finally:
         weights.write_bytes(content)
     assert (run / "model" / "trivium.json").read_bytes() == manifest

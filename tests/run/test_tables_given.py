@@ -15,7 +15,10 @@ import trivium
 from tests.support.tables import make_recipe
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.recipe import Recipe, load_recipe
+from trivium.run.folder.given import hold
 from trivium.run.folder.start import run_recipe
+from trivium.run.rows.load import load_data
 
 pandas = pytest.importorskip("pandas")
 
@@ -129,6 +132,96 @@ def test_other_tasks_keep_their_files(home: Path, tmp_path: Path) -> None:
         assert Path(source.file) == home / "data" / f"pairs-{split}.tsv"
 
 
+def lines(recipe: Recipe) -> dict[str, dict[str, list[int | None]]]:
+    """By task and split, which lines of its files are in it."""
+    _, data = load_data(recipe)
+    return {
+        task: {name: [row.line for row in split.examples] for name, split in splits.items()}
+        for task, splits in data.items()
+    }
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+@pytest.mark.parametrize(
+    "drawn", [0.3, {"share": 0.3, "by": "id"}, {"share": 0.3, "stratify": True}]
+)
+def test_what_is_drawn_of_a_table_or_of_a_file_beside_it_stays_apart_from_training(
+    home: Path, tmp_path: Path, drawn: Any, split: str
+) -> None:
+    tasks = values(home, "mood")["tasks"]
+    beside = {"train": str(home / "data" / "mood-train.tsv"), split: drawn}
+    tasks = {"mood": tasks["mood"] | {split: drawn}, "other": tasks["mood"] | beside}
+    recipe = {"encoder": values(home)["encoder"], "tasks": tasks}
+    held = hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+    with held.kept(tmp_path, writes=True):
+        as_checked, as_trained = (
+            lines(loaded)
+            for loaded in (load_recipe(held.recipe), held.placed(load_recipe(held.recipe)))
+        )
+    assert as_trained == as_checked
+    for splits in as_trained.values():
+        assert splits[split]
+        assert not set(splits["train"]) & set(splits[split])
+
+
+def test_a_run_of_a_table_is_judged_on_rows_that_it_was_not_trained_on(
+    home: Path, tmp_path: Path
+) -> None:
+    recipe, rows = values(home, "mood"), read(home, "mood", "train")
+    recipe["tasks"]["mood"] |= {"dev": 0.3, "test": 0.2}
+    trivium.train(recipe, tmp_path, tables={"mood": rows}, console=quiet())
+    told = json.loads((tmp_path / "data.json").read_text())["tasks"]["mood"]
+    assert told["dev"]["drawn"] == {"share": 0.3}
+    assert sum(told[split]["rows"] for split in ("train", "dev", "test")) == len(rows)
+    found = lines(run_recipe(tmp_path))["mood"]
+    assert not set(found["train"]) & (set(found["dev"]) | set(found["test"]))
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({"file": "a.csv", "encoding": "cp1252", "rows": 5}, {"rows": 5}),
+        ({"relabel": {"bad": "good"}}, {"relabel": {"bad": "good"}}),
+        (
+            {"hub": "x/y", "split": "train", "revision": "main", "where": {"mood": "good"}},
+            {"where": {"mood": "good"}},
+        ),
+        ([{"file": "a.csv", "rows": 5}, {"file": "b.csv", "rows": 5}], {"rows": 5}),
+        (["a.csv", "b.csv"], {}),
+        ([], {}),
+    ],
+    ids=str,
+)
+def test_a_table_is_read_as_the_recipe_says_of_the_file_whose_place_it_takes(
+    home: Path, tmp_path: Path, said: Any, kept: dict[str, Any]
+) -> None:
+    recipe = values(home, "mood")
+    recipe["tasks"]["mood"] |= {"train": said}
+    held = hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+    (source,) = held.placed(load_recipe(held.recipe)).tasks["mood"].sources("train")
+    plain = source.plain()
+    assert plain == (kept | {"file": source.file} if kept else source.file)
+    assert source.file.startswith("mood-train-")
+
+
+def test_a_table_takes_the_place_of_rows_that_were_to_be_drawn(home: Path, tmp_path: Path) -> None:
+    recipe, rows = values(home, "mood"), read(home, "mood", "train")
+    recipe["tasks"]["mood"] |= {"dev": {"share": 0.2, "stratify": True}}
+    held = hold(recipe, {"mood": {"train": rows[:50], "dev": rows[50:]}}, tmp_path)
+    task = load_recipe(held.recipe).tasks["mood"]
+    assert task.drawn("dev") is None
+    assert [Path(source.file).name[:9] for source in task.sources("dev")] == ["mood-dev-"]
+
+
+def test_a_table_in_the_place_of_files_that_are_read_in_several_ways_is_refused(
+    home: Path, tmp_path: Path
+) -> None:
+    recipe = values(home, "mood")
+    recipe["tasks"]["mood"] |= {"train": ["a.csv", {"file": "b.csv", "rows": 5}]}
+    with pytest.raises(RecipeError, match=r"tasks\.mood\.train: a table takes the place of its 2"):
+        hold(recipe, {"mood": read(home, "mood", "train")}, tmp_path)
+
+
 def test_what_replaces_a_run_has_its_own_tables_alone(home: Path, tmp_path: Path) -> None:
     rows = read(home, "mood", "train")
     for part in (rows[:50], rows[50:]):
@@ -194,6 +287,19 @@ def test_a_table_that_cannot_be_used_leaves_no_trace(
             values(home, "mood"), tmp_path / "deep" / "run", tables=given, console=quiet()
         )
     assert not (tmp_path / "deep").exists()
+
+
+@pytest.mark.parametrize("as_table", [list, pandas.DataFrame])
+def test_tables_without_their_tasks_names_are_refused(
+    home: Path, tmp_path: Path, as_table: Any
+) -> None:
+    rows = as_table(read(home, "mood", "train"))
+    for work in (
+        lambda: trivium.train(values(home, "mood"), tmp_path / "run", tables=rows),
+        lambda: trivium.check(values(home, "mood"), tables=rows),
+    ):
+        with pytest.raises(RecipeError, match="tables: is a dictionary that has a table by the na"):
+            work()
 
 
 def test_a_row_is_named_as_pandas_calls_it(home: Path, tmp_path: Path) -> None:

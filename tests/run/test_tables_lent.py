@@ -123,5 +123,7 @@ def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
         trivium.evaluate(run, tables={"mood": dev}, task="mood")
     with pytest.raises(RecipeError, match=r"tables\['mood'\]: row 2: .*sideways"):
         trivium.evaluate(run, tables={"mood": [*dev[:2], dev[2] | {"mood": "sideways"}]})
+    with pytest.raises(RecipeError, match=r"tables: is a dictionary that .*; found list"):
+        trivium.evaluate(run, tables=[dev])  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="no column 'text'"):
         trivium.evaluate(run, tables={"mood": [{"mood": "up"}]})

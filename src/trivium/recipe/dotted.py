@@ -55,7 +55,7 @@ def _matches(place: Any, keys: list[str]) -> Iterator[list[str]]:
     if not keys:
         yield []
         return
-    entries = {str(key): inner for key, inner in _entries(place)}
+    entries = {_word(key): inner for key, inner in _entries(place)}
     for key in entries if keys[0] == ANY else entries.keys() & {keys[0]}:
         yield from ([key, *rest] for rest in _matches(entries[key], keys[1:]))
 
@@ -73,6 +73,7 @@ def _put(values: dict[str, Any], keys: list[str], value: Any, where: str) -> Non
     place: Any = values
     for done, key in enumerate(parents):
         if isinstance(place, dict):
+            key = _own(place, key)
             if isinstance(place.get(key), str) and done > 0:  # a plain word is short for its kind,
                 short = "file" if key in ("train", "dev", "test") else "kind"  # or for a file
                 place[key] = {short: place[key]}
@@ -84,7 +85,7 @@ def _put(values: dict[str, Any], keys: list[str], value: Any, where: str) -> Non
         else:
             place = _item(place, key, where)
     if isinstance(place, dict):
-        place[last] = unshared(value)
+        place[_own(place, last)] = unshared(value)
     elif isinstance(place, list) and last == str(len(place)):
         place.append(unshared(value))  # one more item, such as a second stage
     elif isinstance(place, list):
@@ -98,8 +99,20 @@ def value_at(values: dict[str, Any], keys: list[str]) -> Any:
     """What stands at a place that is there, such as one that was just put."""
     place: Any = values
     for key in keys:
-        place = place[int(key)] if isinstance(place, list) else place[key]
+        place = place[int(key)] if isinstance(place, list) else place[_own(place, key)]
     return place
+
+
+def _word(key: Any) -> str:
+    """A key as a path has it: YAML reads that of `{1: bad, yes: good}` as a number and a truth."""
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _own(table: dict[Any, Any], word: str) -> Any:
+    """The table's own key that a path means; the word itself, of which a new one is made."""
+    if word in table:
+        return word
+    return next((key for key in table if _word(key) == word), word)
 
 
 def _item(place: Any, key: str, where: str) -> Any:

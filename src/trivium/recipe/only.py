@@ -37,7 +37,7 @@ def only_tasks(recipe: Recipe, tasks: Sequence[str]) -> Recipe:
     others = set(recipe.tasks) - set(values["tasks"])
     values["adapters"] = [kept for each in values["adapters"] if (kept := _part(each, others))]
     stages = [
-        _stage(each, recipe.stage_tasks(stage), wanted, others)
+        _stage(each, recipe.stage_tasks(stage), wanted, others, lent)
         for stage, each in zip(recipe.stages, values["stages"], strict=True)
         if wanted & set(recipe.stage_tasks(stage))
     ]
@@ -51,17 +51,23 @@ def only_tasks(recipe: Recipe, tasks: Sequence[str]) -> Recipe:
 
 
 def _stage(
-    values: dict[str, Any], trained: Sequence[str], wanted: Collection[str], others: Collection[str]
+    values: dict[str, Any],
+    trained: Sequence[str],
+    wanted: Collection[str],
+    others: Collection[str],
+    lent: Collection[str],
 ) -> dict[str, Any]:
     """What is left of a stage that trains some of those that are wanted."""
     left = [name for name in trained if name in wanted]
     values |= {"tasks": left}
     for field in ("batch_size", "rows_per_epoch", "weights", "guard"):
         if isinstance(values[field], dict):
-            values[field] = {n: v for n, v in values[field].items() if n not in others}
+            gone = others if field == "guard" else {*others, *lent}  # what is lent is not trained
+            values[field] = {n: v for n, v in values[field].items() if n not in gone}
     values["batch_size"] = values["batch_size"] or 32  # none of a table's sizes was theirs
     if isinstance(rates := values["lr"]["heads"], dict):
-        values["lr"]["heads"] = {n: rate for n, rate in rates.items() if n not in others} or None
+        gone = {*others, *lent}
+        values["lr"]["heads"] = {n: rate for n, rate in rates.items() if n not in gone} or None
     values["guard"] = values["guard"] or None
     if values["reference"] not in left:
         values["reference"] = None

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -32,7 +32,7 @@ MOST_POINTS = 10_000
 
 MOST_PROBES = 40
 
-Number = StrictInt | StrictFloat
+Number = Annotated[StrictInt | StrictFloat, Field(ge=-1e15, le=1e15)]  # floats count in ones there
 Point = dict[str, Any]
 """Dotted path -> value."""
 
@@ -72,7 +72,7 @@ class Range(Part):
         count, rest = divmod(_exact(self.high) - _exact(self.low), _exact(self.step))
         if rest:
             last = _exact(self.low) + count * _exact(self.step)
-            raise ValueError(f"high {self.high} is no step's end; the last one is {last}")
+            raise ValueError(f"high {self.high} ends no step; the last one is {float(last):.12g}")
         return self
 
     @property
@@ -295,6 +295,6 @@ def _reads_as_json(text: str) -> bool:
     return True
 
 
-def _exact(number: float) -> Decimal:
+def _exact(number: float) -> Fraction:
     """As it was written: 0.1, not the nearest binary fraction."""
-    return Decimal(repr(number))
+    return Fraction(repr(number))

@@ -1,5 +1,6 @@
 """Stage: one stretch of training, and what it may say."""
 
+from collections.abc import Collection, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -181,6 +182,21 @@ class Stage(Part):
                     f"regularizers: {kind} stands twice; give it once, with `weight` by task"
                 )
         return self
+
+    def idle(self, tasks: Collection[str], trained: Collection[str]) -> Iterator[str]:
+        """Settings of tasks that the stage does not train, for people. tasks: all of the recipe."""
+        for field, held in (
+            ("batch_size", self.batch_size),
+            ("rows_per_epoch", self.rows_per_epoch),
+            ("weights", self.weights),
+            ("lr.heads", self.lr.heads),
+        ):
+            for name in held if isinstance(held, dict) else ():
+                if name in tasks and name not in trained:
+                    yield (
+                        f"{field}.{name} does nothing, since this stage does not train {name}: its "
+                        f"`tasks` are {', '.join(trained)}"
+                    )
 
     @property
     def selects_by(self) -> str:

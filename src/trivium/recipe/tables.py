@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from trivium.errors import RecipeError, did_you_mean
-from trivium.parts.tasks.sources import Source
+from trivium.parts.tasks.sources import PLACE, Source, is_drawn
 from trivium.recipe.given import AnyRecipe, Given, take
 from trivium.recipe.reading import whole
 from trivium.recipe.schema import Recipe
@@ -35,7 +35,7 @@ def with_files(recipe: AnyRecipe | Given, files: Files) -> Given:
     for name, splits in files.items():
         task = values["tasks"][name]
         for split, path in splits.items():
-            task[split] = _with_file(task.get(split), str(path))
+            task[split] = _with_file(task.get(split), str(path), f"tasks.{name}.{split}")
     return Given(given.path, values, is_file=given.is_file)
 
 
@@ -54,18 +54,35 @@ def in_folder(recipe: Recipe, folder: Path) -> Recipe:
     tasks = {}
     for name, task in recipe.tasks.items():
         changes: dict[str, Any] = {"train": tuple(map(placed, task.sources("train"))) or None}
+        # What is drawn has no place of its own: its rows are those of the training files.
         changes |= {
-            split: placed(each[0]) for split in ("dev", "test") if (each := task.sources(split))
+            split: placed(held)
+            for split in ("dev", "test")
+            if isinstance(held := getattr(task, split), Source)
         }
         tasks[name] = task.model_copy(update=changes)
     return recipe.model_copy(update={"tasks": tasks, "data": str(folder)})
 
 
-def _with_file(said: Any, path: str) -> Any:
-    """What a recipe says of a split, of another file: its `relabel`, `rows` and `license` stay."""
-    if isinstance(said, dict) and "file" not in said:
-        return said | {"file": path}
-    return path
+def _with_file(said: Any, path: str, place: str) -> Any:
+    """What a recipe says of a split, of a table's file: how its rows are read and which are meant
+    stays, wherever they were; of rows that were to be drawn nothing does. Raises RecipeError where
+    several files are read in several ways."""
+    more = [_settings(one) for one in (said if isinstance(said, list | tuple) else [said])]
+    if any(one != more[0] for one in more):
+        raise RecipeError(
+            f"{place}: a table takes the place of its {len(more)} files, which have not the same "
+            "`relabel`, `rows`, `where` and `license`. Name one file there, with those that the "
+            "table needs."
+        )
+    return more[0] | {"file": path} if more and more[0] else path
+
+
+def _settings(said: Any) -> dict[str, Any]:
+    """What a recipe says of a file, but for where it is."""
+    if not isinstance(said, dict) or is_drawn(said):
+        return {}
+    return {name: value for name, value in said.items() if name not in PLACE}
 
 
 def _columns(task: Any) -> list[str]:

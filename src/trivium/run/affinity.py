@@ -123,7 +123,7 @@ def _setup(recipe: Recipe) -> Setup:
     model, tokenizer = build(recipe)
     encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
     start_from_counts(model, encoded)
-    begin(recipe, model)
+    begin(recipe, model, tokenizer)
     model.encoder.precision = choose_precision(recipe.precision, device)
     model.to(device)
     return Setup(recipe, encoded, model, device, start=start_of(recipe, model.encoder))

@@ -65,7 +65,7 @@ def check(
         loaded, data = load_data(file.recipe, console=console)
         lessons = find_lessons(loaded, data)
         model, tokenizer = build(loaded)
-        started = begin(loaded, model, planned=True)
+        started = begin(loaded, model, tokenizer, planned=True)
         limit = model.encoder.config.max_position_embeddings
         encoded = encode_all(loaded, data, tokenizer, limit, glance=True)
         data = called_so(data, held.tables)

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from trivium.errors import RecipeError, refuse_no_path
-from trivium.run.folder.given import Tables
+from trivium.run.folder.given import Tables, by_task
 from trivium.run.folder.lent import rows_of
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.provenance import other_rows
@@ -49,6 +49,7 @@ def evaluate(
     _refuse_misfit(predictor, task, file, split, tables)
     splits: tuple[str, ...] = (split,) if split else JUDGED
     if tables is not None:
+        by_task(tables)
         data = rows_of(tables, {name: predictor.task(name) for name in tables})
         splits = tuple(dict.fromkeys(name for of_task in data.values() for name in of_task))
     elif file is not None and task is not None:

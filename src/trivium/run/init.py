@@ -51,7 +51,7 @@ def init(
     console, path = heard_on(console), Path(out).absolute()
     refuse_source(path, files, "the recipe goes")
     refuse_unwritable(path, overwrite=overwrite, example="recipe.yaml")
-    given = [Path(file).absolute() for file in dict.fromkeys(map(str, files))]
+    given = _each_once(files)
     preset = preset_of({}, preset) if preset is not None else None
     if not given:
         raise RecipeError("init: name one or more files of labelled text.")
@@ -60,7 +60,7 @@ def init(
     wanted = Wanted(tuple(text), tuple(label), ask, of_sentences=encoder == ENCODER)
     made = [(group, draft) for group in groups for draft in drafts(group, wanted)]
     _name_apart(made)
-    data = _from(path.parent, home)
+    data = _from(Path(os.path.realpath(path.parent)), home)
     recipe = _settled(encoder, home, [draft for _, draft in made])
     _tell(made, console)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,8 +73,18 @@ def init(
     return recipe
 
 
+def _each_once(files: Sequence[str | Path]) -> list[Path]:
+    """Files by their own names in folders without links, for only then do paths tell the way from
+    one folder to another; each once, however often and under whatever names it is given."""
+    once: dict[str, Path] = {}
+    for path in map(Path, files):
+        folder = Path(os.path.realpath(path.parent))
+        once.setdefault(os.path.realpath(path), folder / path.name)
+    return list(once.values())
+
+
 def _from(folder: Path, home: Path) -> str:
-    """The folder of data, as a recipe in that folder names it."""
+    """The folder of data, as a recipe in that folder names it. Both are without links."""
     try:
         relative = Path(os.path.relpath(home, folder))
     except ValueError:  # on another drive
@@ -138,7 +148,7 @@ def _table(drawn: Any) -> dict[str, Any]:
 def _tell(made: Sequence[tuple[Group, Draft]], console: Console) -> None:
     groups = list({id(group): group for group, _ in made}.values())
     for file in (file for group in groups for file in group.files.values()):
-        say(console, _plain(f"{file.name}: {len(file.lines):,} rows, {file.table.dialect}"))
+        say(console, _plain(f"{file.name}: {file.rows:,} rows, {file.table.dialect}"))
     for _, draft in made:
         say(console, ("task ", ""), (_plain(draft.name), "bold"), f": {_plain(_about(draft))}")
         for line in dict.fromkeys(draft.assumed):

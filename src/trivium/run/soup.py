@@ -205,7 +205,9 @@ def _stir(
     total, count, best = _weights(predictor), 1, value()
     tried = [Tried(run=ranked[0].name, own=ranked[0].value, soup=best, kept=True)]
     for run in ranked[1:]:
-        more = _added(total, _weights(opened(run.folder)), run.name)
+        other = opened(run.folder)
+        _refuse_other_words(predictor, other, run.name)
+        more = _added(total, _weights(other), run.name)
         _pour(predictor, more, count + 1)
         together = value()
         kept = together >= best
@@ -231,6 +233,16 @@ def _added(total: Mapping[str, Tensor], more: Mapping[str, Tensor], name: str) -
                 f"{one and list(one)}: these models cannot be averaged. Leave it out."
             )
     return {key: tensor + more[key] for key, tensor in total.items()}
+
+
+def _refuse_other_words(predictor: TorchPredictor, other: TorchPredictor, name: str) -> None:
+    ours, theirs = predictor.tokenizer.digest, other.tokenizer.digest
+    if ours != theirs:
+        raise RecipeError(
+            f"{name}: its encoder reads texts in other word pieces (its tokenizer's sha256 is "
+            f"{theirs[:12]}…) than that of the runs before it ({ours[:12]}…): these models cannot "
+            "be averaged. Leave it out."
+        )
 
 
 def _pour(predictor: TorchPredictor, total: Mapping[str, Tensor], count: int) -> None:

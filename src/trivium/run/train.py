@@ -207,7 +207,7 @@ def _prepare(recipe: Recipe, data: Data, lessons: Lessons, order: _Order) -> Wor
     limit = model.encoder.config.max_position_embeddings
     encoded = encode_all(recipe, data, tokenizer, limit, console=order.console)
     start_from_counts(model, encoded)
-    started = begin(recipe, model)
+    started = begin(recipe, model, tokenizer)
     print_preview(Preview(recipe, data, encoded, model, lessons, started), order.console)
     model.encoder.precision = choose_precision(recipe.precision, device)
     predictor = TorchPredictor(model.to(device), recipe.tasks, tokenizer)

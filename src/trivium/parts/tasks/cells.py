@@ -12,7 +12,7 @@ import ast
 import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from trivium.jsons import shown
 
@@ -33,6 +33,22 @@ def _whole(number: str) -> str:
     match = _WHOLE.fullmatch(number)
     plain = match[1] if match else number
     return "0" if plain == "-0" else plain
+
+
+def misnamed(labels: Mapping[str, str]) -> str | None:
+    """What keeps labels, with their names, from being told apart; None where nothing does."""
+    if len(set(labels.values())) < len(labels):
+        return "gives the same name to two labels"
+    if unnamed := [label for label, name in labels.items() if not name.strip()]:
+        return (
+            f"gives {unnamed[0]!r} an empty name, which is no answer; name it, or leave its rows "
+            "out (relabel)"
+        )
+    if len({label.strip() for label in labels}) < len(labels):
+        return "names a label twice, but for the space around it"
+    if len(set(spellings(labels).values())) < len(labels):
+        return "holds the same number twice, written in two ways"
+    return None
 
 
 class Known:

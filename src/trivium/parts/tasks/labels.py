@@ -22,7 +22,7 @@ from trivium.errors import did_you_mean
 from trivium.parts.heads import AnyHead, ConcatHead, LinearHead
 from trivium.parts.losses import AnyLoss, CrossEntropy, LabelLoss, LossPart
 from trivium.parts.tasks.base import Task
-from trivium.parts.tasks.cells import Known, as_text, spellings
+from trivium.parts.tasks.cells import Known, as_text, misnamed, spellings
 from trivium.parts.tasks.rows import RowError
 from trivium.types import Target
 
@@ -69,10 +69,8 @@ class Labelled(Task):
         if len(value) < cls.fewest:
             least = "one label" if cls.fewest == 1 else "two labels"
             raise ValueError(f"needs at least {least}, found {len(value)}")
-        if len(set(value.values())) < len(value):
-            raise ValueError("gives the same name to two labels")
-        if len(set(spellings(value).values())) < len(value):
-            raise ValueError("holds the same number twice, written in two ways")
+        if (what := misnamed(value)) is not None:
+            raise ValueError(what)
         return value
 
     @field_validator("class_weights", mode="before")

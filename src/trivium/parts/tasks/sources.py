@@ -1,9 +1,11 @@
 """Source: a file of rows, and what its labels mean to the task."""
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -17,6 +19,10 @@ from trivium.part import Part
 from trivium.parts.tasks.cells import Known, as_text, spellings
 from trivium.parts.tasks.drawn import Drawn
 from trivium.text.encodings import Encoding
+
+PLACE = ("file", "hub", "config", "split", "revision", "encoding")
+"""Settings of a Source that say where its rows are, and in what bytes; the others, which are meant,
+and what they mean."""
 
 
 class Source(Part):
@@ -84,8 +90,9 @@ class Source(Part):
 
     @property
     def rows_are(self) -> tuple[object, ...]:
-        """What tells its rows from those of other sources."""
-        return self.file, *sorted(self.where.items())
+        """What tells its rows from those of other sources, however both are spelt."""
+        file = self.file if self.hub is not None else os.path.normpath(self.file)
+        return file, *sorted((key, *sorted({*of})) for key, of in self.where.items())
 
     @property
     def words(self) -> str:
@@ -156,11 +163,17 @@ def _one(value: Any) -> Any:
     return value if value is None or isinstance(value, Drawn) else _source(value)
 
 
+def is_drawn(value: Mapping[str, Any]) -> bool:
+    """Whether a recipe's table says what is to be drawn from the training rows, rather than where
+    rows are."""
+    return bool(value.keys() & {"share", "by", "stratify"})
+
+
 def _which(value: Any) -> str:
-    """Whether a table names a file, or says what is to be drawn from the training rows."""
+    """Of which class these values are to be."""
     if not isinstance(value, dict):
         return type(value).__name__
-    return "Drawn" if value.keys() & {"share", "by", "stratify"} else "Source"
+    return "Drawn" if is_drawn(value) else "Source"
 
 
 def _several(value: Any) -> Any:
@@ -168,11 +181,17 @@ def _several(value: Any) -> Any:
     if value is None:
         return None
     given = value if isinstance(value, list | tuple) else [value]
-    sources = [_source(item) for item in given]
-    names = [(item.get("file"), item.get("where")) for item in sources if isinstance(item, dict)]
-    for name, where in names:
-        if names.count((name, where)) > 1 and name is not None:
-            raise ValueError(f"names {name} twice")
+    return [_source(item) for item in given]
+
+
+def _each_once(sources: tuple[Source, ...] | None) -> tuple[Source, ...] | None:
+    """Raises ValueError where rows would be trained on twice."""
+    known: dict[tuple[object, ...], Source] = {}
+    for source in sources or ():
+        first = known.setdefault(source.rows_are, source)
+        if first is not source:
+            other = f", once as {source.file}" if source.file != first.file else ""
+            raise ValueError(f"names {first.words} twice{other}")
     return sources
 
 
@@ -192,5 +211,6 @@ OneSource = Annotated[_Either | None, BeforeValidator(_one), PlainSerializer(_pl
 Sources = Annotated[
     Annotated[tuple[Source, ...], Field(min_length=1)] | None,
     BeforeValidator(_several),
+    AfterValidator(_each_once),
     PlainSerializer(_plain_several),
 ]

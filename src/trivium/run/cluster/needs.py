@@ -63,7 +63,7 @@ def memory_of(recipe: Recipe) -> int:
         loaded, data = load_data(recipe)
         lessons = find_lessons(loaded, data)
         model, tokenizer = build(loaded)
-        started = begin(loaded, model, planned=True)
+        started = begin(loaded, model, tokenizer, planned=True)
     except (RecipeError, OSError):
         return LEAST
     encoded = encode_all(loaded, data, tokenizer, model.encoder.config.max_position_embeddings)

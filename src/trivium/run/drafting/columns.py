@@ -3,11 +3,11 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from trivium.parts.tasks.cells import listed
+from trivium.parts.tasks.cells import listed, spellings
 
 LOOKED_AT = 2000
 """Cells by which a column's length is measured."""
@@ -62,6 +62,11 @@ class Column:
 
     name: str
     cells: Sequence[str]
+    """Of all rows, or of the first ones of many."""
+    more: Mapping[str, int] = field(default_factory=dict)
+    """Of the other rows: how often a cell that is not empty stands there; see `Rest`."""
+    more_empty: int = 0
+    """Of the other rows: how many cells are."""
 
     @cached_property
     def filled(self) -> list[str]:
@@ -69,11 +74,18 @@ class Column:
 
     @property
     def empty(self) -> int:
-        return len(self.cells) - len(self.filled)
+        return len(self.cells) - len(self.filled) + self.more_empty
 
     @cached_property
     def counts(self) -> Counter[str]:
-        return Counter(self.filled)
+        found = Counter(self.filled)
+        found.update(self.more)
+        return found
+
+    @cached_property
+    def many(self) -> int:
+        """How many cells were counted."""
+        return self.counts.total()
 
     @cached_property
     def words(self) -> float:
@@ -90,17 +102,22 @@ class Column:
     def numbers(self) -> list[float] | None:
         """None unless all are numbers, but for those that say that there is nothing."""
         there = [cell for cell in self.counts if cell.lower() not in MISSING]
-        found = [_number(cell) for cell in there]
+        found = [number_of(cell) for cell in there]
         if None in found or (self.counts and not found):
             return None
         return [each for each in found if each is not None]
 
     @property
     def ordered(self) -> list[str]:
-        """Its numbers as they are written, the lowest first, where there are cells besides that say
-        that there is nothing; else nothing, for then all cells say it themselves."""
+        """Its numbers, each as it is written first, the lowest first, where there are cells besides
+        that say that there is nothing; else nothing, for then all cells say it themselves."""
         there = [cell for cell in self.counts if cell.lower() not in MISSING]
-        return sorted(there, key=float) if len(there) < len(self.counts) else []
+        if self.numbers is None or len(there) == len(self.counts):
+            return []
+        once: dict[float, str] = {}
+        for spelt in spellings(there).values():
+            once.setdefault(float(spelt), spelt)
+        return [once[number] for number in sorted(once)]
 
     @cached_property
     def written(self) -> str | None:
@@ -109,14 +126,14 @@ class Column:
         if self.numbers is not None or len(self.counts) <= FEW_NUMBERS:
             return None
         odd = [
-            cell for cell in self.counts if _number(cell) is None and cell.lower() not in MISSING
+            cell for cell in self.counts if number_of(cell) is None and cell.lower() not in MISSING
         ]
         return odd[0] if all(map(_WRITTEN_NUMBER.fullmatch, odd)) else None
 
     @property
     def variety(self) -> float:
         """Share of the cells that stand there once."""
-        return len(self.counts) / max(1, len(self.filled))
+        return len(self.counts) / max(1, self.many)
 
     @cached_property
     def between(self) -> str | None:
@@ -161,16 +178,20 @@ class Column:
     def is_id(self) -> bool:
         if _ID.search(self.plain):
             return not (self.words > 2)
-        rows = len(self.filled)
-        single = self.words == 1 and len(self.counts) == rows > 1 and not _is_named(self.plain)
+        single = self.words == 1 and len(self.counts) == self.many > 1 and not _is_named(self.plain)
         rising = self.numbers is not None and self.numbers == sorted(self.numbers)
         return single and (self.numbers is None or (rising and _whole(self.numbers)))
+
+    @cached_property
+    def splits(self) -> set[str]:
+        """Those that its cells name, if no cell says anything else."""
+        splits = {SPLITS.get(cell.lower(), "") for cell in self.counts}
+        return set() if "" in splits else splits
 
     @property
     def is_split(self) -> bool:
         """Whether it says which rows are to train, and which are held out."""
-        splits = {SPLITS.get(cell.lower()) for cell in self.counts}
-        return len(splits) > 1 and "train" in splits and None not in splits
+        return len(self.splits) > 1 and "train" in self.splits
 
     @property
     def is_text(self) -> bool:
@@ -233,7 +254,7 @@ def comma_of(column: Column) -> Iterator[str]:
     """What to do where all cells are numbers, and some have a comma for a point, as in 3,5."""
     with_comma = [cell for cell in column.counts if _COMMA.fullmatch(cell)]
     if with_comma and all(
-        _number(cell) is not None or _COMMA.fullmatch(cell) for cell in column.counts
+        number_of(cell) is not None or _COMMA.fullmatch(cell) for cell in column.counts
     ):
         one = with_comma[0]
         yield (
@@ -246,7 +267,8 @@ def _is_named(plain: str) -> bool:
     return bool(_TEXT.search(plain) or _ANSWER.search(plain))
 
 
-def _number(cell: str) -> float | None:
+def number_of(cell: str) -> float | None:
+    """The number that a cell is; None of any other."""
     try:
         number = float(cell.replace("_", "?"))
     except ValueError:

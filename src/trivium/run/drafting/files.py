@@ -1,18 +1,21 @@
 """Files as they are found: how each is read, what it holds, and which of them belong together."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from trivium.errors import RecipeError
 from trivium.run.drafting.columns import SPLITS, Column
+from trivium.run.drafting.rest import Rest
 from trivium.text.encodings import Encoding, sniffed
 from trivium.text.tables import BadRow, Table, open_table
 
 MOST_ROWS = 200_000
-"""Rows of a file that are looked at."""
+"""Rows of a file whose cells are kept; of the others is counted what stands in columns that do not
+hold texts."""
 _PARTS = re.compile(r"[\s_.,()-]+|(?<=[a-z])(?=[A-Z])")
 _TEXT_ENDINGS = {".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"}
 
@@ -27,17 +30,31 @@ class Found:
     table: Table
     columns: Mapping[str, Column]
     lines: Sequence[int]
-    """Where each row starts that could be read."""
+    """Where each row starts whose cells are kept."""
+    rows: int
+    """That could be read."""
     bad: Sequence[BadRow]
     encoding: Encoding | None = None
     """Where it is not UTF-8."""
     quoting: Literal["standard", "none"] = "standard"
-    is_whole: bool = True
-    """Whether all its rows were looked at."""
 
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the cells of all its rows are kept."""
+        return self.rows == len(self.lines)
+
+    def pairs(self, one: str, two: str) -> Iterator[tuple[str, str]]:
+        """The cells of two columns, of all rows."""
+        if self.is_whole:
+            yield from zip(self.columns[one].cells, self.columns[two].cells, strict=True)
+            return
+        for row in self.table:
+            if not isinstance(row, BadRow):
+                yield row.cells[one], row.cells[two]
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,10 @@ class Group:
 def look(path: Path, home: Path) -> Found:
     """Read a file, in whatever way it can be read. home: the folder of data. Raises RecipeError
     where it cannot be read."""
-    encoding = sniffed(path) if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS else None
+    encoding = None
+    if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS:
+        with suppress(OSError):  # which the reader of its rows tells
+            encoding = sniffed(path)
     encoding = None if encoding == "utf-8" else encoding
     try:
         return _read(path, home, encoding, "standard")
@@ -78,14 +98,18 @@ def _read(
     cells: dict[str, list[str]] = {name: [] for name in table.columns}
     lines: list[int] = []
     bad: list[BadRow] = []
-    is_whole = True
+    rest: dict[str, Rest] = {}
+    rows = 0
     for row in table:
         if isinstance(row, BadRow):
             bad.append(row)
             continue
-        if len(lines) == MOST_ROWS:
-            is_whole = False
-            break
+        rows += 1
+        if rows > MOST_ROWS:
+            rest = rest or {name: Rest(Column(name, each)) for name, each in cells.items()}
+            for name, cell in row.cells.items():
+                rest[name].add(cell)
+            continue
         lines.append(row.line)
         for name, cell in row.cells.items():
             cells[name].append(cell)
@@ -95,10 +119,12 @@ def _read(
         raise RecipeError(f"{path}:{bad[0].line}: {count}: {bad[0].problem}")
     if not lines:
         raise RecipeError(f"{path}: has no rows below its header.")
-    columns = {name: Column(name, each) for name, each in cells.items()}
+    columns = {
+        name: rest[name].column if rest else Column(name, each) for name, each in cells.items()
+    }
     _refuse_headless(path, columns)
     file = path.relative_to(home).as_posix()
-    return Found(path, file, table, columns, lines, bad, encoding, quoting, is_whole)
+    return Found(path, file, table, columns, lines, rows, bad, encoding, quoting)
 
 
 def left_unread(file: Found) -> str:

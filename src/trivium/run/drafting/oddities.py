@@ -19,6 +19,7 @@ def oddities(group: Group, values: dict[str, Any]) -> Iterator[str]:
         yield from _of_reading(file)
         if all(text in file.columns for text in texts):
             yield from _of_cells(file, texts, values["label"])
+    yield from _unused_splits(group, {*texts, values["label"]})
     yield from _twins(group, texts, values["label"])
     label = group.train.columns[values["label"]]
     if values["kind"] in ("classification", "ordinal"):
@@ -47,19 +48,43 @@ def _of_reading(file: Found) -> Iterator[str]:
     if len(file.bad) > SHOWN:
         yield f"{file.name}: {len(file.bad) - SHOWN:,} more rows cannot be read"
     if not file.is_whole:
-        yield f"{file.name}: only its first {MOST_ROWS:,} rows were looked at"
+        yield (
+            f"{file.name}: texts that are repeated were looked for in its first {MOST_ROWS:,} rows "
+            "only"
+        )
 
 
 def _of_cells(file: Found, texts: Sequence[str], label: str) -> Iterator[str]:
     for name in (*texts, label):
         column = file.columns.get(name)
         if column is not None and column.empty:
-            place = next(n for n, cell in enumerate(column.cells) if not cell.strip())
             what = "cell is empty" if column.empty == 1 else "cells are empty"
+            there = (n for n, cell in enumerate(column.cells) if not cell.strip())
+            if (place := next(there, None)) is None:
+                yield (
+                    f"{file.name}: column {name!r}: {column.empty:,} {what}, all after row "
+                    f"{MOST_ROWS:,}"
+                )
+                continue
             yield (
                 f"{file.name}:{file.lines[place]}: column {name!r}: {column.empty:,} {what}, this "
                 "the first"
             )
+
+
+def _unused_splits(group: Group, read: set[str]) -> Iterator[str]:
+    """Columns that seem to say of which split a row is, but from which none could be made."""
+    alone = len(group.files) == 1
+    for split, file in group.files.items():
+        for column in file.columns.values():
+            # One that says of a file what the file's name does needs no words.
+            says = column.splits - (set() if alone else {split})
+            if says and not column.is_split and column.name not in read:
+                words = " or ".join(repr(cell) for cell in column.counts)
+                yield (
+                    f"{file.name}: column {column.name!r} says {words} of every row, so it holds "
+                    f"none out: all rows are taken for {split}"
+                )
 
 
 def _twins(group: Group, texts: Sequence[str], label: str) -> Iterator[str]:

@@ -41,16 +41,15 @@ def _parts(train: Found, label: Column, words: Mapping[str, str], draft: Draft) 
     column = next((column for column in train.columns.values() if column.is_split), None)
     if column is None:
         return
-    for split in ("train", "dev", "test"):
+    rows: dict[str, Counter[str]] = {split: Counter() for split in ("train", "dev", "test")}
+    for cell, where in train.pairs(label.name, column.name):
+        if cell.strip() and (split := SPLITS.get(where.strip().lower())):
+            rows[split][cell.strip()] += 1
+    for split in rows:
         named = [cell for cell in column.counts if SPLITS[cell.lower()] == split]
         if not named:
             continue
-        rows = [
-            cell
-            for cell, where in zip(label.cells, column.cells, strict=True)
-            if where.strip() in named
-        ]
-        there = _spelt(Column(label.name, rows), label)
+        there = _spelt(Column(label.name, (), rows[split]), label)
         source = _source(train, label, {w: own for w, own in words.items() if w in there})
         plain = source if isinstance(source, dict) else {"file": source}
         draft.values[split] = plain | {"where": {column.name: named if named[1:] else named[0]}}
@@ -64,9 +63,9 @@ def _held_out(
     draft.notes["dev"] = "drawn from train, the same rows in every run"
     drawn: dict[str, Any] = {"share": SHARE}
     first = train.columns[texts[0]]
-    if len(texts) > 1 and len(first.filled) > _REPEATED * len(first.counts):
+    if len(texts) > 1 and len(first.filled) > _REPEATED * len({*first.filled}):
         drawn["by"] = first.name
-    rare = min(label.counts.values()) < FEW_OF_A_LABEL or len(label.filled) < FEW_ROWS
+    rare = min(label.counts.values()) < FEW_OF_A_LABEL or label.many < FEW_ROWS
     if draft.values["kind"] != "regression" and rare:
         drawn["stratify"] = True
     by = f"; rows with the same {drawn['by']!r} stay together" if "by" in drawn else ""

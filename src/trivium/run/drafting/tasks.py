@@ -43,7 +43,7 @@ def _task(
     kind = label.kind
     values: dict[str, Any] = {"kind": kind, "text": list(texts) if len(texts) > 1 else texts[0]}
     draft = Draft(_name(group, label, only=only), values)
-    draft.is_small = len(label.filled) <= FEW_ROWS
+    draft.is_small = label.many <= FEW_ROWS
     if len(texts) > 1 and kind != "regression":
         # docs/defaults.md: so few rows do not teach such an encoder to read two texts as one.
         apart = wanted.of_sentences and draft.is_small

@@ -122,20 +122,25 @@ def staged(path: Path, content: str | bytes) -> Iterator[None]:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `folder` when the block ends well; after an error
     all is as before, which NotWrittenError says where the system refused something."""
-    left = "What was there is as it was" if folder.exists() else "Nothing was kept"
-    again = f"{left}. Once there is room, or the disk is sound, type the same command again."
-    with refusals_told(folder, lambda: again), in_place_of(folder) as fresh:
+
+    def left() -> str:
+        kept = "What was there is as it was" if folder.exists() else "Nothing was kept"
+        return f"{kept}. Once there is room, or the disk is sound, type the same command again."
+
+    with refusals_told(folder, left), in_place_of(folder) as fresh:
         yield fresh
 
 
 @contextmanager
 def in_place_of(folder: Path) -> Iterator[Path]:
     """As `whole_folder`, whose errors its caller tells of."""
+    recover(folder)
     fresh = fresh_folder(folder)
     try:
         yield fresh
         replace_folder(fresh, folder)
     except BaseException:  # Ctrl-C as well: half a folder is of no use to anybody
+        recover(folder)
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 
@@ -159,7 +164,8 @@ def fresh_folder(folder: Path) -> Path:
 
 
 def replace_folder(fresh: Path, folder: Path) -> None:
-    """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both."""
+    """Put `fresh` in the place of `folder`; a crash leaves the old or the new one, or both. After
+    an error that lets this process live the old one is in its place, unless `recover` failed."""
     folder = Path(os.path.realpath(folder))
     for path in fresh.rglob("*"):
         if path.is_file():
@@ -173,7 +179,11 @@ def replace_folder(fresh: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
-    sync(folder.parent)
+    try:
+        sync(folder.parent)
+    except BaseException:  # then nobody is to be told of a folder that the next power cut may take
+        folder.rename(fresh)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 

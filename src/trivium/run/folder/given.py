@@ -94,12 +94,23 @@ def hold(recipe: AnyRecipe | Given, tables: Tables | None, run_dir: Path) -> Hel
     """A recipe and its tables, by task, read and not yet written. Raises RecipeError, which names
     the table and the row of a text that is none."""
     folder = run_dir.resolve() / GIVEN
-    if not tables:
+    if not by_task(tables):
         return Held(recipe, folder)
+    assert tables is not None
     held = as_files(tables, task_columns(recipe, tables), folder)
     files = {task: {split: one.path for split, one in each.items()} for task, each in held.items()}
     written = tuple(one for each in held.values() for one in each.values())
     return Held(with_files(recipe, files), folder, written)
+
+
+def by_task(tables: Tables | None) -> bool:
+    """Whether any task is given a table. Raises RecipeError for what is no dictionary."""
+    if tables is None or isinstance(tables, Mapping):
+        return bool(tables)
+    raise RecipeError(
+        "tables: is a dictionary that has a table by the name of its task, such as "
+        f"{{'topic': rows}}; found {type(tables).__name__}."
+    )
 
 
 def as_files(

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe.given import AnyRecipe, Given
-from trivium.run.folder.given import Held, Tables, Written, as_files, hold, of_tables
+from trivium.run.folder.given import Held, Tables, Written, as_files, by_task, hold, of_tables
 from trivium.run.rows.load import read_split
 from trivium.run.rows.splits import Data, Split
 
@@ -20,7 +20,7 @@ PLAIN = "table"
 @contextmanager
 def lent(recipe: AnyRecipe | Given, tables: Tables | None) -> Iterator[Held]:
     """A recipe with its tables, as files that are there until the end of the block."""
-    if not tables:
+    if not by_task(tables):
         yield Held(recipe, Path())
         return
     with TemporaryDirectory(prefix="trivium-") as home:

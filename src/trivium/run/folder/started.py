@@ -77,7 +77,9 @@ def is_recipe(start: str) -> bool:
     return Path(start).suffix in (".yaml", ".yml")
 
 
-def begin(recipe: Recipe, model: MultiTaskModel, *, planned: bool = False) -> Started | None:
+def begin(
+    recipe: Recipe, model: MultiTaskModel, tokenizer: Tokenizer, *, planned: bool = False
+) -> Started | None:
     """Put the weights of the run that `recipe.start` names into a fresh model, in place.
 
     planned: whether the file of a recipe may be named, whose run is not there yet; its model then
@@ -94,6 +96,8 @@ def begin(recipe: Recipe, model: MultiTaskModel, *, planned: bool = False) -> St
             "`trivium study` of both recipes does so by itself."
         )
     source = _recipe_source(start) if is_recipe(start) else _run_source(Path(start))
+    _refuse_misfit(recipe, model, source)
+    _refuse_other_words(recipe, tokenizer, source)
     return _take(recipe, model, source)
 
 
@@ -124,7 +128,6 @@ def _recipe_source(file: str) -> _Source:
 
 @torch.no_grad()
 def _take(recipe: Recipe, model: MultiTaskModel, source: _Source) -> Started:
-    _refuse_misfit(recipe, model, source)
     taken = [
         "the encoder" if source.model.encoder.pooler is None else "the encoder with its pooler"
     ]
@@ -172,6 +175,18 @@ def _refuse_misfit(recipe: Recipe, model: MultiTaskModel, source: _Source) -> No
                 f"{where}: its encoder was trained with {part.kind}, which this recipe {has}. "
                 f"Give it the same `adapters`, or name a run without {part.kind}."
             )
+
+
+def _refuse_other_words(recipe: Recipe, tokenizer: Tokenizer, source: _Source) -> None:
+    """RecipeError where the run's encoder has learned other word pieces: of the same shape or not,
+    its weights would be read as those of other words."""
+    if source.tokenizer.digest != tokenizer.digest:
+        raise RecipeError(
+            f"start: {source.folder}: its encoder reads texts in other word pieces (its "
+            f"tokenizer's sha256 is {source.tokenizer.digest[:12]}…) than that of this recipe "
+            f"({recipe.encoder}, {tokenizer.digest[:12]}…), so its weights are of other words. "
+            "Name the same `encoder`, or another run."
+        )
 
 
 def _copy(ours: nn.Module, theirs: nn.Module) -> bool:

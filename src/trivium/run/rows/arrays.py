@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from trivium.errors import RecipeError
 
@@ -42,8 +42,12 @@ def write_arrays(path: Path, arrays: Mapping[str, Array], facts: Mapping[str, An
     it cannot be written."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.{token_hex(4)}{FRESH}")
     try:
-        save_file(dict(arrays), fresh, metadata={"facts": json.dumps(facts)})
-        with fresh.open("rb+") as file:
+        content = save(dict(arrays), metadata={"facts": json.dumps(facts)})
+        # By Python: `save_file` writes under a name of its own, which nobody sweeps where it is
+        # killed.
+        with fresh.open("xb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the name on an empty file
         fresh.replace(path)
     except (OSError, SafetensorError) as error:

@@ -23,7 +23,7 @@ from trivium.run.rows.arrays import Arrays, read_arrays
 from trivium.run.rows.blocks import Job, needed_columns
 from trivium.run.rows.places import opened, path_of
 from trivium.run.rows.reading import Outcome, read_blocks, remove_unfinished
-from trivium.run.rows.shelf import alone_with, make_room, shelf
+from trivium.run.rows.shelf import alone_with, own_shelf
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
 from trivium.text.lines import format_of
@@ -57,6 +57,8 @@ class Stored:
     table: Table
     key: str
     blocks: tuple[tuple[Path, Arrays], ...]
+    folder: Path
+    """Where those lie."""
 
 
 def is_big(recipe: Recipe, task: Task) -> bool:
@@ -68,7 +70,18 @@ def is_big(recipe: Recipe, task: Task) -> bool:
     if task.gathers or asked or any(drawn.by or drawn.stratify for drawn in held):
         return False
     size = sum(_bytes(path_of(recipe.data, source)) for source in task.sources("train"))
-    return size >= int(os.environ.get(BIG_HERE, BIG))
+    return size >= _limit()
+
+
+def _limit() -> int:
+    """From how many bytes on. Raises RecipeError."""
+    told = os.environ.get(BIG_HERE, "").strip()
+    if told and not told.isdecimal():
+        raise RecipeError(
+            f"{BIG_HERE}={told}: is a number of bytes, such as {BIG}; 0 has all training files "
+            "read into files. Leave it out for the default."
+        )
+    return int(told) if told else BIG
 
 
 def read_stored(recipe: Recipe, task: Task, console: Console | None) -> list[Stored]:
@@ -79,12 +92,11 @@ def read_stored(recipe: Recipe, task: Task, console: Console | None) -> list[Sto
         path = path_of(recipe.data, source)
         table = opened(task, path, needed_columns(task, source), source)
         key = _key(task, source, path, drawn=drawn)
-        reader = _Reader(task, source, table, path, shelf(key), drawn)
+        reader = _Reader(task, source, table, path, own_shelf(key), drawn)
         # Processes of one training, or of runs that are trained at the same time.
         with alone_with(reader.folder, partial(_tell_of_another, path, console)):
             blocks = tuple(reader.blocks(console))
-        found.append(Stored(source, table, key, blocks))
-    make_room({file.parent for one in found for file, _ in one.blocks})
+        found.append(Stored(source, table, key, blocks, reader.folder))
     return found
 
 

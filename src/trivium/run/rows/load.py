@@ -21,6 +21,7 @@ from trivium.run.rows.refusals import after_relabel, refuse_bad_rows
 from trivium.run.rows.relabel import relabelled
 from trivium.run.rows.sample import sample
 from trivium.run.rows.settled import cells_of, splits_of
+from trivium.run.rows.shelf import make_room
 from trivium.run.rows.splits import ALL, JUDGED, Data, FileRows, Split
 from trivium.text.tables import BadRow, open_table
 
@@ -35,19 +36,22 @@ def load_data(
     files that are too big for memory are read into files: see `big`. console: has a bar meanwhile.
     Raises RecipeError for the first file that cannot be used, with its bad rows by line.
     """
-    tasks, data = {}, {}
+    tasks, data, folders = {}, {}, set()
     for name, given in recipe.tasks.items():
         if given.train is None and "train" in splits and given.answers_questions:
             raise RecipeError(f"task {name!r}: `train` is missing: name its file of training rows.")
         stored = None
         if _reads_training_files(given, splits) and is_big(recipe, given):
             stored = read_stored(recipe, given, console)
+            folders |= {one.folder for one in stored}
         task = _with_labels(recipe, given, stored) if given.looks_for_labels else given
         data[name] = _read_splits(recipe, task, splits, stored)
         for split, rows in data[name].items():
             if not rows.examples:
                 raise RecipeError(f"task {name!r}: {split}: {rows.where} has no {task.rows_are}.")
         tasks[name] = _with_weights(task, data[name]["train"]) if "train" in data[name] else task
+    if folders:  # all tasks' at once: what one of them reads is not to cost another its own
+        make_room(folders)
     for task in tasks.values():
         if task.gathers:
             data[task.name] = _gathered(task, data)

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import IO
@@ -26,9 +26,14 @@ else:
 PLACE = "TRIVIUM_CACHE"
 """Environment variable: a folder, or nothing (`TRIVIUM_CACHE=`) to keep nothing."""
 MOST_BYTES = 20 * 2**30
-"""Of all tables; those that were not used for the longest time go first, never the one at hand."""
+"""Of all tables; those that were not used for the longest time go first, never one in use."""
 _TABLES = "tables"
 _LOCK = ".lock"
+_USED = ".used"
+"""Locked, beside others, by every process that uses the folder, for as long as it lives."""
+_IN_USE: dict[Path, int] = {}
+"""The folders that this process uses, with the descriptors of their locks, which it closes by
+ending."""
 
 
 def cache_home() -> Path | None:
@@ -57,6 +62,15 @@ def shelf(key: str) -> Path:
     return folder
 
 
+def own_shelf(key: str) -> Path:
+    """The folder of a table, which no other process removes as long as this one lives; on Windows,
+    and on file systems without locks, it may."""
+    folder = shelf(key)
+    while not _in_use(folder):  # another process has just removed it
+        folder = shelf(key)
+    return folder
+
+
 @contextmanager
 def alone_with(folder: Path, on_wait: Callable[[], object]) -> Iterator[None]:
     """While the block lasts, no other process of this machine makes anything in the folder of a
@@ -73,7 +87,8 @@ def alone_with(folder: Path, on_wait: Callable[[], object]) -> Iterator[None]:
 
 
 def make_room(keep: set[Path]) -> None:
-    """Remove the tables that are too much. keep: folders that are in use."""
+    """Remove the tables that are too much, but for those that other processes use. keep: folders
+    that this one does."""
     home = cache_home()
     tables = home / _TABLES if home else None
     if tables is None or not tables.is_dir():
@@ -84,9 +99,45 @@ def make_room(keep: set[Path]) -> None:
     for _, size, folder in sorted(found):
         if total <= MOST_BYTES:
             return
-        if folder not in keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder not in keep and _removed(folder):
             total -= size
+
+
+def _in_use(folder: Path) -> bool:
+    """Lock a folder for as long as this process lives; whether it is still there."""
+    if sys.platform == "win32" or not _HAS_LOCKS:
+        return True
+    path = folder / _USED
+    if folder in _IN_USE and path.exists():
+        return True
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH)  # whoever is removing it has done so in a moment
+    if not path.exists():
+        os.close(file)
+        return False
+    _IN_USE[folder] = file
+    return True
+
+
+def _removed(folder: Path) -> bool:
+    """Remove a table's folder; whether that could be, since no process uses it."""
+    with ExitStack() as stack:
+        if sys.platform != "win32" and _HAS_LOCKS:
+            try:
+                file = stack.enter_context((folder / _USED).open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:  # there are no locks here, or it is gone already
+                pass
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
 
 
 def _last_used(folder: Path) -> float:

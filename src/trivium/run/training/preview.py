@@ -131,6 +131,7 @@ class Preview:
             return  # where nothing is trained, nothing can fail to act
         facts = self._facts(plan)
         yield from stage.schedule.notes(plan.steps)
+        yield from stage.idle(tasks, plan.tasks)
         yield from stage.combiner.notes(facts)
         for part in stage.regularizers:
             yield from part.notes(facts)
