@@ -56,7 +56,7 @@ def init(
     if not given:
         raise RecipeError("init: name one or more files of labelled text.")
     home = Path(os.path.commonpath([file.parent for file in given]))
-    groups = grouped([look(file, home) for file in given])
+    groups = grouped([look(file, home, console) for file in given])
     wanted = Wanted(tuple(text), tuple(label), ask, of_sentences=encoder == ENCODER)
     made = [(group, draft) for group in groups for draft in drafts(group, wanted)]
     _name_apart(made)

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from rich.console import Console
+
 from trivium.errors import RecipeError
 from trivium.run.drafting.columns import SPLITS, Column
 from trivium.run.drafting.rest import Rest
+from trivium.run.screen.progress import OnProgress, counting
 from trivium.text.encodings import Encoding, sniffed
 from trivium.text.tables import BadRow, Table, open_table
 
 MOST_ROWS = 200_000
 """Rows of a file whose cells are kept; of the others is counted what stands in columns that do not
 hold texts."""
+TOLD_EVERY = 10_000
 _PARTS = re.compile(r"[\s_.,()-]+|(?<=[a-z])(?=[A-Z])")
 _TEXT_ENDINGS = {".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json"}
 
@@ -75,24 +79,29 @@ class Group:
         return {split: file for split, file in found.items() if file is not None}
 
 
-def look(path: Path, home: Path) -> Found:
-    """Read a file, in whatever way it can be read. home: the folder of data. Raises RecipeError
-    where it cannot be read."""
+def look(path: Path, home: Path, console: Console | None = None) -> Found:
+    """Read a file, in whatever way it can be read. home: the folder of data. console: has a count
+    of the rows meanwhile. Raises RecipeError where it cannot be read."""
     encoding = None
     if path.is_file() and path.suffix.lower() in _TEXT_ENDINGS:
         with suppress(OSError):  # which the reader of its rows tells
             encoding = sniffed(path)
     encoding = None if encoding == "utf-8" else encoding
-    try:
-        return _read(path, home, encoding, "standard")
-    except RecipeError as error:
-        if "quoting: none" not in str(error):
-            raise
-    return _read(path, home, encoding, "none")
+    with counting(console, path.name) as told:
+        try:
+            return _read(path, home, encoding, "standard", told)
+        except RecipeError as error:
+            if "quoting: none" not in str(error):
+                raise
+        return _read(path, home, encoding, "none", told)
 
 
 def _read(
-    path: Path, home: Path, encoding: Encoding | None, quoting: Literal["standard", "none"]
+    path: Path,
+    home: Path,
+    encoding: Encoding | None,
+    quoting: Literal["standard", "none"],
+    told: OnProgress,
 ) -> Found:
     table = open_table(path, encoding=encoding, quoting=quoting)
     cells: dict[str, list[str]] = {name: [] for name in table.columns}
@@ -105,6 +114,8 @@ def _read(
             bad.append(row)
             continue
         rows += 1
+        if rows % TOLD_EVERY == 0:
+            told(rows)
         if rows > MOST_ROWS:
             rest = rest or {name: Rest(Column(name, each)) for name, each in cells.items()}
             for name, cell in row.cells.items():

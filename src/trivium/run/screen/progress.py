@@ -9,6 +9,8 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -137,6 +139,13 @@ def rows_bar(console: Console | None, unit: str = "rows") -> Progress:
     )
 
 
+class _Speed(ProgressColumn):
+    """How many rows a second; nothing before the second time that it is told, when nobody knows."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f} rows/s")
+
+
 @contextmanager
 def counting(console: Console | None, what: str) -> Iterator[OnProgress]:
     """A bar of rows whose number nobody knows; nothing where there is no terminal. It is told how
@@ -145,7 +154,7 @@ def counting(console: Console | None, what: str) -> Iterator[OnProgress]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.speed:,.0f} rows/s", markup=False),
+        _Speed(),
         TimeElapsedColumn(),
         console=heard_on(console),
         disable=console is None or not console.is_terminal,
