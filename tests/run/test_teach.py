@@ -648,6 +648,21 @@ def test_rows_that_a_sample_of_the_training_file_leaves_out_are_its_own_rows_too
     assert lesson.left_out == 20
 
 
+def test_rows_without_a_label_are_asked_about_beside_rows_that_are_drawn(student: Student) -> None:
+    folder = Path(student().data)
+    rows: list[list[object]] = [[f"cat {n}", ["up", "down", ""][n % 3]] for n in range(60)]
+    write_table(folder / "mood-many.tsv", ["text", "mood"], rows)
+    drawn = {"dev": {"share": 0.2, "stratify": True}, "test": {"share": 0.2, "stratify": True}}
+    recipe = student(
+        {"mood": {"train": "mood-many.tsv", "missing_labels": "allow", **drawn}},
+        unlabelled={"mood": "mood-many.tsv"},
+    )
+    lesson = lessons_of(recipe).of("train")["mood"]
+    assert len(lesson.train.examples) < 40
+    assert [e.texts[0] for e in lesson.extra] == [t for t, label in rows if not label]
+    assert lesson.left_out == 40  # of training, and held out
+
+
 def test_rows_of_held_out_files_are_left_out_although_they_have_no_label(
     student: Student,
 ) -> None:

@@ -7,19 +7,21 @@ from trivium.run.rows.chosen import Chosen
 from trivium.run.rows.load import read_rows
 from trivium.run.rows.places import path_of
 from trivium.run.rows.refusals import refuse_bad_rows
-from trivium.run.rows.splits import FileRows, Split
+from trivium.run.rows.splits import JUDGED, FileRows, Split
 from trivium.text.tables import BadRow
 from trivium.types import Example
 
 
 def own_rows(task: Task, home: Path, train: Split) -> set[tuple[str, ...]]:
-    """What stands in a task's files: rows of training files that have a label, whether a sample
-    of them is used or all; and every row of the others."""
+    """What stands in a task's files: rows of training files that have a label, whether they are
+    trained on, held out or left out of a sample; and every row of the others."""
     rows = {bare(example) for example in train.examples}
-    for source in task.sources("train") if train.is_sample else ():
+    drawn = [split for split in JUDGED if task.drawn(split)]
+    for source in task.sources("train") if train.is_sample or drawn else ():
         whole, _ = read_rows(task, "train", path_of(home, source), source)
         rows |= {bare(example) for example in whole.examples}
-    for source in (*task.sources("dev"), *task.sources("test")):
+    others = (source for split in JUDGED if split not in drawn for source in task.sources(split))
+    for source in others:
         held_out = read_unlabelled(task, path_of(home, source), source)
         rows |= {bare(example) for example in held_out.examples}
     return rows
