@@ -139,14 +139,18 @@ def test_two_who_write_one_name_at_once_write_two_files(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
+def holding_old(out: Path, was_there: bool) -> Path:
+    if was_there:
+        out.mkdir()
+        (out / "old").touch()
+    return out
+
+
 @pytest.mark.parametrize("was_there", [True, False])
 def test_ctrl_c_between_two_renames_leaves_what_was_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_there: bool
 ) -> None:
-    out = tmp_path / "out"
-    if was_there:
-        out.mkdir()
-        (out / "old").touch()
+    out = holding_old(tmp_path / "out", was_there)
     rename = Path.rename
 
     def stopped(path: Path, target: Path) -> Path:
@@ -167,10 +171,7 @@ def test_ctrl_c_between_two_renames_leaves_what_was_there(
 def test_a_folder_whose_name_cannot_be_put_on_the_disk_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_there: bool
 ) -> None:
-    out = tmp_path / "out"
-    if was_there:
-        out.mkdir()
-        (out / "old").touch()
+    out = holding_old(tmp_path / "out", was_there)
 
     def fails(path: Path) -> None:
         if path == tmp_path:
