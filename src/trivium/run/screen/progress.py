@@ -25,7 +25,8 @@ SMOOTHING = 0.98
 """Weight of the past in the shown loss."""
 
 OnProgress = Callable[[int], object]
-"""Called with how many rows, resamples or mixtures were done since the last call."""
+"""Called with how many rows, resamples or mixtures were done since the last call; that of
+`counting`, since the start."""
 
 
 def silent(_done: int) -> None:
