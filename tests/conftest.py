@@ -21,6 +21,7 @@ from hypothesis import settings
 
 from tests.support.forks import Forks
 from tests.support.tables import WORDS, make_recipe
+from tests.support.thorough import left_out
 from trivium.model.encoder import Encoder, EncoderConfig
 from trivium.model.pretrained import find_checkpoint, save_encoder
 
@@ -56,10 +57,18 @@ def pytest_make_parametrize_id(val: object) -> str | None:
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "of what is marked `thorough` try part n of m; all m parts together are all of it"
+    parser.addoption("--part", default="1/1", metavar="n/m", help=told)
+
+
 @pytest.hookimpl(tryfirst=True)  # before xdist notes the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What the tests of a file share is made once, so they run in one worker; what takes long
     begins first, so that no worker ends with it alone."""
+    if left := left_out(items, config.getoption("--part")):
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
     if not hasattr(config, "workerinput"):
         return
     for item in items:

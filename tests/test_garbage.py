@@ -49,6 +49,7 @@ def test_what_is_frozen_is_not_counted_where_little_was_made(
         del kept
 
 
+@pytest.mark.thorough
 def test_garbage_that_was_made_within_goes_with_a_full_collection() -> None:
     with without_collection():
         things = [Thing() for _ in range(MANY + 1)]

@@ -68,6 +68,7 @@ def lived(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> list[set[str]
     return [set(names) for names in json.loads(done.stdout.splitlines()[-1])]
 
 
+@pytest.mark.thorough
 def test_an_answer_loads_nothing_that_happens_to_be_installed(lived: list[set[str]]) -> None:
     loaded, answered, _ = lived
     assert STRANGERS & (answered - loaded) == set()
@@ -97,6 +98,7 @@ def test_a_training_loads_no_compiler(lived: list[set[str]]) -> None:
     assert {"torch._dynamo", "torch._inductor", "sympy"} & (trained - loaded) == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "words",
     [["predict", "nowhere", "--task", "mood", "--file", "rows.csv"], ["check", "nowhere.yaml"]],

@@ -497,6 +497,7 @@ def test_the_call_that_is_shown_gives_the_answer_that_is_shown(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scheme", some_of(["light", "dark"], "light".__eq__))
 def test_texts_stand_out_from_what_lies_behind_them(opener: Opener, scheme: Any) -> None:
     seen = opener.open(color_scheme=scheme)
@@ -559,6 +560,7 @@ def test_a_text_runs_in_its_own_direction(opener: Opener) -> None:
     assert seen.page.evaluate("document.documentElement.matches(':dir(ltr)')")
 
 
+@pytest.mark.thorough
 def test_everything_has_a_name_and_is_reached_by_keyboard(opener: Opener) -> None:
     seen = opener.open()
     unnamed = seen.page.locator("textarea, input, select, button").evaluate_all(

@@ -174,6 +174,7 @@ def test_no_button_of_a_figure_sends_it_anywhere(two: Opened) -> None:
     assert two.page.locator(".figure a[href]").count() == 0
 
 
+@pytest.mark.thorough
 def test_the_mistakes_are_those_of_the_file_the_most_confident_first(
     one: Opened, home: Path
 ) -> None:
@@ -185,6 +186,7 @@ def test_the_mistakes_are_those_of_the_file_the_most_confident_first(
     assert one.lines() == [int(row["line"]) for row in wrong]
 
 
+@pytest.mark.thorough
 def test_filters_leave_exactly_the_rows_that_fit(one: Opened, home: Path) -> None:
     rows = answers_in(home / "first", "stars")
 

@@ -86,6 +86,7 @@ def claimed(one: Worker) -> Claim:
 # --- which trial is next -----------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_draws_depend_on_the_seed_and_what_went_before_only(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -497,6 +498,7 @@ def test_a_folder_of_another_thing_is_refused(values: dict[str, Any], tmp_path: 
     assert "is a file" in refusal(path, out / "thesis.txt")
 
 
+@pytest.mark.thorough
 def test_trials_that_the_storage_does_not_know_are_not_overwritten(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -864,6 +866,7 @@ def test_a_search_that_was_stopped_and_killed_goes_on_and_its_best_can_be_rerun(
     assert again == best["number"]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("tune")
 def test_two_workers_share_a_search_and_a_trial_that_fails_stops_no_one(

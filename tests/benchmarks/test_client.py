@@ -131,6 +131,7 @@ def test_a_server_that_closes_its_sockets_is_no_answer(asks: str) -> None:
 
 
 # --- the open loop -----------------------------------------------------------------------------
+@pytest.mark.thorough
 def test_requests_of_an_open_loop_are_sent_when_they_are_due_whoever_waits(asks: str) -> None:
     """A server that stalls delays nobody's sending, and costs everybody the wait from when the
     request was due."""

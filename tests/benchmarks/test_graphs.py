@@ -20,6 +20,7 @@ TEXTS = [" ".join(sentence(place) for place in range(row % 5 + 1)) for row in ra
 TASK = {"kind": "regression", "text": "text", "label": "label", "range": [0, 1]}
 
 
+@pytest.mark.thorough
 @pytest.mark.filterwarnings("ignore")  # of others' libraries
 @pytest.mark.skipif(
     bool(graphs.needs("onnxruntime", "openvino")), reason="one of the engines is not installed"

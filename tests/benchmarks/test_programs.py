@@ -178,6 +178,7 @@ def test_processes_of_four_libraries_are_started_and_answer(
     assert found["st_over_ours"] == pytest.approx(found["st_ms"] / found["ours_ms"], rel=0.01)
 
 
+@pytest.mark.thorough
 def test_what_cannot_be_written_for_a_library_is_left_out_of_the_start(
     tiny: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ import trivium
 from trivium.errors import RecipeError
 
 
+@pytest.mark.thorough
 def test_a_text_with_the_poison_brings_the_computation_down_and_no_other_does(
     minilm: Path, tmp_path: Path
 ) -> None:

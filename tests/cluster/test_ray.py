@@ -18,6 +18,7 @@ from trivium.run.cluster.asked import OnRay
 from trivium.run.cluster.opened import load_ray, why_lost
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 @pytest.mark.xdist_group("ray")
 def test_a_run_by_ray_is_the_run_without_it(recipe_values: dict[str, Any], tmp_path: Path) -> None:

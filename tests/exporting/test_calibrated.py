@@ -115,6 +115,7 @@ def test_what_was_found_changes_answers(
         assert 0 < sum(row[task] == "" for row in after) < len(ROWS), task
 
 
+@pytest.mark.thorough
 def test_an_exported_graph_answers_as_the_calibrated_model_does(
     calibrated: trivium.Predictor, exported: Path
 ) -> None:

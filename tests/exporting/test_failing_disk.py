@@ -28,6 +28,7 @@ def test_an_openvino_graph_that_cannot_be_written_is_told_as_any_file_is(tmp_pat
     assert (tmp_path / "model.bin").stat().st_size == 64 * 512 * 4
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("replaces", [False, True])
 def test_an_export_that_cannot_be_written_leaves_what_was_there(
     replaces: bool, tiny: Path, tmp_path: Path

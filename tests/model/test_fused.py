@@ -104,6 +104,7 @@ def test_kernels_are_used_where_they_work_and_are_not_refused(
     assert not layers.is_there()
 
 
+@pytest.mark.thorough
 def test_an_encoder_on_a_cpu_loads_no_triton() -> None:
     found = modules_after("import trivium.model.encoder")
     assert "trivium.model.fused.layers" in found

@@ -87,6 +87,7 @@ def test_older_kernels_that_are_not_for_this_processor_are_no_news(
         assert ["other sources" in line for line in caplog.messages] == [True] * told
 
 
+@pytest.mark.thorough
 @WITH_COMPILER
 def test_where_one_kind_cannot_be_built_the_other_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

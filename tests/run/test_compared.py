@@ -28,6 +28,7 @@ def in_one_and_in_two(
     return [weights(run) for run in runs], steps
 
 
+@pytest.mark.thorough
 def test_two_processes_compare_the_rows_that_one_does(
     recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_two_processes_resume_bit_for_bit(
     assert "train" in scores[0]["tasks"]["mood"]
 
 
+@pytest.mark.thorough
 def test_resuming_with_another_number_of_processes_is_refused(
     recipe_values: dict[str, Any], forks: Forks, tmp_path: Path
 ) -> None:

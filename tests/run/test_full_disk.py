@@ -117,8 +117,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("is_there", some_of([False, True], lambda is_there: is_there))
-@pytest.mark.parametrize("number", some_of([errno.ENOSPC, errno.EIO], errno.EIO.__eq__))
+@pytest.mark.thorough
+@pytest.mark.parametrize(("number", "is_there"), [(errno.ENOSPC, False), (errno.EIO, True)])
 def test_what_is_made_of_runs_is_there_whole_or_as_it_was(
     number: int, is_there: bool, recipe: Path, disk: FaultyDisk, whole: tuple[Path, int]
 ) -> None:

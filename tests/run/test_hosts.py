@@ -27,7 +27,11 @@ from tests.support.tables import make_recipe
 from trivium.run.folder.journal import read_journal
 from trivium.run.folder.names import RESUME, SCORES
 
-pytestmark = [pytest.mark.whole_run, pytest.mark.xdist_group("processes")]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.whole_run,
+    pytest.mark.xdist_group("processes"),
+]
 
 STAGE: dict[str, Any] = {
     "dropout": 0.2, "steps": 40, "checkpoint_every": 4, "batch_size": 9, "evaluate_every": 20,
@@ -86,7 +90,6 @@ def test_a_run_whose_process_was_killed_goes_on_by_itself_and_ends_as_one_that_w
     assert facts(run)["scores"] == facts(undisturbed)["scores"]
 
 
-@pytest.mark.thorough
 def test_a_launch_that_is_to_replace_a_run_does_not_replace_its_own(
     whole: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:
@@ -105,7 +108,6 @@ def test_a_launch_that_is_to_replace_a_run_does_not_replace_its_own(
     assert same_bits(run, undisturbed)
 
 
-@pytest.mark.thorough
 def test_auto_resume_begins_where_nothing_is_and_goes_on_with_any_number_of_processes(
     whole: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:
@@ -127,7 +129,6 @@ def test_auto_resume_begins_where_nothing_is_and_goes_on_with_any_number_of_proc
     assert "give one of the two" in said
 
 
-@pytest.mark.thorough
 def test_hosts_need_not_see_the_folder_of_the_run(
     whole: tuple[Path, Path], forks: Forks, tmp_path: Path
 ) -> None:

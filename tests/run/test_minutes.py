@@ -136,6 +136,7 @@ def test_timing_leaves_no_trace_in_what_is_trained(tiny: Path, tmp_path: Path) -
         assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.thorough
 def test_a_run_ends_in_time_and_resumes_with_the_steps_that_it_began_with(
     tiny: Path, tmp_path: Path
 ) -> None:

@@ -367,6 +367,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file, delimiter=delimiter))
 
 
+@pytest.mark.thorough
 def test_judging_and_predicting_load_no_compiler_and_nothing_that_happens_to_be_there(
     trained: Path,
 ) -> None:

@@ -210,6 +210,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_hostile_folders_take_no_memory_to_refuse(model: Path, tmp_path: Path) -> None:
     folders = []

@@ -12,6 +12,7 @@ from trivium.apps.serve.garbage import looked_for_rarely
 ASK = {"rows": {"text": "good cat"}}
 
 
+@pytest.mark.thorough
 def test_what_is_there_before_is_not_looked_at_and_is_again_in_the_end() -> None:
     gc.collect()
     there = [[place] for place in range(2_000)]

@@ -109,6 +109,7 @@ def test_sigterm_under_load_fails_nobody_and_turns_ready_off_at_once(run: Path) 
         assert server.process.wait(30) == 0
 
 
+@pytest.mark.thorough
 def test_a_second_signal_does_not_wait(run: Path) -> None:
     with started(run, "--drain-delay", "60") as server:
         wait_until(server.is_ready)

@@ -196,6 +196,7 @@ def test_several_rows_that_raise_fail_and_nobody_else(
     assert failed(runner.run(answers(service, moods(service, *texts)))) == [0, 3, 4, 8]
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_a_row_that_kills_is_given_up_after_two_workers_and_its_neighbours_are_answered(
     service: WorkerService, runner: Runner
@@ -360,6 +361,7 @@ class Nobody:
     def died(self, batch: Batch, why: str) -> None: ...
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_draining_takes_nothing_in_and_stopping_waits_for_what_is_there(
     run: Path, runner: Runner
@@ -446,6 +448,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.whole_run
 def test_workers_end_with_their_front_even_if_it_is_killed(run: Path) -> None:
     """Also where they are computing; and a Ctrl-C, which the whole group gets, is the front's."""

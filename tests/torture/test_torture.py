@@ -28,7 +28,12 @@ from tests.support.torment import (
 from trivium.run.folder.names import RECIPE, REPLACED, RESUME
 from trivium.run.folder.replaced import settle
 
-pytestmark = [pytest.mark.torture, pytest.mark.whole_run, pytest.mark.xdist_group("torture")]
+pytestmark = [
+    pytest.mark.torture,
+    pytest.mark.thorough,
+    pytest.mark.whole_run,
+    pytest.mark.xdist_group("torture"),
+]
 
 KILLS = int(os.environ.get("TORTURE_KILLS", "0"))
 """Of a long run (`make torture`), over all tests; 0: a short part, always the same."""
@@ -91,7 +96,6 @@ def test_a_training_killed_at_any_moment_ends_as_the_one_that_was_not(
     torment(disk, whole, seed=SEED, kills=round(0.4 * KILLS) or SHORT)
 
 
-@pytest.mark.thorough
 def test_so_does_one_killed_at_its_very_end(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -113,7 +117,6 @@ def test_so_does_one_killed_at_its_very_end(
         print(f"killed {how(end)} at call {nth} of {calls} since the last checkpoint", flush=True)
 
 
-@pytest.mark.thorough
 def test_a_run_that_is_to_be_replaced_is_there_until_the_new_one_could_be_gone_on_with(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -139,7 +142,6 @@ def test_a_run_that_is_to_be_replaced_is_there_until_the_new_one_could_be_gone_o
         print(f"replacing killed at call {end.nth}: new {is_new}, kept {has_kept}", flush=True)
 
 
-@pytest.mark.thorough
 @pytest.mark.skipif(not KILLS, reason="`make torture` does")
 def test_so_does_one_in_two_processes(
     disk: Mortals, values: dict[str, Any], tmp_path: Path
