@@ -14,9 +14,9 @@ from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[at
 from tokenizers.models import WordPiece
 
 from trivium.errors import RecipeError
-from trivium.jsons import read_json
+from trivium.text.told import CONFIG, Settings, add_tokens, normalize_as_told, settings_in
 
-_FILES = ["tokenizer.json", "vocab.txt", "tokenizer_config.json"]
+_FILES = ["tokenizer.json", "vocab.txt", CONFIG]
 _WORDPIECE = (
     "BertTokenizer",
     "BertTokenizerFast",
@@ -55,11 +55,11 @@ class Tokenizer:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         _refuse_others(folder)
-        self._pieces = _read_pieces(folder)
+        self._pieces, self._is_whole = _read_pieces(folder)
         # Texts come whole and unpadded; `pack` adds special tokens and cuts.
         self._pieces.no_padding()
         self._pieces.no_truncation()
-        names = _special_names(_settings(folder))
+        names = _special_names(settings_in(folder / CONFIG))
         self.unk = self._special(names, "unk_token")
         self.cls = self._special(names, "cls_token")
         self.sep = self._special(names, "sep_token")
@@ -107,7 +107,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """The same tokenizer in `folder`, in Hugging Face's files."""
         for name in _FILES:
-            if (self.folder / name).is_file():
+            if (self.folder / name).is_file() and (self._is_whole or name != "tokenizer.json"):
                 shutil.copyfile(self.folder / name, folder / name)
         if not (folder / "tokenizer.json").is_file():
             # By Python, whose errors say what the system refused.
@@ -126,8 +126,7 @@ class Tokenizer:
 
 def _refuse_others(folder: Path) -> None:
     """Refuse a tokenizer that cuts words in a way of its own, whatever its vocabulary is called."""
-    told = _settings(folder, "tokenizer_config.json"), _settings(folder, "config.json")
-    found = next((name for each in told if (name := each.get("tokenizer_class"))), None)
+    found = _class_of(folder)
     # A fast class is what tokenizer.json says, and nothing else.
     is_whole = (folder / "tokenizer.json").is_file() and str(found).endswith("Fast")
     if found is not None and found not in _WORDPIECE and not is_whole:
@@ -137,17 +136,37 @@ def _refuse_others(folder: Path) -> None:
         )
 
 
-def _read_pieces(folder: Path) -> Pieces:
+def _class_of(folder: Path) -> object:
+    """What the folder calls its tokenizer's class; None where it says nothing."""
+    told = settings_in(folder / CONFIG), settings_in(folder / "config.json")
+    return next((name for each in told if (name := each.get("tokenizer_class"))), None)
+
+
+def _is_berts(folder: Path) -> bool:
+    """Whether its class is one that heeds `tokenizer_config.json` beside `tokenizer.json`."""
+    return _class_of(folder) in (None, *_WORDPIECE[:-1])
+
+
+def _read_pieces(folder: Path) -> tuple[Pieces, bool]:
+    """All that the folder's files say together, and whether `tokenizer.json` alone says it."""
+    settings = settings_in(folder / CONFIG)
     path = folder / "tokenizer.json"
-    if path.is_file():
-        try:
-            return Pieces.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception for every kind of bad file
-            raise RecipeError(f"{path}: is not a tokenizer: {error}") from error
+    if not path.is_file():
+        pieces = _from_vocabulary(folder, settings)
+        add_tokens(pieces, folder, settings)
+        return pieces, False
+    try:
+        pieces = Pieces.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception for every kind of bad file
+        raise RecipeError(f"{path}: is not a tokenizer: {error}") from error
+    changed = normalize_as_told(pieces, settings) if _is_berts(folder) else False
+    return pieces, not (add_tokens(pieces, folder, settings) or changed)
+
+
+def _from_vocabulary(folder: Path, settings: Settings) -> Pieces:
     path = folder / "vocab.txt"
     if not path.is_file():
         raise RecipeError(f"{folder}: has neither tokenizer.json nor vocab.txt.")
-    settings = _settings(folder)
     strip, names = settings.get("strip_accents"), _special_names(settings)
     try:
         wordpiece = BertWordPieceTokenizer(
@@ -169,7 +188,7 @@ def _read_pieces(folder: Path) -> Pieces:
     return Pieces.from_str(wordpiece.to_str())
 
 
-def _special_names(settings: dict[str, object]) -> dict[str, str]:
+def _special_names(settings: Settings) -> dict[str, str]:
     """What the checkpoint calls each special token."""
     names = {}
     for role, usual in _SPECIAL.items():
@@ -183,11 +202,3 @@ def _special_names(settings: dict[str, object]) -> dict[str, str]:
 def _lacks(folder: Path, names: dict[str, str], role: str) -> RecipeError:
     name = names.get(role, role)
     return RecipeError(f"{folder}: the vocabulary lacks {name!r}, which is its {role}.")
-
-
-def _settings(folder: Path, name: str = "tokenizer_config.json") -> dict[str, object]:
-    path = folder / name
-    if not path.is_file():
-        return {}
-    found = read_json(path)
-    return found if isinstance(found, dict) else {}
