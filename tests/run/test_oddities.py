@@ -14,6 +14,8 @@ from rich.console import Console
 
 import trivium
 from trivium.errors import RecipeError
+from trivium.model.encoder import Encoder
+from trivium.model.pretrained import read_config, save_encoder
 from trivium.recipe import parse_recipe
 from trivium.run.assembly.model import build
 from trivium.run.rows.load import load_data
@@ -164,6 +166,21 @@ def test_an_id_beyond_the_embedding_is_refused(tiny: Path, tmp_path: Path) -> No
     (folder / "tokenizer.json").write_text(json.dumps(told))
     with pytest.raises(RecipeError, match=r"a piece with the id 5,000, but the encoder's 48 vect"):
         build(parse_recipe(values(folder, jsonl(tmp_path, ["a", "b"]), labels=["a", "b"])))
+
+
+def test_a_pair_in_one_sequence_is_refused_where_the_encoder_knows_one_segment(
+    tiny: Path, tmp_path: Path
+) -> None:
+    config = read_config(tiny).model_copy(update={"type_vocab_size": 1})
+    (tmp_path / "one").mkdir()
+    save_encoder(Encoder(config), tmp_path / "one")
+    Tokenizer(tiny).save(tmp_path / "one")
+    (tmp_path / "t.tsv").write_text("first\tsecond\tlabel\na\tb\tx\nc\td\ty\n")
+    recipe = values(tmp_path / "one", tmp_path / "t.tsv", text=["first", "second"], encode="joint")
+    with pytest.raises(RecipeError, match=r"tasks\.mood: both texts .* `encode: separate`"):
+        trivium.check(parse_recipe(recipe), Console(file=StringIO()))
+    recipe["tasks"]["mood"] |= {"encode": "separate", "head": "concat"}
+    trivium.check(parse_recipe(recipe), Console(file=StringIO()))
 
 
 # --- settings ----------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ import numpy as np
 
 from trivium.errors import RecipeError
 
+_NARROW = {"float32": np.float32, "float16": np.float16, "halffloat": np.float16}
+
 TableLike = Any
 """A DataFrame (pandas, polars, an Arrow table, …), a `datasets.Dataset`, a list of dictionaries, or
 a dictionary of columns."""
@@ -45,7 +47,8 @@ def columns_of(table: TableLike, where: str) -> dict[str, list[Any]]:
         named = [(column, values_of(values)) for column, values in table.items()]
     elif _is_dataset(table):
         plain = table.with_format(None)
-        named = [(column, list(plain[column])) for column in plain.column_names]
+        kinds = {name: getattr(kind, "dtype", "") for name, kind in plain.features.items()}
+        named = [(name, shortest(plain[name], kinds[name])) for name in plain.column_names]
     elif (frame := _frame(table)) is not None:
         named = [(column, _of_series(frame.get_column(column))) for column in frame.columns]
     elif isinstance(table, (list, tuple)) and all(isinstance(row, Mapping) for row in table):
@@ -78,12 +81,26 @@ def values_of(values: Iterable[Any]) -> list[Any]:
     """The values of a list, a Series of any library, or an array, as Python's own; of an array of
     two axes the rows as lists."""
     if isinstance(values, np.ndarray):
+        if values.dtype.name in _NARROW:  # as text: the shortest that is the same number
+            values = values.astype(str).astype(float)
         found: list[Any] = values.tolist()
         return found
     if isinstance(values, (list, tuple)):
         return [_plain(value) for value in values]
     series = _series(values)
     return _of_series(series) if series is not None else [_plain(value) for value in values]
+
+
+def shortest(values: Iterable[Any], kind: str) -> list[Any]:
+    """A column's values; numbers of fewer than 64 bits as people write them, 0.8 where Python has
+    made 0.800000011920929 of it.
+
+    kind: the column's type as Arrow and NumPy call it, such as float32.
+    """
+    narrow = _NARROW.get(kind)
+    if narrow is None:
+        return list(values)
+    return [v if is_missing(v) else float(str(narrow(v))) for v in values]
 
 
 def is_missing(value: object) -> bool:
@@ -174,7 +191,7 @@ def _series(value: object) -> Any:
 
 def _of_series(series: Any) -> list[Any]:
     """Its values. pandas has no whole numbers beside missing ones: 3.0 there was 3."""
-    values = [_plain(value) for value in series.to_list()]
+    values = [_plain(value) for value in shortest(series.to_list(), str(series.dtype).lower())]
     known = [value for value in values if not is_missing(value)]
     if len(known) < len(values) and all(isinstance(v, float) and v.is_integer() for v in known):
         return [None if is_missing(value) else int(value) for value in values]
@@ -184,5 +201,5 @@ def _of_series(series: Any) -> list[Any]:
 def _plain(value: Any) -> Any:
     """Without what NumPy, or Arrow, has made of it."""
     if isinstance(value, np.generic):
-        return value.item()
+        return float(str(value)) if value.dtype.name in _NARROW else value.item()
     return value.as_py() if type(value).__module__ == "pyarrow.lib" else value

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-
 from trivium.errors import RecipeError
+from trivium.text.frames import shortest
 from trivium.text.jsonl import Number, Value, text_of
 from trivium.text.lines import Opened, Source, check_columns
 from trivium.types import Row
@@ -93,15 +92,12 @@ def _short(error: Exception) -> str:
 
 
 def _values(column: "pa.Array") -> list[Any]:
-    # Shortest text of a 32-bit number: 0.8, where Python's 64 bits would say 0.800000011920929.
-    narrow = {"float": np.float32, "halffloat": np.float16}.get(str(column.type))
     try:
         values: list[Any] = column.to_pylist()
     except ValueError:  # of bytes that are not UTF-8; or times finer, or further, than Python's
         values = column.cast("string").to_pylist()
-    if narrow is not None:
-        values = [value if value is None else float(str(narrow(value))) for value in values]
-    return values
+    kind = str(column.type)
+    return shortest(values, "float32" if kind == "float" else kind)
 
 
 def _text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Sequence
+from threading import Lock
 from typing import NamedTuple
 
 import torch
@@ -67,6 +68,7 @@ class Stack:
         self._stamp: tuple[int, ...] = ()
         self._learns_from = len(self.layers)
         self._lent: list[weakref.ref[object]] = []
+        self._one_at_a_time = Lock()
 
     @property
     def width(self) -> int:
@@ -84,9 +86,12 @@ class Stack:
     def refresh(self, library: Library, *, learns_from: int) -> None:
         """Follow the parameters. learns_from: the lowest layer that a backward pass will come to;
         the layers' number where none will follow."""
-        stamp = self._state()
-        if stamp == self._stamp and self._learns_from <= learns_from:
-            return
+        with self._one_at_a_time:  # the first texts may come in several threads
+            stamp = self._state()
+            if stamp != self._stamp or self._learns_from > learns_from:
+                self._follow(library, stamp, learns_from)
+
+    def _follow(self, library: Library, stamp: tuple[int, ...], learns_from: int) -> None:
         self._refuse_others()
         self._lent = [holder for holder in self._lent if holder() is not None]
         if self._lent and stamp != self._stamp:

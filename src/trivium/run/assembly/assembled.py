@@ -32,7 +32,16 @@ def assemble(
     encoder: Encoder, tasks: Mapping[str, Task], adapters: Sequence[AdapterPart] = ()
 ) -> MultiTaskModel:
     """The encoder with fresh heads and adapters, and a fresh pooler if one is asked for and it
-    has none. Raises RecipeError for an adapter that does not fit the encoder."""
+    has none. Raises RecipeError for an adapter that does not fit the encoder, and for a pair in one
+    sequence where the encoder cannot tell its second text from its first."""
+    if encoder.config.type_vocab_size < 2:
+        for name, task in tasks.items():
+            if task.is_pair and task.sequences == 1:
+                raise RecipeError(
+                    f"tasks.{name}: both texts of its pairs are to be in one sequence, but this "
+                    "encoder has one kind of segment only (type_vocab_size 1). Set `encode: "
+                    "separate`, with a head for two texts, or take another encoder."
+                )
     if any(task.resolved_head.wants_pooler for task in tasks.values()) and encoder.pooler is None:
         config = encoder.config
         encoder.pooler = Pooler(config.hidden_size, config.initializer_range)
