@@ -63,6 +63,17 @@ def test_runs_whose_recipes_differ_in_the_seed_only_are_one_system(tmp_path: Pat
     assert notes == []
 
 
+def test_runs_whose_labels_stand_in_another_order_are_two_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = write_run(tmp_path / "joint-0", {"mood": right(30)}, seed=0)
+    monkeypatch.setitem(TASKS, "mood", TASKS["mood"] | {"labels": ["up", "down"]})
+    for seed in (0, 1):  # of the same seed it is no run made twice
+        other = write_run(tmp_path / f"other-{seed}", {"mood": right(30)}, seed=seed)
+        systems, _ = systems_of([one, other])
+        assert names(systems) == [("joint-0", ["joint-0"]), (f"other-{seed}", [f"other-{seed}"])]
+
+
 def test_a_study_stands_for_its_finished_runs(tmp_path: Path) -> None:
     study = tmp_path / "study"
     for name, count in (("sum", 20), ("pcgrad", 30)):

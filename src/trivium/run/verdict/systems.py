@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.folder.differences import in_order
 from trivium.run.folder.finished import FinishedRun, read_run
 from trivium.run.folder.names import predictions_file
 from trivium.run.folder.own_seed import with_seed_open
@@ -180,7 +180,7 @@ def _key(run: FinishedRun, recipe: Recipe) -> str:
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = recipe.model_dump(mode="json", exclude=SAME_ANYWAY)
+    settings = in_order(recipe.model_dump(mode="json", exclude=SAME_ANYWAY))
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}
