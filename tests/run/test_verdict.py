@@ -356,6 +356,35 @@ def test_other_rows_are_refused_with_how_many_are_the_same(tmp_path: Path) -> No
         verdict([alone, relabelled])
 
 
+@pytest.mark.parametrize(
+    ("metric", "turned", "said"),
+    [
+        ("f1", "yx", "are judged by f1 of 'y' and of 'x'"),
+        ("macro_f1", "yx", None),
+        ("one_off", "yxz", "are judged by one_off of x < y < z and of y < x < z"),
+        ("one_off", "zyx", None),
+    ],
+)
+def test_a_metric_that_hangs_on_the_labels_order_is_compared_in_one_order_only(
+    metric: str, turned: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = {"kind": "ordinal"} if metric == "one_off" else {}
+    runs = []
+    for labels in (sorted(turned), list(turned)):
+        task = TASKS["mood"] | {"labels": labels, "metric": metric} | kind
+        monkeypatch.setitem(TASKS, "mood", task)
+        answers = [labels.index(name) for name in "xyyxyxxy"]
+        targets = [labels.index(name) for name in "xyxyxyxy"]
+        folder = tmp_path / "".join(labels)
+        runs.append(write_run(folder, {"mood": (targets, torch.eye(len(labels))[answers])}))
+    if said:
+        with pytest.raises(RecipeError, match=said):
+            verdict(runs, resamples=100)
+        return
+    (comparison,) = verdict(runs, resamples=100).comparisons
+    assert (comparison.outcome, comparison.differing) == ("same", 0)
+
+
 def test_answers_on_test_are_compared_on_demand(tmp_path: Path) -> None:
     def judged(name: str, right: Sequence[int], lr: float) -> Path:
         run = write_run(tmp_path / name, {"mood": moods([1] * 8, TRUE[:8])}, stages=[{"lr": lr}])
