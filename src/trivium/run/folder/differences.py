@@ -43,7 +43,7 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[Difference]:
 
 
 def in_order(values: Any, place: str = "") -> Any:
-    """A recipe's values with labels as lists of pairs, whose order no sorting of keys takes away."""
+    """A recipe's values with labels as lists of pairs, whose order no sorting of keys loses."""
     if not isinstance(values, dict):
         return values
     if LABELS.fullmatch(place):
