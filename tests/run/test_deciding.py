@@ -101,6 +101,37 @@ def test_a_temperature_divides_logits() -> None:
     np.testing.assert_allclose(several_BK, 1 / (1 + np.exp(-logit_BK / 2.5)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("threshold", [0.001, 0.2, 0.3, 0.5, 0.7, 0.99])
+@pytest.mark.parametrize("sharp", [0.7, 3.0])
+def test_a_temperature_alone_changes_no_answer_of_several_labels(
+    threshold: float, sharp: float
+) -> None:
+    random = np.random.default_rng(int(1000 * threshold))
+    logit_BK = random.normal(-1, 1.3, (300, 3))
+    target_B = torch.from_numpy(random.random((300, 3)) < 1 / (1 + np.exp(-logit_BK))).float()
+    readout_BK = torch.from_numpy(1 / (1 + np.exp(-sharp * logit_BK))).float()
+    own = np.float32(threshold)
+    readout_BK[:3, 0] = torch.from_numpy(
+        np.array([own, np.nextafter(own, 0), np.nextafter(own, 1)])
+    )
+    many = task(Multilabel, "xyz", threshold=threshold)
+    decide = find(many, readout_BK, target_B, Wanted(Aim("none"))).decide
+    assert decide.temperature != 1
+    assert (len(decide.thresholds) == 0) == (threshold == 0.5)
+    before, after = many.says, many.deciding(decide).says
+    assert after.answers(readout_BK.numpy()) == before.answers(readout_BK.numpy())
+
+
+def test_a_temperature_by_which_the_threshold_would_be_1_is_not_taken() -> None:
+    many = task(Multilabel, "x", threshold=0.95)
+    target_B = torch.tensor([[1.0]] * 99 + [[0.0]])
+    readout_BK = torch.tensor([[0.55]] * 99 + [[0.45]])
+    readout_BK[0] = 0.45  # or else all would be right, and tell of no temperature
+    found = find(many, readout_BK, target_B, Wanted(Aim("none")))
+    assert found.decide == Decide()
+    assert "threshold of 0.95 would be too near to 0 or 1" in found.notes[-1]
+
+
 def test_the_calibration_error_is_that_of_the_report() -> None:
     from trivium.apps.report.quality import calibrated
 
