@@ -404,6 +404,40 @@ def test_answers_on_test_are_compared_on_demand(tmp_path: Path) -> None:
     assert {c.difference for c in on_dev.comparisons} == {0}
 
 
+def probed(dev: float, test: float | None) -> dict[str, Any]:
+    scores = {"dev": {"accuracy": dev, "rows": 8}}
+    scores |= {} if test is None else {"test": {"accuracy": test, "rows": 8}}
+    probe = {"scores": scores, "rows": 8, "of_rows": 8, "features": 4, "penalty": 0.1}
+    told = {"metric": "accuracy", "answer": "up", "majority": scores, "probe": probe}
+    return {"baselines": {"mood": told}}
+
+
+@pytest.mark.parametrize("test", [0.65, 0.95, None])
+def test_probes_are_told_of_the_rows_that_are_compared(test: float | None, tmp_path: Path) -> None:
+    runs = []
+    for name, lr in (("a", 1e-6), ("b", 1e-5)):
+        run = write_run(
+            tmp_path / name, {"mood": right(30)}, stages=[{"lr": lr}], more=probed(0.85, test)
+        )
+        runs.append(run)
+        dev = run / "predictions" / "mood-dev.csv"
+        dev.with_name("mood-test.csv").write_bytes(dev.read_bytes())
+        told = json.loads((run / "scores.json").read_text())
+        told["tasks"]["mood"]["test"] = told["tasks"]["mood"]["dev"]
+        (run / "scores.json").write_text(json.dumps(told))
+    on_dev, on_test = (verdict(runs, split=split, resamples=100).notes for split in ("dev", "test"))
+    assert any("0.7500 is below the 0.8500" in n or "0.7500 is no better" in n for n in on_dev)
+    assert any("has mood accuracy 0.8500 (0.8500)" in note for note in on_dev)
+    assert not any("0.8500" in note for note in on_test)
+    shown = [note for note in on_test if "has mood accuracy" in note]
+    assert [f"has mood accuracy {test:.4f}" in note for note in shown] == [True] * 2 * (
+        test is not None
+    )
+    low = [note for note in on_test if "of a linear probe on the encoder" in note]
+    assert len(low) == (2 if test == 0.95 else 0)
+    assert not any("--set" in note for note in low)  # nothing is chosen by test rows
+
+
 def test_a_run_whose_answers_are_gone_is_refused(shared: list[Path]) -> None:
     (shared[2] / "predictions" / "mood-dev.csv").unlink()
     with pytest.raises(RecipeError, match=r"both-0: task 'mood': its answers .* are gone"):
