@@ -565,7 +565,7 @@ def test_thresholds_that_nobody_asked_for_never_lower_the_task_s_own_metric(metr
     """For accuracy the most frequent label is said more often, however far from the right one."""
     own, left_out, kept = task(Ordinal, "abcde", metric=metric), 0, 0
     aim = aim_of(own, None, None)
-    for seed in range(4):
+    for seed in (7, 8):  # of the first twelve seed 8 alone would lower it
         random = np.random.default_rng(seed)
         label_B = random.choice(5, size=200, p=[0.4, 0.2, 0.2, 0.1, 0.1])
         p_BK = random.dirichlet([3] * 5, size=200) * 0.5
