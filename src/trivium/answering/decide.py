@@ -143,7 +143,7 @@ def threshold_at(temperature: float, threshold: float) -> float:
     same labels reach it, sigmoid(logit(threshold) / T)."""
     if temperature == 1:
         return threshold
-    found = loosened(Decide(temperature=temperature), [""], np.float32([[threshold]]))
+    found = loosened(Decide(temperature=temperature), [""], np.array([[threshold]], np.float32))
     return float(found[0, 0])
 
 
