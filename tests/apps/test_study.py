@@ -213,6 +213,18 @@ def test_differences_are_named_by_dotted_path() -> None:
     assert list(differences(old, old)) == []
 
 
+def test_labels_in_another_order_are_a_difference_and_other_tables_are_none() -> None:
+    labels = {"ham": "ham", "spam": "spam"}
+    old = {"tasks": {"mail": {"labels": labels, "class_weights": {"ham": 1, "spam": 2}}}}
+    turned = {"labels": {"spam": "spam", "ham": "ham"}, "class_weights": {"spam": 2, "ham": 1}}
+    (only,) = differences(old, {"tasks": {"mail": turned}})
+    assert only == ("tasks.mail.labels", ["ham", "spam"], ["spam", "ham"])
+    named = {"ham": "good", "spam": "spam"}
+    assert list(
+        differences({"tasks": {"mail": {"labels": labels}}}, {"tasks": {"mail": {"labels": named}}})
+    ) == [("tasks.mail.labels.ham", "ham", "good")]
+
+
 # --- what is refused ---------------------------------------------------------------------------
 
 

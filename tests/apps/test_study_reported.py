@@ -21,6 +21,7 @@ from trivium.apps.study.columns import columns_of
 from trivium.apps.study.ensembles import EnsembleRun
 from trivium.apps.study.facts import (
     Costs,
+    EnsembleOf,
     Means,
     ReportedScores,
     Row,
@@ -29,6 +30,7 @@ from trivium.apps.study.facts import (
     TaskSummary,
 )
 from trivium.apps.study.order import orders_of
+from trivium.apps.study.prose import notes
 from trivium.apps.study.runs import plan_study
 from trivium.apps.study.shown import as_markdown, groups_of, print_table
 from trivium.apps.study.table import summarise
@@ -84,6 +86,14 @@ def written(text: str, heading: str) -> list[dict[str, str]]:
     lines = [line for line in part.splitlines() if line.startswith("|")]
     heads, _, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def test_weights_that_were_chosen_on_these_rows_are_told() -> None:
+    for how in ("mean", "weights"):
+        union = replace(row("both", None, 0.5), ensemble=EnsembleOf(how, ["a", "b"]))
+        table = Table("dev", [0], "full", [], "", [], [union], [], "")
+        told = "The weights of both were chosen on these dev rows, so the scores are optimistic."
+        assert (told in notes(table)) == (how == "weights")
 
 
 # --- rank order --------------------------------------------------------------------------------

@@ -431,6 +431,23 @@ def test_rows_that_the_run_was_trained_on_are_refused_even_as_a_copy(
     trivium.calibrate(run, task="mood", on=data / "mood-dev.tsv", console=quiet())
 
 
+def test_a_file_with_rows_that_the_run_was_trained_on_is_refused_or_told_of(
+    run: Path, tmp_path: Path
+) -> None:
+    data = Path(trivium.load_recipe(run / "recipe.yaml").data)
+    head, *trained = (data / "mood-train.tsv").read_text().splitlines()
+    other = (data / "mood-dev.tsv").read_text().splitlines()[1:]
+    file, said = tmp_path / "rows.tsv", Console(file=StringIO(), width=300)
+    file.write_text("\r\n".join([head, *trained[:20], *other[:19]]))
+    with pytest.raises(RecipeError, match="the texts of 20 of its 39 rows are among those that"):
+        trivium.calibrate(run, task="mood", on=file, console=quiet())
+    file.write_text("\r\n".join([head, *trained[:2], *other]))
+    trivium.calibrate(run, task="mood", on=file, console=said)
+    assert isinstance(said.file, StringIO)
+    told = " ".join(said.file.getvalue().split())
+    assert f"the texts of 2 of its {2 + len(other)} rows are among those that the run was" in told
+
+
 def test_a_share_of_right_answers_that_is_out_of_reach_is_refused(
     run: Path, tmp_path: Path
 ) -> None:

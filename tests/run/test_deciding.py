@@ -101,6 +101,37 @@ def test_a_temperature_divides_logits() -> None:
     np.testing.assert_allclose(several_BK, 1 / (1 + np.exp(-logit_BK / 2.5)), rtol=1e-9)
 
 
+@pytest.mark.parametrize("threshold", [0.001, 0.2, 0.3, 0.5, 0.7, 0.99])
+@pytest.mark.parametrize("sharp", [0.7, 3.0])
+def test_a_temperature_alone_changes_no_answer_of_several_labels(
+    threshold: float, sharp: float
+) -> None:
+    random = np.random.default_rng(int(1000 * threshold))
+    logit_BK = random.normal(-1, 1.3, (300, 3))
+    target_B = torch.from_numpy(random.random((300, 3)) < 1 / (1 + np.exp(-logit_BK))).float()
+    readout_BK = torch.from_numpy(1 / (1 + np.exp(-sharp * logit_BK))).float()
+    own = np.float32(threshold)
+    readout_BK[:3, 0] = torch.from_numpy(
+        np.array([own, np.nextafter(own, 0), np.nextafter(own, 1)])
+    )
+    many = task(Multilabel, "xyz", threshold=threshold)
+    decide = find(many, readout_BK, target_B, Wanted(Aim("none"))).decide
+    assert decide.temperature != 1
+    assert (len(decide.thresholds) == 0) == (threshold == 0.5)
+    before, after = many.says, many.deciding(decide).says
+    assert after.answers(readout_BK.numpy()) == before.answers(readout_BK.numpy())
+
+
+def test_a_temperature_by_which_the_threshold_would_be_1_is_not_taken() -> None:
+    many = task(Multilabel, "x", threshold=0.95)
+    target_B = torch.tensor([[1.0]] * 99 + [[0.0]])
+    readout_BK = torch.tensor([[0.55]] * 99 + [[0.45]])
+    readout_BK[0] = 0.45  # or else all would be right, and tell of no temperature
+    found = find(many, readout_BK, target_B, Wanted(Aim("none")))
+    assert found.decide == Decide()
+    assert "threshold of 0.95 would be too near to 0 or 1" in found.notes[-1]
+
+
 def test_the_calibration_error_is_that_of_the_report() -> None:
     from trivium.apps.report.quality import calibrated
 
@@ -527,6 +558,44 @@ def test_thresholds_that_nobody_asked_for_are_left_out_where_other_rows_gain_not
         assert told.after.scores == told.before.scores
         assert "others would bring accuracy from" in told.notes[-1]
     assert left_out > 1
+
+
+@pytest.mark.parametrize("metric", ["one_off", "spearman"])
+def test_thresholds_that_nobody_asked_for_never_lower_the_task_s_own_metric(metric: str) -> None:
+    """For accuracy the most frequent label is said more often, however far from the right one."""
+    own, left_out, kept = task(Ordinal, "abcde", metric=metric), 0, 0
+    aim = aim_of(own, None, None)
+    for seed in (7, 8):  # of the first twelve seed 8 alone would lower it
+        random = np.random.default_rng(seed)
+        label_B = random.choice(5, size=200, p=[0.4, 0.2, 0.2, 0.1, 0.1])
+        p_BK = random.dirichlet([3] * 5, size=200) * 0.5
+        p_BK[:, 1] += 0.4
+        p_BK[np.arange(200), label_B] += 0.1
+        readout_BK = torch.from_numpy((p_BK / p_BK.sum(1, keepdims=True)).astype(np.float32))
+        rows = [Example((str(n),), float(label), n) for n, label in enumerate(label_B)]
+        found, of = judge_unless_worse(own, readout_BK, Split("dev", (), rows), Wanted(aim), "dev")
+        assert of.crossfitted is not None
+        if metric == "one_off":
+            assert of.crossfitted.scores[metric] >= of.before.scores[metric]
+        left_out += f"others would bring {metric} from" in "".join(of.notes)
+        kept += bool(found.decide.weights)
+    # A correlation is of probabilities, which no threshold changes.
+    assert left_out if metric == "one_off" else kept and not left_out
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4])
+def test_rows_that_are_too_few_to_cross_fit_move_no_threshold_that_nobody_asked_for(
+    rows: int,
+) -> None:
+    readout_BK = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])[:rows]
+    labels = [0.0, 1.0, 1.0, 0.0]
+    split = Split("dev", (), [Example((str(n),), labels[n], n) for n in range(rows)])
+    wanted = Wanted(Aim("accuracy"))
+    found, of = judge_unless_worse(task(), readout_BK, split, wanted, "dev")
+    assert not found.decide.weights
+    asked, _ = judge(task(), readout_BK, split, wanted, "dev")
+    told = "so few rows cannot tell whether others are better" in of.notes[-1]
+    assert told == bool(asked.decide.weights) == (rows > 1)
 
 
 def test_parts_have_their_share_of_every_label_and_do_not_depend_on_the_order() -> None:

@@ -179,6 +179,16 @@ def test_runs_of_other_recipes_are_refused_by_the_first_setting_that_differs(
     assert not (tmp_path / "soup").exists()
 
 
+def test_runs_whose_labels_stand_in_another_order_are_refused(home: Path, tmp_path: Path) -> None:
+    """Each would be right by itself, and their mean would be of outputs that mean two things."""
+    recipe = sibling(home / "plain", tmp_path / "b", nudged) / "recipe.yaml"
+    text, lines = recipe.read_text(), ("      down: down\n", "      up: up\n")
+    assert "".join(lines) in text
+    recipe.write_text(text.replace("".join(lines), "".join(reversed(lines))))
+    with pytest.raises(RecipeError, match=r"labels is \['down', 'up'\] in the first and \['up', "):
+        trivium.soup([home / "plain", tmp_path / "b"], tmp_path / "soup", console=quiet())
+
+
 def test_runs_that_each_start_from_their_own_seeds_run_are_of_one_recipe(
     home: Path, tmp_path: Path
 ) -> None:

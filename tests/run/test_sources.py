@@ -246,6 +246,13 @@ def test_resuming_with_another_relabelling_is_refused(tmp_path: Path) -> None:
         check_same_recipe(tmp_path / "run", other)
 
 
+def test_resuming_with_labels_in_another_order_is_refused(tmp_path: Path) -> None:
+    start_run(tmp_path / "run", recipe(tmp_path, labels=FIVE), overwrite=False)
+    other = recipe(tmp_path, labels=FIVE[::-1])
+    with pytest.raises(RecipeError, match=r"labels was \['0', .*'4'\] and is now \['4', "):
+        check_same_recipe(tmp_path / "run", other)
+
+
 def test_check_shows_every_file_and_the_rows_left_out_of_each(
     recipe_values: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -84,6 +84,18 @@ def test_heads_that_differ_are_drawn_anew_and_named(
     assert all(torch.equal(tensor, now[name]) for name, tensor in fresh.items())
 
 
+def test_a_head_whose_labels_stand_in_another_order_is_drawn_anew(
+    first: tuple[dict[str, Any], Path],
+) -> None:
+    values, run = first
+    for labels, fresh in ((["down", "up"], ()), (["up", "down"], ("mood",))):
+        tasks = values["tasks"] | {"mood": values["tasks"]["mood"] | {"labels": labels}}
+        recipe = loaded(still(values, run, tasks=tasks))
+        started = begin(recipe, *build(recipe))
+        assert started is not None
+        assert started.fresh == fresh
+
+
 def test_the_seed_stands_in_the_name_of_a_start(first: tuple[dict[str, Any], Path]) -> None:
     values, run = first
     seeded = still(values, run) | {"start": str(run).replace("run", "{seed}"), "seed": 7}

@@ -63,6 +63,17 @@ def test_runs_whose_recipes_differ_in_the_seed_only_are_one_system(tmp_path: Pat
     assert notes == []
 
 
+def test_runs_whose_labels_stand_in_another_order_are_two_systems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = write_run(tmp_path / "joint-0", {"mood": right(30)}, seed=0)
+    monkeypatch.setitem(TASKS, "mood", TASKS["mood"] | {"labels": ["up", "down"]})
+    for seed in (0, 1):  # of the same seed it is no run made twice
+        other = write_run(tmp_path / f"other-{seed}", {"mood": right(30)}, seed=seed)
+        systems, _ = systems_of([one, other])
+        assert names(systems) == [("joint-0", ["joint-0"]), (f"other-{seed}", [f"other-{seed}"])]
+
+
 def test_a_study_stands_for_its_finished_runs(tmp_path: Path) -> None:
     study = tmp_path / "study"
     for name, count in (("sum", 20), ("pcgrad", 30)):
@@ -345,6 +356,35 @@ def test_other_rows_are_refused_with_how_many_are_the_same(tmp_path: Path) -> No
         verdict([alone, relabelled])
 
 
+@pytest.mark.parametrize(
+    ("metric", "turned", "said"),
+    [
+        ("f1", "yx", "are judged by f1 of 'y' and of 'x'"),
+        ("macro_f1", "yx", None),
+        ("one_off", "yxz", "are judged by one_off of x < y < z and of y < x < z"),
+        ("one_off", "zyx", None),
+    ],
+)
+def test_a_metric_that_hangs_on_the_labels_order_is_compared_in_one_order_only(
+    metric: str, turned: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = {"kind": "ordinal"} if metric == "one_off" else {}
+    runs = []
+    for labels in (sorted(turned), list(turned)):
+        task = TASKS["mood"] | {"labels": labels, "metric": metric} | kind
+        monkeypatch.setitem(TASKS, "mood", task)
+        answers = [labels.index(name) for name in "xyyxyxxy"]
+        targets = [labels.index(name) for name in "xyxyxyxy"]
+        folder = tmp_path / "".join(labels)
+        runs.append(write_run(folder, {"mood": (targets, torch.eye(len(labels))[answers])}))
+    if said:
+        with pytest.raises(RecipeError, match=said):
+            verdict(runs, resamples=100)
+        return
+    (comparison,) = verdict(runs, resamples=100).comparisons
+    assert (comparison.outcome, comparison.differing) == ("same", 0)
+
+
 def test_answers_on_test_are_compared_on_demand(tmp_path: Path) -> None:
     def judged(name: str, right: Sequence[int], lr: float) -> Path:
         run = write_run(tmp_path / name, {"mood": moods([1] * 8, TRUE[:8])}, stages=[{"lr": lr}])
@@ -362,6 +402,40 @@ def test_answers_on_test_are_compared_on_demand(tmp_path: Path) -> None:
     assert (found.split, comparison.before, comparison.after) == ("test", 0.5, 7 / 8)
     on_dev = verdict([half, most], resamples=100)
     assert {c.difference for c in on_dev.comparisons} == {0}
+
+
+def probed(dev: float, test: float | None) -> dict[str, Any]:
+    scores = {"dev": {"accuracy": dev, "rows": 8}}
+    scores |= {} if test is None else {"test": {"accuracy": test, "rows": 8}}
+    probe = {"scores": scores, "rows": 8, "of_rows": 8, "features": 4, "penalty": 0.1}
+    told = {"metric": "accuracy", "answer": "up", "majority": scores, "probe": probe}
+    return {"baselines": {"mood": told}}
+
+
+@pytest.mark.parametrize("test", [0.65, 0.95, None])
+def test_probes_are_told_of_the_rows_that_are_compared(test: float | None, tmp_path: Path) -> None:
+    runs = []
+    for name, lr in (("a", 1e-6), ("b", 1e-5)):
+        run = write_run(
+            tmp_path / name, {"mood": right(30)}, stages=[{"lr": lr}], more=probed(0.85, test)
+        )
+        runs.append(run)
+        dev = run / "predictions" / "mood-dev.csv"
+        dev.with_name("mood-test.csv").write_bytes(dev.read_bytes())
+        told = json.loads((run / "scores.json").read_text())
+        told["tasks"]["mood"]["test"] = told["tasks"]["mood"]["dev"]
+        (run / "scores.json").write_text(json.dumps(told))
+    on_dev, on_test = (verdict(runs, split=split, resamples=100).notes for split in ("dev", "test"))
+    assert any("0.7500 is below the 0.8500" in n or "0.7500 is no better" in n for n in on_dev)
+    assert any("has mood accuracy 0.8500 (0.8500)" in note for note in on_dev)
+    assert not any("0.8500" in note for note in on_test)
+    shown = [note for note in on_test if "has mood accuracy" in note]
+    assert [f"has mood accuracy {test:.4f}" in note for note in shown] == [True] * 2 * (
+        test is not None
+    )
+    low = [note for note in on_test if "of a linear probe on the encoder" in note]
+    assert len(low) == (2 if test == 0.95 else 0)
+    assert not any("--set" in note for note in low)  # nothing is chosen by test rows
 
 
 def test_a_run_whose_answers_are_gone_is_refused(shared: list[Path]) -> None:

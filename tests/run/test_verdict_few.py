@@ -1,4 +1,5 @@
-"""Of few rows that differ no verdict is made: p-values agree with scipy's exact sign test."""
+"""Of few rows that differ no verdict is made, nor of those by which a side was chosen: p-values
+agree with scipy's exact sign test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ import torch
 from scipy import stats
 
 from tests.support.runs import TASKS, Said, moods, write_run
+from trivium.run.folder.sealed import seal
 from trivium.run.verdict.differing import FEWEST, least_p
 from trivium.run.verdict.facts import Comparison, Verdict
+from trivium.run.verdict.systems import systems_of
 from trivium.run.verdict.tables import as_json
 from trivium.run.verdict.verdict import verdict
 
@@ -175,3 +178,44 @@ def test_overall_adds_up_the_rows_of_tasks_with_texts_of_their_own(tmp_path: Pat
     # Of `near` the first row is 0 and 0.
     assert (mood.differing, near.differing, overall.differing) == (4, 3, 7)
     assert (mood.outcome, near.outcome, overall.outcome) == ("noise", "noise", "better")
+
+
+def weighed(run: Path) -> Path:
+    panel = {"how": "weights", "members": [0, 1], "weights": [0.25, 0.75]}
+    members = [{"name": name, "folder": name} for name in "xy"]
+    values = {"format": 1, "trivium": "0", "members": members, "tasks": {"mood": panel}}
+    seal(run, "ensemble.json", values, files="none")
+    return run
+
+
+SOUP = {"soup": [{"run": "x", "own": 0.5, "soup": 0.5, "kept": True}]}
+
+
+@pytest.mark.parametrize("kind", ["weights", "soup"])
+@pytest.mark.parametrize("first", [True, False])
+def test_what_was_chosen_by_these_rows_gains_nothing_by_them_and_may_lose(
+    kind: str, first: bool, tmp_path: Path
+) -> None:
+    many, few = lost(60, 0, right=40), lost(60, 0, right=20)
+    for folder, chosen, plain in (("up", many, few), ("down", few, many)):
+        more = SOUP if kind == "soup" else {}
+        run = write_run(tmp_path / folder / "chosen", {"mood": chosen}, more=more)
+        run = weighed(run) if kind == "weights" else run
+        other = write_run(tmp_path / folder / "plain", {"mood": plain}, stages=OTHER)
+        found = verdict([run, other] if first else [other, run], resamples=400)
+        one = only(found)
+        # An ensemble is no baseline where there is another.
+        is_system = one.system == "chosen"
+        assert is_system == (kind == "weights" or not first)
+        assert one.low > 0 or one.high < 0
+        if folder == "up":
+            assert (one.outcome, one.corrected, one.p, one.is_flattered) == ("noise",) * 2 + (
+                1,
+                True,
+            )
+            assert one.sentence.endswith("nothing is told by rows that its weights were chosen on)")
+        else:
+            assert one.outcome == ("worse" if is_system else "better")
+        assert any(note.startswith("chosen: its weights were chosen") for note in found.notes)
+        on_test = systems_of([run], "test")[0][0]
+        assert on_test.chosen_here == set()

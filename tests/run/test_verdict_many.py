@@ -12,9 +12,10 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from tests.support.nine import NAMES, SHARED, make, right
-from tests.support.runs import write_run
+from tests.support.runs import TASKS, write_run
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.forest import ASCII, Glyphs, forest, ranked
+from trivium.run.verdict.scored import MOST_ACROSS, score, scores_of
 from trivium.run.verdict.tables import as_json, as_markdown, print_verdict
 from trivium.run.verdict.verdict import verdict
 
@@ -115,6 +116,26 @@ def test_every_row_of_a_table_ends_at_its_edge(nine: Verdict, width: int) -> Non
     assert len(tables) == 3
     for table in tables:
         assert len({cell_len(row) for row in table}) == 1, table
+
+
+def test_a_system_that_is_the_baseline_of_some_tasks_has_a_column_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"t{place}" for place in range(MOST_ACROSS + 1)]
+    for name in names:
+        monkeypatch.setitem(TASKS, name, TASKS["mood"])
+    runs = [
+        write_run(tmp_path / "some", {name: right(30, 0) for name in names[:2]}),
+        write_run(tmp_path / "all", {name: right(45, 7) for name in names}),
+    ]
+    found = verdict(runs, resamples=100)
+    table = scores_of(found)
+    assert table.head == ["task", "metric", "baseline", "all"]
+    ours = {group.name: group.scores for group in found.groups}
+    assert [row[2:] for row in table.cells[:-1]] == [
+        [score(ours["some"].get(name, ours["all"][name])), score(ours["all"][name])]
+        for name in names
+    ]
 
 
 def test_differences_stand_in_order_with_overall_at_the_end(nine: Verdict) -> None:

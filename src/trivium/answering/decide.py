@@ -108,7 +108,9 @@ def several_labels(
     """readout_BK: of each label the probability that it applies; threshold: of labels that have
     none of their own."""
     told_BK = loosened(decide, names, readout_BK)
-    said_BK = told_BK >= _by_name(decide.thresholds, names, threshold)
+    # Readouts are fp32, and without `decide` a threshold is compared in that, too.
+    own = float(np.float32(threshold))
+    said_BK = told_BK >= _by_name(decide.thresholds, names, own)
     confidence_B = np.where(said_BK, told_BK, 1 - told_BK).prod(axis=1)
     return Decided(told_BK, said_BK, confidence_B, confidence_B >= (decide.abstain or 0.0))
 
@@ -134,6 +136,15 @@ def loosened(decide: Decide, names: Sequence[str], readout_BK: NDArray[np.floati
     small_BK = np.exp(-np.abs(logit_BK))
     told_BK: Numbers = np.where(logit_BK >= 0, 1.0, small_BK) / (1 + small_BK)
     return told_BK
+
+
+def threshold_at(temperature: float, threshold: float) -> float:
+    """The probability that is told, at a temperature, where a label's readout is the threshold: the
+    same labels reach it, sigmoid(logit(threshold) / T)."""
+    if temperature == 1:
+        return threshold
+    found = loosened(Decide(temperature=temperature), [""], np.array([[threshold]], np.float32))
+    return float(found[0, 0])
 
 
 def logarithm(probability: NDArray[np.floating]) -> Numbers:

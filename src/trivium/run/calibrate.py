@@ -15,7 +15,13 @@ from trivium.run.card.written import renew_card
 from trivium.run.deciding.asked import Asked
 from trivium.run.deciding.judged import judge, judge_unless_worse
 from trivium.run.deciding.moved import moved
-from trivium.run.deciding.rows import DEV, labelled_rows, unlabelled_rows, with_dev
+from trivium.run.deciding.rows import (
+    DEV,
+    labelled_rows,
+    shared_rows,
+    unlabelled_rows,
+    with_dev,
+)
 from trivium.run.deciding.told import print_figures
 from trivium.run.folder.decisions import (
     Figures,
@@ -136,7 +142,8 @@ def _found(
 ) -> dict[str, tuple[Decide, Figures]]:
     wanted = {task.name: asked.of(task) for task in tasks}
     data, split = labelled_rows(run, tasks, on)
-    for line in other_rows(run, data):
+    given = [] if split == DEV else shared_rows(run, tasks[0].name, data[tasks[0].name][split])
+    for line in [*other_rows(run, data), *given]:
         note(console, line)
     elsewhere = [] if asked.shares_from is None else unlabelled_rows(tasks[0], asked.shares_from)
     with rows_bar(console) as bar:

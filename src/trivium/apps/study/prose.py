@@ -63,6 +63,11 @@ def notes(table: Table) -> list[str]:
             "An ensemble's costs are those of its members together; its peak memory is their "
             "largest."
         )
+    if chosen := [row.name for row in rows if row.ensemble and row.ensemble.how == "weights"]:
+        lines.append(
+            f"The weights of {', '.join(chosen)} were chosen on these dev rows, so the scores are "
+            "optimistic."
+        )
     return [*lines, *_other_encoders(rows)]
 
 

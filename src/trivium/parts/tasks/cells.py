@@ -29,6 +29,13 @@ def spellings(labels: Iterable[str]) -> dict[str, str]:
     return {label: _whole(label) for label in found}
 
 
+def in_order(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What is called how, and its name in answers, in the order of a model's outputs. Equal where
+    two tasks' outputs mean the same, which tables are in any order."""
+    spelt = spellings(labels)
+    return [(spelt[label.strip()], name) for label, name in labels.items()]
+
+
 def _whole(number: str) -> str:
     match = _WHOLE.fullmatch(number)
     plain = match[1] if match else number

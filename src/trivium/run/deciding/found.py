@@ -8,19 +8,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trivium.answering.decide import Decide, Decided, Numbers, logarithm
+from trivium.answering.decide import Decide, Decided, Numbers, logarithm, threshold_at
 from trivium.parts.tasks import Labelled, Multilabel
 from trivium.run.deciding.abstaining import abstention_level
 from trivium.run.deciding.aims import Aim
 from trivium.run.deciding.costs import Costs, thresholds_of
 from trivium.run.deciding.shares import biases_of_one, biases_of_several
 from trivium.run.deciding.temperature import LEAST, best_temperature
-from trivium.run.deciding.thresholds import best_thresholds
+from trivium.run.deciding.thresholds import best_thresholds, can_be_told
 from trivium.run.deciding.weights import best_weights, untold
 
 TOLD_APART = (
     "the temperature is left at 1: these rows are all answered right, or nearly so, and cannot "
     "tell how sure is too sure; more rows can"
+)
+
+TOO_NEAR = (
+    "the temperature is left at 1: by {temperature:g}, which is the likeliest, the task's "
+    "threshold of {threshold:g} would be too near to 0 or 1 to be told from it"
 )
 
 
@@ -53,22 +58,29 @@ def find(task: Labelled, readout_BK: Tensor, target_B: Tensor, wanted: Wanted) -
     """
     log_BK, label_B = as_choices(task, readout_BK.numpy(), target_B)
     temperature = best_temperature(log_BK, label_B)
-    told_apart = temperature <= LEAST
-    if told_apart:  # the lower, the likelier, without end: every answer would be said to be certain
-        temperature = 1.0
-    decide = Decide(temperature=temperature)
+    problem = _no_temperature(task, temperature)
+    decide = Decide(temperature=1.0 if problem else temperature)
     if wanted.biased:
         decide = _biased(task, decide, readout_BK, target_B)
     found = _answering(task, decide, readout_BK, target_B, wanted)
-    decide, unreached, notes = found.decide, found.unreached, found.notes
+    decide, unreached = found.decide, found.unreached
+    notes = [*found.notes, problem] if problem else found.notes
     if wanted.answer_where is not None:
         decided = task.deciding(decide).decided(readout_BK)
         right_B = task.right(decided, target_B).numpy()
-        level, problem = abstention_level(decided, right_B, wanted.answer_where)
-        unreached += [problem] if problem else []
+        level, missed = abstention_level(decided, right_B, wanted.answer_where)
+        unreached += [missed] if missed else []
         decide = decide.model_copy(update={"abstain": level})
-    notes = [*notes, TOLD_APART] if told_apart else notes
     return Found(decide, unreached, notes)
+
+
+def _no_temperature(task: Labelled, temperature: float) -> str:
+    """Why it is not taken, in words; or nothing."""
+    if temperature <= LEAST:  # the lower, the likelier, without end: all would be called certain
+        return TOLD_APART
+    if isinstance(task, Multilabel) and not can_be_told(threshold_at(temperature, task.threshold)):
+        return TOO_NEAR.format(temperature=temperature, threshold=task.threshold)
+    return ""
 
 
 def _answering(
@@ -78,12 +90,14 @@ def _answering(
     told_BK = task.deciding(decide).decided(readout_BK).told_BK
     if isinstance(task, Multilabel):
         notes: list[str] = []
+        # The temperature moves what is told, and shall change no answer.
+        own = threshold_at(decide.temperature, task.threshold)
         thresholds = thresholds_of(wanted.costs)
         if not wanted.costs:
             applies_BK = (target_B > 0).numpy()
-            thresholds, notes = best_thresholds(
-                told_BK, applies_BK, task.names, task.threshold, wanted.aim
-            )
+            thresholds, notes = best_thresholds(told_BK, applies_BK, task.names, own, wanted.aim)
+        if own != task.threshold:
+            thresholds = dict.fromkeys(task.names, own) | thresholds
         return Found(decide.model_copy(update={"thresholds": thresholds}), [], notes)
     if wanted.costs:
         return Found(decide.model_copy(update={"costs": wanted.costs}))

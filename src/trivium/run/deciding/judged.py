@@ -81,19 +81,32 @@ def judge_unless_worse(
     task: Labelled, readout_BK: Tensor, split: Split, wanted: Wanted, on: str
 ) -> tuple[Found, Figures]:
     """As `judge`; but thresholds that are no better on rows that they were not found on are left
-    out: so it is done where nobody said what they shall be for."""
+    out, or by which the task's own metric falls there: so it is done where nobody said what they
+    shall be for. With too few rows to tell, they are left out, too."""
     found, figures = judge(task, readout_BK, split, wanted, on)
-    if gains(figures):
+    if figures.crossfitted and gains(figures) and figures.metric == _sought(figures):
         return found, figures
-    found, plain = judge(task, readout_BK, split, replace(wanted, aim=Aim("none")), on)
-    assert figures.crossfitted is not None, "else nothing was compared"
-    score = _sought(figures)
-    was, now = (side.scores[score] for side in (figures.before, figures.crossfitted))
-    line = (
-        f"thresholds are left as they are: others would bring {score} from {was:.4f} to {now:.4f} "
-        "on rows that they were not found on"
+    left, plain = judge(task, readout_BK, split, replace(wanted, aim=Aim("none")), on)
+    if not (why := _why_not(figures, plain)):
+        return found, figures
+    line = f"thresholds are left as they are: {why}"
+    return left, plain.model_copy(update={"notes": [*plain.notes, line]})
+
+
+def _why_not(of: Figures, plain: Figures) -> str:
+    """Why thresholds that nobody asked for are left out, in words; or nothing. plain: without."""
+    if of.crossfitted is None or plain.crossfitted is None:
+        is_same = of.decide == plain.decide
+        return "" if is_same else "so few rows cannot tell whether others are better"
+    # Folds have a temperature each, by which a correlation changes whatever is answered.
+    score, was = (of.metric, plain.crossfitted) if gains(of) else (_sought(of), of.before)
+    before, after = was.scores[score], of.crossfitted.scores[score]
+    if gains(of) and after >= before:
+        return ""
+    return (
+        f"others would bring {score} from {before:.4f} to {after:.4f} on rows that they were not "
+        "found on"
     )
-    return found, plain.model_copy(update={"notes": [*plain.notes, line]})
 
 
 def gains(of: Figures) -> bool:

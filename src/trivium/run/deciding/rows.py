@@ -1,9 +1,11 @@
 """Rows with labels that answers may be decided upon by: dev, or a file that is given; never those
 that the run was trained on, nor its test rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+import numpy as np
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
@@ -12,9 +14,10 @@ from trivium.recipe import Recipe
 from trivium.run.folder.names import RECIPE
 from trivium.run.folder.provenance import read_provenance
 from trivium.run.folder.start import run_recipe
+from trivium.run.rows.big import is_big
 from trivium.run.rows.load import load_data, read_split
 from trivium.run.rows.refusals import GIVEN
-from trivium.run.rows.splits import Data
+from trivium.run.rows.splits import Data, Split
 from trivium.text.tables import BadRow, open_table
 
 DEV = "dev"
@@ -43,6 +46,41 @@ def labelled_rows(run: Path, tasks: Sequence[Labelled], on: str | Path) -> tuple
             "FILE."
         )
     return load_data(recipe.model_copy(update={"tasks": chosen}), (DEV,))[1], DEV
+
+
+def shared_rows(run: Path, name: str, rows: Split) -> Iterator[str]:
+    """A note for rows of a file that the run was trained on, or is tested on, known by their texts;
+    RecipeError where most of them were. Nothing where the run's own files cannot be read any more,
+    or are too big to be read for that."""
+    count = len(rows.examples)
+    for split, known in _kept_apart(run, name).items():
+        common = int(np.isin(rows.twins, known.twins).sum())
+        what = "the run was trained on" if split == "train" else "the run is to be tested on"
+        told = (
+            f"the texts of {common:,} of its {count:,} rows are among those that {what} ({split})"
+        )
+        if 2 * common > count:
+            raise RecipeError(
+                f"--on {rows.where}: {told}, so what is found there would flatter it. Name dev, or "
+                "a file of other rows."
+            )
+        if common:
+            yield f"{rows.where}: {told}: what is found there flatters it as far"
+
+
+def _kept_apart(run: Path, name: str) -> dict[str, Split]:
+    """A task's rows that nothing is to be found on, as far as they can be read."""
+    recipe = run_recipe(run) if (run / RECIPE).is_file() else None
+    if recipe is None or name not in recipe.tasks:
+        return {}
+    task = recipe.tasks[name]
+    try:
+        if is_big(recipe, task):
+            return {}
+        alone = recipe.model_copy(update={"tasks": {name: task}, "stages": ()})
+        return load_data(alone, KEPT_APART)[1][name]
+    except RecipeError:
+        return {}
 
 
 def with_dev(run: Path, tasks: Sequence[Labelled]) -> list[Labelled]:

@@ -28,7 +28,7 @@ def best_thresholds(
     aim: Aim,
 ) -> tuple[dict[str, float], list[str]]:
     """Thresholds of the labels that are best not left at the task's own; and why some are left
-    there although they are to reach a level."""
+    there although they are to reach a level. threshold: the task's own, of told probabilities."""
     if aim.measure == "none" or not len(told_BK):
         return {}, []
     start = float(log_odds(np.array([threshold]))[0])
@@ -64,6 +64,11 @@ def _value(aim: Aim) -> Callable[[Counts], Numbers]:
 def _nothing_tells(applies_B: NDArray[np.bool_]) -> str:
     which = "every row has it" if len(applies_B) and applies_B.all() else "no row has it"
     return f"{which}, so nothing tells where its threshold should be"
+
+
+def can_be_told(threshold: float) -> bool:
+    """Whether a threshold is far enough from 0 and 1."""
+    return LEAST <= threshold <= MOST
 
 
 def _moved(start: float, move: float) -> float:

@@ -8,7 +8,7 @@ from trivium.parts.tasks import Task
 from trivium.recipe import Recipe, Stage
 from trivium.recipe.probed import fall_back, falls_back_on_start, judges_probe
 from trivium.recipe.stage import DEFAULT_EPOCHS
-from trivium.run.folder.scores import Baselines, Scores
+from trivium.run.folder.scores import Scores
 
 SPLIT = "dev"
 FASTER = 5
@@ -17,21 +17,17 @@ FASTEST = 0.02
 """From where on it is not."""
 
 
-def start_notes(recipe: Recipe, scores: Scores) -> list[str]:
+def start_notes(recipe: Recipe, scores: Scores, split: str = SPLIT) -> list[str]:
     """What is to be said of a run beside its probes; nothing where it is better than they are."""
-    return [*_kept_start(recipe, scores), *below_probe(recipe, scores)]
+    return [*_kept_start(recipe, scores), *below_probe(recipe, scores, split)]
 
 
-def below_probe(recipe: Recipe, scores: Scores) -> list[str]:
-    """A line for every task whose dev score is below that of its linear probe."""
-    return [
-        _line(recipe, name, baselines, ours, theirs)
-        for name, baselines in scores.baselines.items()
-        if name in recipe.tasks
-        if (ours := scores.metric(name, SPLIT, baselines.metric)) is not None
-        if (theirs := baselines.probe.scores.get(SPLIT, {}).get(baselines.metric)) is not None
-        if ours < theirs
+def below_probe(recipe: Recipe, scores: Scores, split: str = SPLIT) -> list[str]:
+    """A line for every task whose score is below that of its linear probe, on the same rows."""
+    lines = [
+        _line(recipe, name, scores, split) for name in scores.baselines if name in recipe.tasks
     ]
+    return [line for line in lines if line]
 
 
 def _kept_start(recipe: Recipe, scores: Scores) -> list[str]:
@@ -66,13 +62,23 @@ def standard_error(metric: str, value: float, rows: float) -> float:
     return math.sqrt(max(value * (1 - value), 0.0) / rows)
 
 
-def _line(recipe: Recipe, name: str, baselines: Baselines, ours: float, theirs: float) -> str:
-    rows = baselines.probe.scores[SPLIT]["rows"]
+def _line(recipe: Recipe, name: str, scores: Scores, split: str) -> str:
+    """Nothing of a task that is no worse than its probe, or was not judged beside it."""
+    baselines = scores.baselines[name]
+    ours, probe = (
+        scores.metric(name, split, baselines.metric),
+        baselines.probe.scores.get(split, {}),
+    )
+    theirs = probe.get(baselines.metric)
+    if ours is None or theirs is None or ours >= theirs:
+        return ""
+    rows = probe["rows"]
     noise = standard_error(baselines.metric, theirs, rows)
     is_clear = theirs - ours > noise
     much = "is below" if is_clear else "is no better than"
     sure = "" if is_clear else f", though by less than the standard error of {rows:,} rows"
-    changes = "; ".join(_changes(recipe, recipe.tasks[name]))
+    # Test rows are not there to choose settings by.
+    changes = "; ".join(_changes(recipe, recipe.tasks[name])) if split == SPLIT else ""
     advice = f" {changes[:1].upper()}{changes[1:]}." if changes else ""
     return (
         f"{name}: {baselines.metric} {ours:.4f} {much} the {theirs:.4f} of a linear probe on the "

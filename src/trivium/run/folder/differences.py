@@ -1,8 +1,14 @@
-"""Where two recipes differ, by dotted path."""
+"""Where two recipes differ, by dotted path.
 
+The order of a table means nothing but of a task's labels: it says which output stands for which
+label, of which of two labels F1 is, and how an ordinal task's labels rise.
+"""
+
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+LABELS = re.compile(r"tasks\.[^.]+\.labels")
 SHOWN = 5
 
 
@@ -20,8 +26,10 @@ Difference = tuple[str, Any, Any]
 
 
 def differences(old: Any, new: Any, place: str = "") -> Iterator[Difference]:
-    """Where two nested values differ."""
+    """Where two nested values differ; where labels do in their order only, both as lists."""
     if isinstance(old, dict) and isinstance(new, dict):
+        if LABELS.fullmatch(place) and old.keys() == new.keys() and list(old) != list(new):
+            yield place, list(old), list(new)
         pairs = {str(key): (old.get(key, ABSENT), new.get(key, ABSENT)) for key in {**old, **new}}
     elif isinstance(old, list) and isinstance(new, list):
         longest = range(max(len(old), len(new)))
@@ -32,6 +40,15 @@ def differences(old: Any, new: Any, place: str = "") -> Iterator[Difference]:
         return
     for key, (a, b) in pairs.items():
         yield from differences(a, b, f"{place}.{key}".strip("."))
+
+
+def in_order(values: Any, place: str = "") -> Any:
+    """A recipe's values with labels as lists of pairs, whose order no sorting of keys loses."""
+    if not isinstance(values, dict):
+        return values
+    if LABELS.fullmatch(place):
+        return [list(pair) for pair in values.items()]
+    return {key: in_order(value, f"{place}.{key}".strip(".")) for key, value in values.items()}
 
 
 def in_words(changes: Sequence[Difference]) -> str:

@@ -54,6 +54,16 @@ class Contents(Part):
         return self
 
 
+def weighed_tasks(folder: Path) -> set[str]:
+    """Tasks whose members' weights were chosen by their score on dev rows. None of a folder that
+    holds no ensemble, or a damaged one."""
+    try:
+        panels = read_contents(folder).tasks
+    except RecipeError:
+        return set()
+    return {name for name, panel in panels.items() if panel.how == "weights"}
+
+
 def read_contents(folder: Path) -> Contents:
     """What an ensemble's folder holds. Raises RecipeError where a part is missing or altered."""
     facts = unseal(folder, ENSEMBLE)

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
@@ -18,6 +17,7 @@ from trivium.run.folder.atomic import (
     remove_leftovers,
     staged,
 )
+from trivium.run.folder.differences import ABSENT, Difference, differences, in_words
 from trivium.run.folder.environment import environment
 from trivium.run.folder.given import remove_given
 from trivium.run.folder.locks import is_lock_inside
@@ -114,7 +114,8 @@ def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
     # Whether a probe is judged before training changes nothing of it.
     old = run_recipe(run_dir).model_dump(mode="json", exclude={"probe"})
     new = recipe.model_dump(mode="json", exclude={"probe"})
-    if difference := _difference(old, new):
+    if changes := [one for one in differences(old, new) if not _says_nothing(one)]:
+        difference = in_words(changes[:1])
         is_cut = re.match(r"stages\.\d+\.(steps|evaluate_every) was", difference)
         more = " A run that began with --minutes goes on with --minutes." if is_cut else ""
         raise RecipeError(
@@ -151,15 +152,6 @@ def _try_writing(run_dir: Path) -> None:
         raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
 
 
-def _difference(old: Any, new: Any, place: str = "") -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in {**old, **new}:
-            if difference := _difference(old.get(key), new.get(key), f"{place}.{key}".strip(".")):
-                return difference
-        return ""
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (a, b) in enumerate(zip(old, new, strict=True)):
-            if difference := _difference(a, b, f"{place}.{index}"):
-                return difference
-        return ""
-    return "" if old == new else f"{place} was {old!r} and is now {new!r}"
+def _says_nothing(difference: Difference) -> bool:
+    """Whether a setting is absent on one side and not set on the other."""
+    return all(value is None or value is ABSENT for value in difference[1:])

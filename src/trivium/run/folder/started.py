@@ -17,6 +17,7 @@ from trivium.parts.adapters import AdapterPart
 from trivium.parts.regularizers import SEED
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
+from trivium.parts.tasks.cells import in_order
 from trivium.recipe import Recipe, load_recipe
 from trivium.run.assembly.model import build
 from trivium.run.folder.decisions import seal_as_trained
@@ -214,4 +215,5 @@ def _settings(part: AdapterPart) -> dict[str, Any]:
 def _form(task: Task) -> list[Any]:
     """What makes a head of one task a head of another: what it is, reads and answers."""
     asks = [getattr(task, name, None) for name in FORM]
+    asks = [in_order(one) if isinstance(one, dict) else one for one in asks]
     return [task.resolved_head if task.answers_questions else None, task.sequences, *asks]

@@ -18,7 +18,7 @@ from trivium.errors import RecipeError
 from trivium.recipe import Recipe
 from trivium.recipe.budget import FULL
 from trivium.recipe.presets import GOOD, preset_of
-from trivium.run.folder.differences import Difference, differences, in_words
+from trivium.run.folder.differences import LABELS, Difference, differences, in_words
 from trivium.run.folder.locks import lock
 from trivium.run.folder.names import RECIPE, SCORES
 from trivium.run.folder.retrained import retrained
@@ -209,7 +209,7 @@ def refuse_foreign(folder: Path, what: str, is_ours: bool) -> None:
 def _is_left_to_the_data(difference: Difference) -> bool:
     """Whether the run only has what it found in its tables where the recipe leaves it open."""
     place, old, new = difference
-    if re.fullmatch(r"tasks\.[^.]+\.labels", place):
+    if LABELS.fullmatch(place):
         return new is None and isinstance(old, dict) and all(k == v for k, v in old.items())
     if re.fullmatch(r"tasks\.[^.]+\.class_weights", place):
         return new == "balanced" and isinstance(old, dict)

@@ -8,7 +8,7 @@ from typing import Any
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import spellings
+from trivium.parts.tasks.cells import in_order
 from trivium.recipe import Recipe
 from trivium.run.folder.finished import refuse_unfinished
 from trivium.run.folder.model import find_model, saved_tasks
@@ -88,7 +88,6 @@ def _form(task: Task) -> dict[str, Any]:
     """What must be the same in all members of a task."""
     values = task.model_dump(mode="json")
     form = {key: values.get(key) for key in FORM} | {"texts of a row": len(task.text_columns)}
-    if isinstance(form["labels"], dict):  # in the same order
-        spelt = spellings(form["labels"])
-        form["labels"] = [(spelt[key.strip()], name) for key, name in form["labels"].items()]
+    if isinstance(form["labels"], dict):
+        form["labels"] = in_order(form["labels"])
     return form

@@ -15,7 +15,7 @@ from trivium.jsons import first_problem
 from trivium.parts.regularizers import SEED, Teacher, Teaching
 from trivium.parts.tasks import Task
 from trivium.parts.tasks.base import FORM
-from trivium.parts.tasks.cells import spellings
+from trivium.parts.tasks.cells import in_order
 from trivium.recipe import Recipe
 from trivium.run.folder.decisions import seal_as_trained
 from trivium.run.folder.model import find_model, saved_tasks
@@ -215,7 +215,5 @@ def _misfit(student: Task, teacher: Task) -> str | None:
 def _plain(value: Any) -> list[str]:
     """A setting for people; of labels what stands in the column, and the name in answers."""
     if isinstance(value, dict):
-        spelt = spellings(value)
-        each = ((spelt[key.strip()], name) for key, name in value.items())
-        return [key if key == name else f"{key} ({name})" for key, name in each]
+        return [key if key == name else f"{key} ({name})" for key, name in in_order(value)]
     return [str(one) for one in value] if isinstance(value, tuple) else [str(value)]

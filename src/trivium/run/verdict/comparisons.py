@@ -151,7 +151,8 @@ def _compared(side: Side, against: Side) -> Comparison:
     difference_M = _resampled(side, resamples) - _resampled(against, resamples)
     low, high = bootstrap.interval(difference_M)
     differing = differing_rows((a.answers, b.answers) for a, b in zip(side, against, strict=True))
-    least = least_p(differing)
+    is_flattered = _is_flattered(side if after > before else against)
+    least = 1.0 if is_flattered else least_p(differing)
     outcome, p = outcome_of(after - before, low, high, least), max(least, p_value(difference_M))
     baseline = others[0].name if len(others) == 1 else SINGLES
     task, metric = (
@@ -178,8 +179,15 @@ def _compared(side: Side, against: Side) -> Comparison:
         tests=1,
         adjusted_p=p,
         corrected=outcome,
+        is_flattered=is_flattered,
         sentence="",
     )
+
+
+def _is_flattered(better: Side) -> bool:
+    """Whether the side that scores higher was chosen by these scores: then they tell nothing. Where
+    it scores lower all the same, they do."""
+    return any(one.task.name in one.system.chosen_here for one in better)
 
 
 def _resampled(side: Side, resamples: int) -> Array:

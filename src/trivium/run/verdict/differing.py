@@ -40,7 +40,10 @@ def differing_rows(pairs: Iterable[tuple[Sequence[Answers], Sequence[Answers]]])
     """
     by_texts: dict[tuple[tuple[str, ...], ...], NDArray[np.bool_]] = {}
     for ours, theirs in pairs:
-        one_RC, other_RC = (np.mean([_seen(a) for a in side], axis=0) for side in (ours, theirs))
+        names = _names([*ours, *theirs])
+        one_RC, other_RC = (
+            np.mean([_seen(a, names) for a in side], axis=0) for side in (ours, theirs)
+        )
         is_near_RC = np.isclose(one_RC, other_RC, rtol=_NEAR, atol=0)
         differs_R = ~is_near_RC.all(axis=1)
         texts = tuple(ours[0].texts)
@@ -48,16 +51,26 @@ def differing_rows(pairs: Iterable[tuple[Sequence[Answers], Sequence[Answers]]])
     return sum(int(differs_R.sum()) for differs_R in by_texts.values())
 
 
-def _seen(answers: Answers) -> Array:
-    """What the task's metric sees of each row: seen_RC."""
+def _names(answers: Sequence[Answers]) -> list[str]:
+    """Of all labels, each once: what two sides call alike need not be the same output of both."""
+    tasks = [each.task for each in answers]
+    return list(dict.fromkeys(n for t in tasks if isinstance(t, Labelled) for n in t.names))
+
+
+def _seen(answers: Answers, names: Sequence[str]) -> Array:
+    """What the task's metric sees of each row: seen_RC; by label, in the order of `names`."""
     task, readout_BK = answers.task, answers.readout_BK
-    if not isinstance(task, Labelled) or task.metric not in (*_OF_ROWS, *_OF_ANSWERS):
+    if not isinstance(task, Labelled):
         return np.asarray(readout_BK.double().numpy())
     said = task.settled(readout_BK)
     if task.metric in _OF_ROWS:
         return np.asarray(_OF_ROWS[task.metric](said, answers.target_B).double().numpy()[:, None])
-    said_BK = F.one_hot(said, task.outputs) if said.dim() == 1 else said
-    return np.asarray(said_BK.double().numpy())
+    seen_BK = readout_BK
+    if task.metric in _OF_ANSWERS:
+        seen_BK = F.one_hot(said, task.outputs) if said.dim() == 1 else said
+    seen_RC = np.zeros((len(seen_BK), len(names)))
+    seen_RC[:, [names.index(name) for name in task.names]] = seen_BK.double().numpy()
+    return seen_RC
 
 
 _OF_ROWS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

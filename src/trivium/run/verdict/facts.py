@@ -70,7 +70,7 @@ class Comparison:
     """By its own interval, and not against `p`."""
     p: float
     """Two-sided, of the same resamples as the interval; no less than an exact sign test over the
-    differing rows allows."""
+    differing rows allows, and 1 where `is_flattered`."""
     tests: int
     """Tasks on which the system is compared, for which `adjusted_p` is corrected; 1 for overall."""
     adjusted_p: float
@@ -78,6 +78,9 @@ class Comparison:
     corrected: Outcome
     """After it: what is better or worse by its own interval alone is noise."""
     sentence: str
+    is_flattered: bool = False
+    """Whether the side with the higher score was chosen by its scores on these very rows, as a soup
+    is, and an ensemble's weights: nothing is better or worse then."""
 
 
 @dataclass(frozen=True, slots=True)

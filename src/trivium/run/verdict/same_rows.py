@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from trivium.errors import RecipeError
+from trivium.parts.tasks import Labelled
 from trivium.run.folder.predictions import Answers
 from trivium.run.verdict.systems import System
 
@@ -20,6 +21,12 @@ def refuse_other_rows(systems: Sequence[System], task: str) -> None:
                     "which cannot be compared. Leave one of them out, or train it anew with the "
                     "same kind of task."
                 )
+            if (one := _is_of(first)) != (other := _is_of(answers)):
+                raise RecipeError(
+                    f"{where}: are judged by {first.task.metric} of {one} and of {other}, since "
+                    "their `labels` are not the same in the same order. Leave one of them out, or "
+                    "train it anew with the other's `labels`."
+                )
             if answers.texts != first.texts or answers.labels != first.labels:
                 raise RecipeError(
                     f"{where}: {_difference(first, answers, system.split)}, so their answers "
@@ -27,6 +34,22 @@ def refuse_other_rows(systems: Sequence[System], task: str) -> None:
                     f"file (and the same `rows` of it, labels and relabelling) for {task}, or "
                     "leave one of them out."
                 )
+
+
+def _is_of(answers: Answers) -> str:
+    """Of which labels a metric that depends on their order is; no words of any other metric."""
+    task = answers.task
+    if not isinstance(task, Labelled):
+        return ""
+    if task.metric == "f1":
+        return repr(task.names[1])
+    if task.metric in _OF_ORDER:  # from the lowest up, or from the highest down
+        return " < ".join(min(task.names, task.names[::-1]))
+    return ""
+
+
+_OF_ORDER = ("one_off", "spearman")
+"""Metrics of labels that have an order, equal where all of it is turned round."""
 
 
 def _difference(first: Answers, other: Answers, split: str) -> str:

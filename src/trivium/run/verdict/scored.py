@@ -35,10 +35,10 @@ def _flat(verdict: Verdict, title: str) -> Table:
 
 
 def _tall(verdict: Verdict, tasks: dict[str, str], title: str) -> Table:
-    """Every task with its baseline and with all systems that are nobody's."""
+    """Every task with its baseline, and with all systems that stand against one on any task."""
     baselines = {name: _baseline(verdict, name) for name in tasks}
-    names = {group.name for group in baselines.values()}
-    others = [group for group in verdict.groups if group.name not in names]
+    standing = {c.system for c in verdict.comparisons}
+    others = [group for group in verdict.groups if group.name in standing]
     cells = [
         [name, metric, score(baselines[name].scores[name]), *_across(others, name)]
         for name, metric in tasks.items()

@@ -17,6 +17,8 @@ ROUNDING = 1e-10
 """What lies nearer to 0 is an error of rounding, not a difference of scores."""
 TOO_FEW = "not distinguishable from noise, since only {rows}"
 """Where no interval tells anything, though it may leave out 0."""
+FLATTERED = "nothing is told by rows that its weights were chosen on"
+"""Where the higher score is of what was chosen by it, though its interval may leave out 0."""
 LOST = "more than noise by itself, not after Holm's correction over {tests} tasks"
 """Of a difference that only its own interval shows."""
 MILLION = 10**6
@@ -43,7 +45,8 @@ def conclusion(comparison: Comparison) -> str:
     if outcome != comparison.corrected:
         return LOST.format(tests=comparison.tests)
     if outcome == "noise" and (comparison.low > ROUNDING or comparison.high < -ROUNDING):
-        return TOO_FEW.format(rows=rows_differ(comparison.differing))
+        few = rows_differ(comparison.differing)
+        return FLATTERED if comparison.is_flattered else TOO_FEW.format(rows=few)
     is_one = min(comparison.seeds) == 1
     return ONE_SEED if is_one and outcome in ("better", "worse") else CONCLUSIONS[outcome]
 

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
 from trivium.recipe import Recipe
+from trivium.run.folder.differences import in_order
 from trivium.run.folder.finished import FinishedRun, read_run
 from trivium.run.folder.names import predictions_file
 from trivium.run.folder.own_seed import with_seed_open
+from trivium.run.folder.panels import weighed_tasks
 from trivium.run.folder.predictions import Answers
 from trivium.run.folder.studies import folders_of
 from trivium.run.screen.grid import short_names
 
 SPLIT = "dev"
+CHOSEN_ON = "dev"
+"""Where soups and the weights of ensembles are chosen."""
 SAME_ANYWAY = {"seed", "device", "data", "probe"}
 """What runs of one system may have each their own."""
 SEED_FOLDER = re.compile(r"seed-(\d+)")
@@ -56,6 +59,16 @@ class System:
     @property
     def encoder(self) -> str:
         return self.runs[0].recipe.encoder
+
+    @cached_property
+    def chosen_here(self) -> set[str]:
+        """Tasks whose answers were chosen by their score on the very rows that are compared: a
+        soup's, whose runs were, and those of an ensemble by weights."""
+        if self.split != CHOSEN_ON:
+            return set()
+        if any(run.scores.soup is not None for run in self.runs):
+            return set(self.tasks)
+        return set().union(*(weighed_tasks(run.folder) for run in self.runs if run.is_ensemble))
 
     @cached_property
     def answers(self) -> dict[str, list[Answers]]:
@@ -180,7 +193,7 @@ def _key(run: FinishedRun, recipe: Recipe) -> str:
     Where a run was trained, and where its files lay, are no settings: whether dev rows are the
     same is seen in the answers.
     """
-    settings: Any = recipe.model_dump(mode="json", exclude=SAME_ANYWAY)
+    settings = in_order(recipe.model_dump(mode="json", exclude=SAME_ANYWAY))
     row = _row_name(run)
     if is_made(run):
         settings = {"made": run.is_ensemble, "place": str(run.folder.resolve().parent)}

@@ -119,7 +119,7 @@ def _notes(
             "not in those intervals, so they are too narrow; train more seeds to know."
         )
     notes += [*note_of(systems), *busy_note(systems), *earlier_note(systems)]
-    notes += _calibrated_note(systems)
+    notes += [*_chosen_notes(systems), *_calibrated_note(systems)]
     for system in systems:
         folders = dict.fromkeys(run.recipe.data for run in system.runs)
         if len(folders) > 1:
@@ -145,6 +145,17 @@ def _notes(
     if any(system.encoder == "minilm" for system in systems):
         notes.append(MINILM)
     return notes
+
+
+def _chosen_notes(systems: Sequence[System]) -> list[str]:
+    """Whose scores are better than they would be on other rows."""
+    return [
+        f"{system.name}: its weights were chosen by their scores on these {system.split} rows, for "
+        f"{', '.join(name for name in system.tasks if name in system.chosen_here)}: no gain of it "
+        "is called more than noise here. Compare on rows that it has not seen (--split test)."
+        for system in systems
+        if system.chosen_here
+    ]
 
 
 def _calibrated_note(systems: Sequence[System]) -> list[str]:
