@@ -1,6 +1,7 @@
 """Bodies that are wrong: every place is named, and nothing else happens."""
 
 import json
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from trivium.apps.serve import jsons
 from trivium.apps.serve.settings import Settings
 
 ROW = {"text": "good cat"}
+DEEP: Any = reduce(lambda inner, _: [inner], range(900), "x")
+"""As deep as JSON is read; to be written it would have to be less so."""
 LIMITS = Settings(name="tiny", max_rows=4, max_body_bytes=300_000)
 
 
@@ -78,6 +81,7 @@ async def test_every_bad_row_is_listed_and_the_rest_counted(model: trivium.Predi
         ({"rows": [ROW], "tasks": [["mood"]]}, "tasks[0]"),
         ({"rows": [ROW], "tasks": ["mood", "mood"]}, "tasks[1]"),
         ({"rows": [ROW], "tasks": []}, "tasks"),
+        ({"rows": [ROW], "tasks": ["mood"] * 200_000}, "tasks"),
         ({"rows": [ROW], "tasks": ["mood", "same"]}, "rows[0]"),
         ({"rows": [ROW], "probabilities": "yes"}, "probabilities"),
         ({"rows": [ROW], "top_k": 0}, "top_k"),
@@ -121,6 +125,24 @@ async def test_a_body_that_is_wrong_is_named(
             "/v2/models/tiny/infer",
             {"inputs": [{"name": "text", "shape": [1], "datatype": "FP32", "data": ["x"]}]},
             "inputs[0].datatype",
+        ),
+        (
+            "/v2/models/tiny/infer",
+            {"inputs": [{"name": "text", "shape": DEEP, "datatype": "BYTES", "data": ["x"]}]},
+            "inputs[0].shape",
+        ),
+        (
+            "/v2/models/tiny/infer",
+            {"inputs": [{"name": DEEP, "shape": [1], "datatype": "BYTES", "data": ["x"]}]},
+            "inputs[0].name",
+        ),
+        (
+            "/v2/models/tiny/infer",
+            {
+                "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}],
+                "outputs": [{"name": DEEP}],
+            },
+            "outputs[0].name",
         ),
         (
             "/v2/models/tiny/infer",
