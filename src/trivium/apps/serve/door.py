@@ -14,8 +14,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from trivium.apps.serve.front import WAITING
 from trivium.apps.serve.notes import ID, Note
+from trivium.apps.serve.presence import CLIENT, Client
 from trivium.apps.serve.refusing import TIMEOUT, Refusal, Refusals
 
 SPECIAL = {TIMEOUT, b"expect"}
@@ -36,13 +36,12 @@ class Door(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.state = self.config.app.state  # type: ignore[union-attr]
-        self.waiting: set[asyncio.Future[Any]] = set()
-        """Answers to what was asked on this connection."""
+        self.asks = Client()
+        """Whoever is at the other end."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for each in self.waiting:
-            each.cancel()
+        self.asks.goes()
 
     def on_headers_complete(self) -> None:
         began = time.perf_counter()
@@ -51,7 +50,7 @@ class Door(HttpToolsProtocol):
         now = self.loop.time()
         refusal = refusals.now(now, route) if refusals and route else None
         if route is None or refusal is None:
-            self.scope[WAITING] = self.waiting  # type: ignore[literal-required]
+            self.scope[CLIENT] = self.asks  # type: ignore[literal-required]
             super().on_headers_complete()
             return
         given = next((value for name, value in self.headers if name == b"x-request-id"), b"")

@@ -14,6 +14,8 @@ MAX_DETAILS = 100
 OFF_LOOP_BYTES = 32_768
 """A larger body is parsed and split into tokens in a thread, so that others are not kept waiting.
 """
+BODIES_ASIDE = 8
+"""Bodies of the greatest length that may wait for that thread."""
 HEADERS_S = 10.0
 """How long a client may take to send a request's headers."""
 KEEP_ALIVE_S = 75.0
