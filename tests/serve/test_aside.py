@@ -67,16 +67,15 @@ async def test_a_deadline_holds_there_too_and_what_is_late_is_not_begun(
 
 
 async def test_no_more_bytes_wait_there_than_are_allowed(model: trivium.Predictor) -> None:
-    async with asyncio.timeout(30), client_of(model, SETTINGS) as client:
-        async with held(client) as go:
-            some = [
-                asyncio.ensure_future(client.ask("/v1/predict", LARGE)) for _ in range(BODIES_ASIDE)
-            ]
-            await begun(client, BODIES_ASIDE)
-            refused = await client.ask("/v1/predict", LARGE)
-            small = await client.ask("/v1/predict", {"rows": {"text": "good cat"}})
-            go()
-            taken = {(await each).status_code for each in some}
+    async with asyncio.timeout(30), client_of(model, SETTINGS) as client, held(client) as go:
+        some = [
+            asyncio.ensure_future(client.ask("/v1/predict", LARGE)) for _ in range(BODIES_ASIDE)
+        ]
+        await begun(client, BODIES_ASIDE)
+        refused = await client.ask("/v1/predict", LARGE)
+        small = await client.ask("/v1/predict", {"rows": {"text": "good cat"}})
+        go()
+        taken = {(await each).status_code for each in some}
     assert (refused.status_code, refused.json()["error"]["code"]) == (429, "queue_full")
     assert int(refused.headers["retry-after"]) >= 1
     assert (small.status_code, taken) == (200, {200})

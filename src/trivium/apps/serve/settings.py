@@ -16,10 +16,16 @@ OFF_LOOP_BYTES = 32_768
 """
 BODIES_ASIDE = 8
 """Bodies of the greatest length that may wait for that thread."""
+MAX_HEAD_BYTES = 65_536
+"""Of a request's URL and headers, which are kept until they are whole."""
 HEADERS_S = 10.0
-"""How long a client may take to send a request's headers."""
+"""How long a client may take to send a request's headers, from their first byte."""
 KEEP_ALIVE_S = 75.0
 """How long an idle connection is kept: longer than balancers do, so that they are the first."""
+READ_S = 30.0
+"""How long an answer is kept of which the client reads nothing."""
+READ_AT_END_S = 5.0
+"""The same, where the server ends as soon as it is read."""
 
 
 BEHIND = ("ready", "infer")
