@@ -1,5 +1,6 @@
 """The command that keeps a model answering. It imports what it needs when it runs."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -129,8 +130,10 @@ def serve(
 
         refuse_missing()
         from trivium.apps.serve.given import service_of, settings_of
+        from trivium.apps.serve.keys import refuse_no_key
         from trivium.apps.serve.running import serve as serve_until_stopped
 
+        refuse_no_key({} if api_keys else os.environ)
         settings = settings_of(run, context.params)
         finished = serve_until_stopped(
             lambda: service_of(run, settings),

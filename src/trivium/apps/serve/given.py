@@ -26,6 +26,8 @@ def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
     known = {name: v for name, v in given.items() if name in Settings.model_fields}
     found = {name: value for name, value in known.items() if value is not None}
     keys = read_keys(found.pop("api_keys", ()))
+    if found.get("metrics_key") and not keys:
+        raise RecipeError("--metrics-key: asks for a key, and there is none; give --api-key, too.")
     named = {"run": run, "name": name_of(run), "sha256": seal_of(run), "api_keys": keys}
     try:
         return Settings.model_validate(named | found)

@@ -1,5 +1,6 @@
 """What a server may be told, each a flag and `TRIVIUM_…` in the environment; and fixed limits."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +46,23 @@ def _can_be_asked_for(name: str) -> str:
     return name
 
 
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@A-Z]+")
+STANDING_PORTS = {"http": ":80", "https": ":443"}
+"""Which browsers leave out."""
+
+
+def _as_browsers_send_it(origin: str) -> str:
+    """Raises ValueError for an origin that no page has, which would be let in by nothing."""
+    standing = STANDING_PORTS.get(origin.partition("://")[0])
+    if not ORIGIN.fullmatch(origin) or (standing and origin.endswith(standing)):
+        raise ValueError(
+            "no page has this origin; write it as browsers send it, such as https://app.example or "
+            "http://localhost:3000: in small letters, without a path, a slash at its end, or the "
+            "port that goes without saying; or * for any page"
+        )
+    return origin
+
+
 class Settings(Part):
     """How a model is served. Texts are never kept, whatever is set."""
 
@@ -84,5 +102,5 @@ class Settings(Part):
     log_texts: bool = False
     log_level: Literal["info", "warning"] = "info"
     """`warning`: no line for requests that were answered."""
-    allow_origin: tuple[str, ...] = ()
+    allow_origin: tuple[Annotated[str, AfterValidator(_as_browsers_send_it)], ...] = ()
     """Web pages from there may ask; `*`: any page."""
