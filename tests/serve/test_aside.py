@@ -14,6 +14,7 @@ from tests.support import serving
 from tests.support.serving import client_of, waiting
 from trivium.apps.serve import routes
 from trivium.apps.serve.asks import Draining
+from trivium.apps.serve.checks import check_rows
 from trivium.apps.serve.presence import CLIENT
 from trivium.apps.serve.presence import Client as Asking
 from trivium.apps.serve.settings import BODIES_ASIDE, OFF_LOOP_BYTES, Settings
@@ -48,9 +49,8 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def looked_at(rows: Any, *given: Any) -> Any:
         seen.append(rows)
-        return routes_check(rows, *given)
+        return check_rows(rows, *given)
 
-    routes_check = routes.check_rows
     monkeypatch.setattr(routes, "check_rows", looked_at)
     return seen
 

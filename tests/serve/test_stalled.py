@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from trivium.apps.serve import stalled
+from trivium.apps.serve.settings import HEADERS_S, KEEP_ALIVE_S, READ_AT_END_S, READ_S
+from trivium.apps.serve.stalled import close_the_stalled
 
 
 @dataclass(eq=False)
@@ -34,8 +35,8 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, reads: Connection) -> None:
         self.now, self.reads, self.most = 0.0, reads, 0.0
-        monkeypatch.setattr(stalled.asyncio, "sleep", self.sleep)
-        monkeypatch.setattr(stalled.asyncio, "get_running_loop", lambda: self)
+        monkeypatch.setattr(asyncio, "sleep", self.sleep)
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self)
 
     def time(self) -> float:
         return self.now
@@ -49,7 +50,7 @@ class Clock:
     async def until(self, seconds: float, connections: list[Connection], **given: bool) -> None:
         self.most = seconds
         with pytest.raises(asyncio.CancelledError):
-            await stalled.close_the_stalled(connections, lambda: given.get("is_ending", False))
+            await close_the_stalled(connections, lambda: given.get("is_ending", False))
 
 
 @pytest.mark.parametrize("is_ending", [False, True])
@@ -59,11 +60,11 @@ async def test_an_answer_of_which_nothing_is_read_is_given_up_and_sooner_at_the_
     kept, idle = Connection(left=10**6), Connection(timeout_keep_alive_task=object())
     slow, busy = Connection(left=1000), Connection(cycle=SimpleNamespace(response_complete=False))
     clock, all_ = Clock(monkeypatch, slow), [kept, idle, slow, busy]
-    limit = stalled.READ_AT_END_S if is_ending else stalled.READ_S
+    limit = READ_AT_END_S if is_ending else READ_S
     await clock.until(limit, all_, is_ending=is_ending)
     assert not kept.ended
     clock.now = 0.0
-    await clock.until(limit + stalled.HEADERS_S, all_, is_ending=is_ending)
+    await clock.until(limit + HEADERS_S, all_, is_ending=is_ending)
     assert kept.ended[0] == "abort"
     assert not idle.ended + slow.ended + busy.ended
 
@@ -73,8 +74,8 @@ async def test_a_head_has_less_time_than_who_has_sent_nothing(
 ) -> None:
     head, silent = Connection(), Connection(is_silent=True)
     clock = Clock(monkeypatch, Connection())
-    await clock.until(2 * stalled.HEADERS_S, [head, silent])
+    await clock.until(2 * HEADERS_S, [head, silent])
     assert (head.ended[0], silent.ended) == ("close", [])
     clock.now = 0.0
-    await clock.until(stalled.KEEP_ALIVE_S + stalled.HEADERS_S, [silent])
+    await clock.until(KEEP_ALIVE_S + HEADERS_S, [silent])
     assert silent.ended[0] == "close"
