@@ -130,11 +130,9 @@ def serve(
 
         refuse_missing()
         from trivium.apps.serve.given import service_of, settings_of
-        from trivium.apps.serve.keys import refuse_no_key
         from trivium.apps.serve.running import serve as serve_until_stopped
 
-        refuse_no_key({} if api_keys else os.environ)
-        settings = settings_of(run, context.params)
+        settings = settings_of(run, context.params, os.environ)
         finished = serve_until_stopped(
             lambda: service_of(run, settings),
             settings,
