@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ import yaml
 import trivium
 from tests.support.shell import call
 from tests.support.tables import make_recipe, sentence, write_table
-from trivium.apps.batch import answering, done, predict
+from trivium.apps.batch import answering, crowd, done, predict
 from trivium.apps.batch.files import are_many, dealt, parts_of, shard_of
 from trivium.errors import RecipeError
+from trivium.run.cluster.asked import OnRay
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,43 @@ def test_a_bad_row_is_named_and_costs_its_own_table_only(
     code, said = call("predict", run, "--task", "mood", "--file", tables, "--out", tmp_path / "out")
     assert code == 0
     assert "1 files answered, 4 were there, 1 rows" in said
+
+
+def test_a_table_that_ends_its_workers_is_not_begun_for_ever(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    def remote(**options: Any) -> Any:
+        asked.update(options)
+        return lambda _: SimpleNamespace(remote=lambda *_: object())
+
+    ray = SimpleNamespace(remote=remote, cluster_resources=dict)
+    on = OnRay(cpus=1, memory=1, at_once=1)
+    crowd._Crowd(ray, on, tmp_path, answering.Asked("mood", {"device": "cpu"}), 1)
+    assert asked["max_restarts"] == -1  # for the next table
+    assert asked["max_task_retries"] == crowd.MOST_LOST - 1 >= 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_where_a_try_wrote_nothing_what_appears_is_not_taken_for_its_answers(
+    run: Path, tables: Path, tmp_path: Path, *, overwrite: bool
+) -> None:
+    out, good = tmp_path / "out", (tables / "2.tsv").read_text()
+    asked_for(run, tables, out)
+    told = (out / ".done" / "2.tsv.json").read_text()
+    (out / ".done" / "3.tsv.json").unlink()
+    (out / "3.tsv").unlink()
+    for name in ("2.tsv", "3.tsv"):
+        (tables / name).write_text("id\ttext\n9\tgood cat\ttoo much\n")
+    with pytest.raises(RecipeError, match=r"2 of 5 files have no answers"):
+        asked_for(run, tables, out, overwrite=overwrite)
+    assert (out / ".done" / "2.tsv.json").read_text() == told
+    assert not (out / ".done" / "3.tsv.json").exists()
+    (out / "3.tsv").write_text("mine\n")
+    for name in ("2.tsv", "3.tsv"):
+        (tables / name).write_text(good)
+    with pytest.raises(RecipeError, match=r"1 of 5 files have no answers"):
+        asked_for(run, tables, out)
+    assert (out / "3.tsv").read_text() == "mine\n"
 
 
 def test_a_table_that_is_gone_costs_no_other_one(

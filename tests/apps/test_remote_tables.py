@@ -125,6 +125,7 @@ def test_what_is_wrong_is_named_by_its_url_and_costs_its_own_table_only(
     found = content(f"{home}/out")
     assert [name for name in found if ".done" not in name] == ["/0.tsv", "/2.tsv"]
     assert found["/2.tsv"] == b"mine\n"
+    assert "/.done/1.tsv.json" not in found
 
 
 def test_urls_say_which_tables_are_meant(home: str, tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def test_options_say_what_they_say_again_in_the_command_to_go_on() -> None:
     assert words_of(None) == []
 
 
+@pytest.mark.parametrize("size", [1, 999, 10**6, 12_345_678_901, 10**12, 2**40 + 1, 10**15])
+def test_a_size_is_said_again_to_the_byte(size: int) -> None:
+    given = words_of(OnRay(memory=size))
+    assert bytes_of(given[given.index("--memory") + 1]) == size
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

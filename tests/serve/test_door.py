@@ -4,7 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import StringIO
 from threading import Thread
@@ -20,7 +20,7 @@ from trivium.apps.serve import frame
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.logs import Log
 from trivium.apps.serve.refusing import KNOWN_FOR_S
-from trivium.apps.serve.settings import Settings
+from trivium.apps.serve.settings import MAX_HEAD_BYTES, Settings
 
 pytest.importorskip("httptools", reason="without it uvicorn hears requests in another way")
 
@@ -195,3 +195,55 @@ def test_what_is_refused_at_the_door_never_becomes_a_request(
         connection.sendall(server.wire())
         assert [status for status, _, _ in read(connection, 1)] == [429]
         monkeypatch.undo()
+
+
+@pytest.fixture(scope="module")
+def address(model: trivium.Predictor) -> Iterator[tuple[str, int]]:
+    """Of a server with room."""
+    with served(create_app(ThreadService(model), Settings(name="tiny"), Log(StringIO()))) as url:
+        host, port = url.removeprefix("http://").split(":")
+        yield host, int(port)
+
+
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: x\r\n"
+ENDLESS = b"X-Long: " + b"a" * 2 * MAX_HEAD_BYTES
+
+
+LONG = b"a" * (MAX_HEAD_BYTES - 200)
+
+
+@pytest.mark.parametrize(
+    ("sent", "piece", "statuses"),
+    [
+        (HEAD + ENDLESS + b"\r\n\r\n", 10**6, [431]),
+        (HEAD + b"X-One: 1\r\n" * 20_000 + b"\r\n", 10**6, [431]),
+        (HEAD.replace(b"predict", 2 * LONG) + b"\r\n", 10**6, [431]),
+        (HEAD + ENDLESS, 10_000, [431]),
+        (HEAD.replace(b"predict", 2 * LONG), 10_000, [431]),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n" + ENDLESS, 10_000, [431]),
+        (HEAD + b"Content-Length: 4\r\n\r\nnone" + HEAD + ENDLESS, 10_000, [400, 431]),
+        (HEAD + b"X-Long: " + LONG + b"\r\nContent-Length: 0\r\n\r\n", 10_000, [400]),
+        (HEAD + b"Content-Length: 300000\r\n\r\n" + b" " * 300_000, 10_000, [400]),
+    ],
+    ids=["header", "headers", "url", "no end", "url's", "trailer's", "second's", "long", "body"],
+)
+def test_a_head_that_is_too_long_is_told_so_and_what_else_is_long_is_not(
+    address: tuple[str, int], sent: bytes, piece: int, statuses: list[int]
+) -> None:
+    with socket.create_connection(address, timeout=5) as connection:
+        with suppress(OSError):  # once the server has closed it
+            for at in range(0, len(sent), piece):
+                connection.sendall(sent[at : at + piece])
+                time.sleep(0.001)
+        try:
+            found = read(connection, len(statuses))
+        except (
+            ConnectionError,
+            IndexError,
+        ):  # an answer that was thrown away with what was sent after it
+            assert statuses[-1] == 431
+            return
+    assert [status for status, _, _ in found] == statuses
+    if statuses[-1] == 431:
+        assert found[-1][1]["connection"] == "close"
+        assert json.loads(found[-1][2])["error"]["code"] == "long_headers"

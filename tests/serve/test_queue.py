@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trivium.answering.reading import Asked, Line, Way
 from trivium.apps.serve.asks import Failed, Full, RowAsk
+from trivium.apps.serve.desk import Desk
 from trivium.apps.serve.queue import MOST_DEATHS, NOTHING, Batch, Piece, Queue, Request
 from trivium.apps.serve.speed import Speed
 
@@ -163,6 +164,25 @@ def test_the_speed_follows_the_last_batches() -> None:
 
 FINE, POISON, KILLER = "fine", "poison", "killer"
 KINDS = st.sampled_from([FINE, FINE, FINE, POISON, KILLER])
+
+
+async def test_rows_that_were_given_up_are_counted_one_by_one() -> None:
+    desk = Desk(Queue(99, 999), lambda: None)
+    tickets = [desk.ask([row(1) for _ in range(3)], math.inf) for _ in range(2)]
+
+    def next_batch() -> Batch:
+        batch = desk.take(999)
+        assert batch is not None
+        return batch
+
+    desk.died(next_batch(), "killed")
+    for given_up in (True, False, False, True, True, True):
+        if given_up:
+            desk.died(next_batch(), "killed again")
+        else:
+            desk.answered(next_batch(), [{}], 0.1, 0.1)
+    said = [one for ticket in tickets for one in await ticket.answers]
+    assert sum(isinstance(one, Failed) for one in said) == desk.counts.failed_rows == 4
 
 
 class Life(RuleBasedStateMachine):

@@ -78,6 +78,7 @@ async def test_every_bad_row_is_listed_and_the_rest_counted(model: trivium.Predi
         ({"rows": [ROW], "tasks": [["mood"]]}, "tasks[0]"),
         ({"rows": [ROW], "tasks": ["mood", "mood"]}, "tasks[1]"),
         ({"rows": [ROW], "tasks": []}, "tasks"),
+        ({"rows": [ROW], "tasks": ["mood"] * 200_000}, "tasks"),
         ({"rows": [ROW], "tasks": ["mood", "same"]}, "rows[0]"),
         ({"rows": [ROW], "probabilities": "yes"}, "probabilities"),
         ({"rows": [ROW], "top_k": 0}, "top_k"),
@@ -122,11 +123,6 @@ async def test_a_body_that_is_wrong_is_named(
             {"inputs": [{"name": "text", "shape": [1], "datatype": "FP32", "data": ["x"]}]},
             "inputs[0].datatype",
         ),
-        (
-            "/v2/models/tiny/infer",
-            {"inputs": [{"name": "first", "shape": [1], "datatype": "BYTES", "data": ["x"]}]},
-            "inputs",
-        ),
     ],
 )
 async def test_other_forms_name_their_places_too(
@@ -135,6 +131,23 @@ async def test_other_forms_name_their_places_too(
     async with client_of(model) as client:
         error = await refused(client, path, body)
     assert error["details"][0]["where"] == where
+
+
+@pytest.mark.skipif(jsons.orjson is None, reason="Python's own JSON reads less deep brackets")
+@pytest.mark.parametrize("where", ["inputs[0].name", "inputs[0].shape", "outputs[0].name"])
+async def test_what_is_too_deep_to_be_written_is_told_all_the_same(
+    model: trivium.Predictor, where: str
+) -> None:
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+    body: dict[str, Any] = {"inputs": [tensor], "outputs": [{"name": "mood"}]}
+    place, key = where.split("[0].")
+    body[place][0][key] = "DEEP"
+    sent = json.dumps(body).replace('"DEEP"', "[" * 1000 + "]" * 1000)
+    async with client_of(model) as client:
+        answer = await client.post("/v2/models/tiny/infer", content=sent)
+    assert answer.status_code == 422, answer.text
+    (detail,) = answer.json()["details"]
+    assert (detail["where"], detail["found"]) == (where, "list of 1 elements")
 
 
 @pytest.mark.parametrize("parser", ["installed", "python"])

@@ -429,6 +429,24 @@ def test_a_worker_that_loads_another_model_than_before_is_not_taken(
         service.met(service.described.model_copy(update={"precision": "bf16"}))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are not told here")
+@pytest.mark.parametrize("loops", ["asyncio", "uvloop"])
+def test_of_a_process_that_ended_nothing_stays_open(loops: str) -> None:
+    make = pytest.importorskip(loops).new_event_loop
+
+    async def opened() -> list[int]:
+        counts = []
+        for _ in range(3):
+            child = await Child.start(("cat",), os.environ)
+            await child.end(30)
+            await asyncio.sleep(0)  # in which a pipe is closed
+            counts.append(len(os.listdir("/proc/self/fd")))
+        return counts
+
+    with Runner(loop_factory=make) as runner:
+        assert len(set(runner.run(opened()))) == 1
+
+
 FRONT = """
 import asyncio, sys
 from trivium.apps.serve.asks import RowAsk

@@ -77,6 +77,46 @@ def test_the_environment_sets_what_flags_do(folder: Path, monkeypatch: pytest.Mo
     assert "--max-rows: 0" in call("serve", folder)[1]
 
 
+@pytest.mark.parametrize("said", ["", "  "])
+def test_a_key_in_the_environment_that_was_not_filled_in_opens_no_server(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr("trivium.apps.serve.running.serve", lambda *_: True)
+    assert call("serve", folder)[0] == 0
+    monkeypatch.setenv("TRIVIUM_API_KEY", said)
+    code, printed = call("serve", folder)
+    assert code == 2
+    assert "TRIVIUM_API_KEY: is set, and holds no key" in printed
+    assert call("serve", folder, "--api-key", "given")[0] == 0
+    monkeypatch.setenv("TRIVIUM_API_KEY", "one other")
+    assert call("serve", folder)[0] == 0
+
+
+def test_metrics_ask_for_a_key_only_where_there_is_one(folder: Path) -> None:
+    with pytest.raises(RecipeError, match=r"^--metrics-key: asks for a key, and there is none"):
+        settings_of(folder, {"metrics_key": True})
+    assert settings_of(folder, {"metrics_key": True, "api_keys": ["one"]}).metrics_key
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://app.example/", "https://app.example/shop", "app.example", "https://App.example",
+     "https://app.example:443", "http://app.example:80", "https://*/", ""],
+)  # fmt: skip
+def test_an_origin_that_no_page_has_is_refused_at_the_start(folder: Path, origin: str) -> None:
+    with pytest.raises(RecipeError, match=r"^--allow-origin: .*no page has this origin"):
+        settings_of(folder, {"allow_origin": ["https://app.example", origin]})
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "https://app.example", "http://localhost:3000", "http://[::1]:8080",
+     "https://app.example:80", "chrome-extension://abc"],
+)  # fmt: skip
+def test_an_origin_is_as_browsers_send_it(folder: Path, origin: str) -> None:
+    assert settings_of(folder, {"allow_origin": [origin]}).allow_origin == (origin,)
+
+
 @pytest.mark.parametrize("missing", ["fastapi", "prometheus_client"])
 def test_what_is_not_installed_is_named_with_the_remedy(
     folder: Path, monkeypatch: pytest.MonkeyPatch, missing: str

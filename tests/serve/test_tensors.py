@@ -14,6 +14,7 @@ import trivium
 from tests.support.serving import Client, ThreadService, client_of, served
 from trivium.apps.serve.app import create_app
 from trivium.apps.serve.settings import Settings
+from trivium.apps.serve.tensors import parse_tensors
 
 INFER = "/v2/models/tiny/infer"
 HEADER = "inference-header-content-length"
@@ -130,6 +131,22 @@ async def test_bytes_that_are_not_what_the_json_says_are_refused(
         assert not client.service.calls
     assert found.status_code == 422
     assert said in found.json()["error"]
+
+
+def test_bytes_are_copied_once_however_many_tensors_they_are_cut_into() -> None:
+    copied = 0
+
+    class Counting(bytes):
+        def __getitem__(self, part: Any) -> Any:
+            nonlocal copied
+            found = super().__getitem__(part)
+            copied += len(found) if isinstance(part, slice) else 0
+            return Counting(found) if isinstance(part, slice) else found
+
+    head = json.dumps({"inputs": [{"parameters": {"binary_data_size": 7}}] * 300}).encode()
+    body = Counting(head + CAT * 300)
+    parse_tensors(body, str(len(head)))
+    assert copied == len(body)
 
 
 async def test_what_is_said_of_the_bytes_must_hold_together(model: trivium.Predictor) -> None:

@@ -1,5 +1,6 @@
 """The command that keeps a model answering. It imports what it needs when it runs."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -131,7 +132,7 @@ def serve(
         from trivium.apps.serve.given import service_of, settings_of
         from trivium.apps.serve.running import serve as serve_until_stopped
 
-        settings = settings_of(run, context.params)
+        settings = settings_of(run, context.params, os.environ)
         finished = serve_until_stopped(
             lambda: service_of(run, settings),
             settings,

@@ -1,6 +1,7 @@
 """One table of many on its way through a model, and what became of it."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from rich.console import Console
 from trivium.apps.batch.done import Ledger
 from trivium.apps.batch.files import Part
 from trivium.apps.batch.remote import at_hand
-from trivium.errors import RecipeError
+from trivium.errors import NotWrittenError, RecipeError
 from trivium.run.cluster.remote import RemoteError
 from trivium.run.predict import predict_file
 from trivium.run.predictor.base import Predictor
@@ -39,17 +40,24 @@ def answer(
     predictor: Predictor, asked: Asked, part: Part, ledger: Ledger, console: Console | None
 ) -> Told:
     """Answer a table. What is wrong with it is told, and no other table's concern."""
+    before, is_written = None, False
     try:
         ours = ledger.is_begun(part)
         overwrite = ours or asked.overwrite
         about = ledger.about(part)
         if overwrite or not part.target.exists():
-            ledger.begin(part, about)
+            before = ledger.begin(part, about)
         with at_hand(part.source, part.target, overwrite=overwrite) as (source, target):
             settings = _of_answers(asked.settings) | {"overwrite": overwrite, "console": console}
             rows = predict_file(predictor, asked.task, source, target, **settings)
+            is_written = True  # here; whether it comes to where it belongs may never be known
         ledger.end(part, about, rows)
-    except (RecipeError, RemoteError) as error:
+    except (RecipeError, NotWrittenError) as error:
+        if before is not None and not is_written:
+            with suppress(NotWrittenError):  # as before: it stays ours to replace
+                ledger.take_back(part, before)
+        if not isinstance(error, RecipeError | RemoteError):
+            raise
         return Told(part, problem=str(error))
     return Told(part, rows)
 

@@ -23,6 +23,8 @@ LIBRARIES = 500 * 2**20
 """Bytes of a worker beside its model."""
 COPIES = 3
 """Of the model's files, at the most, while it is loaded."""
+MOST_LOST = 3
+"""Workers that a table is lost with before it is given up: it may be the table that ends them."""
 LOOK_EVERY_S = 1.0
 
 
@@ -69,7 +71,8 @@ def answer_by_ray(
     *,
     console: Console,
 ) -> Iterator[Told]:
-    """Each table as it is answered. A lost worker is replaced, and its table begun again."""
+    """Each table as it is answered. A lost worker is replaced, and its table begun again,
+    up to MOST_LOST times in all."""
     if on.store is not None:
         raise RecipeError(
             "--store: is for runs; tables and their answers need a common folder, or are URLs."
@@ -102,7 +105,7 @@ class _Crowd:
         gpus = _gpus(ray, on, asked)
         needs = {"CPU": cpus, "memory": memory} | ({"GPU": gpus} if gpus else {})
         count = max(1, min(tables, on.at_once or _room(ray, needs)))
-        lasting = {"max_restarts": -1, "max_task_retries": -1}
+        lasting = {"max_restarts": -1, "max_task_retries": MOST_LOST - 1}
         made = ray.remote(num_cpus=cpus, num_gpus=gpus, memory=memory, **lasting)(Answerer)
         numbers = numbers_as_here(cpus)
         self.idle = [made.remote(folder, asked, numbers) for _ in range(count)]

@@ -17,6 +17,13 @@ from trivium.run.predictor.kept import model_home
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What was noted of a table before a try."""
+
+    told: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ledger:
     """Which tables of a folder are answered by this model, asked in this way."""
 
@@ -60,10 +67,21 @@ class Ledger:
         for home, names in homes.items():
             remove_leftovers(home, names)
 
-    def begin(self, part: Part, about: Mapping[str, Any]) -> None:
+    def begin(self, part: Part, about: Mapping[str, Any]) -> Before:
         """Note that answers are about to be written: a file of their name, should this try not come
-        to its end, is then ours to replace."""
+        to its end, is then ours to replace. What was noted before."""
+        before = Before(self._read(part))
         self._write(part, {**about, "rows": None, "answers": None})
+        return before
+
+    def take_back(self, part: Part, before: Before) -> None:
+        """A try that was begun has written nothing: a file of its name is no more ours to replace
+        than it was."""
+        told = before.told
+        if told is None or (told.get("answers") is None and not part.target.exists()):
+            self._path(part).unlink(missing_ok=True)
+        else:
+            self._write(part, told)
 
     def end(self, part: Part, about: Mapping[str, Any], rows: int) -> None:
         """Note that the answers are whole. about: from before the table was read; of one that has

@@ -4,7 +4,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -62,6 +62,11 @@ class Remote:
         files, path = file_system(self.url)
         with in_words(self.url):
             put_whole(files, path, text.encode())
+
+    def unlink(self, *, missing_ok: bool) -> None:
+        files, path = file_system(self.url)
+        with suppress(FileNotFoundError), in_words(self.url, missing=missing_ok):
+            files.rm_file(path)
 
     def identity(self) -> dict[str, Any]:
         """As of a file that is here: how many bytes, and their sha256."""

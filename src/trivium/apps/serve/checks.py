@@ -6,7 +6,7 @@ from typing import Any
 from trivium.answering.form import Form
 from trivium.answering.rows import Wanted, answered_by, none_fits
 from trivium.apps.serve.errors import Detail, Faults, Problem, found_text
-from trivium.apps.serve.settings import MAX_CHARACTERS
+from trivium.apps.serve.settings import MAX_CHARACTERS, MAX_DETAILS
 
 A_TEXT = f"a text of up to {MAX_CHARACTERS:,} characters"
 
@@ -64,13 +64,18 @@ def check_tasks(body: Mapping[str, Any], forms: Mapping[str, Form]) -> list[str]
     faults = Faults()
     if not isinstance(value, list) or not value:
         refuse("tasks", found_text(value), "a list with one task's name at least")
+    if len(value) > len(forms) + MAX_DETAILS:  # more mistakes than would be listed
+        refuse("tasks", found_text(value), f"every task once, of {len(forms)}")
+    named: set[str] = set()
     for place, name in enumerate(value):
         if not isinstance(name, str):
             faults.add(f"tasks[{place}]", found_text(name), "a task's name")
         elif name not in forms:
             faults.add_unknown(f"tasks[{place}]", name, forms, "a task out of")
-        elif name in value[:place]:
+        elif name in named:
             faults.add(f"tasks[{place}]", found_text(name), "every task once")
+        else:
+            named.add(name)
     faults.refuse()
     return list(value)
 

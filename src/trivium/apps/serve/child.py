@@ -18,10 +18,18 @@ BUFFER = 2**22
 class Child:
     """A process that reads and writes frames. What it says for people goes where ours does."""
 
-    def __init__(self, process: Process, out: asyncio.StreamReader, pipe: int | None) -> None:
-        """out: what it says; pipe: the number of what that comes through, where it has one."""
+    def __init__(
+        self,
+        process: Process,
+        out: asyncio.StreamReader,
+        pipe: int | None = None,
+        transport: asyncio.ReadTransport | None = None,
+    ) -> None:
+        """out: what it says; pipe: the number of what that comes through, where it has one, and
+        the transport that holds it open."""
         assert process.stdin is not None
         self._process, self._in, self._out, self.pipe = process, process.stdin, out, pipe
+        self._transport = transport
 
     @classmethod
     async def start(cls, command: Sequence[str], environment: Mapping[str, str]) -> "Child":
@@ -39,12 +47,12 @@ class Child:
                 os.close(theirs)
         if ours is None:
             assert process.stdout is not None
-            return cls(process, process.stdout, None)
+            return cls(process, process.stdout)
         out = asyncio.StreamReader(BUFFER)
-        await asyncio.get_running_loop().connect_read_pipe(
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(out), os.fdopen(ours, "rb", buffering=0)
         )
-        return cls(process, out, ours)
+        return cls(process, out, ours, transport)
 
     @property
     def pid(self) -> int:
@@ -83,8 +91,10 @@ class Child:
             await self._process.wait()
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._out.read()  # to its end, at which the event loop lets it go
+                await self._out.read()
                 await self._in.wait_closed()
+        if self._transport is not None:
+            self._transport.close()  # at whose end uvloop does not let the pipe go by itself
         return ending(self._process.returncode)
 
 

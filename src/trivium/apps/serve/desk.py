@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from trivium.apps.serve.asks import Draining, RowAsk, Said, Ticket, TooLate
-from trivium.apps.serve.queue import Batch, Queue, Request
+from trivium.apps.serve.queue import MOST_DEATHS, Batch, Queue, Request
 from trivium.apps.serve.speed import Speed
 
 
@@ -80,7 +80,7 @@ class Desk:
 
     def died(self, batch: Batch, why: str) -> None:
         finished = self.queue.died(batch, why)
-        self.counts.failed_rows += len(finished)
+        self.counts.failed_rows += sum(piece.deaths >= MOST_DEATHS for piece in batch.pieces)
         self._finish(finished)
         self._wake()
 

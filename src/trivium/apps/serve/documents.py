@@ -28,11 +28,12 @@ ERRORS = {
     415: "A content type other than JSON",
     422: "What the body says is wrong: `details` lists every place",
     429: "The queue is full",
+    431: "URL and headers are too long",
     500: "No row could be computed",
     503: "Not ready, or about to stop",
     504: "The deadline passed",
 }
-OF_POST = (400, 408, 413, 415, 422, 429, 500, 503, 504)
+OF_POST = (400, 408, 413, 415, 422, 429, 431, 500, 503, 504)
 ANSWERS = {
     "/v1/predict": "Predicted",
     "/v1/explain": "Explained",

@@ -98,7 +98,8 @@ class Faults:
             self.count += 1
             return
         names = list(allowed)
-        near = did_you_mean(str(name)[:LONGEST], names)
+        # What is no text has no near name; to write it may be long, and too deep.
+        near = did_you_mean(name[:LONGEST], names) if isinstance(name, str) else ""
         hint = near.removeprefix("; ") if "did you mean" in near else ""
         self.add(where, found_text(name), f"{what}: {', '.join(map(repr, names))}", hint)
 

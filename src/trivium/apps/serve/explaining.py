@@ -24,7 +24,6 @@ from trivium.apps.serve.front import COMPUTES, Answers, Front, failure
 from trivium.apps.serve.notes import Note
 from trivium.apps.serve.routes import answered, timing
 from trivium.apps.serve.sayings import cut_of, says_of
-from trivium.apps.serve.settings import OFF_LOOP_BYTES
 
 PART = "send a part of the text"
 MOST_PER_TOKEN = 32
@@ -75,7 +74,7 @@ async def explain(request: Request) -> Response:
     front: Front = request.app.state.front
     occluded = await front.checked(request, lambda value: _check(value, front))
     note: Note = request.scope["trivium.note"]
-    note.is_large = note.is_large or occluded.characters > OFF_LOOP_BYTES
+    note.size = max(note.size, occluded.characters)
     if front.settings.log_texts:
         note.texts = occluded.whole().texts
     found = await front.answers(request, occluded.wanted, occluded.rows, PART)

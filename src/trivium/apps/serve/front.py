@@ -1,17 +1,16 @@
 """The way of every question: body, checks, tokens, queue, answers; and who waits for them."""
 
-import asyncio
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from trivium.answering.form import Form
 from trivium.answering.reading import Asked
 from trivium.answering.rows import Wanted, answering
+from trivium.apps.serve.aside import Aside
 from trivium.apps.serve.asks import (
     Draining,
     Failed,
@@ -26,16 +25,11 @@ from trivium.apps.serve.asks import (
 from trivium.apps.serve.bodies import parse, read_body
 from trivium.apps.serve.errors import Detail, Problem
 from trivium.apps.serve.notes import Note
-from trivium.apps.serve.settings import MAX_DETAILS, OFF_LOOP_BYTES, Settings
-
-WATCHED_AFTER_S = 0.2
-"""How long an answer may take before it is watched whether the client is still there."""
+from trivium.apps.serve.presence import leave_if_gone, waited_for
+from trivium.apps.serve.settings import BODIES_ASIDE, MAX_DETAILS, OFF_LOOP_BYTES, Settings
 
 PATIENCE = 0.5
 """Share of the time for an answer that a request may have to wait before it is begun."""
-
-WAITING = "trivium.waiting"
-"""Of a scope, where the server itself says when a client goes: what it cancels then."""
 
 COMPUTES = "a row that can be computed"
 SEVERAL = "send several requests"
@@ -52,8 +46,7 @@ class Front:
         self.forms: dict[str, Form] = answering(self.described.forms)
         self.readers = self.described.open()
         self.is_draining = False
-        # One thread is enough: it only keeps what is large from holding up what is small.
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="trivium-large-bodies")
+        self._aside = Aside(BODIES_ASIDE * settings.max_body_bytes)
 
     @property
     def is_ready(self) -> bool:
@@ -73,7 +66,7 @@ class Front:
             raise Problem(503, "stuck", "a batch is past its deadline; only a restart helps.")
 
     def close(self) -> None:
-        self._aside.shutdown(wait=False, cancel_futures=True)
+        self._aside.close()
 
     async def checked(
         self, request: Request, check: Callable[[Any], T], parsed: Callable[[bytes], Any] = parse
@@ -81,14 +74,14 @@ class Front:
         """What `check` makes of the body's value. parsed: the value. Raises Problem."""
         note: Note = request.scope["trivium.note"]
         # A header that cannot be read is told first.
-        time_s = deadline_of(request, self.settings) - note.arrived
+        deadline = deadline_of(request, self.settings)
         self.refuse_if_closed()
         # Before anything is read: when most are refused, that is the work.
-        self._refuse_if_full(1, time_s)
+        self._refuse_if_full(1, deadline - note.arrived)
         slowest = note.arrived + self.settings.timeout_s
         body = await read_body(request, self.settings.max_body_bytes, slowest)
-        note.is_large = len(body) > OFF_LOOP_BYTES
-        return await self._worked_out(note, lambda: check(parsed(body)))
+        note.size = len(body)
+        return await self._worked_out(request, lambda: check(parsed(body)), deadline)
 
     async def answers(
         self,
@@ -111,16 +104,19 @@ class Front:
         def split() -> list[RowAsk]:
             return self._split(wanted if isinstance(wanted, Wanted) else wanted(), count)
 
-        rows = await self._worked_out(note, split)
+        rows = await self._worked_out(request, split, deadline)
         note.tokens = sum(row.tokens for row in rows)
         self._refuse_if_larger_than_queue(count, note.tokens, remedy)
+        leave_if_gone(request)
         ticket = self._queued(rows, deadline)
         try:
-            said = await _waited_for(ticket, request)
+            said = await waited_for(ticket.answers, request)
         except TooLate as late:
             late.__traceback__ = None  # leads here, and from here through the ticket back to it
-            message = "the deadline passed before the answer was there; it is computed no further."
-            raise Problem(504, "too_late", message) from None
+            raise too_late() from None
+        except Draining as ended:
+            ended.__traceback__ = None
+            raise self.draining() from None
         note.queued_s, note.computed_s = ticket.queued_s, ticket.computed_s
         failed = [(n, one.why) for n, one in enumerate(said) if isinstance(one, Failed)]
         note.failed = len(failed)
@@ -128,11 +124,21 @@ class Front:
             raise failure([Detail(f"rows[{n}]", why, COMPUTES) for n, why in failed[:MAX_DETAILS]])
         return Answers(rows, said, ticket.queued_s, ticket.computed_s, note.tokens)
 
-    async def _worked_out(self, note: Note, work: Callable[[], T]) -> T:
-        """Here, or in the thread for what would hold others up."""
-        if not note.is_large:
+    async def _worked_out(self, request: Request, work: Callable[[], T], deadline: float) -> T:
+        """Here, or in the thread for what would hold others up. Raises Problem: 429 or 504."""
+        note: Note = request.scope["trivium.note"]
+        if note.size <= OFF_LOOP_BYTES:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self._aside, work)
+        try:
+            if not note.was_aside:  # else part of its work would have been in vain
+                longest_s = self._longest_s(deadline - note.arrived)
+                self._aside.refuse_if_full(note.size, longest_s)
+            note.was_aside = True
+            return await self._aside.worked_out(work, note.size, deadline, request)
+        except Full as error:
+            raise full(error.retry_after_s) from None
+        except TooLate:
+            raise too_late() from None
 
     def _split(self, wanted: Wanted, count: int) -> list[RowAsk]:
         """Rows as tokens."""
@@ -169,8 +175,11 @@ class Front:
         """
         wait_s = load.queued_tokens / load.tokens_per_s if load.tokens_per_s else 0.0
         is_full = load.queued_rows + rows > load.most_rows or load.queued_tokens >= load.most_tokens
-        longest_s = min(PATIENCE * time_s, self.settings.max_wait_s)
-        return wait_s or 1.0 if is_full or wait_s > longest_s else None
+        return wait_s or 1.0 if is_full or wait_s > self._longest_s(time_s) else None
+
+    def _longest_s(self, time_s: float) -> float:
+        """How long one may wait before he is begun who has so many seconds in all."""
+        return min(PATIENCE * time_s, self.settings.max_wait_s)
 
     def _refuse_if_full(self, rows: int, time_s: float, remedy: str = SEVERAL) -> None:
         """Before tokens are counted, so that what cannot be taken costs little. Raises Problem."""
@@ -239,53 +248,9 @@ def deadline_of(request: Request, settings: Settings) -> float:
     return note.arrived + seconds
 
 
-async def _waited_for(ticket: Ticket, request: Request) -> Sequence[Said]:
-    """The answers; the ticket is cancelled if the client goes away. Raises ClientDisconnect."""
-    waiting: set[asyncio.Future[Any]] | None = request.scope.get(WAITING)
-    if waiting is None:
-        return await _watched(ticket, request)
-    waiting.add(ticket.answers)
-    try:
-        return await _heard(ticket)
-    finally:
-        waiting.discard(ticket.answers)
-
-
-async def _heard(ticket: Ticket) -> Sequence[Said]:
-    """Raises ClientDisconnect where it was cancelled by whoever saw the client go."""
-    try:
-        return await ticket.answers
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise ClientDisconnect from None
-    finally:
-        if not ticket.answers.done():
-            ticket.answers.cancel()
-
-
-async def _watched(ticket: Ticket, request: Request) -> Sequence[Said]:
-    """As any ASGI server can tell whether the client is still there: by a task that asks."""
-    watch: list[asyncio.Task[None]] = []
-
-    def begin() -> None:
-        watch.append(asyncio.ensure_future(_cancelled_when_gone(ticket, request)))
-
-    # Most answers are there before; a task for each of them would cost more than it saves.
-    timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, begin)
-    try:
-        return await _heard(ticket)
-    finally:
-        timer.cancel()
-        for task in watch:
-            task.cancel()
-
-
-async def _cancelled_when_gone(ticket: Ticket, request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-    ticket.answers.cancel()
+def too_late() -> Problem:
+    message = "the deadline passed before the answer was there; it is computed no further."
+    return Problem(504, "too_late", message)
 
 
 def full(retry_after_s: float) -> Problem:

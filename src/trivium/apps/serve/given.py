@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trivium.apps.serve.keys import read_keys
+from trivium.apps.serve.keys import read_keys, refuse_no_key
 from trivium.apps.serve.service import WorkerService
 from trivium.apps.serve.settings import Settings
 from trivium.errors import RecipeError
@@ -18,14 +18,21 @@ MOST_BATCH_S = 60.0
 longer."""
 
 
-def settings_of(run: Path, given: Mapping[str, Any]) -> Settings:
-    """given: settings by name, None where nothing was said; others are left alone.
+def settings_of(
+    run: Path, given: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> Settings:
+    """given: settings by name, None where nothing was said; others are left alone. environment:
+    that some of them were taken from, where it is known.
 
     Raises RecipeError.
     """
     known = {name: v for name, v in given.items() if name in Settings.model_fields}
     found = {name: value for name, value in known.items() if value is not None}
     keys = read_keys(found.pop("api_keys", ()))
+    if environment is not None and not keys:
+        refuse_no_key(environment)
+    if found.get("metrics_key") and not keys:
+        raise RecipeError("--metrics-key: asks for a key, and there is none; give --api-key, too.")
     named = {"run": run, "name": name_of(run), "sha256": seal_of(run), "api_keys": keys}
     try:
         return Settings.model_validate(named | found)

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from trivium.apps.serve.errors import Problem
@@ -10,6 +10,9 @@ from trivium.errors import RecipeError
 
 OPEN = {"/", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}
 """Paths that ask for no key. The page at `/` holds nothing of the data then."""
+
+VARIABLE = "TRIVIUM_API_KEY"
+"""In which keys may stand, set apart by blanks."""
 
 
 class Keys:
@@ -30,6 +33,16 @@ class Keys:
         challenge = "Bearer" if not header else 'Bearer error="invalid_token"'
         message = f"the key {why}; send the header Authorization: Bearer KEY."
         raise Problem(401, "unauthorized", message, headers={"www-authenticate": challenge})
+
+
+def refuse_no_key(environment: Mapping[str, str]) -> None:
+    """Raises RecipeError where a key is meant to be in the environment, and is not: a secret that
+    was not filled in would leave the server open to all, without a word."""
+    if not environment.get(VARIABLE, "a key or none").strip():
+        raise RecipeError(
+            f"{VARIABLE}: is set, and holds no key. Set a key, or unset it, so that everybody may "
+            "ask."
+        )
 
 
 def read_keys(given: Sequence[str]) -> tuple[str, ...]:

@@ -26,7 +26,9 @@ class Note:
     failed: int = 0
     queued_s: float = 0.0
     computed_s: float = 0.0
-    is_large: bool = False
-    """Whether its body is worked on in a thread."""
+    size: int = 0
+    """Of what is worked on: the body's bytes, or characters of all that is made of them."""
+    was_aside: bool = False
+    """Whether it has been let into the thread for what is large."""
     texts: Mapping[str, object] | None = None
     """Only where they are to be logged."""

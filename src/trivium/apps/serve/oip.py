@@ -168,7 +168,7 @@ def _data(tensor: Mapping[str, Any], where: str, most: int) -> list[str]:
     shape, data = tensor["shape"], tensor["data"]
     sizes = shape if isinstance(shape, list) else []
     if not sizes or not all(map(is_count, sizes)) or sizes[1:] not in ([], [1]):
-        refuse(f"{where}.shape", f"{str(shape)[:80]}", "[rows] or [rows, 1], one row at least")
+        refuse(f"{where}.shape", found_text(shape), "[rows] or [rows, 1], one row at least")
     if not isinstance(data, list):
         refuse(f"{where}.data", found_text(data), "a list of texts")
     refuse_too_many(len(data), most, f"{where}.data")

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from starlette.types import Scope
 
-from trivium.apps.serve.errors import is_v2
+from trivium.apps.serve.errors import Problem, is_v2
 from trivium.apps.serve.front import Front, full, seconds_of
 from trivium.apps.serve.pace import Pace
 
@@ -79,6 +79,10 @@ def _questions(front: Front) -> dict[str, str]:
 
 @lru_cache(maxsize=128)
 def _refusal(seconds: int, path: str) -> Refusal:
-    problem = full(seconds)
+    return refusal_of(full(seconds), path)
+
+
+def refusal_of(problem: Problem, path: str) -> Refusal:
+    """path: that was asked for."""
     response = problem.response(path)
     return Refusal(problem.code, problem.status, tuple(response.raw_headers), bytes(response.body))

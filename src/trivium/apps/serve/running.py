@@ -19,7 +19,8 @@ from trivium.apps.serve.asks import Service
 from trivium.apps.serve.garbage import looked_for_rarely
 from trivium.apps.serve.logs import OF_SERVER, Log, LogHandler
 from trivium.apps.serve.pace import Pace
-from trivium.apps.serve.settings import HEADERS_S, KEEP_ALIVE_S, Settings
+from trivium.apps.serve.settings import KEEP_ALIVE_S, Settings
+from trivium.apps.serve.stalled import close_the_stalled
 from trivium.errors import RecipeError
 
 try:
@@ -137,7 +138,7 @@ class _Ending:
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but for its way with signals and with clients that send no headers."""
+    """uvicorn, but for its way with signals and with clients that leave it waiting."""
 
     def __init__(self, config: uvicorn.Config, when_heard: Callable[[], None]) -> None:
         super().__init__(config)
@@ -145,36 +146,19 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._watch = asyncio.create_task(self._close_the_slow())
+        closing = close_the_stalled(self.server_state.connections, lambda: self.should_exit)
+        self._watch = asyncio.create_task(closing)
         self.when_heard()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._watch.cancel()
-        await super().shutdown(sockets)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            self._watch.cancel()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-    async def _close_the_slow(self) -> None:
-        """Close connections that begin a request and do not end its headers, which uvicorn would
-        keep for ever."""
-        since: dict[Any, float] = {}
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(HEADERS_S / 4)
-            unheard = {c for c in self.server_state.connections if _is_unheard(c)}
-            since = {each: since.get(each, loop.time()) for each in unheard}
-            for connection, began in since.items():
-                if loop.time() - began >= HEADERS_S:
-                    connection.transport.close()
-
-
-def _is_unheard(connection: Any) -> bool:
-    """Whether a connection of uvicorn's has no request, and no limit on waiting for one."""
-    if connection.timeout_keep_alive_task is not None:
-        return False
-    return connection.cycle is None or bool(connection.cycle.response_complete)
 
 
 @contextmanager

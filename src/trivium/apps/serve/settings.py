@@ -1,5 +1,6 @@
 """What a server may be told, each a flag and `TRIVIUM_…` in the environment; and fixed limits."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,10 +15,18 @@ MAX_DETAILS = 100
 OFF_LOOP_BYTES = 32_768
 """A larger body is parsed and split into tokens in a thread, so that others are not kept waiting.
 """
+BODIES_ASIDE = 8
+"""Bodies of the greatest length that may wait for that thread."""
+MAX_HEAD_BYTES = 65_536
+"""Of a request's URL and headers, which are kept until they are whole."""
 HEADERS_S = 10.0
-"""How long a client may take to send a request's headers."""
+"""How long a client may take to send a request's headers, from their first byte."""
 KEEP_ALIVE_S = 75.0
 """How long an idle connection is kept: longer than balancers do, so that they are the first."""
+READ_S = 30.0
+"""How long an answer is kept of which the client reads nothing."""
+READ_AT_END_S = 5.0
+"""The same, where the server ends as soon as it is read."""
 
 
 BEHIND = ("ready", "infer")
@@ -35,6 +44,23 @@ def _can_be_asked_for(name: str) -> str:
             + " or ".join(f"/{word}" for word in BEHIND)
         )
     return name
+
+
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^\s/?#@A-Z]+")
+STANDING_PORTS = {"http": ":80", "https": ":443"}
+"""Which browsers leave out."""
+
+
+def _as_browsers_send_it(origin: str) -> str:
+    """Raises ValueError for an origin that no page has, which would be let in by nothing."""
+    standing = STANDING_PORTS.get(origin.partition("://")[0])
+    if not ORIGIN.fullmatch(origin) or (standing and origin.endswith(standing)):
+        raise ValueError(
+            "no page has this origin; write it as browsers send it, such as https://app.example or "
+            "http://localhost:3000: in small letters, without a path, a slash at its end, or the "
+            "port that goes without saying; or * for any page"
+        )
+    return origin
 
 
 class Settings(Part):
@@ -76,5 +102,5 @@ class Settings(Part):
     log_texts: bool = False
     log_level: Literal["info", "warning"] = "info"
     """`warning`: no line for requests that were answered."""
-    allow_origin: tuple[str, ...] = ()
+    allow_origin: tuple[Annotated[str, AfterValidator(_as_browsers_send_it)], ...] = ()
     """Web pages from there may ask; `*`: any page."""

@@ -39,24 +39,24 @@ def parse_tensors(body: bytes, header: str | None) -> Any:
         detail = Detail(f"header {BINARY}", repr(header[:80]), allowed)
         message = f"header {BINARY}: found {header[:80]!r}; allowed are {allowed}."
         raise Problem(400, "bad_header", message, [detail])
-    value, rest = parse(body[: int(header)]), body[int(header) :]
+    value, at = parse(body[: int(header)]), int(header)
     inputs = value.get("inputs") if isinstance(value, dict) else None
     for place, tensor in enumerate(inputs if isinstance(inputs, list) else ()):
         parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
         if not isinstance(parameters, dict) or SIZE not in parameters:
             continue
         size, where = parameters.pop(SIZE), f"inputs[{place}]"
-        if not is_count(size) or size > len(rest):
-            allowed = f"the bytes of this tensor; {len(rest):,} are left behind the JSON"
+        if not is_count(size) or size > len(body) - at:
+            allowed = f"the bytes of this tensor; {len(body) - at:,} are left behind the JSON"
             refuse(f"{where}.parameters.{SIZE}", found_text(size), allowed)
         if "data" in tensor:
             refuse(f"{where}.data", "data in JSON and as bytes", "one of them")
-        data, rest = rest[: int(size)], rest[int(size) :]
+        data, at = body[at : at + int(size)], at + int(size)
         # What else it says of itself is looked at by whoever reads it.
         is_text = tensor.get("datatype") == "BYTES"
         tensor["data"] = _texts(data, f"{where}.data") if is_text else []
-    if rest:
-        refuse("body", f"{len(rest):,} bytes behind the last tensor", "none")
+    if at < len(body):
+        refuse("body", f"{len(body) - at:,} bytes behind the last tensor", "none")
     return value
 
 

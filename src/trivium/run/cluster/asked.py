@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 from trivium.errors import RecipeError
 
@@ -90,7 +91,7 @@ def words_of(asked: OnRay | OnHere | None) -> list[str]:
         cpus = [] if asked.cpus is None else ["--cpus", str(asked.cpus)]
         return ["--jobs", str(asked.at_once), *cpus]
     given: dict[str, object] = {"--address": asked.address, "--cpus": asked.cpus}
-    size = None if asked.memory is None else f"{asked.memory / 10**6:g}MB"
+    size = None if asked.memory is None else f"{Decimal(asked.memory).scaleb(-6).normalize():f}MB"
     given |= {
         "--memory": size,
         "--gpus": asked.gpus,
@@ -106,4 +107,4 @@ def bytes_of(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)\s*", text.lower())
     if match is None:
         raise RecipeError(f"--memory {text}: is no size such as 8GB or 500MB.")
-    return int(float(match[1]) * _UNITS[match[2]])
+    return int(Decimal(match[1]) * _UNITS[match[2]])
