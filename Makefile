@@ -45,17 +45,17 @@ quickstart: install ## the main job on the embedded example: check, train, evalu
 
 # Of the suite, by marker; none: all of it, in one go (make test MARKED=).
 MARKED ?= not thorough
-# Of what is `thorough`, which part: 1/2 and 2/2 together are all of it.
+# Of what is `thorough`, which part: 1/3, 2/3 and 3/3 together are all of it.
 PART ?= 1/1
 
 # What is marked `thorough` has a core that is not: every other target runs all that it names.
-test: install ## the default test suite: all but what is marked `thorough`; some 5 minutes
+test: install ## the default test suite: all but what is marked `thorough`; some 4 minutes, 8 on slow machines
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 --part $(PART) -m "$(MARKED)"
 
 test-thorough: install ## the rest of the suite: more cases of what `test` tries some of
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 -m thorough
 
-test-all: ## every test, in one go; CI runs the default suite and half of the rest
+test-all: ## every test, in one go; CI runs the default suite and a third of the rest
 	$(MAKE) test MARKED=
 
 # Fetched when first wanted, not by the extra `dev`: it only makes the two environments below.
