@@ -49,7 +49,7 @@ MARKED ?= not thorough
 PART ?= 1/1
 
 # What is marked `thorough` has a core that is not: every other target runs all that it names.
-test: install ## the default test suite: all but what is marked `thorough`; some 4 minutes, 8 on slow machines
+test: install ## the default test suite: all but what is marked `thorough`; some 4 minutes, 9 on slow machines
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --durations=10 --part $(PART) -m "$(MARKED)"
 
 test-thorough: install ## the rest of the suite: more cases of what `test` tries some of
