@@ -65,6 +65,7 @@ def added(first: int) -> dict[str, dict[str, dict[str, Any]]]:
         "flags": {CONFIG: numbered(first, *flags, token("<sp>", special=True))},
         "special": {CONFIG: {"additional_special_tokens": ["<a>", "<b>"]}},
         "special since 5": {CONFIG: {"extra_special_tokens": ["<a>"]}},
+        "special by name": {CONFIG: {"extra_special_tokens": {"image_token": "<a>"}}},
         "special in a file of their own": {SPECIAL: {"additional_special_tokens": ["<a>", "<b>"]}},
         "told twice": {
             CONFIG: numbered(first, user) | {"additional_special_tokens": ["<user>", "<b>"]}

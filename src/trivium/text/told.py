@@ -85,6 +85,9 @@ def _told(folder: Path, settings: Settings) -> Iterator[tuple[int | None, str, A
 
 
 def _several(told: object) -> list[object]:
+    """Tokens in a list, or under names of their own."""
+    if isinstance(told, dict):
+        return list(told.values())
     return told if isinstance(told, list) else []
 
 
