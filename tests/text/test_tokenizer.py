@@ -142,6 +142,28 @@ def test_tokenizer_of_a_bare_vocabulary_is_saved_with_the_same_ids(
     assert Tokenizer(tmp_path)(TEXTS) == from_vocabulary(TEXTS)
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [{"lowercase": False}, {"strip_accents": False}, {"handle_chinese_chars": False}],
+    ids=lambda kept: next(iter(kept)),
+)
+def test_what_only_the_tokenizers_own_file_says_is_saved_where_transformers_looks_for_it(
+    minilm: Path, tmp_path: Path, kept: dict[str, bool]
+) -> None:
+    told, saved = tmp_path / "told", tmp_path / "saved"
+    told.mkdir()
+    saved.mkdir()
+    whole = json.loads((minilm / "tokenizer.json").read_text())
+    whole["normalizer"] |= kept
+    (told / "tokenizer.json").write_text(json.dumps(whole))
+    ours = Tokenizer(told)
+    ours.save(saved)
+    (saved / "config.json").write_text('{"model_type": "bert"}')
+    theirs = AutoTokenizer.from_pretrained(saved)
+    assert theirs(TEXTS, add_special_tokens=False)["input_ids"] == ours(TEXTS)
+    assert Tokenizer(saved)(TEXTS) == ours(TEXTS) != Tokenizer(minilm)(TEXTS)
+
+
 def test_tokenizer_without_vocabulary_file_is_saved_with_one(minilm: Path, tmp_path: Path) -> None:
     bare, saved = tmp_path / "bare", tmp_path / "saved"
     bare.mkdir()

@@ -1,6 +1,7 @@
 """Text to word pieces, through the `tokenizers` library; special tokens are added when packing."""
 
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,14 @@ from tokenizers.implementations import BertWordPieceTokenizer  # type: ignore[at
 from tokenizers.models import WordPiece
 
 from trivium.errors import RecipeError
-from trivium.text.told import CONFIG, Settings, add_tokens, normalize_as_told, settings_in
+from trivium.text.told import (
+    CONFIG,
+    Settings,
+    add_tokens,
+    normalize_as_told,
+    settings_in,
+    untold,
+)
 
 _FILES = ["tokenizer.json", "vocab.txt", CONFIG]
 _WORDPIECE = (
@@ -109,6 +117,10 @@ class Tokenizer:
         for name in _FILES:
             if (self.folder / name).is_file() and (self._is_whole or name != "tokenizer.json"):
                 shutil.copyfile(self.folder / name, folder / name)
+        settings = settings_in(folder / CONFIG)
+        if _is_berts(self.folder) and (missing := untold(self._pieces, settings)):
+            text = json.dumps(settings | missing, indent=2) + "\n"
+            (folder / CONFIG).write_text(text, encoding="utf-8")
         if not (folder / "tokenizer.json").is_file():
             # By Python, whose errors say what the system refused.
             (folder / "tokenizer.json").write_bytes(self._pieces.to_str(pretty=True).encode())

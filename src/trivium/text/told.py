@@ -13,6 +13,9 @@ from trivium.jsons import read_json
 Settings = dict[str, object]
 CONFIG = "tokenizer_config.json"
 _FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+_ASSUMED: Settings = {"do_lower_case": True, "strip_accents": None, "tokenize_chinese_chars": True}
+"""What `transformers` takes for BERT's tokenizer where nobody says it, whatever `tokenizer.json`
+has."""
 _NORMALIZER = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -39,6 +42,19 @@ def normalize_as_told(pieces: Pieces, settings: Settings) -> bool:
     for name, value in told.items():
         setattr(now, name, value if name == "strip_accents" else bool(value))
     return bool(told)
+
+
+def untold(pieces: Pieces, settings: Settings) -> Settings:
+    """What `tokenizer_config.json` must say besides, so that `transformers` reads texts so too."""
+    now = pieces.normalizer
+    if not isinstance(now, BertNormalizer):
+        return {}
+    found = {theirs: getattr(now, ours) for theirs, ours in _NORMALIZER.items()}
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in settings and value != _ASSUMED[name]
+    }
 
 
 def add_tokens(pieces: Pieces, folder: Path, settings: Settings) -> bool:
