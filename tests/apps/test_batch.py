@@ -1,14 +1,18 @@
 """Many tables are answered as each of them is alone; what is done is not done again."""
 
+import errno
+import io
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
+from rich.console import Console
 
 import trivium
 from tests.support.shell import call
@@ -130,6 +134,69 @@ def test_a_try_that_was_killed_between_answers_and_their_record_is_made_again(
     assert asked_for(run, tables, tmp_path / "out") == {"files": 5, "rows": 40, "skipped": 0}
     left = [path.name for path in (tmp_path / "out" / ".done").glob(".*")]
     assert left == [".foreign.tsv.json.0df6c2e0.new"]  # whose writer may be another shard
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["another model's", "a person's"])
+def test_a_try_that_was_killed_before_it_wrote_makes_what_it_should_replace_nobody_elses(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: bool
+) -> None:
+    out = tmp_path / "out"
+    if noted:
+        asked_for(run, tables, out)
+    else:
+        out.mkdir()
+        shutil.copyfile(tables / "0.tsv", out / "0.tsv")
+    kept = (out / "0.tsv").read_bytes()
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answering, "predict_file", dies)
+        with pytest.raises(KeyboardInterrupt):
+            asked_for(run, tables, out, top_k=1, overwrite=True)
+    with pytest.raises(RecipeError, match=r"is there already"):
+        asked_for(run, tables / "0.tsv", out, top_k=1)
+    assert (out / "0.tsv").read_bytes() == kept
+    if noted:
+        assert asked_for(run, tables, out)["skipped"] == 5  # still its own
+    assert asked_for(run, tables / "0.tsv", out, top_k=1, overwrite=True)["files"] == 1
+    assert asked_for(run, tables / "0.tsv", out, top_k=1)["skipped"] == 1
+
+
+def test_of_two_commands_at_once_the_second_waits_for_a_table_and_takes_it_as_answered(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, said = tmp_path / "out", io.StringIO()
+    [part] = parts_of([tables / "0.tsv"], out)
+    answers: list[dict[str, int]] = []
+
+    def looks() -> None:  # when the second sees that the first is at work, that comes to its end
+        if not answers:
+            answers.append(asked_for(run, tables / "0.tsv", tmp_path / "same"))
+            shutil.copytree(tmp_path / "same", out, dirs_exist_ok=True)
+            first.close()
+
+    first = ExitStack()
+    first.enter_context(done.Ledger(out, {}).alone(part, lambda: None))
+    monkeypatch.setattr("trivium.run.folder.locks.time.sleep", lambda _: looks())
+    console = Console(file=said, width=200)
+    assert asked_for(run, tables / "0.tsv", out, console=console)["files"] == 1
+    assert said.getvalue().count("another process is answering it, and is waited for") == 1
+    assert content(out) == content(tmp_path / "same")
+    assert not list((out / ".done").glob("*.lock"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_model_is_loaded(
+    run: Path, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def is_read_only(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.delattr(predict, "load")
+    monkeypatch.setattr(Path, "touch", is_read_only)
+    with pytest.raises(RecipeError, match=r"out: cannot be written to: Read-only file system"):
+        asked_for(run, tables, tmp_path / "out")
 
 
 def test_a_bad_row_is_named_and_costs_its_own_table_only(

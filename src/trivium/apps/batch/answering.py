@@ -1,6 +1,6 @@
 """One table of many on its way through a model, and what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from trivium.errors import NotWrittenError, RecipeError
 from trivium.run.cluster.remote import RemoteError
 from trivium.run.predict import predict_file
 from trivium.run.predictor.base import Predictor
+from trivium.run.screen.console import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +40,26 @@ class Told:
 def answer(
     predictor: Predictor, asked: Asked, part: Part, ledger: Ledger, console: Console | None
 ) -> Told:
-    """Answer a table. What is wrong with it is told, and no other table's concern."""
+    """Answer a table, if nobody has meanwhile. What is wrong with it is told, and no other table's
+    concern."""
+    try:
+        with ledger.alone(part, _waiting(part, console)):
+            # Another command may have answered it, or a worker that was lost on its way.
+            rows = ledger.rows_of(part)
+            if rows is None:
+                rows = _answered(predictor, asked, part, ledger, console)
+    except (RecipeError, RemoteError) as error:
+        return Told(part, problem=str(error))
+    return Told(part, rows)
+
+
+def _answered(
+    predictor: Predictor, asked: Asked, part: Part, ledger: Ledger, console: Console | None
+) -> int:
+    """Its rows. Raises RecipeError, and NotWrittenError, of which a RemoteError is one."""
     before, is_written = None, False
     try:
-        ours = ledger.is_begun(part)
-        overwrite = ours or asked.overwrite
+        overwrite = ledger.is_begun(part) or asked.overwrite
         about = ledger.about(part)
         if overwrite or not part.target.exists():
             before = ledger.begin(part, about)
@@ -52,14 +68,24 @@ def answer(
             rows = predict_file(predictor, asked.task, source, target, **settings)
             is_written = True  # here; whether it comes to where it belongs may never be known
         ledger.end(part, about, rows)
-    except (RecipeError, NotWrittenError) as error:
+    except (RecipeError, NotWrittenError):
         if before is not None and not is_written:
             with suppress(NotWrittenError):  # as before: it stays ours to replace
                 ledger.take_back(part, before)
-        if not isinstance(error, RecipeError | RemoteError):
-            raise
-        return Told(part, problem=str(error))
-    return Told(part, rows)
+        raise
+    return rows
+
+
+def _waiting(part: Part, console: Console | None) -> Callable[[], None]:
+    """To be called as often as one likes: says once that another process answers the table."""
+    said: list[str] = []
+
+    def wait() -> None:
+        if not said and console is not None:
+            said.append(f"{part.name}: another process is answering it, and is waited for")
+            say(console, said[0])
+
+    return wait
 
 
 def loading(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,9 +45,6 @@ class Answerer:
         try:
             if problem := _unseen(part, ledger):
                 return Told(part, problem=problem)
-            # One that was lost on its way may have been answered: by the actor that is no more.
-            if (rows := ledger.rows_of(part)) is not None:
-                return Told(part, rows)
         except (RecipeError, RemoteError) as error:
             return Told(part, problem=f"{error} (on {socket.gethostname()})")
         return answer(self.predictor, self.asked, part, ledger, None)

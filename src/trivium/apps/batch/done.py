@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from trivium.apps.batch.files import Part, record_of
 from trivium.apps.batch.remote import Place, Remote
 from trivium.digest import sha256
 from trivium.errors import RecipeError
-from trivium.run.folder.atomic import remove_leftovers, write_text
+from trivium.run.folder.atomic import write_text
+from trivium.run.folder.locks import alone
 from trivium.run.folder.names import ENSEMBLE, MANIFEST, MEMBERS
 from trivium.run.predictor.kept import model_home
 
@@ -57,21 +59,26 @@ class Ledger:
             raise RecipeError(f"{part.source}: cannot be read: {error.strerror}.") from error
         return {"asked": dict(self.asked), "source": source}
 
-    def sweep(self, parts: Iterable[Part]) -> None:
-        """Remove what a try that was killed left, half written, of what tells of these tables."""
-        homes: dict[Path, set[str]] = {}
-        for part in parts:
-            path = self._path(part)
-            if isinstance(path, Path):
-                homes.setdefault(path.parent, set()).add(path.name)
-        for home, names in homes.items():
-            remove_leftovers(home, names)
+    @contextmanager
+    def alone(self, part: Part, waiting: Callable[[], object]) -> Iterator[None]:
+        """While the block lasts, no other process answers this table, unless behind a URL; before,
+        the end of one that does is waited for, and `waiting` called each time it is looked for."""
+        path = self._path(part)
+        if isinstance(path, Remote):
+            yield
+            return
+        with alone(path, waiting):
+            yield
 
     def begin(self, part: Part, about: Mapping[str, Any]) -> Before:
         """Note that answers are about to be written: a file of their name, should this try not come
-        to its end, is then ours to replace. What was noted before."""
+        to its end, is then ours to replace, unless it is still what was there. What was noted
+        before."""
         before = Before(self._read(part))
-        self._write(part, {**about, "rows": None, "answers": None})
+        ours = before.told is not None and before.told.get("answers") is None
+        there = identity(part.target) if not ours and part.target.is_file() else None
+        kept = {"before": {"answers": there, "told": before.told}} if there else {}
+        self._write(part, {**about, "rows": None, "answers": None, **kept})
         return before
 
     def take_back(self, part: Part, before: Before) -> None:
@@ -92,10 +99,14 @@ class Ledger:
         return record_of(self.folder, part.name)
 
     def _read(self, part: Part) -> dict[str, Any] | None:
+        """What is noted; where a try was begun and has written nothing, what was before it."""
         try:
             told = json.loads(self._path(part).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
+        before = told.get("before") if isinstance(told, dict) else None
+        if before and part.target.is_file() and identity(part.target) == before["answers"]:
+            told = before["told"]
         return told if isinstance(told, dict) else None
 
     def _write(self, part: Part, told: Mapping[str, Any]) -> None:

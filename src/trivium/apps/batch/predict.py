@@ -14,6 +14,7 @@ from trivium.apps.batch.files import Part, dealt, parts_of
 from trivium.apps.batch.remote import place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.asked import OnRay
+from trivium.run.folder.start import refuse_no_folder
 from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.load import load
 from trivium.run.screen.console import heard_on, say
@@ -70,7 +71,8 @@ def predict_files(
     ledger = Ledger(place_of(out), about)
     known = {part: rows for part in parts if (rows := ledger.rows_of(part)) is not None}
     left = [part for part in parts if part not in known]
-    ledger.sweep(left)
+    if left and isinstance(ledger.folder, Path):
+        refuse_no_folder(ledger.folder, "the answers")
     share = f", {shard[0]} of {shard[1]} shares" if shard[1] > 1 else ""
     say(console, f"{len(parts):,} files{share}, {len(known):,} of them answered before: {out}")
     if on is None:

@@ -11,7 +11,8 @@ unlocked. Hence studies and searches want a POSIX system.
 import os
 import platform
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -35,20 +36,22 @@ _REFUSED = "`refuse_without_locks` comes first"
 _INSIDE = ".folder.lock"
 _FAR = 2**30
 """Windows lets nobody read a byte that is locked: so it is one that is not there."""
+_LOOK_EVERY_S = 0.5
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[None]:
+def alone(place: Path, waiting: Callable[[], object] | None = None) -> Iterator[None]:
     """While the block lasts, no other process that asks for it writes this folder or file.
 
     Its parents are made. What killed processes left beside it, half written, is removed. The lock
     is a file beside `place`, or, where none can be made there, in it; that is removed at the end.
-    On a file system without locks nobody is kept out. Raises RecipeError where another process has
-    it, and for a link that leads nowhere.
+    On a file system without locks nobody is kept out. waiting: where another process has it, its
+    end is waited for, and this called each time it is looked for. Raises RecipeError where another
+    process has it and is not waited for, and for a link that leads nowhere.
     """
     real = where_it_leads(place)
     made = [parent for parent in real.parents if not parent.exists()]
-    taken = _acquired(real, place)
+    taken = _acquired(real, place, waiting)
     try:
         yield
     finally:
@@ -64,7 +67,9 @@ def is_lock_inside(name: str) -> bool:
     return name == _INSIDE
 
 
-def _acquired(real: Path, place: Path) -> tuple[Path, IO[bytes]] | None:
+def _acquired(
+    real: Path, place: Path, waiting: Callable[[], object] | None
+) -> tuple[Path, IO[bytes]] | None:
     """The lock's file; None where none can be made: whoever writes will be told why."""
     while (opened := _opened(real)) is not None:
         path, file = opened
@@ -72,6 +77,10 @@ def _acquired(real: Path, place: Path) -> tuple[Path, IO[bytes]] | None:
         if is_ours is False:
             who = _owner(path)
             file.close()
+            if waiting is not None:
+                waiting()
+                time.sleep(_LOOK_EVERY_S)
+                continue
             raise RecipeError(
                 f"{place}: another process{who} is writing there now. Wait for its end, or name "
                 "another place."
