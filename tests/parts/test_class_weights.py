@@ -57,14 +57,15 @@ def test_labels_are_found_sorted_and_spelt_as_in_the_file(
 
 
 @pytest.mark.parametrize(
-    ("cells", "count"), [(["a", "a"], "1"), ([f"l{n}" for n in range(5001)], "5,001")]
+    ("cells", "count"),
+    [(["a", "a"], "1 label"), ([f"l{n}" for n in range(5001)], "5,001 different labels")],
 )
 def test_a_column_that_holds_no_classes_is_refused(cells: list[str], count: str) -> None:
-    with pytest.raises(ValueError, match="different labels") as caught:
+    with pytest.raises(ValueError, match="this kind of task") as caught:
         task(labels=None).with_labels(cells)
     assert str(caught.value) == (
-        f"column 'y' holds {count} different labels; this kind of task needs 2 to 5,000. "
-        "Or say `labels` yourself."
+        f"column 'y' holds {count}; this kind of task needs 2 to 5,000. "
+        "Where rows with others are still to come, list all `labels` in the recipe's task."
     )
 
 

@@ -154,7 +154,7 @@ def test_numbers_need_no_order_but_words_do() -> None:
         "column 'y' holds 'high', which is no number, so nothing tells the order of its labels. "
         "Say `labels`, the lowest first."
     )
-    with pytest.raises(ValueError, match="1 different labels; this kind of task needs 2"):
+    with pytest.raises(ValueError, match="1 label; this kind of task needs 2"):
         ordinal(labels=None).with_labels(["1"])
 
 

@@ -48,7 +48,7 @@ def values(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, An
 
 def setup_of(values: dict[str, Any], steps: int = 6) -> Setup:
     recipe = parse_recipe(values, "test")
-    return _setup(shortened(recipe, stage_to_follow(recipe), steps))
+    return _setup(shortened(recipe, stage_to_follow(recipe), steps), Console(file=StringIO()))
 
 
 def drawn(setup: Setup, rows: range = range(12), limit: int = 4096) -> dict[str, list[Piece]]:

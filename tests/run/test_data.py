@@ -96,8 +96,9 @@ def test_rows_that_are_left_out_weigh_nothing(tmp_path: Path) -> None:
         (
             TABLE.replace(",a,", ",b,"),
             {},
-            "task 'topic': t.csv: column 'topic' holds 1 different labels; this kind of task needs "
-            "2 to 5,000. Or say `labels` yourself.",
+            "task 'topic': t.csv: column 'topic' holds 1 label; this kind of task needs "
+            "2 to 5,000. Where rows with others are still to come, list all `labels` in the "
+            "recipe's task.",
         ),
         (
             TABLE,

@@ -171,6 +171,43 @@ def test_what_is_no_frame_is_sent_elsewhere(model: trivium.Predictor) -> None:
         model.predict_frame([{"text": "a"}])
 
 
+def test_what_is_no_frame_yet_is_told_what_makes_it_one(model: trivium.Predictor) -> None:
+    lazy = pytest.importorskip("polars").DataFrame({"text": ["a"]}).lazy()
+    with pytest.raises(RecipeError, match=r"found LazyFrame. Call its `collect\(\)` first."):
+        model.predict_frame(lazy)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"top_k": True}, "top_k: True is no number of labels"),
+        ({"prefix": 5}, "prefix: must be a text, found int"),
+    ],
+)
+def test_settings_of_another_type_are_refused(
+    model: trivium.Predictor, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        model.predict_frame(pandas.DataFrame({"text": ["a"]}), "mood", **settings)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([5], "row 0 must be a text, found 5."),
+        ([None], "row 0 must be a text, found None."),
+        ([b"abc"], "row 0 must be a text, found b'abc'."),
+        ([("a", "b")], r"row 0 must be a text, found \('a', 'b'\)."),
+        ({"a", "b"}, "rows must be a list of texts, found set."),
+    ],
+)
+def test_rows_that_are_no_texts_are_told_as_they_were_given(
+    model: trivium.Predictor, rows: Any, said: str
+) -> None:
+    with pytest.raises(RecipeError, match=said):
+        model.predict("mood", rows)
+
+
 @any_library
 def test_predict_and_answer_take_frames_and_their_columns(
     model: trivium.Predictor, make: Callable[[Any], Any]
@@ -188,7 +225,7 @@ def test_arrays_of_texts_and_of_pairs_are_rows(model: trivium.Predictor, kind: t
     assert model.predict("mood", np.array(TEXTS, dtype=kind)) == model.predict("mood", TEXTS)
     pairs: Any = np.array([["a", "b"], ["c", "d"]], dtype=kind)
     assert model.predict("near", pairs) == model.predict("near", [("a", "b"), ("c", "d")])
-    with pytest.raises(RecipeError, match=r"row 1 must be a text, found \(nan,\)"):
+    with pytest.raises(RecipeError, match=r"row 1 must be a text, found nan\."):
         model.predict("mood", np.array(["a", np.nan], dtype=object))
 
 

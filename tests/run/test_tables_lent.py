@@ -35,6 +35,7 @@ def home(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lent")
     values = make_recipe(tiny, folder) | {"probe": False}
     del values["tasks"]["near"]
+    values["tasks"]["mood"] |= {"bad_rows": "skip", "missing_labels": "allow"}
     values["stages"] = [values["stages"][0] | {"steps": 2}]
     (folder / "files.yaml").write_text(yaml.safe_dump(values))
     trivium.train(values, folder / "run", console=heard())
@@ -109,6 +110,41 @@ def test_splits_of_all_tasks_have_the_scores_of_the_runs_own(home: Path) -> None
     assert (found["tasks"], found["overall"]) == (own["tasks"], own["overall"])
 
 
+def test_rows_that_are_not_scored_are_told_by_their_place_and_counted(
+    home: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    dev = read(home, "mood-dev")
+    for row in dev[:20]:
+        row["mood"] = row["mood"].title()  # of another case than the labels that were learned
+    dev[25]["mood"] = ""
+    told, table = heard(), {"mood": pandas.DataFrame(dev)}
+    found = trivium.evaluate(home / "run", tables=table, console=told)
+    assert found["tasks"]["mood"]["table"]["rows"] == len(dev) - 21
+    assert "row left out: tables['mood']: row 0: " in said(told)
+    assert "15 more rows left out" in said(told)
+    summary = f"{len(dev) - 21} of {len(dev)} rows of {{}} are used: 20 cannot be used and 1 have"
+    assert summary.format("tables['mood']") in said(told)
+
+    file = tmp_path_factory.mktemp("asked") / "other.tsv"
+    file.write_text("\n".join(["\t".join(dev[0]), *("\t".join(r.values()) for r in dev)]) + "\n")
+    for ask in (
+        lambda told: trivium.evaluate(home / "run", task="mood", file=file, console=told),
+        lambda told: trivium.calibrate(
+            home / "run", task="mood", on=file, dry_run=True, console=told
+        ),
+    ):
+        ask(told := heard())
+        assert f"row left out: {file}:2: " in said(told)
+        assert summary.format(file) in said(told)
+
+
+def test_a_table_whose_every_row_is_scored_is_spoken_of_no_further(home: Path) -> None:
+    told = heard()
+    trivium.evaluate(home / "run", tables={"mood": read(home, "mood-dev")}, console=told)
+    assert "left out" not in said(told)
+    assert "are used" not in said(told)
+
+
 def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
     run, dev = home / "run", read(home, "mood-dev")
     with pytest.raises(RecipeError, match="did you mean 'mood'"):
@@ -121,8 +157,9 @@ def test_what_cannot_be_scored_is_refused_in_words(home: Path) -> None:
         trivium.evaluate(run, tables={"mood": {}})
     with pytest.raises(RecipeError, match="says which tasks"):
         trivium.evaluate(run, tables={"mood": dev}, task="mood")
-    with pytest.raises(RecipeError, match=r"tables\['mood'\]: row 2: .*sideways"):
-        trivium.evaluate(run, tables={"mood": [*dev[:2], dev[2] | {"mood": "sideways"}]})
+    pairs = tables(home)["same"]["dev"]
+    with pytest.raises(RecipeError, match=r"tables\['same'\]: row 2: .*sideways"):
+        trivium.evaluate(run, tables={"same": [*pairs[:2], pairs[2] | {"same": "sideways"}]})
     with pytest.raises(RecipeError, match=r"tables: is a dictionary that .*; found list"):
         trivium.evaluate(run, tables=[dev])  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="no column 'text'"):

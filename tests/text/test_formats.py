@@ -260,6 +260,17 @@ def test_old_workbooks_are_refused_with_the_command_that_converts_them(tmp_path:
         assert f"`soffice --headless --convert-to xlsx {path}`" in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("ending", "command"), [("csv.gz", "gunzip -k"), ("tsv.zst", "unzstd"), ("csv.zip", "unzip")]
+)
+def test_packed_tables_are_refused_with_the_command_that_unpacks_them(
+    tmp_path: Path, ending: str, command: str
+) -> None:
+    path = tmp_path / f"t.{ending}"
+    path.write_bytes(b"\x1f\x8b")
+    assert f"`{command} {path}`" in refusal(path)
+
+
 @pytest.mark.parametrize("ending", ["json", "xlsx"])
 def test_what_is_only_read_is_not_written(tmp_path: Path, ending: str) -> None:
     with (

@@ -60,6 +60,15 @@ def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         list(table)
 
 
+@pytest.mark.parametrize("text", ['{"text": "a"}\n{"text": "b"}\n', ' [{"text": "a"}]'])
+def test_json_on_standard_input_is_sent_to_a_file(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    with pytest.raises(RecipeError, match=r"standard input: is JSON.*ends in \.jsonl"):
+        open_table("-")
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
 def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "t.tsv")

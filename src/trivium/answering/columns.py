@@ -32,7 +32,7 @@ class Detail:
             raise RecipeError(
                 f"probabilities: {self.probabilities!r} is none of False, True, 'json'."
             )
-        if self.top_k is not None and (not isinstance(self.top_k, int) or self.top_k < 1):
+        if self.top_k is not None and (type(self.top_k) is not int or self.top_k < 1):
             raise RecipeError(f"top_k: {self.top_k!r} is no number of labels from 1 on.")
         asked = {"probabilities": self.probabilities is not False, "top_k": self.top_k is not None}
         of_labels = ", ".join(name for name, is_asked in asked.items() if is_asked)

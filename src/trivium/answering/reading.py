@@ -3,7 +3,7 @@
 Shape letters: see `trivium.types`; arrays are NumPy's. U distinct sequences.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -131,7 +131,7 @@ class Reader:
             texts = tuple(row) if isinstance(row, (tuple, list)) else (row,)
             if len(texts) != len(form.text) or not all(isinstance(text, str) for text in texts):
                 wanted = "a pair of texts" if form.is_pair else "a text"
-                told = repr(texts) if len(repr(texts)) < _SHOWN else f"{repr(texts)[:_SHOWN]}…"
+                told = repr(row) if len(repr(row)) < _SHOWN else f"{repr(row)[:_SHOWN]}…"
                 raise RecipeError(f"{_of(form)}row {number} must be {wanted}, found {told}.")
             _refuse_halves(texts, f"{_of(form)}row {number}")
             found.append([texts[place : place + 1] for place in (0, 1)] if form.apart else [texts])
@@ -192,7 +192,8 @@ def _several(form: Form, rows: object) -> Iterable[Texts]:
         return rows
     if is_frame(rows):
         return _of_frame(form, rows)
-    if isinstance(rows, (bytes, bytearray, Mapping)) or not isinstance(rows, Iterable):
+    # A set has no order, so nobody could tell which answer is whose.
+    if isinstance(rows, (bytes, bytearray, Mapping, Set)) or not isinstance(rows, Iterable):
         kind = type(rows).__name__
         wanted = "pairs of texts" if form.is_pair else "texts"
         raise RecipeError(f"{_of(form)}rows must be a list of {wanted}, found {kind}.")

@@ -101,7 +101,7 @@ Backend = Annotated[
 ]
 
 TableFile = Annotated[
-    str, typer.Option("--file", help="Table of texts (.csv .tsv .jsonl .parquet), or -.")
+    str, typer.Option("--file", help="Table of texts (.csv .tsv .jsonl .parquet), or - (CSV, TSV).")
 ]
 AnswersFile = Annotated[
     str, typer.Option("--out", help="Table of answers, by its ending, or - for TSV.")

@@ -35,8 +35,9 @@ Tables = Annotated[
     list[str],
     typer.Option(
         "--file",
-        help="Table of texts (.csv .tsv .jsonl .parquet), or -. Several, a folder, or a pattern "
-        "such as [bold]'in/*.csv'[/]: then OUT is a folder. They, and it, may be URLs (s3://, …).",
+        help="Table of texts (.csv .tsv .jsonl .parquet), or - (CSV, TSV). Several, a folder, or a "
+        "pattern such as [bold]'in/*.csv'[/]: then OUT is a folder. They, and it, may be URLs "
+        "(s3://, …).",
     ),
 ]
 Shard = Annotated[

@@ -27,7 +27,8 @@ from trivium.run.lookahead.measure import LENGTH
 from trivium.run.lookahead.told import print_affinity
 from trivium.run.rows.encoded import encode_all
 from trivium.run.rows.load import load_data
-from trivium.run.screen.console import heard_on, say
+from trivium.run.rows.refusals import unused_rows
+from trivium.run.screen.console import heard_on, note, say
 from trivium.run.training.parameters import start_from_counts
 from trivium.run.training.plan import plan_stage
 from trivium.run.training.start import start_of
@@ -72,7 +73,7 @@ def affinity(
         raise RecipeError(f"{path}: is there already; replace it with --overwrite, or name --out.")
     short = shortened(loaded, stage_to_follow(loaded), look.steps)
     with alone(path), refusals_told(folder, lambda: "Nothing was kept."):
-        setup = _setup(short)
+        setup = _setup(short, console)
         _refuse_too_short(setup, look)
         folder.mkdir(parents=True, exist_ok=True)
         with stop_on_signal() as stopping:
@@ -114,12 +115,14 @@ def _recipe_and_folder(
     return loaded, Path(out)
 
 
-def _setup(recipe: Recipe) -> Setup:
+def _setup(recipe: Recipe, console: Console) -> Setup:
     """The model and its rows, before the first step."""
     device = choose_device(recipe.device)
     make_current(device)
     keep_memory()
-    recipe, data = load_data(recipe)
+    recipe, data = load_data(recipe, console=console)
+    for line in unused_rows(data):
+        note(console, line)
     model, tokenizer = build(recipe)
     encoded = encode_all(recipe, data, tokenizer, model.encoder.config.max_position_embeddings)
     start_from_counts(model, encoded)

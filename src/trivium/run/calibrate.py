@@ -38,6 +38,7 @@ from trivium.run.folder.provenance import other_rows
 from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import readouts_of, rows_in
 from trivium.run.predictor.trained import load_single
+from trivium.run.rows.refusals import unused_rows
 from trivium.run.screen.console import heard_on, note, say
 from trivium.run.screen.progress import rows_bar
 
@@ -143,7 +144,7 @@ def _found(
     wanted = {task.name: asked.of(task) for task in tasks}
     data, split = labelled_rows(run, tasks, on)
     given = [] if split == DEV else shared_rows(run, tasks[0].name, data[tasks[0].name][split])
-    for line in [*other_rows(run, data), *given]:
+    for line in [*other_rows(run, data), *given, *unused_rows(data)]:
         note(console, line)
     elsewhere = [] if asked.shares_from is None else unlabelled_rows(tasks[0], asked.shares_from)
     with rows_bar(console) as bar:

@@ -18,7 +18,7 @@ from trivium.run.predictor.model import ModelPredictor
 from trivium.run.predictor.scoring import evaluate_splits, overall, rows_in
 from trivium.run.predictor.trained import load_trained
 from trivium.run.rows.load import load_data, read_split
-from trivium.run.rows.refusals import GIVEN
+from trivium.run.rows.refusals import GIVEN, unused_rows
 from trivium.run.rows.splits import JUDGED, Data
 from trivium.run.screen.console import heard_on, note
 from trivium.run.screen.progress import rows_bar
@@ -61,6 +61,8 @@ def evaluate(
         data = _own_data(Path(run), predictor, task, splits)
         for line in other_rows(Path(run), data):
             note(heard_on(console), line)
+    for line in unused_rows(data):
+        note(heard_on(console), line)
     with rows_bar(console) as bar:
         counter = bar.add_task("evaluating", total=rows_in(data, splits))
         scores = evaluate_splits(predictor, data, splits, partial(bar.advance, counter))

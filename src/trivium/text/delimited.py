@@ -35,6 +35,11 @@ def open_delimited(source: Source, kind: Format, delimiter: str | None, is_quote
     head = source.head()
     dialect = _Dialect(source.name, delimiter or _detect(head, kind, is_quoted), is_quoted)
     columns = dialect.header(head[0])
+    if source.path is None and head[0].lstrip().startswith(("{", "[{")):
+        raise RecipeError(
+            f"{source.name}: is JSON, it seems, but is read as CSV or TSV. Put it into a file "
+            "whose name ends in .jsonl (or .json, if it is one array), and name that."
+        )
     check_columns(columns, source.name)
     shown = f"{dialect.shown}-separated" if len(columns) > 1 else "one column"
     quotes = 'cells quoted with " where needed' if is_quoted else "quotes are ordinary characters"

@@ -120,26 +120,34 @@ def index_of(table: TableLike) -> list[Any] | None:
     return None if names == list(range(len(names))) else names
 
 
+def refuse_no_frame(table: TableLike, where: str) -> TableLike:
+    """The table. Raises RecipeError for what columns cannot be added to."""
+    if not is_frame(table):
+        lazy = " Call its `collect()` first." if hasattr(table, "collect") else ""
+        other = " Ask about other rows with `answer` or `predict`."
+        raise RecipeError(
+            f"{where}: must be a DataFrame (pandas, polars, pyarrow) or a datasets.Dataset; found "
+            f"{type(table).__name__}.{lazy or other}"
+        )
+    return table
+
+
 def with_columns(
     table: TableLike, added: Mapping[str, Sequence[Any]], like: Mapping[str, Any]
 ) -> TableLike:
     """A DataFrame or data set with more columns, of the same library; pandas' index is kept.
 
-    like: of each column a value such as it holds, which says its type where there is no row.
-    Raises RecipeError for what is neither.
+    table: one of these (`refuse_no_frame`); like: of each column a value such as it holds, which
+    says its type where there is no row.
     """
     if _is_dataset(table):
         for name, values in added.items():
             typed = list(values) or np.array([like[name]])[:0]
             table = table.add_column(name, typed)
         return table
-    frame = _frame(table)
-    if frame is None:
-        raise RecipeError(
-            f"must be a DataFrame (pandas, polars, pyarrow) or a datasets.Dataset; found "
-            f"{type(table).__name__}. Ask about other rows with `answer` or `predict`."
-        )
     import narwhals
+
+    frame = _frame(table)
 
     backend = frame.implementation
     new = [

@@ -271,6 +271,11 @@ _CONVERTED = {
     "FILE`, or save the sheet as `CSV UTF-8`.",
     ".ods": "is a workbook of LibreOffice. Convert it with `soffice --headless --convert-to xlsx "
     "FILE`, or save the sheet as CSV.",
+    ".gz": "is compressed. Decompress it with `gunzip -k FILE`.",
+    ".bz2": "is compressed. Decompress it with `bunzip2 -k FILE`.",
+    ".xz": "is compressed. Decompress it with `unxz -k FILE`.",
+    ".zst": "is compressed. Decompress it with `unzstd FILE`.",
+    ".zip": "is an archive. Unpack it with `unzip FILE`.",
 }
 """What is refused with the command that makes a table of it."""
 _LINE_BYTES = 64 * 2**20

@@ -198,10 +198,11 @@ class Labelled(Task):
         each = {label.strip() for cell in cells for label in self.labels_in(cell)}
         found = _sorted(set(spellings(each - {""}).values()))
         if not self.fewest <= len(found) <= MOST_FOUND_LABELS:
+            what = "label" if len(found) == 1 else "different labels"
             raise ValueError(
-                f"column {self.label!r} holds {len(found):,} different labels; this kind of "
-                f"task needs {self.fewest} to {MOST_FOUND_LABELS:,}. "
-                "Or say `labels` yourself."
+                f"column {self.label!r} holds {len(found):,} {what}; this kind of task needs "
+                f"{self.fewest} to {MOST_FOUND_LABELS:,}. "
+                "Where rows with others are still to come, list all `labels` in the recipe's task."
             )
         task = self.model_copy(update={"labels": {label: label for label in found}})
         task._check_weights()

@@ -66,7 +66,9 @@ def _rows(task: Task, split: str, table: Written) -> tuple[str, Split]:
 
 def _renamed(split: Split, names: Mapping[str, str]) -> Split:
     files = tuple(
-        replace(file, table=replace(file.table, name=names.get(file.table.name, file.table.name)))
+        replace(file, table=replace(file.table, name=names[file.table.name]), is_held=True)
+        if file.table.name in names
+        else file
         for file in split.files
     )
     return replace(split, files=files)

@@ -10,7 +10,14 @@ from trivium.answering.rows import answered_by, answering, none_fits
 from trivium.answering.says import Floats
 from trivium.errors import RecipeError, did_you_mean
 from trivium.run.predictor.explained import Arrays
-from trivium.text.frames import TableLike, columns_of, index_of, is_missing, with_columns
+from trivium.text.frames import (
+    TableLike,
+    columns_of,
+    index_of,
+    is_missing,
+    refuse_no_frame,
+    with_columns,
+)
 
 ROWS_AT_ONCE = 4096
 """Distinct rows that are asked about together, so that memory does not grow with the table."""
@@ -28,7 +35,9 @@ def answered_frame(
     prefix: str,
 ) -> TableLike:
     """A table with the answers in columns of their own: see `Predictor.predict_frame`."""
-    columns = columns_of(table, _NAME)
+    if not isinstance(prefix, str):
+        raise RecipeError(f"prefix: must be a text, found {type(prefix).__name__}.")
+    columns = columns_of(refuse_no_frame(table, _NAME), _NAME)
     chosen = _chosen(forms, columns, tasks)
     detail.refuse_misfit(chosen)
     prefixed = not isinstance(tasks, str)

@@ -1,9 +1,10 @@
 """What is said where rows of a file cannot be used."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from trivium.errors import RecipeError
 from trivium.parts.tasks import Task
+from trivium.run.rows.splits import Data, Split
 from trivium.text.tables import BadRow, Table
 
 GIVEN = "file"
@@ -25,6 +26,35 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
             f"are: mend these rows of {table.name}, or leave them out of the file."
         )
     raise RecipeError("\n".join([*lines, *rest]))
+
+
+def left_out(task: str, split: Split) -> list[str]:
+    """For people: the first rows that are left out (`bad_rows: skip`), and how many more are."""
+    lines = [
+        f"{task} {split.name}: row left out: {file.place(bad)}: {bad.problem}"
+        for file in split.files
+        for bad in file.skipped
+    ]
+    more = len(lines) - SHOWN_PROBLEMS
+    rest = [f"{task} {split.name}: {more:,} more rows left out"] if more > 0 else []
+    return lines[:SHOWN_PROBLEMS] + rest
+
+
+def unused_rows(data: Data) -> Iterator[str]:
+    """For people: of rows that a finished run is asked about, those that are left out, and how many
+    are used. Nothing of a split whose every row is."""
+    for task, splits in data.items():
+        for split in splits.values():
+            yield from left_out(task, split)
+            if not (split.skipped or split.unlabelled):
+                continue
+            whys = {"cannot be used": split.skipped, "have no label": split.unlabelled}
+            told = " and ".join(f"{count:,} {why}" for why, count in whys.items() if count)
+            every = split.labelled + split.skipped + split.unlabelled
+            yield (
+                f"{task} {split.name}: {split.labelled:,} of {every:,} rows of {split.where} are "
+                f"used: {told}"
+            )
 
 
 def after_relabel(problem: str, words: object) -> str:

@@ -29,10 +29,17 @@ class FileRows:
     """What stands for a label in another spelling than the task's -> that label."""
     elsewhere: int = 0
     """Rows that are another split's, where splits are drawn from one file."""
+    is_held: bool = False
+    """Whether it was no file, but a table that Python holds, whose rows count from 0."""
 
     @property
     def rows(self) -> int:
         return self.labelled + self.unlabelled + len(self.skipped) + self.elsewhere
+
+    def place(self, row: BadRow) -> str:
+        """Where a row stands, for messages."""
+        name = self.table.name
+        return f"{name}: row {row.line - 1}" if self.is_held else f"{name}:{row.line}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,10 @@ class Split:
     @property
     def unlabelled(self) -> int:
         return sum(file.unlabelled for file in self.files)
+
+    @property
+    def skipped(self) -> int:
+        return sum(len(file.skipped) for file in self.files)
 
 
 Data = dict[str, dict[str, Split]]

@@ -15,8 +15,8 @@ from trivium.recipe import Recipe, Stage
 from trivium.run.assembly.device import choose_device, precision_notes
 from trivium.run.folder.started import Started
 from trivium.run.rows.encoded import Encoded
-from trivium.run.rows.refusals import SHOWN_PROBLEMS
-from trivium.run.rows.splits import Data, Split
+from trivium.run.rows.refusals import left_out
+from trivium.run.rows.splits import Data
 from trivium.run.rows.stored import StoredRows
 from trivium.run.teachers.lessons import Lessons
 from trivium.run.training.memory import StageMemory
@@ -104,7 +104,7 @@ class Preview:
                 lines.append(f"{name}: no dev file, so it is neither judged nor used to choose")
             for split in splits.values():
                 lines += [f"{name} {split.name}: {split.note}"] if split.note else []
-                lines += _skipped(name, split)
+                lines += left_out(name, split)
             if cut := self.truncated(name):
                 length = self.encoded[name].packer.max_length
                 kept = KEPT[self.encoded[name].packer.keeps]
@@ -175,14 +175,3 @@ class Preview:
                     "`batch_size` and `rows_per_epoch`"
                 )
         return lines
-
-
-def _skipped(task: str, split: Split) -> list[str]:
-    lines = [
-        f"{task} {split.name}: row left out: {file.table.name}:{bad.line}: {bad.problem}"
-        for file in split.files
-        for bad in file.skipped
-    ]
-    more = len(lines) - SHOWN_PROBLEMS
-    rest = [f"{task} {split.name}: {more:,} more rows left out"] if more > 0 else []
-    return lines[:SHOWN_PROBLEMS] + rest
