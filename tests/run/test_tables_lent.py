@@ -2,6 +2,7 @@
 
 import csv
 import tempfile
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -127,13 +128,15 @@ def test_rows_that_are_not_scored_are_told_by_their_place_and_counted(
 
     file = tmp_path_factory.mktemp("asked") / "other.tsv"
     file.write_text("\n".join(["\t".join(dev[0]), *("\t".join(r.values()) for r in dev)]) + "\n")
-    for ask in (
+    ways: list[Callable[[Console], object]] = [
         lambda told: trivium.evaluate(home / "run", task="mood", file=file, console=told),
         lambda told: trivium.calibrate(
             home / "run", task="mood", on=file, dry_run=True, console=told
         ),
-    ):
-        ask(told := heard())
+    ]
+    for ask in ways:
+        told = heard()
+        ask(told)
         assert f"row left out: {file}:2: " in said(told)
         assert summary.format(file) in said(told)
 
