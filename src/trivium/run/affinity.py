@@ -18,8 +18,9 @@ from trivium.run.folder.affinity import write_affinity
 from trivium.run.folder.atomic import refusals_told
 from trivium.run.folder.locks import alone
 from trivium.run.folder.names import AFFINITY, RECIPE
-from trivium.run.folder.start import refuse_no_folder, run_recipe
+from trivium.run.folder.start import run_recipe
 from trivium.run.folder.started import begin
+from trivium.run.folder.writable import refuse_no_folder
 from trivium.run.lookahead.conclude import conclude
 from trivium.run.lookahead.follow import EVERY, Look, follow, shortened, stage_to_follow
 from trivium.run.lookahead.intervals import FEWEST

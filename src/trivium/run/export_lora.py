@@ -11,7 +11,8 @@ from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.locks import alone
 from trivium.run.folder.model import find_model, load_model
 from trivium.run.folder.names import RECIPE
-from trivium.run.folder.start import refuse_no_folder, run_recipe
+from trivium.run.folder.start import run_recipe
+from trivium.run.folder.writable import refuse_no_folder
 
 
 def export_lora(

@@ -14,7 +14,7 @@ from trivium.apps.batch.files import Part, dealt, parts_of
 from trivium.apps.batch.remote import place_of
 from trivium.errors import RecipeError
 from trivium.run.cluster.asked import OnRay
-from trivium.run.folder.start import refuse_no_folder
+from trivium.run.folder.writable import refuse_no_folder
 from trivium.run.hub.fetch import local_folder
 from trivium.run.predictor.load import load
 from trivium.run.screen.console import heard_on, say

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,10 @@ from trivium.run.exporting.smaller import (
 from trivium.run.folder.atomic import write_text
 from trivium.run.folder.names import ONNX, OPENVINO, PARITY
 from trivium.run.predictor.graph import HINTS, GraphFacts
+from trivium.run.predictor.scoring import in_parts
 from trivium.run.predictor.torch import pack
+from trivium.run.screen.console import say
+from trivium.run.screen.progress import rows_bar
 
 Precision = Literal["fp32", "bf16", "int8"]
 
@@ -125,6 +129,7 @@ class _Making:
 
     def write_fp32(self) -> None:
         one, onnx_path = self.opened, self.folder / ONNX
+        say(self.console, f"export: writing the graph for {self.wanted.backend}")
         write_onnx(Graph(one.loaded.model, one.tasks), self.names, one.limit, onnx_path)
         if self.wanted.backend == "openvino":
             openvino = extras.openvino()
@@ -144,9 +149,13 @@ class _Making:
             for name, task in one.tasks.items()
         }
         told = {name: "dev" if name in one.dev else "texts made up" for name in rows}
-        ours = one.model.readouts(rows)
-        graph = self.graph(self.path)
-        differences = parity.on_rows(graph, rows, ours, told)
+        count = sum(map(len, rows.values()))
+        say(self.console, f"export: comparing its answers to {count:,} rows with the model's")
+        with rows_bar(self.console) as bar:
+            on_progress = partial(bar.advance, bar.add_task("comparing", total=2 * count))
+            ours = in_parts(one.model, rows, on_progress)
+            graph = self.graph(self.path)
+            differences = parity.on_rows(graph, rows, ours, told, on_progress)
         differences += parity.on_shapes(one.model, graph)
         parity.print_differences(differences, self.console)
         parity.refuse_different(differences)
@@ -180,6 +189,7 @@ class _Making:
         raise AssertionError("what was not enough is refused")
 
     def measured(self, path: Path, ours: Mapping[str, Tensor], how: str) -> list[losses.Loss]:
+        say(self.console, f"export: {how}: measuring what that costs on dev")
         found = losses.losses(self.graph(path, self.wanted.precision), ours, self.opened.dev)
         losses.print_losses(found, how, self.console)
         return found

@@ -17,6 +17,7 @@ from trivium.run.exporting.answers import Exported, inputs_of
 from trivium.run.exporting.graph import PAIRS
 from trivium.run.predictor.torch import TorchPredictor
 from trivium.run.screen.grid import Grid, print_grid
+from trivium.run.screen.progress import OnProgress
 from trivium.text.tokenizer import Tokenizer
 from trivium.types import Tokens
 
@@ -61,12 +62,15 @@ def on_rows(
     rows: Mapping[str, Rows],
     ours: Mapping[str, Tensor],
     told: Mapping[str, str],
+    on_progress: OnProgress,
 ) -> list[Difference]:
     """By task. ours: what the model says of them, readout_BK; told: what they are, in words."""
-    return [
-        compared(graph.tasks[name], told[name], ours[name], graph.readout(name, rows[name]))
-        for name in rows
-    ]
+    found = []
+    for name in rows:
+        theirs_BK = graph.readout(name, rows[name])
+        found.append(compared(graph.tasks[name], told[name], ours[name], theirs_BK))
+        on_progress(len(rows[name]))
+    return found
 
 
 def on_shapes(model: TorchPredictor, graph: Exported) -> list[Difference]:

@@ -5,13 +5,11 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from trivium.errors import NotWrittenError, RecipeError, is_of_the_disk
+from trivium.errors import RecipeError
 from trivium.recipe import Recipe, dump_recipe, parse_recipe
 from trivium.recipe.plain_yaml import read_yaml
 from trivium.run.folder.atomic import (
-    fresh_name,
     is_leftover,
-    nearest_there,
     recover,
     refuse_file,
     remove_leftovers,
@@ -23,6 +21,7 @@ from trivium.run.folder.given import remove_given
 from trivium.run.folder.locks import is_lock_inside
 from trivium.run.folder.names import ENSEMBLE, ENVIRONMENT, GIVEN, RECIPE, REPLACED
 from trivium.run.folder.replaced import set_aside
+from trivium.run.folder.writable import try_writing
 
 
 def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
@@ -44,13 +43,7 @@ def refuse_unusable(run_dir: Path, *, resume: bool, overwrite: bool) -> None:
             f"{run_dir}: already holds a run. Go on with it (--resume), replace it (--overwrite), "
             "or name another folder."
         )
-    _try_writing(run_dir)
-
-
-def refuse_no_folder(out: Path, what: str) -> None:
-    """As `refuse_file`, and a folder that cannot be written to."""
-    refuse_file(out, what)
-    _try_writing(out)
+    try_writing(run_dir)
 
 
 def start_run(run_dir: Path, recipe: Recipe, *, overwrite: bool) -> None:
@@ -106,7 +99,7 @@ def refuse_taken(
             f"{out}: holds {foreign[0]!r}, which is no part of the {what} and would be lost. "
             "Move it away, or name another folder."
         )
-    _try_writing(out)
+    try_writing(out)
 
 
 def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
@@ -137,19 +130,6 @@ def _movable(recipe: Recipe, run_dir: Path) -> Recipe:
     """The recipe as its own folder has it: data that lies there moves with it."""
     is_inside = Path(recipe.data) == run_dir.resolve() / GIVEN
     return recipe.model_copy(update={"data": GIVEN}) if is_inside else recipe
-
-
-def _try_writing(run_dir: Path) -> None:
-    place = nearest_there(run_dir)
-    probe = fresh_name(place / (run_dir.resolve().name or "run"))
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        if is_of_the_disk(error):
-            why = f"{run_dir}: {error.strerror}. Nothing was kept: start again once there is room."
-            raise NotWrittenError(why, error) from error
-        raise RecipeError(f"{run_dir}: cannot be written to: {error.strerror}.") from error
 
 
 def _says_nothing(difference: Difference) -> bool:

@@ -34,16 +34,17 @@ def readouts_of(
             for name, of_task in data.items()
             if split in of_task
         }
-        for name, readout_BK in _in_parts(predictor, rows, on_progress).items():
+        for name, readout_BK in in_parts(predictor, rows, on_progress).items():
             readouts[name, split] = readout_BK
     return readouts
 
 
-def _in_parts(
+def in_parts(
     predictor: ModelPredictor,
     rows: Mapping[str, Sequence[tuple[str, ...]]],
     on_progress: OnProgress,
 ) -> dict[str, Tensor]:
+    """What the predictor says of many rows, so many at once: readout_BK by task."""
     parts: dict[str, list[Tensor]] = {name: [] for name in rows}
     most = max(map(len, rows.values()), default=0)
     for start in range(0, max(1, most), ROWS_AT_ONCE):
