@@ -43,7 +43,9 @@ def test_what_was_handed_over_last_is_what_is_fetched(
     assert content(tmp_path / "fetched") == content(run)
     there = sorted(path.name for path in (tmp_path / "store" / "base" / "seed-0").iterdir())
     assert len(there) == 2  # the earlier one is gone
-    assert (store.latest("base/seed-0") or {})["finished"]
+    told = store.latest("base/seed-0")
+    assert told is not None
+    assert told.finished
 
 
 def test_what_is_half_handed_over_is_not_seen(store: Store, run: Path, tmp_path: Path) -> None:
@@ -105,7 +107,7 @@ def test_a_checkpoint_is_handed_over_once_and_only_as_it_was_at_one_moment(
     assert handing.hand_over()
     told = store.latest("base/seed-0")
     assert told is not None
-    assert sorted(told["files"]) == [
+    assert sorted(told.files) == [
         "journal.jsonl", "model/a", "model/b", "resume/000001/state.json",
     ]  # fmt: skip
 
