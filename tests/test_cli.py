@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from tests.support.exports import LABELS, TEXT, untrained
 from tests.support.processes import PATIENCE_S
 from tests.support.shell import call
 from tests.support.tables import make_recipe
+from trivium.cli import main
 from trivium.recipe import parse_recipe
 
 Spoil = Callable[[dict[str, Any], Path], None]
@@ -301,3 +303,24 @@ def test_a_process_whose_parent_is_gone_is_interrupted() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.stdout == "interrupted\n"
+
+
+def test_a_process_whose_parent_is_gone_before_it_is_loaded_says_that_it_was_stopped(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("atexit.register", lambda _: None)
+    monkeypatch.setattr(sys, "argv", ["trivium", "--version"])
+    monkeypatch.setattr("trivium.cli._stop_without", lambda _: None)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for told in (os.getppid(), os.getppid() + 1):
+            monkeypatch.setenv("TRIVIUM_PARENT", str(told))
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert ended.value.code == (0 if told == os.getppid() else 130)
+            assert "TRIVIUM_PARENT" not in os.environ
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = capsys.readouterr()
+    assert said.err == "stopped\n"
+    assert said.out.count("trivium") == 1

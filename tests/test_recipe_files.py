@@ -12,7 +12,7 @@ from trivium.errors import RecipeError
 from trivium.parts.samplers import Annealed, SquareRoot
 from trivium.recipe import dump_recipe, load_recipe, parse_recipe
 from trivium.recipe.dotted import put, value_at
-from trivium.recipe.plain_yaml import read_yaml
+from trivium.recipe.plain_yaml import read_yaml, write_yaml
 
 # --- changing ----------------------------------------------------------------------------------
 
@@ -243,6 +243,20 @@ def test_labels_survive_writing_and_reading(tmp_path: Path, names: list[str]) ->
     recipe = parse_recipe({"tasks": {"mood": task | {"labels": task_labels}}})
     path = saved(tmp_path, dump_recipe(recipe), "written.yaml")
     assert parse_recipe(read_yaml(path)) == recipe
+
+
+def test_characters_that_json_writes_as_two_halves_are_one(tmp_path: Path) -> None:
+    path = saved(tmp_path, '{"data": "/runs \\ud83d\\ude00", "\\ud83d\\ude00": ["\\u00e9", 1]}')
+    assert read_yaml(path) == {"data": "/runs \U0001f600", "\U0001f600": ["\xe9", 1]}
+    of_a_file = saved(tmp_path, write_yaml({"data": "/runs \udcff"}))  # a byte that is not UTF-8
+    assert read_yaml(of_a_file) == {"data": "/runs \udcff"}
+
+
+@pytest.mark.parametrize("half", ["ud83d", "ude00"])
+def test_half_a_character_is_refused_by_its_line(tmp_path: Path, half: str) -> None:
+    path = saved(tmp_path, f'seed: 1\ndata: "/runs \\{half}"\n')
+    with pytest.raises(RecipeError, match=rf":2: not plain YAML: \\{half} is half a character"):
+        read_yaml(path)
 
 
 # --- extending ---------------------------------------------------------------------------------

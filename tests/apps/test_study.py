@@ -28,7 +28,7 @@ from tests.support.processes import newest, wait_until
 from tests.support.shell import spoken
 from tests.support.studies import finish_by_hand, refusal
 from tests.support.tables import make_recipe
-from trivium.apps.study import _carry_out, board, has_failures, study
+from trivium.apps.study import _carry_out, _make_folder, board, has_failures, study
 from trivium.apps.study.runs import plan_study, uneven
 from trivium.apps.study.shown import as_markdown, print_table
 from trivium.apps.study.table import summarise
@@ -326,6 +326,36 @@ def test_a_second_ctrl_c_kills_a_child_that_does_not_stop(tmp_path: Path) -> Non
     with path.open("a") as log:
         code = child._follow([sys.executable, "-c", STUBBORN], log, stop, watch)
     assert code == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("name", ["\U0001f600 x", "a'b\"c", "# x: [1", "\x85", "1e3"])
+def test_a_run_starts_from_a_folder_of_any_name(
+    values: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    first = write(tmp_path / "first.yaml", values)
+    second = write(tmp_path / "second.yaml", values | {"start": "first.yaml"})
+    run = plan_study([second, first], tmp_path / name, 1, []).runs[1]
+    folder = str(tmp_path.resolve() / name / "first" / "seed-0")
+    assert run.recipe.start == folder
+    assert load_recipe(second, run.changes).start == folder
+
+
+def test_studies_that_begin_at_the_same_moment_are_in_nobody_s_way(
+    pair: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_study(pair, tmp_path / "out", 1, [])
+    touch, begun = Path.touch, []
+
+    def touch_and_let_another_begin(path: Path) -> None:
+        touch(path)
+        begun.append(path)
+        if len(begun) == 1:
+            _make_folder(plan)
+
+    monkeypatch.setattr(Path, "touch", touch_and_let_another_begin)
+    _make_folder(plan)
+    assert len(begun) == 2
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_run_that_another_process_trains_is_waited_for(pair: list[Path], tmp_path: Path) -> None:

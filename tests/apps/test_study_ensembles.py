@@ -1,6 +1,7 @@
 """Ensembles in studies: which folders hold what is asked for."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,10 +9,14 @@ import yaml
 
 import trivium
 from tests.support.shell import spoken
+from tests.support.studies import finish_by_hand
 from tests.support.tables import make_recipe
+from trivium.apps.study.crowd import carry_out_crowd
+from trivium.apps.study.ensembles import EnsembleRun, Run
 from trivium.apps.study.runs import plan_study
 from trivium.errors import RecipeError
 from trivium.recipe import load_recipe
+from trivium.run.jobs.child import Outcome, Stop
 
 
 @pytest.fixture
@@ -42,3 +47,25 @@ def test_weights_may_be_the_plain_mean_where_a_task_has_no_dev_rows(
     trivium.ensemble(folders[:2], folders[2], "mean", overwrite=True, console=console)
     with pytest.raises(RecipeError, match="holds an ensemble of one/seed-0, two/seed-0 by mean"):
         plan_study(rows, out, 1, [])
+
+
+def test_an_ensemble_that_is_made_between_runs_of_a_cluster_hears_that_it_is_to_stop(
+    rows: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    plan = plan_study(rows, out, 1, [])
+    for run in plan.runs:
+        if not isinstance(run, EnsembleRun):
+            finish_by_hand(run.path, out, 0, {"mood": 0.5}, {})
+    stop, heard = Stop(), []
+
+    def make(_run: Run, wish: Stop, _watch: object) -> Outcome:
+        heard.append(wish)
+        return Outcome("stopped", "trained")
+
+    monkeypatch.setattr("trivium.apps.study.crowd.train_run", make)
+    asked = SimpleNamespace(at_once=None)
+    pool: Any = SimpleNamespace(store="file://store", asked=asked)
+    assert carry_out_crowd(plan, pool, stop, spoken()[0]) == {}
+    assert len(heard) == 1
+    assert heard[0] is stop

@@ -27,7 +27,7 @@ from trivium.cli import (
     several,
     single,
 )
-from trivium.cli.options import FAILED
+from trivium.cli.options import FAILED, STOPPED
 from trivium.errors import system_said
 from trivium.interrupts import end_while_loading
 from trivium.run.screen.console import plain_console, say, silence
@@ -90,12 +90,8 @@ def main() -> None:
     # makes training many times slower. Read when torch is loaded, so set before.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    if parent := os.environ.pop("TRIVIUM_PARENT", None):  # set by a study for its runs
-        # Started in the background, it would ignore the signal by which it is to stop.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        end_while_loading()
-        threading.Thread(target=_stop_without, args=(int(parent),), daemon=True).start()
     try:
+        _end_with_parent()
         try:
             app()
         finally:
@@ -106,6 +102,21 @@ def main() -> None:
         if not isinstance(error, BrokenPipeError):
             say(plain_console(), ("error", "bold red"), f" standard output: {system_said(error)}.")
         sys.exit(FAILED)
+    except KeyboardInterrupt:  # where no command has begun
+        say(plain_console(), "stopped")
+        sys.exit(STOPPED)
+
+
+def _end_with_parent() -> None:
+    """A study sets TRIVIUM_PARENT for its runs. Raises KeyboardInterrupt where it is gone."""
+    if not (told := os.environ.pop("TRIVIUM_PARENT", None)):
+        return
+    # Started in the background, it would ignore the signal by which it is to stop.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    end_while_loading()
+    if os.getppid() != int(told):  # while this one was loaded
+        raise KeyboardInterrupt
+    threading.Thread(target=_stop_without, args=(int(told),), daemon=True).start()
 
 
 def _keep_standard_numbers() -> None:

@@ -168,3 +168,21 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+
+
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+_LONE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Those between stand for bytes of file names that are not UTF-8."""
+
+
+def _text(loader: _Loader, node: yaml.ScalarNode) -> str:
+    """Where JSON escapes what is beyond U+FFFF it writes two halves, which YAML leaves apart."""
+    text: str = loader.construct_scalar(node)
+    whole = _PAIR.sub(lambda two: two[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
+    if lone := _LONE.search(whole):
+        problem = f"\\u{ord(lone[0]):04x} is half a character"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return whole
+
+
+_Loader.add_constructor("tag:yaml.org,2002:str", _text)

@@ -20,7 +20,7 @@ from trivium.errors import Interrupted, RecipeError
 from trivium.recipe.budget import FULL
 from trivium.run.cluster.asked import OnHere, OnRay, words_of
 from trivium.run.cluster.pool import AnyPool, pool_of
-from trivium.run.folder.atomic import refusals_told, refuse_url
+from trivium.run.folder.atomic import fresh_name, refusals_told, refuse_url
 from trivium.run.folder.locks import refuse_without_locks
 from trivium.run.jobs.child import Outcome, Stop, stop_on_signal, train_run
 from trivium.run.screen.console import heard_on, say, warn
@@ -148,7 +148,7 @@ def _make_folder(plan: Plan) -> None:
     out = plan.out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".{PAGE}.new"
+        probe = fresh_name(out / PAGE)  # of two that begin now, neither takes the other's away
         probe.touch()
         probe.unlink()
         write_recipes(plan.texts)

@@ -47,7 +47,7 @@ def carry_out_crowd(plan: Plan, pool: AnyPool, stop: Stop, console: Console) -> 
                 "folder do not see; leave --store out, or train it by a study of its own first."
             )
     with CrowdBoard(console, plan, pool.asked.at_once) as board:
-        crowd = _Crowd(plan, pool, board)
+        crowd = _Crowd(plan, pool, board, stop)
         while crowd.send(none=bool(stop.asked)):
             crowd.look()
             crowd.pass_on(stop.asked)
@@ -59,8 +59,8 @@ def carry_out_crowd(plan: Plan, pool: AnyPool, stop: Stop, console: Console) -> 
 class _Crowd:
     """The runs of a study, some of them in flight."""
 
-    def __init__(self, plan: Plan, pool: AnyPool, board: "CrowdBoard") -> None:
-        self.plan, self.pool, self.board = plan, pool, board
+    def __init__(self, plan: Plan, pool: AnyPool, board: "CrowdBoard", stop: Stop) -> None:
+        self.plan, self.pool, self.board, self.stop = plan, pool, board, stop
         self.waiting = list(plan.runs)
         self.flights: dict[AnyFlight, Run] = {}
         self.failed: dict[Run, str] = {}
@@ -108,7 +108,7 @@ class _Crowd:
         is_trained = not isinstance(run, EnsembleRun)
         if outcome is None and self.pool.store is not None and not is_trained:
             # Its members were fetched; it only reads their dev rows again.
-            outcome = train_run(run, Stop(), lambda _start, _waits: None)
+            outcome = train_run(run, self.stop, lambda _start, _waits: None)
         if outcome is None:
             self.flights[self.pool.start(run, weighs=is_trained)] = run
             self.board.begin(run)

@@ -1,12 +1,12 @@
 """Runs that start from other runs of their study: found by their recipes, and put after them."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from trivium.apps.study.ensembles import Run
 from trivium.errors import RecipeError
+from trivium.recipe.plain_yaml import write_inline
 from trivium.run.folder.started import is_recipe
 
 
@@ -41,7 +41,7 @@ def with_starts(
         made[run] = replace(
             run,
             recipe=run.recipe.model_copy(update={"start": folder}),
-            changes=(*run.changes, f"start={json.dumps(folder)}"),
+            changes=(*run.changes, f"start={write_inline(folder)}"),
             starts_from=first,
         )
         return made[run]

@@ -10,12 +10,12 @@ from typing import IO, Any
 
 from rich.console import Console
 
+from trivium.run.cluster.arrival import Fetched, Seen
 from trivium.run.cluster.asked import OnHere, OnRay
 from trivium.run.cluster.here import HereFlight, HerePool
 from trivium.run.cluster.needs import LEAST, Needs, gpus_of, memory_of, most_alike
 from trivium.run.cluster.numbers import numbers_as_here, threads_here
 from trivium.run.cluster.opened import address_of, opened, why_lost
-from trivium.run.cluster.remote import RemoteError, patiently
 from trivium.run.cluster.store import Store
 from trivium.run.cluster.task import REMEDY, Order, carry_out
 from trivium.run.jobs.child import Job, Outcome
@@ -24,8 +24,6 @@ from trivium.run.screen.console import heard_on, note
 RETRIES = 20
 """Of a run whose worker or machine was lost. What the run itself fails at is not tried again."""
 LOOK_EVERY_S = 0.1
-UNSEEN_S = 60.0
-"""How long a network file system may take to show here what another machine wrote."""
 
 
 @contextmanager
@@ -164,6 +162,8 @@ class Flight:
     needs: Needs | None = None
     asked_to_stop: int = 0
     _training: Any = None
+    _arrival: Fetched | Seen | None = None
+    """Once it was trained."""
     _ended: Outcome | None = None
     _began: float = field(default_factory=time.monotonic)
 
@@ -193,13 +193,17 @@ class Flight:
             if (size := self._size()) is not None:
                 self._training = self.pool.send(self, Needs(self.pool.cpus, size, self.gpus))
             return None
-        if not self._is_ready(self._training):
-            return None
-        outcome = self._outcome()
-        if outcome.state == "stopped" and not self.asked_to_stop:
-            self._training = None  # its machine was asked to end: another takes it up
-            return None
-        return outcome
+        if self._arrival is None:
+            if not self._is_ready(self._training):
+                return None
+            outcome = self._told()
+            if outcome.state == "stopped":
+                if self.asked_to_stop:
+                    return outcome
+                self._training = None  # its machine was asked to end: another takes it up
+                return None
+            self._arrival = self._arriving(outcome)
+        return self._arrival.look(self.asked_to_stop)
 
     def _size(self) -> int | None:
         """Bytes; None while they are being found."""
@@ -215,7 +219,8 @@ class Flight:
     def _is_ready(self, reference: Any) -> bool:
         return bool(self.pool.ray.wait([reference], timeout=0)[0])
 
-    def _outcome(self) -> Outcome:
+    def _told(self) -> Outcome:
+        """What the machine that trained tells, or Ray of it."""
         ray, seconds = self.pool.ray, time.monotonic() - self._began
         try:
             outcome: Outcome = ray.get(self._training)
@@ -223,34 +228,18 @@ class Flight:
             if self.asked_to_stop:
                 return Outcome("stopped", "trained", seconds)
             return Outcome("failed", "trained", seconds, why_lost(ray, error))
-        if self.pool.store is not None and outcome.state != "stopped":
-            store = self.pool.store
-            try:
-                patiently(lambda: self._fetch(store, outcome), lambda: self.asked_to_stop)
-            except RemoteError as error:
-                return replace(outcome, state="failed", reason=f"cannot be fetched: {error}")
-        if outcome.state == "done" and not self._is_seen():
-            reason = f"{self.order.shared} is another folder on the machine that trained; {REMEDY}"
-            return Outcome("failed", outcome.how, outcome.seconds, reason)
         return outcome
 
-    def _fetch(self, store: Store, outcome: Outcome) -> None:
-        """What was handed over, to where the run would have been trained without Ray. Raises
-        RemoteError."""
-        self.job.folder.parent.mkdir(parents=True, exist_ok=True)
-        with self.job.log.open("w", encoding="utf-8") as log:  # the file that may be locked
-            log.write(store.log(self.order.name))
-        if outcome.state == "done":
-            store.get(self.order.name, self.job.folder)
+    def _arriving(self, outcome: Outcome) -> Fetched | Seen:
+        if self.pool.store is None:
+            there = f"{self.order.shared} is another folder on the machine that trained; {REMEDY}"
+            return Seen(self.job, outcome, there)
+        return Fetched(
+            self.pool.store, self.order.name, self.job, outcome, self.order.is_claimed, self._tell
+        )
 
-    def _is_seen(self) -> bool:
-        """Whether what another machine wrote is there."""
-        until = time.monotonic() + UNSEEN_S
-        while not self.job.is_finished:
-            if time.monotonic() > until:
-                return False
-            time.sleep(LOOK_EVERY_S)
-        return True
+    def _tell(self, line: str) -> None:
+        note(self.pool.console, f"{self.order.name}: {line}")
 
 
 AnyPool = Pool | HerePool

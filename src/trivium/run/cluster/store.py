@@ -1,11 +1,10 @@
 """Where machines without a common folder hand runs over: whole, or not at all.
 
 A run there is `NAME/latest.json`, which names a folder beside it, its files with their sha256, and
-whether the run is finished. A folder is written under a name of its own, and named when all of it
-is there; so what is named is whole, whoever is killed when.
+whether the run is finished, or else how far it is. A folder is written under a name of its own, and
+named when all of it is there; so what is named is whole, whoever is killed when.
 """
 
-import json
 import os
 import shutil
 import time
@@ -13,11 +12,13 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+
+from pydantic import ValidationError, field_validator
 
 from trivium.digest import sha256
 from trivium.errors import RecipeError
+from trivium.jsons import first_problem
 from trivium.run.cluster.remote import (
     RemoteError,
     file_system,
@@ -28,9 +29,37 @@ from trivium.run.cluster.remote import (
 )
 from trivium.run.folder.atomic import whole_folder
 from trivium.run.folder.names import JOURNAL, RESUME, STATE
+from trivium.run.folder.records import Record
 
 LATEST = "latest.json"
 LOOK_EVERY_S = 1.0
+
+
+class Handed(Record):
+    """What is told of a run that was handed over."""
+
+    folder: str
+    """Its name, beside what tells of it."""
+    finished: bool
+    files: dict[str, str]
+    """The sha256 of each."""
+    checkpoint: int = 0
+    """The number of the last one, in a run that is not finished."""
+
+    @field_validator("folder", "files")
+    @classmethod
+    def _stay_inside(cls, names: str | dict[str, str]) -> str | dict[str, str]:
+        for name in (names,) if isinstance(names, str) else names:
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or not path.parts:
+                raise ValueError("names a file that is not in the run's folder")
+        return names
+
+    def is_behind(self, other: "Handed | None") -> bool:
+        """Whether another one, of the same run, is not to be replaced by this."""
+        if other is None or (self.finished and not other.finished):
+            return False
+        return other.finished or other.checkpoint > self.checkpoint
 
 
 class Store:
@@ -60,39 +89,52 @@ class Store:
             reason = str(error).removeprefix(f"{self.url}: ")
             raise RecipeError(f"--store {self.url}: cannot be written to: {reason}.") from error
 
-    def latest(self, name: str) -> dict[str, Any] | None:
-        """What was handed over last of a run; None where nothing was. Raises RemoteError."""
+    def latest(self, name: str) -> Handed | None:
+        """What was handed over last of a run; None where nothing was. Raises RemoteError, and
+        RecipeError where what is there tells of no run."""
         try:
             with in_words(self.url, missing=True):
-                told = json.loads(self.files.cat_file(f"{self.root}/{name}/{LATEST}"))
+                told = self.files.cat_file(f"{self.root}/{name}/{LATEST}")
         except FileNotFoundError:
             return None
-        return dict(told)
+        try:
+            return Handed.model_validate_json(told)
+        except ValidationError as error:
+            what = f"{self.url}/{name}: {LATEST} tells of no run: {first_problem(error)}"
+            raise RecipeError(f"{what}. {self._remedy(name)}") from error
 
     def put(self, name: str, folder: Path, *, is_finished: bool) -> None:
-        """Hand a run over as it is now. folder: nothing changes in it meanwhile. Raises
-        RemoteError."""
-        before = self.latest(name)
-        with in_words(f"{self.url}/{name}"):
-            self._put(name, folder, before, is_finished=is_finished)
-
-    def _put(
-        self, name: str, folder: Path, before: dict[str, Any] | None, *, is_finished: bool
-    ) -> None:
+        """Hand a run over as it is now, unless one that is finished, or further, is there: of two
+        that train it, the slower one takes nothing back. folder: nothing changes in it meanwhile.
+        Raises RecipeError and RemoteError."""
         home, fresh = f"{self.root}/{name}", uuid.uuid4().hex
+        number = max(generations(folder), default=0)
+        told = Handed(folder=fresh, finished=is_finished, files={}, checkpoint=number)
+        if told.is_behind(self.latest(name)):
+            return
+        with in_words(f"{self.url}/{name}"):
+            told = told.model_copy(update={"files": self._put(folder, f"{home}/{fresh}")})
+            before = self.latest(name)  # once more: it took a while
+            if told.is_behind(before):
+                needless = fresh
+            else:
+                put_whole(self.files, f"{home}/{LATEST}", told.model_dump_json(indent=2).encode())
+                needless = "" if before is None else before.folder
+            if needless:
+                with suppress(FileNotFoundError):
+                    self.files.rm(f"{home}/{needless}", recursive=True)
+
+    def _put(self, folder: Path, home: str) -> dict[str, str]:
+        """Copy all files of a folder; the sha256 of each."""
         digests = {}
         for path in sorted(folder.rglob("*")):
             if path.is_file():
                 inside = path.relative_to(folder).as_posix()
-                target = f"{home}/{fresh}/{inside}"
+                target = f"{home}/{inside}"
                 make_folder(self.files, target.rpartition("/")[0])
                 self.files.put_file(str(path), target)
                 digests[inside] = sha256(path)
-        told = {"folder": fresh, "finished": is_finished, "files": digests}
-        put_whole(self.files, f"{home}/{LATEST}", json.dumps(told, indent=2).encode())
-        if before is not None:
-            with suppress(FileNotFoundError):
-                self.files.rm(f"{home}/{before['folder']}", recursive=True)
+        return digests
 
     def get(self, name: str, folder: Path) -> bool:
         """Fetch a run, whole, into a folder that is not there; whether there was one.
@@ -104,18 +146,21 @@ class Store:
             return False
         folder.parent.mkdir(parents=True, exist_ok=True)
         with whole_folder(folder) as fresh:
-            for inside, digest in told["files"].items():
+            for inside, digest in told.files.items():
                 target = fresh / inside
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with in_words(f"{self.url}/{name}"):
-                    source = f"{self.root}/{name}/{told['folder']}/{inside}"
+                    source = f"{self.root}/{name}/{told.folder}/{inside}"
                     self.files.get_file(source, str(target))
                 if sha256(target) != digest:
                     raise RecipeError(
-                        f"{self.url}/{name}: {inside} is not what was handed over. Delete "
-                        f"{self.url}/{name}, and the run begins anew."
+                        f"{self.url}/{name}: {inside} is not what was handed over. "
+                        f"{self._remedy(name)}"
                     )
         return True
+
+    def _remedy(self, name: str) -> str:
+        return f"Delete {self.url}/{name}, and the run begins anew."
 
     def add_log(self, name: str, text: str) -> None:
         """What a child process said, after what earlier ones said. Raises RemoteError."""
@@ -151,19 +196,22 @@ class Handing:
         if now - self._looked < LOOK_EVERY_S:
             return
         self._looked = now
-        newest = max(self._generations(), default=0)
+        newest = max(generations(self.folder), default=0)
         if newest <= self._handed:
             return
         try:
             if self.hand_over():
                 self._handed = newest
-        except RemoteError as error:  # training goes on, and the next look tries again
+        except (
+            RecipeError,
+            RemoteError,
+        ) as error:  # training goes on, and the next look tries again
             with self.folder.with_name(f"{self.folder.name}.log").open("a") as log:
                 print(f"checkpoint {newest} not handed over: {error}", file=log)
 
     def hand_over(self) -> bool:
         """Whether nothing changed while it was looked at; only then was it handed over. Raises
-        RemoteError."""
+        RecipeError and RemoteError."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         try:
             before = _signature(self.folder)
@@ -175,10 +223,12 @@ class Handing:
         self.store.put(self.name, self.scratch, is_finished=False)
         return True
 
-    def _generations(self) -> Iterator[int]:
-        for state in (self.folder / RESUME).glob(f"*/{STATE}"):
-            if state.parent.name.isdigit():
-                yield int(state.parent.name)
+
+def generations(folder: Path) -> Iterator[int]:
+    """The numbers of a run's checkpoints."""
+    for state in (folder / RESUME).glob(f"*/{STATE}"):
+        if state.parent.name.isdigit():
+            yield int(state.parent.name)
 
 
 def _view(folder: Path, target: Path) -> None:

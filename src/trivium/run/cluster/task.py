@@ -84,9 +84,11 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
         path.write_text(dump_recipe(order.job.recipe), encoding="utf-8")
         job = Job(path, order.job.recipe, folder)
         try:
-            store.get(order.name, folder)
+            patiently(lambda: store.get(order.name, folder), lambda: stop.asked)
             job.refuse_other()
         except (RecipeError, RemoteError) as error:
+            if stop.asked and isinstance(error, RemoteError):
+                return Outcome("stopped", "skipped")
             reason = str(error).replace(str(folder), f"{store.url}/{order.name}")
             return Outcome("failed", "skipped", reason=reason)
         if job.is_finished:
@@ -95,7 +97,7 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
         outcome = train_run(job, stop, handing.watch)
         try:
             return _handed_over(handing, job, outcome, stop)
-        except RemoteError as error:
+        except (RecipeError, RemoteError) as error:
             if outcome.state != "done":
                 return outcome
             reason = f"it was trained, and could not be handed over: {error}"
@@ -103,7 +105,8 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
 
 
 def _handed_over(handing: Handing, job: Job, outcome: Outcome, stop: Stop) -> Outcome:
-    """What became of a run, all of which is in its store now. Raises RemoteError."""
+    """What became of a run, all of which is in its store now. Raises
+    RecipeError and RemoteError."""
     store, name = handing.store, handing.name
 
     def hand_over() -> None:
