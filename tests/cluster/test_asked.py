@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,20 @@ def test_what_answers_but_is_no_ray_is_told_from_one(monkeypatch: pytest.MonkeyP
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(RecipeError, match=said), opened(OnRay(address)):
             pass
+
+
+def test_a_ray_that_does_not_come_up_here_is_told_in_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_late(**_: object) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    ray = SimpleNamespace(is_initialized=lambda: False, init=too_late)
+    monkeypatch.setattr("trivium.run.cluster.opened.load_ray", lambda: ray)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    said = r"Ray does not come up on this machine: .*timed out during startup\. It waits"
+    with pytest.raises(RecipeError, match=said), opened(OnRay()):
+        pass
 
 
 def test_without_ray_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,13 +54,7 @@ def opened(asked: OnRay) -> Iterator[Any]:
     address = address_of(asked)
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
     if address is None:
-        ray.init(
-            address="local",
-            num_cpus=max(cores(), asked.cpus or 1),
-            object_store_memory=OBJECTS_BYTES,
-            include_dashboard=False,
-            **common,
-        )
+        _begin(ray, max(cores(), asked.cpus or 1), common)
     else:
         _join(ray, address, common)
     try:
@@ -80,6 +74,24 @@ def why_lost(ray: Any, error: Exception) -> str:
 def address_of(asked: OnRay) -> str | None:
     """Of a cluster that is there; None: this machine alone."""
     return asked.address or os.environ.get(ADDRESS)
+
+
+def _begin(ray: Any, cpus: int, common: dict[str, Any]) -> None:
+    """Ray on this machine alone. Raises RecipeError where it does not come up."""
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            object_store_memory=OBJECTS_BYTES,
+            include_dashboard=False,
+            **common,
+        )
+    except Exception as error:  # bare, where one of its processes does not answer in time
+        raise RecipeError(
+            f"--on ray: Ray does not come up on this machine: {first_line(error).rstrip('.')}. It "
+            "waits half a minute for its own processes, which may be too little where others keep "
+            "the machine busy: try again, or leave --on ray out."
+        ) from error
 
 
 def _join(ray: Any, address: str, common: dict[str, Any]) -> None:

@@ -202,10 +202,8 @@ class Handing:
         try:
             if self.hand_over():
                 self._handed = newest
-        except (
-            RecipeError,
-            RemoteError,
-        ) as error:  # training goes on, and the next look tries again
+        except (RecipeError, RemoteError) as error:
+            # Training goes on, and the next look tries again.
             with self.folder.with_name(f"{self.folder.name}.log").open("a") as log:
                 print(f"checkpoint {newest} not handed over: {error}", file=log)
 

@@ -105,8 +105,8 @@ def in_scratch(order: Order, store: Store, stop: Stop) -> Outcome:
 
 
 def _handed_over(handing: Handing, job: Job, outcome: Outcome, stop: Stop) -> Outcome:
-    """What became of a run, all of which is in its store now. Raises
-    RecipeError and RemoteError."""
+    """What became of a run, all of which is in its store now. Raises RecipeError and
+    RemoteError."""
     store, name = handing.store, handing.name
 
     def hand_over() -> None:
