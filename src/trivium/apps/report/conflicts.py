@@ -12,7 +12,9 @@ from trivium.apps.report.figure import (
     Table,
     axis,
     curve,
+    cut,
     few_digits,
+    named_axis,
     plain,
     share,
     smoothed,
@@ -121,13 +123,14 @@ def _by_layer(pair: Pair, run: ReportedRun, *, several: bool) -> Panel:
     title = " and ".join(pair)
     most = _largest(run)
     trace = {
-        "type": "heatmap", "x": steps, "y": [plain(name) for name in layers], "z": values,
+        "type": "heatmap", "x": steps, "y": list(range(len(layers))), "z": values,
         "zmin": -most, "zmid": 0, "zmax": most, "meta": {"scale": "diverging"},
         "colorbar": {"thickness": 8, "orientation": "h", "y": 1.02, "yanchor": "bottom",
                      "outlinewidth": 0, "nticks": 5},
-        "hovertemplate": "step %{x:,}, %{y}: cosine %{z:.3f}<extra></extra>",
+        "hovertext": [[plain(name)] * len(steps) for name in layers],
+        "hovertemplate": "step %{x:,}, %{hovertext}: cosine %{z:.3f}<extra></extra>",
     }  # fmt: skip
-    layout = {"xaxis": axis("step"), "yaxis": axis("", type="category")}
+    layout = {"xaxis": axis("step"), "yaxis": named_axis("", [*map(cut, layers)])}
     figure = Figure(
         f"Cosine between the gradients of {title} by layer and step", [trace], layout,
         150 + 24 * len(layers),
