@@ -115,14 +115,16 @@ def thinned(values: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
 def smoothed(values: Sequence[float], span: float) -> list[float]:
     """Exponential mean over about `span` values, each weighing 1 - 2 / (span + 1) of the next.
 
-    It is divided by the sum of its weights, so the first values are not drawn towards 0.
+    It is divided by the sum of its weights, so the first values are not drawn towards 0. Values
+    that are not finite count for nothing: the mean stays as it was; nan where there is none yet.
     """
     keep = 1 - 2 / (span + 1)
     total = weight = 0.0
     means = []
     for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        means.append(total / weight)
+        if math.isfinite(value):
+            total, weight = keep * total + value, keep * weight + 1
+        means.append(total / weight if weight else math.nan)
     return means
 
 
@@ -160,6 +162,10 @@ def named_axis(title: str, shown: Sequence[str], *, down: bool = False) -> dict[
 def cut(name: str) -> str:
     """A name beside a figure, with no markup in it."""
     return plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
+
+
+def rows_in_words(count: float) -> str:
+    return f"{count:,.0f} row{'' if count == 1 else 's'}"
 
 
 def share(value: float) -> str:
