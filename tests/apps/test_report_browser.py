@@ -346,18 +346,13 @@ def test_paper_is_light_and_the_screen_as_it_was_afterwards(reader: Reader) -> N
     page = reader.open("one.html", color_scheme="dark").page
 
     def ink() -> list[int]:
-        """How light a text is, one of a figure, and one of a figure that was in sight."""
-        texts = ["h2", "#labels-0 .xtick text", "#learning-0 .xtick text"]
-        found = [
-            page.locator(text).first.evaluate(
-                "e => getComputedStyle(e).fill + getComputedStyle(e).color"
-            )
-            for text in texts
+        """How light a text of the page is, and two of figures, of which one was out of sight."""
+        texts = {"h2": "color", "#learning-0 .xtick text": "fill", "#labels-0 .xtick text": "fill"}
+        colours = [
+            page.locator(place).first.evaluate(f"each => getComputedStyle(each).{kind}")
+            for place, kind in texts.items()
         ]
-        return [
-            max(map(int, re.findall(r"\d+", each.split("rgb")[place])))
-            for place, each in zip((2, 1, 1), found, strict=True)
-        ]
+        return [max(map(int, re.findall(r"\d+", colour))) for colour in colours]
 
     for _ in range(2):  # by the system, and by the switch
         draw_all(page)
