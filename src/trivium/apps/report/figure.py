@@ -164,7 +164,9 @@ def cut(name: str) -> str:
     return plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
 
 
-def rows_in_words(count: float) -> str:
+def rows_in_words(count: float | None) -> str:
+    if count is None:
+        return "– rows"
     return f"{count:,.0f} row{'' if count == 1 else 's'}"
 
 

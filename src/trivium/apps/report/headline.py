@@ -26,8 +26,8 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
     section = Section(
         "scores",
         "Scores",
-        "The main metric of every task, large, with the others below it; on the dev rows, "
-        "where no other split is named. More is better.",
+        "The main metric of every task, large, with the others below it; on dev, where no other "
+        "split is named. More is better.",
     )
     if len(runs) == 1:
         section.panels.append(Panel(template="cards.html.j2", values=_cards(runs[0]), wide=True))
@@ -183,8 +183,7 @@ def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
 
 def _dev_rows(run: ReportedRun, name: str) -> str:
     table = run.run.recipe.tasks[name].dev_words()
-    count = run.run.scores.metric(name, SPLIT, "rows")
-    rows = f"{NOTHING} rows" if count is None else rows_in_words(count)
+    rows = rows_in_words(run.run.scores.metric(name, SPLIT, "rows"))
     return f"{table}, {rows}" if table else rows
 
 
