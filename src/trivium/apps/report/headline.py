@@ -125,8 +125,7 @@ def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
     doubt = order_in_doubt(answers.task)
     title = f"exactly one class off, {doubt}" if doubt else "exactly one class off"
     found = [(title, share(shares.exactly)), ("at most one off", share(shares.within))]
-    # Of some tasks the latter is a score, which stands there already.
-    return found[: 1 if "one_off" in answers.task.judged_by else 2]
+    return found[: 1 if "one_off" in answers.task.judged_by else 2]  # there, as a score
 
 
 Found = Callable[[ReportedRun], float | None]
