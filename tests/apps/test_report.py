@@ -3,6 +3,7 @@
 import html
 import importlib
 import json
+import math
 import re
 import shutil
 import statistics
@@ -165,6 +166,44 @@ def test_smoothing_is_a_weighted_mean_that_is_fair_to_the_first_values() -> None
     assert smoothed([1.0, 7.0, 4.0], span=1) == [1, 7, 4]
 
 
+def test_what_is_no_number_leaves_the_smoothed_line_as_it_was() -> None:
+    odd = [math.nan, 1.0, math.nan, 3.0, math.inf]
+    found = smoothed(odd, 3)
+    assert math.isnan(found[0])
+    assert found[1:] == [1, 1, *[smoothed([1.0, 3.0], 3)[1]] * 2]
+
+
+@pytest.mark.parametrize(("last", "told"), [(2, "2 +0.500 0.0 %"), (0, "0 – –")])
+def test_cosines_that_are_no_numbers_are_left_out(last: int, told: str, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    journal = run / "journal.jsonl"
+    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    for line in (each for each in lines if "cosines" in each and each["step"] > last):
+        for cosines in (line["cosines"], *line["layer_cosines"].values()):
+            cosines.update(dict.fromkeys(cosines, math.nan))
+    journal.write_text("".join(f"{json.dumps(each)}\n" for each in lines))
+    said = words(page_of([run], tmp_path / "report.html"))
+    assert f"stars and near {told}" in said
+    assert "+nan" not in said
+
+
+def test_the_axis_of_a_score_goes_no_further_than_the_score(tmp_path: Path) -> None:
+    figures = block(page_of([write_run(tmp_path / "run")], tmp_path / "report.html"), "figures")
+    clips = [
+        figures[f"learning-{place}"]["layout"]["yaxis2"]["autorangeoptions"] for place in range(3)
+    ]
+    assert [clip["clipmin"] for clip in clips] == [0, 0, -1]
+    assert {clip["clipmax"] for clip in clips} == {1}
+    assert figures["time-0"]["layout"]["yaxis"]["autorangeoptions"] == {"clipmin": 0, "clipmax": 1}
+
+
+def test_a_single_row_is_one_row(tmp_path: Path) -> None:
+    said = words(page_of([write_run(tmp_path / "run", rows=1)], tmp_path / "report.html"))
+    assert "1 row of dev" in said
+    assert "over all 1 row." in said
+    assert "1 rows" not in said
+
+
 def test_a_thinned_curve_keeps_its_ends() -> None:
     assert thinned(range(10), 4) == [0, 3, 6, 9]
     assert thinned([5, 6], 4) == [5, 6]
@@ -289,7 +328,7 @@ def test_a_page_on_one_run_has_every_section_with_a_line_on_how_to_read_it(
     assert re.findall(r'<section id="(\w+)"', page) == SECTIONS
     assert page.count('<p class="hint">') >= len(SECTIONS)
     said = words(page)
-    assert "mood: 1 rows of dev also stand in train" in said
+    assert "mood: 1 row of dev also stands in train" in said
     assert "training texts are cut to 4 word pieces, special ones included (kept: start)" in said
     assert "cosine" in said
     assert "near 40 of 96 32" in said  # a sample of its training rows, and dev rows
@@ -349,7 +388,7 @@ def test_the_headline_tells_scores_seeds_one_off_and_the_note_on_minilm(
     rows = answers_in(pair[0], "stars")
     away = [abs(STARS.index(row["label"]) - STARS.index(row["prediction"])) for row in rows]
     rate = f"{100 * away.count(1) / len(away):.1f} %"
-    assert f"one class off, if 0, 1, 2 … are an order {rate}" in said
+    assert f"exactly one class off, if 0, 1, 2 … are an order {rate}" in said
     assert f"If 0, 1, 2 … are an order: {rate} of answers are exactly one label off" in said
     assert "labels have an order" not in said
 

@@ -342,6 +342,54 @@ def test_the_page_follows_the_system_and_the_switch(reader: Reader) -> None:
     assert ground(page) < 150
 
 
+def test_paper_is_light_and_the_screen_as_it_was_afterwards(reader: Reader) -> None:
+    page = reader.open("one.html", color_scheme="dark").page
+
+    def ink() -> list[int]:
+        """How light a text of the page is, and two of figures, of which one was out of sight."""
+        texts = {"h2": "color", "#learning-0 .xtick text": "fill", "#labels-0 .xtick text": "fill"}
+        colours = [
+            page.locator(place).first.evaluate(f"each => getComputedStyle(each).{kind}")
+            for place, kind in texts.items()
+        ]
+        return [max(map(int, re.findall(r"\d+", colour))) for colour in colours]
+
+    for _ in range(2):  # by the system, and by the switch
+        draw_all(page)
+        page.emulate_media(media="print")
+        assert max(ink()) < 100
+        page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert min(ink()) > 180
+        page.emulate_media(media="print")  # without scripts
+        assert ink()[0] < 100
+        page.emulate_media(media="screen")
+        page.locator("#theme").click()
+        page.locator("#theme").click()
+
+
+def test_without_scripts_the_page_says_so_above_and_shows_nothing_dead(reader: Reader) -> None:
+    page = reader.open("one.html", java_script_enabled=False).page
+    said = page.get_by_text("need JavaScript")
+    assert said.is_visible()
+    box = said.bounding_box()
+    assert box is not None
+    assert box["y"] < 300
+    for dead in ("#theme", "#filters", ".figure", ".panel:has(.figure)", ".copy"):
+        assert not page.locator(dead).first.is_visible()
+    assert page.locator(".confusion").first.is_visible()
+
+
+def test_lengths_that_no_row_has_are_not_offered(reader: Reader) -> None:
+    run = write_run(
+        reader.home / "words", rows=4, texts=["one", "two", "three", "four words are here"]
+    )
+    report(run, reader.home / "words.html", console=Console(file=StringIO()))
+    page = reader.open("words.html").page
+    offered = page.locator("#filters [name=size] option").all_text_contents()
+    assert offered == ["any", "short (up to 1 word)", "long (over 1)"]
+
+
 @pytest.mark.thorough
 def test_texts_stand_out_from_what_lies_behind_them(one: Opened) -> None:
     parts = ".hint, .note, .notes li, nav a, .kind, .said span, .said .bad, .confusion button"

@@ -13,7 +13,8 @@ from tests.support.browsing import CHROMIUM, PHONE, browser
 from tests.support.nine import NAMES, make
 from tests.support.thorough import some_of
 from trivium.apps.report import report
-from trivium.apps.report.forest import ALONE, LONGEST, NOISE, SURE, forest
+from trivium.apps.report.figure import LONGEST
+from trivium.apps.report.forest import ALONE, NOISE, SURE, forest
 from trivium.run.verdict.facts import Verdict
 from trivium.run.verdict.forest import ranked
 from trivium.run.verdict.verdict import verdict

@@ -118,7 +118,7 @@ def test_every_row_of_a_table_ends_at_its_edge(nine: Verdict, width: int) -> Non
         assert len({cell_len(row) for row in table}) == 1, table
 
 
-def test_a_system_that_is_the_baseline_of_some_tasks_has_a_column_for_the_others(
+def test_a_system_with_tasks_that_no_other_has_is_no_baseline_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = [f"t{place}" for place in range(MOST_ACROSS + 1)]
@@ -133,9 +133,14 @@ def test_a_system_that_is_the_baseline_of_some_tasks_has_a_column_for_the_others
     assert table.head == ["task", "metric", "baseline", "all"]
     ours = {group.name: group.scores for group in found.groups}
     assert [row[2:] for row in table.cells[:-1]] == [
-        [score(ours["some"].get(name, ours["all"][name])), score(ours["all"][name])]
-        for name in names
+        [score(ours["some"].get(name)), score(ours["all"][name])] for name in names
     ]
+    runs.append(write_run(tmp_path / "last", {name: right(50, 3) for name in names[3:]}))
+    table = scores_of(verdict(runs, resamples=100))
+    assert table.head == ["task", "metric", "baseline", "all", "last"]
+    assert [row[2:] for row in table.cells[:-1]] == [
+        *[["50.0", "75.0", "–"]] * 2, ["–", "75.0", "–"], *[["75.0", "–", "83.3"]] * 2,
+    ]  # fmt: skip
 
 
 def test_differences_stand_in_order_with_overall_at_the_end(nine: Verdict) -> None:

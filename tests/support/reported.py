@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,13 +53,21 @@ RECIPE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def write_run(folder: Path, seed: int = 0, rows: int = 60, texts: list[str] | None = None) -> Path:
-    """A run whose answers depend on the seed, but whose rows do not."""
+def write_run(
+    folder: Path,
+    seed: int = 0,
+    rows: int = 60,
+    texts: list[str] | None = None,
+    stars: Sequence[str] = STARS,
+) -> Path:
+    """A run whose answers depend on the seed, but whose rows do not. stars: labels of a task."""
     folder.mkdir(parents=True)
     (folder / "predictions").mkdir()
     (folder / "model").mkdir()
     (folder / "model" / "model.safetensors").write_bytes(b"0" * 1000)
-    recipe = parse_recipe(RECIPE | {"seed": seed})
+    tasks = {**RECIPE["tasks"]}
+    tasks["stars"] = tasks["stars"] | {"labels": dict(enumerate(stars))}
+    recipe = parse_recipe(RECIPE | {"tasks": tasks, "seed": seed})
     (folder / "recipe.yaml").write_text(dump_recipe(recipe))
     scores: TaskScores = {}
     for name, task in recipe.tasks.items():

@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from trivium.apps.report.figure import Figure, Panel, Section, Table, axis, few_digits, plain
+from trivium.apps.report.figure import (
+    Figure,
+    Panel,
+    Section,
+    Table,
+    cut,
+    few_digits,
+    named_axis,
+    plain,
+)
 from trivium.apps.report.runs import ReportedRun
 from trivium.run.folder.affinity import Affinity, read_affinity
 from trivium.run.lookahead.told import how_sure, interval
@@ -28,20 +37,22 @@ def affinities(runs: Sequence[ReportedRun]) -> Section:
 
 def _map(found: Affinity, name: str) -> Panel:
     count = len(found.tasks)
-    names = [plain(task) for task in found.tasks]
+    names, places = [plain(task) for task in found.tasks], list(range(count))
+    shown = [cut(task) for task in found.tasks]
     off = [abs(found.gain[i][j]) for i in range(count) for j in range(count) if i != j]
     most = 100 * max(off) or 1.0  # a task's own gain, far larger, would pale all others
     trace = {
-        "type": "heatmap", "x": names, "y": names, "zmin": -most, "zmid": 0, "zmax": most,
+        "type": "heatmap", "x": places, "y": places, "zmin": -most, "zmid": 0, "zmax": most,
         "z": [[few_digits(100 * value) for value in row] for row in found.gain],
         "text": [[_cell(found, i, j) for j in range(count)] for i in range(count)],
         "texttemplate": "%{text}", "meta": {"scale": "diverging"},
         "colorbar": {"thickness": 8, "outlinewidth": 0, "nticks": 5},
-        "hovertemplate": "step for %{y}, loss of %{x}: %{text}<extra></extra>",
+        "hovertext": [[f"step for {one}, loss of {other}" for other in names] for one in names],
+        "hovertemplate": "%{hovertext}: %{text}<extra></extra>",
     }  # fmt: skip
     layout = {
-        "xaxis": axis("loss of", type="category"),
-        "yaxis": axis("step for", type="category", autorange="reversed"),
+        "xaxis": named_axis("loss of", shown),
+        "yaxis": named_axis("step for", shown, down=True),
     }
     label = "What a step for each task gains every other, in percent of its loss"
     note = (

@@ -15,6 +15,7 @@ from trivium.apps.report.figure import (
     axis,
     curve,
     plain,
+    rows_in_words,
     share,
 )
 from trivium.apps.report.quality import (
@@ -165,7 +166,7 @@ def _scatter(title: str, run: ReportedRun, task: Regression, answers: Answers) -
         "hovermode": "closest",
     }  # fmt: skip
     note = f"Pearson {scores['pearson']:.4f}, Spearman {scores['spearman']:.4f} over all "
-    note += f"{len(target_B):,} rows" + (f"; {len(rows):,} of them drawn." if every > 1 else ".")
+    note += rows_in_words(len(target_B)) + (f"; {len(rows):,} of them drawn." if every > 1 else ".")
     return Panel(title, note, Figure(f"{title}: predicted against true", [line, dots], layout, 420))
 
 

@@ -1,7 +1,7 @@
 """Whether tasks pull the shared encoder in different directions."""
 
 from collections.abc import Iterator, Sequence
-from math import ceil
+from math import ceil, isfinite
 from statistics import fmean
 
 from trivium.apps.report.curves import LEAST_SPAN, SPANS, without_journal
@@ -12,12 +12,15 @@ from trivium.apps.report.figure import (
     Table,
     axis,
     curve,
+    cut,
     few_digits,
+    named_axis,
     plain,
     share,
     smoothed,
     thinned,
 )
+from trivium.apps.report.headline import NOTHING
 from trivium.apps.report.runs import ReportedRun
 
 HOW = (
@@ -73,13 +76,21 @@ def _unmeasured(runs: Sequence[ReportedRun], several: int) -> Iterator[str]:
 
 def _table(runs: Sequence[ReportedRun]) -> Panel:
     rows = [
-        [run.name, " and ".join(pair), f"{len(series.steps):,}", f"{fmean(series.values):+.3f}",
-         share(sum(value < 0 for value in series.values) / len(series.values))]
+        [run.name, " and ".join(pair), *_figures(series.values)]
         for run in runs
         for pair, series in run.story.cosines.items()
-    ]  # fmt: skip
+    ]
     heads = ["run", "tasks", "steps measured", "mean cosine", "steps below 0"]
     return Panel("In numbers", table=Table(heads, rows, wordy=2), wide=True)
+
+
+def _figures(cosines: Sequence[float]) -> list[str]:
+    """How many, their mean, and the share of those below 0; of those that are numbers."""
+    values = [value for value in cosines if isfinite(value)]
+    if not values:
+        return ["0", NOTHING, NOTHING]
+    below = sum(value < 0 for value in values) / len(values)
+    return [f"{len(values):,}", f"{fmean(values):+.3f}", share(below)]
 
 
 def _over_time(pair: Pair, runs: Sequence[ReportedRun]) -> Panel:
@@ -121,13 +132,14 @@ def _by_layer(pair: Pair, run: ReportedRun, *, several: bool) -> Panel:
     title = " and ".join(pair)
     most = _largest(run)
     trace = {
-        "type": "heatmap", "x": steps, "y": [plain(name) for name in layers], "z": values,
+        "type": "heatmap", "x": steps, "y": list(range(len(layers))), "z": values,
         "zmin": -most, "zmid": 0, "zmax": most, "meta": {"scale": "diverging"},
         "colorbar": {"thickness": 8, "orientation": "h", "y": 1.02, "yanchor": "bottom",
                      "outlinewidth": 0, "nticks": 5},
-        "hovertemplate": "step %{x:,}, %{y}: cosine %{z:.3f}<extra></extra>",
+        "hovertext": [[plain(name)] * len(steps) for name in layers],
+        "hovertemplate": "step %{x:,}, %{hovertext}: cosine %{z:.3f}<extra></extra>",
     }  # fmt: skip
-    layout = {"xaxis": axis("step"), "yaxis": axis("", type="category")}
+    layout = {"xaxis": axis("step"), "yaxis": named_axis("", [*map(cut, layers)])}
     figure = Figure(
         f"Cosine between the gradients of {title} by layer and step", [trace], layout,
         150 + 24 * len(layers),
@@ -143,5 +155,6 @@ def _largest(run: ReportedRun) -> float:
         for each in run.story.layers.values()
         for series in each.values()
         for value in series.values
+        if isfinite(value)
     ]
-    return min(1.0, ceil(10 * max(every)) / 10 or 0.1)
+    return min(1.0, ceil(10 * max(every, default=0)) / 10 or 0.1)

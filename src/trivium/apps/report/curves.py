@@ -17,6 +17,7 @@ from trivium.apps.report.figure import (
 )
 from trivium.apps.report.runs import ReportedRun, names_of
 from trivium.apps.report.story import Evaluation
+from trivium.parts.tasks.base import CORRELATIONS
 from trivium.recipe.probed import fall_back
 
 NO_JOURNAL = (
@@ -80,7 +81,7 @@ def time(runs: Sequence[ReportedRun]) -> Section:
             metric = shown[0].metric(task)
             value = _score_of(task, metric)
             section.panels.append(
-                Panel(task, "", _time_figure(f"{task}: dev {metric}", shown, value))
+                Panel(task, "", _time_figure(f"{task}: dev {metric}", shown, value, metric=metric))
             )
     return section
 
@@ -124,7 +125,7 @@ def _learning_figure(
     task: str, runs: Sequence[ReportedRun], *, several: bool
 ) -> tuple[Figure, str]:
     metric = runs[0].metric(task)
-    traces, spans = [], []
+    traces, judged, spans = [], [], []
     for run in runs:
         if task in run.story.losses:
             steps, losses, smooth, span = _losses(run, task)
@@ -135,16 +136,25 @@ def _learning_figure(
                       hoverinfo="skip", line={"width": 1, "dash": "solid"}),
                 curve(run.name, run.place, steps, smooth, hovertemplate=_hover("loss", run)),
             ]  # fmt: skip
-        traces += _seen_traces(run, task, metric) + _dev_traces(run, task, metric)
+        judged += _seen_traces(run, task, metric) + _dev_traces(run, task, metric)
     layout: dict[str, Any] = {
         "xaxis": axis("step", anchor="y2", rangemode="tozero"),
         "yaxis": axis("training loss", domain=[0.56, 1], rangemode="tozero"),
-        "yaxis2": axis(f"dev {metric}", domain=[0, 0.44]),
+        "yaxis2": axis(f"dev {metric}", domain=[0, 0.44], **_within(judged, metric)),
         "showlegend": several,
     } | _stage_marks(runs)
     label = f"{task}: training loss and dev {metric} over steps"
     note = f"Smoothed over about {max(spans):,} steps." if spans else ""
-    return Figure(label, traces, layout, 420), note
+    return Figure(label, traces + judged, layout, 420), note
+
+
+def _within(judged: Sequence[Trace], metric: str = "") -> dict[str, Any]:
+    """Keeps an axis to what a score can be, since one value alone is drawn amid a range of 2."""
+    values = [value for trace in judged for value in trace["y"] if value is not None]
+    low = -1 if metric in CORRELATIONS else 0
+    if not all(low <= value <= 1 for value in values):  # a score of another kind
+        return {}
+    return {"autorangeoptions": {"clipmin": low, "clipmax": 1}}
 
 
 def _losses(
@@ -247,6 +257,8 @@ def _time_figure(
     runs: Sequence[ReportedRun],
     value: Value,
     counts: Callable[[ReportedRun, Evaluation], bool] = lambda *_: True,
+    *,
+    metric: str = "",
 ) -> Figure:
     traces = []
     for run in runs:
@@ -266,7 +278,7 @@ def _time_figure(
         )
     layout = {
         "xaxis": axis("seconds of training", rangemode="tozero"),
-        "yaxis": axis(label.partition(": ")[2] or "overall"),
+        "yaxis": axis(label.partition(": ")[2] or "overall", **_within(traces, metric)),
         "showlegend": len(runs) > 1,
     }
     return Figure(f"{label} against seconds of training", traces, layout)

@@ -7,8 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
+from trivium.apps.report.answers import hover_text
 from trivium.apps.report.data import Look
-from trivium.apps.report.figure import Figure, Panel, Section, Trace, axis, plain
+from trivium.apps.report.figure import (
+    Figure,
+    Panel,
+    Section,
+    Trace,
+    axis,
+    cut,
+    named_axis,
+    plain,
+)
 from trivium.apps.report.quality import chosen, places
 from trivium.apps.report.runs import ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification, Labelled, Multilabel, Regression, Task
@@ -16,6 +26,13 @@ from trivium.run.folder.predictions import Answers
 from trivium.types import Target
 
 HISTOGRAM_BINS = 20
+MOST_UPRIGHT, MOST_LETTERS = 10, 34
+"""Labels, and letters of all of them, that have room below a picture a third of the page wide;
+others stand beside bars that lie, each at its full length of `LONGEST`."""
+MOST_LABELS = 80
+"""In a picture; of more, those with the largest shares are drawn."""
+BAR_HEIGHT, LEAST_HEIGHT = 5, 20
+"""Pixels of a bar that lies, and of a label with its bars."""
 PATTERNS = ("", "/", "x", ".", "-", "+")
 """Of the bars of different training sets, which have the same colour."""
 
@@ -35,7 +52,7 @@ def distributions(runs: Sequence[ReportedRun], looks: Sequence[Look]) -> Section
         for group in groups:
             title = f"{name} · {', '.join(r.name for r in group)}" if len(groups) > 1 else name
             trained = _trained(name, group, looks)
-            section.panels.append(Panel(title, "", _distribution(title, name, group, trained)))
+            section.panels.append(_distribution(title, name, group, trained))
     return section
 
 
@@ -64,7 +81,7 @@ def _distribution(
     name: str,
     runs: Sequence[ReportedRun],
     trained: Sequence[tuple[str, Sequence[Target]]],
-) -> Figure:
+) -> Panel:
     answers = runs[0].answers[name]
     task = answers.task
     bars: list[tuple[str, Sequence[Target], Trace]] = [
@@ -76,18 +93,64 @@ def _distribution(
         who = f"predicted · {run.name}" if len(runs) > 1 else "predicted"
         bars.append((who, _said(run.answers[name]), {"meta": {"run": run.place}}))
     rates = _histogram if isinstance(task, Regression) else _rates
-    labels = _edges(task) if isinstance(task, Regression) else [plain(n) for n in _names(task)]
     traces = [
-        {"type": "bar", "name": plain(who), "x": labels,
-         "y": [round(rate, 5) for rate in rates(task, targets)], **more,
-         "hovertemplate": f"{plain(who)}: %{{x}} %{{y:.1%}}<extra></extra>"}
+        {"type": "bar", "name": plain(who), **more,
+         "y": [round(rate, 5) for rate in rates(task, targets)],
+         "hovertemplate": f"{plain(who)}: %{{customdata}} %{{y:.1%}}<extra></extra>"}
         for who, targets, more in bars
     ]  # fmt: skip
-    layout = {
-        "barmode": "group", "bargap": 0.25, "xaxis": axis("", type="category"),
-        "yaxis": axis("share of rows", tickformat=".0%", rangemode="tozero"), "showlegend": True,
-    }  # fmt: skip
-    return Figure(f"{title}: label distributions", traces, layout, 360)
+    label = f"{title}: label distributions"
+    if isinstance(task, Regression):
+        return Panel(title, "", _of_scores(label, traces, task))
+    return _of_labels(title, label, traces, _names(task))
+
+
+def _of_scores(label: str, traces: Sequence[Trace], task: Regression) -> Figure:
+    """traces: bars, each with the share of every part of the range."""
+    low, high = task.range
+    width = (high - low) / HISTOGRAM_BINS
+    middles = [low + (place + 0.5) * width for place in range(HISTOGRAM_BINS)]
+    shown = [{**trace, "x": middles, "customdata": _edges(task)} for trace in traces]
+    layout = _layout() | {"xaxis": axis("score", range=[low, high]), "yaxis": _shares()}
+    return Figure(label, shown, layout, 360)
+
+
+def _of_labels(title: str, label: str, traces: Sequence[Trace], names: Sequence[str]) -> Panel:
+    """traces: bars, each with the share of every label."""
+    of_label = list(zip(*(trace["y"] for trace in traces), strict=True))
+    largest = sorted(range(len(names)), key=lambda place: -max(of_label[place]))[:MOST_LABELS]
+    drawn = sorted(largest)
+    beside, whole = [cut(names[n]) for n in drawn], [hover_text((names[n],)) for n in drawn]
+    note = ""
+    if len(drawn) < len(names):
+        note = f"{len(drawn)} of the {len(names):,} labels: those with the largest shares."
+    is_upright = len(drawn) <= MOST_UPRIGHT and sum(map(len, beside)) <= MOST_LETTERS
+    shown = []
+    for trace in traces:
+        places, rates = list(range(len(drawn))), [trace["y"][place] for place in drawn]
+        bar = {**trace, "x": places, "y": rates, "customdata": whole}
+        shown.append(bar if is_upright else _laid(bar))
+    if is_upright:
+        layout = _layout() | {"xaxis": named_axis("", beside), "yaxis": _shares()}
+        return Panel(title, note, Figure(label, shown, layout, 360))
+    layout = _layout() | {"xaxis": _shares(), "yaxis": named_axis("", beside, down=True)}
+    height = 90 + len(drawn) * max(LEAST_HEIGHT, 6 + BAR_HEIGHT * len(traces))
+    figure = Figure(label, shown, layout, max(360, height))
+    return Panel(title, note, figure, broad=len(drawn) > MOST_UPRIGHT)
+
+
+def _laid(bar: Trace) -> Trace:
+    """An upright bar, lying."""
+    hover = bar["hovertemplate"].replace("%{y:", "%{x:")
+    return bar | {"orientation": "h", "x": bar["y"], "y": bar["x"], "hovertemplate": hover}
+
+
+def _layout() -> dict[str, Any]:
+    return {"barmode": "group", "bargap": 0.25, "showlegend": True}
+
+
+def _shares() -> dict[str, Any]:
+    return axis("share of rows", tickformat=".0%", rangemode="tozero")
 
 
 def _names(task: Task) -> list[str]:

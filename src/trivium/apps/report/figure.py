@@ -17,6 +17,8 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "pentagon
 """Runs differ by these too: not everybody tells colours apart."""
 MOST_NAMES = 8
 """In the legend of one figure; more would leave no room for the figure."""
+LONGEST = 22
+"""Letters of a name beside a figure: on a phone more would leave no room for it."""
 FREE_NAMES, NAME_HEIGHT = 3, 28
 """Every name in a legend beyond three makes the figure higher by so many pixels: where it is as
 narrow as a third of the page, each has a line of its own."""
@@ -113,14 +115,16 @@ def thinned(values: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
 def smoothed(values: Sequence[float], span: float) -> list[float]:
     """Exponential mean over about `span` values, each weighing 1 - 2 / (span + 1) of the next.
 
-    It is divided by the sum of its weights, so the first values are not drawn towards 0.
+    It is divided by the sum of its weights, so the first values are not drawn towards 0. Values
+    that are not finite count for nothing: the mean stays as it was; nan where there is none yet.
     """
     keep = 1 - 2 / (span + 1)
     total = weight = 0.0
     means = []
     for value in values:
-        total, weight = keep * total + value, keep * weight + 1
-        means.append(total / weight)
+        if math.isfinite(value):
+            total, weight = keep * total + value, keep * weight + 1
+        means.append(total / weight if weight else math.nan)
     return means
 
 
@@ -140,6 +144,30 @@ def curve(name: str, run: int, x: Sequence[Any], y: Sequence[float | None], **mo
 def axis(title: str, **more: Any) -> dict[str, Any]:
     # Beside the longest of its labels, whose width the margin follows.
     return {"title": {"text": plain(title), "standoff": 10}, "automargin": True, **more}
+
+
+def named_axis(title: str, shown: Sequence[str], *, down: bool = False) -> dict[str, Any]:
+    """An axis on which names, each as `cut` makes it, stand at 0, 1, 2, ...
+
+    By number: names that are cut alike would be one place, and Plotly's own axis of names loses
+    those that every object of JavaScript has, such as `constructor`. down: the first one above.
+    """
+    ends = [-0.5, len(shown) - 0.5]
+    return axis(
+        title, tickmode="array", tickvals=list(range(len(shown))), ticktext=list(shown),
+        zeroline=False, range=ends[::-1] if down else ends,
+    )  # fmt: skip
+
+
+def cut(name: str) -> str:
+    """A name beside a figure, with no markup in it."""
+    return plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
+
+
+def rows_in_words(count: float | None) -> str:
+    if count is None:
+        return "– rows"
+    return f"{count:,.0f} row{'' if count == 1 else 's'}"
 
 
 def share(value: float) -> str:

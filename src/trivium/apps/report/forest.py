@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from trivium.apps.report.figure import Figure, axis, plain
+from trivium.apps.report.figure import Figure, axis, cut, named_axis, plain
 from trivium.run.verdict.facts import Comparison, Verdict
 from trivium.run.verdict.forest import ranked
 from trivium.run.verdict.sentences import conclusion, shown_p
 
-LONGEST = 22
-"""Letters of a name beside the plot: on a phone more would leave no room for it."""
 SURE, ALONE, NOISE = "circle", "diamond-open", "circle-open"
 
 
@@ -28,14 +26,9 @@ def forest(result: Verdict) -> Figure:
         "text": [_told(c) for c in comparisons],
         "hovertemplate": "%{text}<extra></extra>",
     }  # fmt: skip
-    names = _names(comparisons)
     layout = {
         "xaxis": axis("difference in points", zeroline=True, zerolinewidth=2),
-        # By number: two names that are cut alike would be one line.
-        "yaxis": axis(
-            "", tickmode="array", tickvals=trace["y"], ticktext=names, zeroline=False,
-            range=[len(comparisons) - 0.5, -0.5],
-        ),
+        "yaxis": named_axis("", _names(comparisons), down=True),
         "showlegend": False,
         "hovermode": "closest",
     }  # fmt: skip
@@ -47,12 +40,8 @@ def forest(result: Verdict) -> Figure:
 def _names(comparisons: Sequence[Comparison]) -> list[str]:
     """The system's below the task's, where there are several."""
     if len({c.system for c in comparisons}) == 1:
-        return [_cut(c.task) for c in comparisons]
-    return [f"{_cut(c.task)}<br>{_cut(c.system)}" for c in comparisons]
-
-
-def _cut(name: str) -> str:
-    return plain(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
+        return [cut(c.task) for c in comparisons]
+    return [f"{cut(c.task)}<br>{cut(c.system)}" for c in comparisons]
 
 
 def _symbol(comparison: Comparison) -> str:

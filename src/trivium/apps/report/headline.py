@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trivium.apps.report.figure import Panel, Section, Table, share
+from trivium.apps.report.figure import Panel, Section, Table, rows_in_words, share
 from trivium.apps.report.quality import is_ordered, one_off, order_in_doubt, places
 from trivium.apps.report.runs import SPLIT, ReportedRun, names_of, same_rows
 from trivium.parts.tasks import Classification
@@ -26,8 +26,8 @@ def headline(runs: Sequence[ReportedRun]) -> Section:
     section = Section(
         "scores",
         "Scores",
-        "The main metric of every task, large, with the others below it, all on the dev rows; more "
-        "is better.",
+        "The main metric of every task, large, with the others below it; on dev, where no other "
+        "split is named. More is better.",
     )
     if len(runs) == 1:
         section.panels.append(Panel(template="cards.html.j2", values=_cards(runs[0]), wide=True))
@@ -98,7 +98,7 @@ def _task_card(run: ReportedRun, name: str, split: str) -> Card:
         more=more
         + (_one_off(run, name) if split == SPLIT else [])
         + _before_training(run, name, split),
-        rows=f"{metrics['rows']:,} rows of {split}" if "rows" in metrics else "",
+        rows=f"{rows_in_words(metrics['rows'])} of {split}" if "rows" in metrics else "",
     )
 
 
@@ -123,8 +123,9 @@ def _one_off(run: ReportedRun, name: str) -> list[tuple[str, str]]:
     assert isinstance(answers.task, Classification)
     shares = one_off(answers.target_B.tolist(), places(answers.task, answers.predictions))
     doubt = order_in_doubt(answers.task)
-    title = f"one class off, {doubt}" if doubt else "one class off"
-    return [(title, share(shares.exactly)), ("at most one off", share(shares.within))]
+    title = f"exactly one class off, {doubt}" if doubt else "exactly one class off"
+    found = [(title, share(shares.exactly)), ("at most one off", share(shares.within))]
+    return found[: 1 if "one_off" in answers.task.judged_by else 2]  # there, as a score
 
 
 Found = Callable[[ReportedRun], float | None]
@@ -181,8 +182,8 @@ def _columns_of(runs: Sequence[ReportedRun], name: str) -> list[_Column]:
 
 def _dev_rows(run: ReportedRun, name: str) -> str:
     table = run.run.recipe.tasks[name].dev_words()
-    rows = _count(run.run.scores.metric(name, SPLIT, "rows"))
-    return f"{table}, {rows} rows" if table else f"{rows} rows"
+    rows = rows_in_words(run.run.scores.metric(name, SPLIT, "rows"))
+    return f"{table}, {rows}" if table else rows
 
 
 def _best(rows: Sequence[Sequence[str]], column: int) -> set[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from matplotlib.axes import Axes
@@ -103,7 +104,12 @@ def _pareto(view: Overview) -> Figure:
         label="beaten",
     )  # fmt: skip
     front = sorted((view.row(number) for number in view.best), key=lambda row: row.values)
-    axes.plot(*points(front), color=ORANGE, marker="o", label="Pareto front, by trial", zorder=3)
+    # In steps: no trial is known to lie between two. Of a cost, less is as good; of a score, more.
+    where: Literal["pre", "post"] = "post" if view.objectives[0].is_cost else "pre"
+    axes.step(
+        *points(front), where=where, color=ORANGE, marker="o", label="Pareto front, by trial",
+        zorder=3,
+    )  # fmt: skip
     for row in front:
         place = (x(row.values[0]), y(row.values[1]))
         axes.annotate(str(row.number), place, textcoords="offset points", xytext=(5, 5), fontsize=8)

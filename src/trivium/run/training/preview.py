@@ -115,7 +115,8 @@ class Preview:
                 )
             for other in (s for s in splits if s != "train"):
                 if common := self.overlap(name, other):
-                    lines.append(f"{name}: {common:,} rows of {other} also stand in train")
+                    stand = "row of {} also stands" if common == 1 else "rows of {} also stand"
+                    lines.append(f"{name}: {common:,} {stand.format(other)} in train")
             odd = [*label_notes(self.recipe.tasks[name], splits)]
             odd += text_notes(self.encoded[name], splits)
             lines += [f"{name}: {note}" for note in odd]

@@ -35,12 +35,16 @@ def _flat(verdict: Verdict, title: str) -> Table:
 
 
 def _tall(verdict: Verdict, tasks: dict[str, str], title: str) -> Table:
-    """Every task with its baseline, and with all systems that stand against one on any task."""
+    """Every task with its baseline, and with all systems that stand against one on any task.
+
+    A system's score stands once: in its own column on tasks that no other has, and as the baseline
+    where others stand against it.
+    """
     baselines = {name: _baseline(verdict, name) for name in tasks}
     standing = {c.system for c in verdict.comparisons}
     others = [group for group in verdict.groups if group.name in standing]
     cells = [
-        [name, metric, score(baselines[name].scores[name]), *_across(others, name)]
+        [name, metric, *_line(verdict, baselines[name], others, name)]
         for name, metric in tasks.items()
     ]
     if any(group.overall for group in others):
@@ -57,8 +61,15 @@ def _baseline(verdict: Verdict, task: str) -> Group:
     return next((group for group in groups if group.name in names), groups[0])
 
 
-def _across(groups: Sequence[Group], task: str) -> list[str]:
-    return [score(group.scores.get(task)) for group in groups]
+def _line(verdict: Verdict, baseline: Group, others: Sequence[Group], task: str) -> list[str]:
+    """Of a task: its baseline's score, and those of the others."""
+    scores = [score(group.scores.get(task)) for group in others]
+    if baseline not in others:
+        return [score(baseline.scores[task]), *scores]
+    if all(c.task != task for c in verdict.comparisons):
+        return [NOTHING, *scores]
+    scores[others.index(baseline)] = NOTHING
+    return [score(baseline.scores[task]), *scores]
 
 
 def score(found: TaskScore | None) -> str:

@@ -25,6 +25,12 @@
       : isSeveral(set) ? value.map((place) => set.labels[place]).join(", ") || "(none)"
         : set.labels[value];
 
+  function sizes({ thirds: [a, b] }) {
+    return {
+      "": () => true, short: (n) => n <= a, medium: (n) => n > a && n <= b, long: (n) => n > b,
+    };
+  }
+
   function fill(select, options) {
     select.replaceChildren(...options.map(([value, text]) => {
       const option = make("option", "", text);
@@ -47,9 +53,9 @@
     fill(field.true, [["", "any"], ...labels]);
     fill(field.predicted, [["", "any"], ...labels]);
     fill(field.size, [
-      ["", "any"], ["short", `short (up to ${a} words)`],
-      ["medium", `medium (${a + 1} to ${b})`], ["long", `long (over ${b})`],
-    ]);
+      ["", "any"], ["short", `short (up to ${a} ${a === 1 ? "word" : "words"})`],
+      ["medium", `medium (${a + 1 < b ? `${a + 1} to ${b}` : b})`], ["long", `long (over ${b})`],
+    ].filter(([size]) => set.rows.some((row) => sizes(set)[size](row.w)))); // texts may be alike
     if (field.run) {
       fill(field.run, [["", "all runs"], ...set.runs.map((run) => [run, runs[run]])]);
     }
@@ -64,19 +70,17 @@
 
   function filterOf(set) {
     const wanted = (name) => (field[name] ? field[name].value : "");
-    const [a, b] = set.thirds, text = wanted("text").trim().toLocaleLowerCase();
+    const text = wanted("text").trim().toLocaleLowerCase();
     const from = wanted("from") === "" ? 0 : Number(wanted("from"));
     const to = wanted("to") === "" ? Infinity : Number(wanted("to"));
-    const lengths = {
-      "": () => true, short: (n) => n <= a, medium: (n) => n > a && n <= b, long: (n) => n > b,
-    };
     const shows = {
       "": () => true, wrong: (answer) => answer.e > 0, right: (answer) => answer.e === 0,
       avoidable: (answer, row) => answer.e > 0 && row.a.some((other) => other.e === 0),
     };
     const distances = { "": () => true, one: (n) => n === 1, more: (n) => n > 1 };
+    const isLong = sizes(set)[wanted("size")];
     const isRow = (row) =>
-      row.w >= from && row.w <= to && lengths[wanted("size")](row.w) &&
+      row.w >= from && row.w <= to && isLong(row.w) &&
       (isScore(set) || wears(row.y, wanted("true"))) &&
       (text === "" || row.t.some((each) => each.toLocaleLowerCase().includes(text)));
     const isAnswer = (row, answer, run) =>

@@ -20,7 +20,7 @@
     for (const place of drawn) draw(place);
   }
   button.addEventListener("click", () => {
-    dark.media = isDark() ? "not all" : "all";
+    dark.media = isDark() ? "not all" : "screen";
     renew();
   });
   system.addEventListener("change", renew);
@@ -93,8 +93,20 @@
     }
   }, { rootMargin: "400px" });
   for (const element of all(".figure")) sight.observe(element);
+
+  // --- paper: all figures, in light colours -----------------------------------------------------
+
+  let onScreen = null; // where the dark colours were, while they are put away
   addEventListener("beforeprint", () => {
-    for (const id of Object.keys(figures)) if (!drawn.has(id)) draw(id);
+    const wasDark = isDark();
+    onScreen ??= dark.media;
+    dark.media = "not all";
+    for (const id of Object.keys(figures)) if (wasDark || !drawn.has(id)) draw(id);
+  });
+  addEventListener("afterprint", () => {
+    dark.media = onScreen ?? dark.media;
+    onScreen = null;
+    if (isDark()) renew();
   });
 
   // --- hints of cells ---------------------------------------------------------------------------

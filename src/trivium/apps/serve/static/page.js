@@ -63,7 +63,7 @@ function labelTheme() {
   themeButton.setAttribute("aria-label", `Switch to ${isDark() ? "light" : "dark"} colours`);
 }
 themeButton.addEventListener("click", () => {
-  dark.media = isDark() ? "not all" : "all";
+  dark.media = isDark() ? "not all" : "screen"; // paper is light
   labelTheme();
 });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", labelTheme);
