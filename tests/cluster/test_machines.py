@@ -204,7 +204,7 @@ def test_a_study_that_is_stopped_and_then_killed_goes_on_and_leaves_nothing_at_w
     first.send_signal(signal.SIGINT)
     _, said = first.communicate()
     assert first.returncode == 130, said
-    assert "stopping: 1 runs save" in said
+    assert "stopping: 1 run saves" in said
     assert "Go on with: trivium study" in said
     assert "--on ray --cpus 1" in said
     assert "saved" in run.with_name("seed-0.log").read_text()

@@ -9,7 +9,7 @@ import pytest
 from tests.support.runs import recipe_of
 from trivium.errors import RecipeError
 from trivium.recipe import dump_recipe
-from trivium.run.cluster.remote import RemoteError, patiently
+from trivium.run.cluster.remote import RemoteError, in_words, patiently
 from trivium.run.cluster.store import Handing, Store
 from trivium.run.cluster.task import Order, in_scratch
 from trivium.run.jobs.child import Job, Outcome, Stop
@@ -266,3 +266,8 @@ def test_what_does_not_answer_is_asked_again_until_it_does_or_somebody_has_enoug
     with pytest.raises(RemoteError, match="gone"):
         patiently(answer_at_the_third, lambda: True)
     assert len(tries) == 1
+
+
+def test_a_bare_path_is_told_as_what_is_not_there() -> None:
+    with pytest.raises(RemoteError, match=r"^s3://a: b/c is not there$"), in_words("s3://a"):
+        raise FileNotFoundError("b/c")  # as stores do

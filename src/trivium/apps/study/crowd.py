@@ -148,7 +148,9 @@ class CrowdBoard(Board):
         self.refresh()
 
     def stopping(self) -> None:
-        self.say(f"stopping: {len(self._flying)} runs save; a second Ctrl-C ends them")
+        count = len(self._flying)
+        what, them = ("run saves", "it") if count == 1 else ("runs save", "them")
+        self.say(f"stopping: {count} {what}; a second Ctrl-C ends {them}")
 
     def end(self, run: Run, outcome: Outcome) -> None:
         self._flying.pop(run, None)

@@ -74,6 +74,8 @@ def in_words(url: str, *, missing: bool = False) -> Iterator[None]:
         if missing and isinstance(error, FileNotFoundError):
             raise
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, FileNotFoundError) and not error.strerror:  # then it is a bare path
+            reason = f"{reason} is not there"
         raise RemoteError(f"{url}: {' '.join(str(reason).split()).rstrip('.')}", error) from error
 
 
