@@ -123,6 +123,7 @@ def test_rows_that_are_not_scored_are_told_by_their_place_and_counted(
     assert found["tasks"]["mood"]["table"]["rows"] == len(dev) - 21
     assert "row left out: tables['mood']: row 0: " in said(told)
     assert "15 more rows left out" in said(told)
+    assert "bad_rows" not in said(told)  # which is set
     summary = f"{len(dev) - 21} of {len(dev)} rows of {{}} are used: 20 cannot be used and 1 have"
     assert summary.format("tables['mood']") in said(told)
 

@@ -10,6 +10,8 @@ from trivium.text.tables import BadRow, Table
 GIVEN = "file"
 """The split of a file that was named beside a trained run: no recipe reads it."""
 SHOWN_PROBLEMS = 5
+_SKIP = ", or set `bad_rows: skip`"
+"""The end of what is said of a bad row; of no help where that is set."""
 
 
 def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow]) -> None:
@@ -31,7 +33,7 @@ def refuse_bad_rows(task: Task, split: str, table: Table, bad: Sequence[BadRow])
 def left_out(task: str, split: Split) -> list[str]:
     """For people: the first rows that are left out (`bad_rows: skip`), and how many more are."""
     lines = [
-        f"{task} {split.name}: row left out: {file.place(bad)}: {bad.problem}"
+        f"{task} {split.name}: row left out: {file.place(bad)}: {bad.problem.removesuffix(_SKIP)}"
         for file in split.files
         for bad in file.skipped
     ]
